@@ -1,0 +1,193 @@
+"""COCO-style instance files: COCO itself, one's own sets, and the pseudo masks we write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data import rle as codec
+from p2seg.data.rle import encode
+from p2seg.data.schema import (
+    Annotation,
+    Category,
+    ImageRecord,
+    is_number,
+    naming,
+    read_document,
+    shown,
+    xy_inside,
+)
+from p2seg.errors import UserError
+from p2seg.files import write_json
+
+__all__ = [
+    "Category",
+    "ImageRecord",
+    "Instance",
+    "InstanceSet",
+    "decode",
+    "encode",
+    "read_instances",
+    "write_instances",
+]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object and its mask.
+
+    Attributes:
+        id: annotation id.
+        label: class index 1..C.
+        rle: compressed RLE as pycocotools has it, `{"size": [height, width], "counts": bytes}`.
+        crowd: a region of many objects; no instance for training or `voc_*` scores.
+        score: confidence 0..1; 1.0 where the file has none.
+        point: (y, x) of the click in pixels, where the file has one.
+        default_box: the mask is the box given to a point that no pixel claimed.
+    """
+
+    id: int
+    label: int
+    rle: dict[str, Any]
+    crowd: bool = False
+    score: float = 1.0
+    point: tuple[float, float] | None = None
+    default_box: bool = False
+
+
+@dataclass(frozen=True)
+class InstanceSet:
+    """A COCO-style instances file, validated.
+
+    Attributes:
+        images: in the file's order.
+        categories: sorted by id; class k is `categories[k - 1]`.
+        instances: for each image, in the order of `images`, its instances in the file's order.
+        info: the file's `info` object (provenance).
+    """
+
+    images: list[ImageRecord]
+    categories: list[Category]
+    instances: list[list[Instance]]
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def decode(instance: Instance) -> NDArray[np.bool_]:
+    """The mask of an instance, `[H, W]` bool."""
+    return codec.decode(instance.rle)
+
+
+def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
+    """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
+
+    An annotation without polygons is an instance with an empty mask. Beside COCO's own fields it
+    knows those of our pseudo masks: `score`, `point` ([x, y]) and `default_box`.
+
+    Args:
+        path: the file.
+        what: what the file should be, for the error ("pseudo masks").
+
+    Returns:
+        The validated set.
+
+    Raises:
+        UserError: the file is missing, no JSON or not of this form; the sentence says where.
+    """
+    document = read_document(path, what)
+    with naming(path):
+        instances = [
+            [_instance(annotation, image) for annotation in annotations]
+            for image, annotations in zip(document.images, document.annotations, strict=True)
+        ]
+    return InstanceSet(
+        images=document.images,
+        categories=document.categories,
+        instances=instances,
+        info=document.info,
+    )
+
+
+def write_instances(path: Path, instances: InstanceSet) -> None:
+    """Writes a COCO-style instances file that is valid COCO ground truth.
+
+    `read_instances` gives the same set back. Masks are compressed RLE; area and box are theirs.
+
+    Args:
+        path: the file, written atomically.
+        instances: the set.
+    """
+    annotations = [
+        _annotation(instance, image, instances.categories)
+        for image, group in zip(instances.images, instances.instances, strict=True)
+        for instance in group
+    ]
+    content = {
+        "info": instances.info,
+        "images": [vars(image) for image in instances.images],
+        "annotations": annotations,
+        "categories": [vars(category) for category in instances.categories],
+    }
+    write_json(path, content)
+
+
+def _annotation(
+    instance: Instance, image: ImageRecord, categories: list[Category]
+) -> dict[str, Any]:
+    """The JSON object of an instance."""
+    annotation = {
+        "id": instance.id,
+        "image_id": image.id,
+        "category_id": categories[instance.label - 1].id,
+        "segmentation": {
+            "size": instance.rle["size"],
+            "counts": instance.rle["counts"].decode("ascii"),
+        },
+        "area": codec.area(instance.rle),
+        "bbox": codec.box(instance.rle),
+        "iscrowd": int(instance.crowd),
+        "score": instance.score,
+    }
+    if instance.point is not None:
+        y, x = instance.point
+        annotation["point"] = [x, y]
+    if instance.default_box:
+        annotation["default_box"] = True
+    return annotation
+
+
+def _instance(annotation: Annotation, image: ImageRecord) -> Instance:
+    """The instance of a JSON object."""
+    id, content = annotation.id, annotation.content
+    if "segmentation" not in content:
+        raise UserError(
+            f"annotation {id} has no segmentation; give it polygons or an RLE "
+            "(a file of points is read as data.points)"
+        )
+    try:
+        rle = codec.from_segmentation(content["segmentation"], image.height, image.width)
+    except ValueError as error:
+        raise UserError(f"annotation {id} of image {image.file_name} {error}") from error
+    score = content.get("score", 1.0)
+    if not is_number(score) or not 0 <= score <= 1:
+        raise UserError(f"annotation {id} has score {shown(score)}; it must be in 0..1")
+    point = content.get("point")
+    return Instance(
+        id=id,
+        label=annotation.label,
+        rle=rle,
+        crowd=_flag(content, "iscrowd", id),
+        score=float(score),
+        point=None if point is None else xy_inside(point, id, image),
+        default_box=_flag(content, "default_box", id),
+    )
+
+
+def _flag(content: dict[str, Any], key: str, id: int) -> bool:
+    value = content.get(key, False)
+    if type(value) not in (bool, int) or value not in (0, 1):
+        raise UserError(f"annotation {id} has {key} {shown(value)}; it must be 0 or 1")
+    return bool(value)

@@ -1,0 +1,102 @@
+"""Reading photographs of every common kind into one form: uint8 RGB, upright as annotated."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from p2seg.errors import UserError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+"""File name endings that count as images when a folder is walked."""
+
+MAX_PIXELS = 178_956_970
+"""Pixels beyond which an image is refused unread (Pillow's own limit against bombs)."""
+
+EXIF_ORIENTATION = 0x0112
+
+
+def read_image(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    """Reads an image as RGB.
+
+    Grey, palette, CMYK, 16-bit and transparent images are converted (16 bits scaled to 8). The
+    EXIF orientation is applied when that gives the annotated size, ignored when the stored size
+    is the annotated one; without an annotated size it is applied, as a viewer does.
+
+    Args:
+        path: the file.
+        size: (height, width) by the annotation, pixels.
+
+    Returns:
+        `[H, W, 3]` uint8.
+
+    Raises:
+        UserError: missing, unreadable, truncated or of another size than annotated.
+    """
+    if not path.is_file():
+        raise UserError(f"no image at {path}: check the image folder and the file name")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's notes on odd but readable files
+            with Image.open(path) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise UserError(
+                        f"image {path} declares {opened.width}x{opened.height} pixels, more than "
+                        f"{MAX_PIXELS}; cut it into tiles"
+                    )
+                opened.load()
+                image = _oriented(opened, size, path)
+                return _rgb(image)
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path} is not an image that Pillow can read ({type(error).__name__}); "
+            "replace it or go on without it with data.on_error=skip"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"image {path} is broken or cut short ({error}); "
+            "replace it or go on without it with data.on_error=skip"
+        ) from error
+
+
+def _oriented(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Image.Image:
+    upright = ImageOps.exif_transpose(image) if _is_rotated(image) else image
+    if size is None or (upright.height, upright.width) == size:
+        return upright
+    if (image.height, image.width) == size:
+        return image
+    height, width = size
+    raise UserError(
+        f"image {path} is {image.width}x{image.height} but its annotation says {width}x{height}; "
+        "use the image that was annotated"
+    )
+
+
+def _is_rotated(image: Image.Image) -> bool:
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1)) != 1
+    except (SyntaxError, ValueError, TypeError):
+        return False  # a broken EXIF block orients nothing
+
+
+def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_to_rgb(image)
+    array: npt.NDArray[np.uint8] = np.array(image.convert("RGB"))
+    return array
+
+
+def _deep_to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    values: npt.NDArray[Any] = np.asarray(image)
+    if values.dtype.kind == "f":
+        top = 1.0 if values.size == 0 or float(np.nanmax(values)) <= 1.0 else 255.0
+        grey = np.nan_to_num(values) / top * 255.0
+    else:
+        grey = values.astype(np.float64) / 257.0  # 65535 -> 255
+    narrow = np.clip(np.round(grey), 0, 255).astype(np.uint8)
+    return np.repeat(narrow[:, :, None], 3, axis=2)

@@ -1,0 +1,60 @@
+"""Label maps in VOC's form: PNG files whose palette indices are the labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from p2seg.errors import UserError
+from p2seg.files import atomic_path
+
+
+def voc_palette() -> NDArray[np.uint8]:
+    """VOC's colours, `[256, 3]` RGB: the bits of the index dealt to red, green and blue in turn."""
+    index = np.arange(256)
+    bits = index[:, None] >> np.arange(8) & 1  # bit k of each index
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        colours[:, bit % 3] |= (bits[:, bit] << (7 - bit // 3)).astype(np.uint8)
+    return colours
+
+
+def read_labels(path: Path, what: str = "label map") -> NDArray[np.uint8]:
+    """Reads the labels of a palette or grey PNG.
+
+    Args:
+        path: the file.
+        what: what the file should be, for the error ("mask").
+
+    Returns:
+        `[H, W]` uint8: palette indices, or grey values.
+
+    Raises:
+        UserError: missing, unreadable, or an image of colours rather than labels.
+    """
+    if not path.is_file():
+        raise UserError(f"no {what} at {path}: check the folder and the file name")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode not in ("P", "L", "1"):
+                raise UserError(
+                    f"{what} {path} is an image of mode {image.mode}; it must be a PNG whose "
+                    "palette indices (or grey values) are the labels"
+                )
+            labels: NDArray[np.uint8] = np.asarray(image).astype(np.uint8)
+            return labels
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise UserError(f"{what} {path} is no readable PNG ({error}); write it anew") from error
+
+
+def write_labels(path: Path, labels: NDArray[Any]) -> None:
+    """Writes labels 0..255, `[H, W]`, as a palette PNG in VOC's colours, atomically."""
+    image = Image.fromarray(np.asarray(labels, np.uint8), mode="L")
+    image.putpalette(voc_palette().tobytes())  # from here on it is of mode P
+    with atomic_path(path) as temporary:
+        image.save(temporary)

@@ -1,0 +1,105 @@
+"""Batches in an order that depends on nothing but the seed: not on workers, nor on a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Endless batches of (epoch, index), every epoch shuffled by (seed, epoch).
+
+    The batches run on over the end of an epoch, so that all have one size. Ranks of a distributed
+    run take the samples of one shared order in turn.
+
+    Args:
+        length: samples of the data set, at least 1.
+        batch_size: samples a batch, of this process.
+        seed: of the order.
+        start: batches that are skipped, so that a resumed run goes on where it stopped.
+        rank: of this process.
+        world: processes.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        assert length > 0, "an empty data set has no batches"
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = start
+        self.rank = rank
+        self.world = world
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        total = self.batch_size * self.world
+        step = self.start
+        epoch, order = -1, list[int]()
+        while True:
+            batch = []
+            for slot in range(self.rank, total, self.world):
+                position = step * total + slot
+                if position // self.length != epoch:
+                    epoch = position // self.length
+                    order = self._order(epoch)
+                batch.append((epoch, order[position % self.length]))
+            yield batch
+            step += 1
+
+    def _order(self, epoch: int) -> list[int]:
+        order: list[int] = torch.randperm(
+            self.length, generator=sample_generator(self.seed, epoch)
+        ).tolist()
+        return order
+
+
+def sample_generator(*numbers: int) -> torch.Generator:
+    """A generator seeded by several numbers, such as (seed, epoch, index)."""
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + number + 0x632BE59BD9B4E019) % (1 << 64)
+        mixed ^= mixed >> 29
+    return torch.Generator().manual_seed(mixed >> 1)
+
+
+def batches(
+    dataset: Dataset[Any],
+    collate: Callable[[list[Any]], Any],
+    sampler: StepSampler,
+    *,
+    workers: int,
+    pin_memory: bool = False,
+) -> DataLoader[Any]:
+    """An endless loader of a data set that is indexed by (epoch, index).
+
+    Args:
+        dataset: `dataset[(epoch, index)]` gives a sample that depends on nothing else.
+        collate: makes a batch of a list of samples.
+        sampler: the order.
+        workers: processes that prepare samples; 0 prepares them in this one.
+        pin_memory: for copies to a GPU that do not wait.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

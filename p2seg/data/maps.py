@@ -1,0 +1,62 @@
+"""First semantic maps on disk: label PNGs (`p2seg.data.labels`), one an image, class indices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from p2seg.data.labels import read_labels
+from p2seg.errors import UserError
+from p2seg.structures import IGNORED
+
+SemanticMap = npt.NDArray[np.uint8]
+
+
+def map_path(folder: Path, file_name: str) -> Path:
+    """Where the map of an image lies: the image's relative path with the ending .png."""
+    return folder / Path(file_name).with_suffix(".png")
+
+
+def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap:
+    """Reads a map.
+
+    Args:
+        path: a palette or grey PNG.
+        size: (height, width) of its image.
+        num_classes: C.
+
+    Returns:
+        `[H, W]` uint8, 0 background, 1..C classes, 255 ignored.
+
+    Raises:
+        UserError: missing, unreadable, of another size, or with a label above C.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"no semantic map at {path}; make it with tools/gen_semantic.py, or go on without "
+            "its image with data.on_error=skip"
+        )
+    array = read_labels(path, "semantic map")
+    if array.shape != size:
+        raise UserError(
+            f"map {path} is {array.shape[1]}x{array.shape[0]} but its image is {size[1]}x{size[0]};"
+            " maps must have the size of their images"
+        )
+    present = np.flatnonzero(np.bincount(array.reshape(-1), minlength=256))
+    beyond = present[(present > num_classes) & (present != IGNORED)]
+    if len(beyond):
+        raise UserError(
+            f"map {path} has label {beyond[0]} but there are {num_classes} classes; values must "
+            f"be 0..{num_classes}, or {IGNORED} for ignored"
+        )
+    return array
+
+
+def restrict_to_classes(array: SemanticMap, labels: npt.NDArray[np.int64]) -> SemanticMap:
+    """The map with every class that the image has no point of set to 255 (ignored)."""
+    keep = np.full(256, IGNORED, dtype=np.uint8)
+    keep[0] = 0
+    keep[labels] = labels
+    return keep[array]

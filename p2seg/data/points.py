@@ -1,0 +1,219 @@
+"""The points file: one click an object, the only labels the method is given.
+
+The file is COCO-style JSON::
+
+    {"info": {"sampler": "inner", "seed": 0, "source": "...", "source_sha256": "..."},
+     "images": [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}],
+     "annotations": [{"id": 7, "image_id": 1, "category_id": 3, "point": [x, y]}],
+     "categories": [{"id": 3, "name": "bird"}]}
+
+`point` is in pixels, the centre of the first pixel at (0, 0). `info` may hold anything, and an
+image without annotations is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
+from p2seg.data.schema import Annotation, naming, read_document, xy_inside
+from p2seg.errors import UserError
+from p2seg.files import write_json
+from p2seg.structures import IGNORED, Points
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """A points file, validated.
+
+    Attributes:
+        images: in the file's order.
+        categories: sorted by id; class k is `categories[k - 1]`.
+        points: for each image, in the order of `images`, its points; `ids` are annotation ids.
+        info: the file's `info` object (provenance).
+    """
+
+    images: list[ImageRecord]
+    categories: list[Category]
+    points: list[Points]
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def read_points(path: Path) -> PointSet:
+    """Reads a points file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The validated set.
+
+    Raises:
+        UserError: the file is missing, no JSON or not of the form above, a point lies outside its
+            image, or there are more classes than a semantic map can hold.
+    """
+    document = read_document(path, "points file")
+    with naming(path):
+        if len(document.categories) >= IGNORED:
+            raise UserError(
+                f"it has {len(document.categories)} categories; a semantic map holds at most "
+                f"{IGNORED - 1}: remove those without points"
+            )
+        points = [
+            _points(annotations, image)
+            for image, annotations in zip(document.images, document.annotations, strict=True)
+        ]
+    return PointSet(
+        images=document.images, categories=document.categories, points=points, info=document.info
+    )
+
+
+def write_points(path: Path, points: PointSet) -> None:
+    """Writes a points file; `read_points` gives the same set back.
+
+    Args:
+        path: the file, written atomically.
+        points: the set.
+    """
+    annotations = [
+        {
+            "id": id,
+            "image_id": image.id,
+            "category_id": points.categories[label - 1].id,
+            "point": [x, y],
+        }
+        for image, group in zip(points.images, points.points, strict=True)
+        for id, label, (y, x) in zip(
+            group.ids.tolist(), group.labels.tolist(), group.yx.tolist(), strict=True
+        )
+    ]
+    content = {
+        "info": points.info,
+        "images": [vars(image) for image in points.images],
+        "annotations": annotations,
+        "categories": [vars(category) for category in points.categories],
+    }
+    write_json(path, content)
+
+
+def make_points(instances: InstanceSet, sampler: str, seed: int) -> PointSet:
+    """One point an instance; crowds and empty masks get none.
+
+    The point of an instance depends on its mask, its id and the seed alone, not on what else the
+    set holds.
+
+    Args:
+        instances: the masks.
+        sampler: `inner` (the pixel farthest from the mask's edge), `box_center`, `centroid` (both
+            may lie outside the mask) or `random` (any pixel of the mask).
+        seed: of `random`, from 0 up.
+
+    Returns:
+        The points; `info` names sampler and seed.
+
+    Raises:
+        UserError: there is no such sampler, or the seed is negative.
+    """
+    if sampler not in SAMPLERS:
+        raise UserError(f"there is no sampler {sampler!r}; choose from {', '.join(SAMPLERS)}")
+    if type(seed) is not int or seed < 0:
+        raise UserError(f"the seed is {seed!r}; give a whole number from 0 up")
+    points = []
+    for group in instances.instances:
+        clicked = [(instance, _click(instance, sampler, seed)) for instance in group]
+        found = [(instance, yx) for instance, yx in clicked if yx is not None]
+        points.append(
+            _tensors(
+                [yx for _, yx in found],
+                [instance.label for instance, _ in found],
+                [instance.id for instance, _ in found],
+            )
+        )
+    return PointSet(
+        images=instances.images,
+        categories=instances.categories,
+        points=points,
+        info={"sampler": sampler, "seed": seed},
+    )
+
+
+def _click(instance: Instance, sampler: str, seed: int) -> tuple[float, float] | None:
+    """The point (y, x) of an instance; None for a crowd or an empty mask."""
+    mask = decode(instance)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if instance.crowd or not len(rows):
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    tight = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    y, x = SAMPLERS[sampler](tight, np.random.default_rng([seed, instance.id]))
+    return top + y, left + x
+
+
+def _inner(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
+    """The first maximum of the distance to the nearest pixel outside the mask."""
+    padded = np.pad(mask, 1).astype(np.uint8)  # the image's edge counts as the mask's edge
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
+    y, x = divmod(int(distance.argmax()), padded.shape[1])
+    return y - 1, x - 1
+
+
+def _box_center(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
+    """The centre of the mask's box; the mask fills its array."""
+    height, width = mask.shape
+    return (height - 1) / 2, (width - 1) / 2
+
+
+def _centroid(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
+    """The mean of the mask's pixels."""
+    y, x = np.nonzero(mask)
+    return float(y.mean()), float(x.mean())
+
+
+def _random(mask: Mask, rng: np.random.Generator) -> tuple[float, float]:
+    """Any pixel of the mask, each as likely."""
+    pixels = np.flatnonzero(mask)
+    y, x = divmod(int(rng.choice(pixels)), mask.shape[1])
+    return y, x
+
+
+SAMPLERS: dict[str, Callable[[Mask, np.random.Generator], tuple[float, float]]] = {
+    "inner": _inner,
+    "box_center": _box_center,
+    "centroid": _centroid,
+    "random": _random,
+}
+
+
+def _points(annotations: list[Annotation], image: ImageRecord) -> Points:
+    """The points of one image's JSON objects."""
+    yx = []
+    for annotation in annotations:
+        if "point" not in annotation.content:
+            raise UserError(
+                f"annotation {annotation.id} has no point; give it one, [x, y] in pixels "
+                "(tools/make_points.py makes points from masks)"
+            )
+        yx.append(xy_inside(annotation.content["point"], annotation.id, image))
+    points = _tensors(yx, [a.label for a in annotations], [a.id for a in annotations])
+    # float32 may round a point just inside the last pixel's edge onto it, which is outside
+    edge = torch.tensor([image.height, image.width], dtype=torch.float32)
+    inside = torch.minimum(points.yx, torch.nextafter(edge, torch.zeros(2)))
+    return Points(yx=inside, labels=points.labels, ids=points.ids)
+
+
+def _tensors(yx: list[tuple[float, float]], labels: list[int], ids: list[int]) -> Points:
+    return Points(
+        yx=torch.tensor(yx, dtype=torch.float32).reshape(-1, 2),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        ids=torch.tensor(ids, dtype=torch.int64),
+    )

@@ -1,0 +1,134 @@
+"""Training augmentation: image, labels and points moved together.
+
+Labels are warped by nearest neighbour; points outside the crop keep their coordinates and stay
+candidates. Nothing here draws from a global random state: a generator is handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from p2seg.structures import IGNORED, Labels, Points
+
+MEAN_COLOUR = (124, 116, 104)
+"""ImageNet's mean, uint8 RGB: what padding is filled with, 0 after normalisation."""
+
+WEIGHT_STEPS = 255
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Resize, random scale, crop, flip and photometric distortion. Paper: Sec. 4.1.
+
+    Attributes:
+        crop: side of the square output, pixels.
+        short_side: pixels the image's short side has at scale 1.
+        scale: range of the random scale.
+        max_ratio: the long side is at most this times `short_side` times the scale.
+        flip: horizontal flips, half of the time.
+        photometric: brightness, contrast, saturation and hue.
+    """
+
+    crop: int = 416
+    short_side: int = 480
+    scale: tuple[float, float] = (0.7, 1.3)
+    max_ratio: float = 4.0
+    flip: bool = True
+    photometric: bool = True
+
+    def __call__(
+        self, image: Tensor, points: Points, labels: Labels, random: torch.Generator
+    ) -> tuple[Tensor, Points, Labels]:
+        """Augments one image.
+
+        Args:
+            image: `[3, H, W]` uint8.
+            points: of the image.
+            labels: of `[H, W]`.
+            random: draws everything.
+
+        Returns:
+            Image `[3, crop, crop]` uint8, points in its coordinates, labels `[crop, crop]`.
+        """
+        height, width = image.shape[1:]
+        packed = torch.stack(
+            [labels.semantic, labels.instances, (labels.weight * WEIGHT_STEPS).round().long()]
+        )
+        picture, mask = tv_tensors.Image(image), tv_tensors.Mask(packed.int())
+        keypoints = tv_tensors.KeyPoints(points.yx.flip(1), canvas_size=(height, width))
+
+        size = self.resized(
+            height, width, self.scale[0] + (self.scale[1] - self.scale[0]) * _u(random)
+        )
+        picture = F.resize(picture, list(size), antialias=True)
+        mask = F.resize(mask, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
+        # keypoints scale about pixel corners, pixels are centred on integers
+        keypoints = tv_tensors.wrap(
+            (keypoints.as_subclass(Tensor) + 0.5)
+            * torch.tensor([size[1] / width, size[0] / height])
+            - 0.5,
+            like=keypoints,
+        )
+        if self.flip and _u(random) < 0.5:
+            picture, mask = F.horizontal_flip(picture), F.horizontal_flip(mask)
+            keypoints = tv_tensors.wrap(
+                keypoints.as_subclass(Tensor) * torch.tensor([-1.0, 1.0])
+                + torch.tensor([size[1] - 1.0, 0.0]),
+                like=keypoints,
+            )
+        top = int(_u(random) * (max(0, size[0] - self.crop) + 1))
+        left = int(_u(random) * (max(0, size[1] - self.crop) + 1))
+        picture, mask = (_cut(each, top, left, self.crop) for each in (picture, mask))
+        yx = keypoints.as_subclass(Tensor).flip(1) - torch.tensor([float(top), float(left)])
+        if self.photometric:
+            picture = _photometric(picture, random)
+        semantic, instances, weight = mask.as_subclass(Tensor).long()
+        return (
+            picture.as_subclass(Tensor).contiguous(),
+            Points(yx, points.labels, points.ids),
+            Labels(semantic, instances, weight.float() / WEIGHT_STEPS),
+        )
+
+    def resized(self, height: int, width: int, scale: float) -> tuple[int, int]:
+        """(height, width) after resizing to `short_side * scale`, each side at least 1."""
+        factor = self.short_side * scale / min(height, width)
+        factor = min(factor, self.short_side * scale * self.max_ratio / max(height, width))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def _u(random: torch.Generator) -> float:
+    return float(torch.rand((), generator=random))
+
+
+def _cut(each: Tensor, top: int, left: int, side: int) -> Tensor:
+    """Crops to `side` x `side` and pads what is missing at the bottom and the right."""
+    part = each[..., top : top + side, left : left + side]
+    padding = [0, 0, side - part.shape[-1], side - part.shape[-2]]
+    if isinstance(each, tv_tensors.Mask):
+        padded = F.pad(part, padding, fill=0)
+        padded[0, part.shape[-2] :] = IGNORED
+        padded[0, :, part.shape[-1] :] = IGNORED
+        return cast(Tensor, tv_tensors.Mask(padded))
+    return cast(Tensor, tv_tensors.Image(F.pad(part, padding, fill=list(MEAN_COLOUR))))
+
+
+def _photometric(picture: Tensor, random: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation and hue, each half of the time, in SSD's ranges."""
+    strengths = {
+        F.adjust_brightness: (0.875, 1.125),
+        F.adjust_contrast: (0.5, 1.5),
+        F.adjust_saturation: (0.5, 1.5),
+        F.adjust_hue: (-0.05, 0.05),
+    }
+    for adjust, (low, high) in strengths.items():
+        chosen, value = _u(random) < 0.5, low + (high - low) * _u(random)
+        if chosen:
+            picture = adjust(picture, value)
+    return picture

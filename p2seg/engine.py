@@ -1,0 +1,255 @@
+"""The training loop. It knows losses and steps, and nothing of the paper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from p2seg.checkpoint import load_checkpoint, save_checkpoint
+from p2seg.errors import UserError
+from p2seg.optim import Factor, WeightAverage
+from p2seg.progress import TrainingBar
+from p2seg.structures import to_device
+
+LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
+"""(model, batch, step) -> named losses, already weighted; their sum is minimised."""
+
+PicturesOf = Callable[[nn.Module, Any, int], Mapping[str, Any]]
+"""(model, batch, step) -> uint8 images `[H, W, 3]` by name, for TensorBoard."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How long and how a model is trained, whichever it is.
+
+    Attributes:
+        max_steps: optimizer steps.
+        batch_size: images a step of this process.
+        precision: Fabric's: `32-true`, `bf16-mixed` or `16-mixed`.
+        accelerator: Fabric's: `auto`, `cpu` or `cuda`.
+        devices: processes on this machine that Fabric starts; torchrun's count wins.
+        clip_norm: gradients are scaled down to this norm; None leaves them.
+        ema: keeps an average of the weights.
+        log_every: steps between scalars.
+        picture_every: steps between pictures; 0: none.
+        checkpoint_every: steps between checkpoints; one is always written at the end.
+        resume: go on from `last.pt` where there is one.
+    """
+
+    max_steps: int
+    batch_size: int
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int = 1
+    clip_norm: float | None = 10.0
+    ema: bool = True
+    log_every: int = 20
+    picture_every: int = 500
+    checkpoint_every: int = 1000
+    resume: bool = True
+
+    def fabric(self) -> Fabric:
+        """Starts Fabric for one process or many (its own or torchrun's)."""
+        fabric = Fabric(
+            accelerator=self.accelerator,
+            devices=int(os.environ.get("LOCAL_WORLD_SIZE", self.devices)),
+            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+            precision=cast(Any, self.precision),
+        )
+        fabric.launch()
+        return fabric
+
+    def fit(
+        self,
+        fabric: Fabric,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        factor: Factor,
+        batches_from: Callable[[int], Iterable[Any]],
+        losses_of: LossesOf,
+        *,
+        out: Path,
+        content: dict[str, Any],
+        pictures_of: PicturesOf | None = None,
+    ) -> Path:
+        """Trains to `max_steps`, from the last checkpoint in `out` where there is one.
+
+        Args:
+            fabric: of this run.
+            module: the model, with its losses outside.
+            optimizer: over the model's parameters; each group's learning rate is its peak.
+            factor: of the learning rate, by step.
+            batches_from: endless batches from a step on; a batch has `names`.
+            losses_of: the objective.
+            out: folder of checkpoints and TensorBoard's files.
+            content: what the checkpoint holds besides the weights; `kind` among it.
+            pictures_of: what TensorBoard shows.
+
+        Returns:
+            The last checkpoint.
+
+        Raises:
+            UserError: a loss that is not finite, with the names of the batch's images.
+        """
+        rates = [group["lr"] for group in optimizer.param_groups]
+        run = _Run(fabric, module, optimizer, WeightAverage(module) if self.ema else None, content)
+        path = out / "last.pt"
+        step = run.restore(path) if self.resume and path.is_file() else 0
+        if step >= self.max_steps:
+            return path
+        model, optimizer = fabric.setup(module, optimizer)
+        run.optimizer = optimizer
+        run.average_to(fabric.device)
+        shown = fabric.global_rank == 0
+        writer = SummaryWriter(out) if shown else None
+        images = self.batch_size * fabric.world_size
+        model.train()
+        with TrainingBar(step, self.max_steps, images, self.log_every, shown) as progress:
+            for batch in batches_from(step):
+                batch = to_device(batch, fabric.device)
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor(step)
+                losses = losses_of(model, batch, step)
+                total = torch.stack(list(losses.values())).sum()
+                _check_finite(total, losses, batch.names, step)
+                optimizer.zero_grad()
+                fabric.backward(total)
+                if self.clip_norm is not None:
+                    fabric.clip_gradients(
+                        model, optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
+                    )
+                optimizer.step()
+                step += 1
+                if run.average is not None:
+                    run.average.update(module)
+                due = step == self.max_steps
+                if writer is not None:
+                    if due or step % self.log_every == 0:
+                        values = {name: float(loss.detach()) for name, loss in losses.items()}
+                        progress.update(step, values)
+                        _write_scalars(writer, values, optimizer, step)
+                    if pictures_of is not None and (due or self._pictured(step)):
+                        _write_pictures(writer, pictures_of(model, batch, step), step)
+                if due or step % self.checkpoint_every == 0:
+                    run.save(path, step)
+                if due:
+                    break
+        if writer is not None:
+            writer.close()
+        return path
+
+    def _pictured(self, step: int) -> bool:
+        return self.picture_every > 0 and (step == 1 or step % self.picture_every == 0)
+
+
+class _Run:
+    """What a checkpoint of a running training holds."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: WeightAverage | None,
+        content: dict[str, Any],
+    ) -> None:
+        self.fabric = fabric
+        self.module = module
+        self.optimizer = optimizer
+        self.average = average
+        self.content = content
+
+    @property
+    def scaler(self) -> Any:
+        """Of 16-mixed precision; None otherwise."""
+        return getattr(self.fabric._precision, "scaler", None)
+
+    def average_to(self, device: torch.device) -> None:
+        if self.average is not None:
+            self.average.state = to_device(self.average.state, device)
+
+    def save(self, path: Path, step: int) -> None:
+        """Writes everything needed to go on; every rank takes part, the first one writes."""
+        states = cast(Tensor, self.fabric.all_gather(torch.get_rng_state()))
+        if self.fabric.global_rank != 0:
+            return
+        average = self.average
+        save_checkpoint(
+            path,
+            {
+                **self.content,
+                "step": step,
+                "model": self.module.state_dict(),
+                "average": None if average is None else average.state,
+                "average_updates": 0 if average is None else average.updates,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": None if self.scaler is None else self.scaler.state_dict(),
+                "random": states.reshape(self.fabric.world_size, -1).cpu(),
+            },
+        )
+
+    def restore(self, path: Path) -> int:
+        """Loads a checkpoint and gives the step it was written after."""
+        saved = load_checkpoint(path, self.content["kind"])
+        _refuse_other_config(path, saved.get("config"), self.content.get("config"))
+        self.module.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.average is not None and saved["average"] is not None:
+            self.average.state = saved["average"]
+            self.average.updates = saved["average_updates"]
+        if self.scaler is not None and saved["scaler"] is not None:
+            self.scaler.load_state_dict(saved["scaler"])
+        if len(saved["random"]) == self.fabric.world_size:
+            torch.set_rng_state(saved["random"][self.fabric.global_rank])
+        return int(saved["step"])
+
+
+def _refuse_other_config(path: Path, saved: object, present: object) -> None:
+    """A run goes on only with the settings it was started with."""
+    old, new = dict(_flat("", saved)), dict(_flat("", present))
+    other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    if other:
+        seen = ", ".join(f"{k} was {old.get(k)} and is {new.get(k)}" for k in other[:5])
+        raise UserError(
+            f"{path} was trained with other settings ({seen}); give another out=DIR, or "
+            "trainer.resume=false to start over"
+        )
+
+
+def _flat(prefix: str, value: object) -> Iterable[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
+    else:
+        yield prefix, value
+
+
+def _check_finite(total: Tensor, losses: dict[str, Tensor], names: list[str], step: int) -> None:
+    if not bool(torch.isfinite(total)):
+        values = ", ".join(f"{name} {float(loss.detach())}" for name, loss in losses.items())
+        raise UserError(
+            f"the loss of step {step} is not finite ({values}) on {', '.join(names)}; look at "
+            "these images, or lower the learning rate"
+        )
+
+
+def _write_scalars(
+    writer: SummaryWriter, values: dict[str, float], optimizer: Any, step: int
+) -> None:
+    for name, value in values.items():
+        writer.add_scalar(f"loss/{name}", value, step)
+    for index, group in enumerate(optimizer.param_groups):
+        writer.add_scalar(f"lr/{index}", group["lr"], step)
+
+
+def _write_pictures(writer: SummaryWriter, pictures: Mapping[str, Any], step: int) -> None:
+    for name, picture in pictures.items():
+        writer.add_image(name, picture, step, dataformats="HWC")

@@ -1,0 +1,135 @@
+"""Backbones from timm: feature maps at strides 4 to 32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from p2seg.errors import UserError
+
+
+class Backbone(nn.Module):
+    """A timm network that gives its feature maps, finest first.
+
+    Attributes:
+        channels: channels of each map.
+        strides: input pixels a cell of each map.
+    """
+
+    def __init__(self, body: nn.Module, channels: list[int], strides: list[int]) -> None:
+        super().__init__()
+        self.body = body
+        self.channels = channels
+        self.strides = strides
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of `[B, 3, H, W]` images, each `[B, channels, H / stride, W / stride]`."""
+        return cast("list[Tensor]", list(self.body(images)))
+
+
+def build_backbone(
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    output_stride: int = 32,
+    feature_location: str | None = None,
+    group: str = "model",
+) -> Backbone:
+    """Builds a timm backbone with the feature maps at strides 4 to `output_stride`.
+
+    Args:
+        name: a timm model name, such as `hrnet_w48.ms_in1k`.
+        pretrained: ImageNet weights from timm's hub cache.
+        weights: a .safetensors or .pth file of the same network's classification weights, instead
+            of the hub; heads it has beyond the features are dropped.
+        output_stride: coarsest stride, 32, 16 or 8.
+        feature_location: for HRNet only: "" takes the raw branches (48/96/192/384 for w48), where
+            timm's default is the classification head's 128/256/512/1024.
+        group: the config group that errors name, `model` or `segmentor`.
+
+    Raises:
+        UserError: an unknown name, or weights that are missing or of another network.
+    """
+    if weights is not None and not weights.is_file():
+        raise UserError(
+            f"no backbone weights at {weights}: give the file with {group}.weights=PATH, or start "
+            f"from random weights with {group}.pretrained=false {group}.weights=null"
+        )
+    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+    if feature_location is not None:
+        options["feature_location"] = feature_location
+    from_hub = pretrained and weights is None
+    try:
+        probe: Any = timm.create_model(name, features_only=True, **options)
+    except RuntimeError as error:
+        raise UserError(f"timm cannot build {group}.backbone={name}: {error}") from error
+    reductions = probe.feature_info.reduction()
+    wanted = [i for i, stride in enumerate(reductions) if stride >= 4]
+    # the finest map of each stride is the last one that has it
+    wanted = [i for i in wanted if i == len(reductions) - 1 or reductions[i + 1] != reductions[i]]
+    body = _create(name, tuple(wanted), options, from_hub, group)
+    if weights is not None:
+        load_backbone_weights(body, weights, group)
+    channels = [int(c) for c in body.feature_info.channels()]
+    strides = [int(s) for s in body.feature_info.reduction()]
+    return Backbone(body, channels, strides)
+
+
+def _create(
+    name: str, wanted: tuple[int, ...], options: dict[str, Any], from_hub: bool, group: str
+) -> Any:
+    try:
+        body = timm.create_model(
+            name, features_only=True, out_indices=wanted, pretrained=from_hub, **options
+        )
+    except Exception as error:
+        if not from_hub:
+            raise
+        raise UserError(
+            f"no ImageNet weights of {name} in timm's cache and none could be fetched "
+            f"({type(error).__name__}); give a file with {group}.weights=PATH, or start from "
+            f"random weights with {group}.pretrained=false"
+        ) from error
+    return body
+
+
+def load_backbone_weights(body: nn.Module, path: Path, group: str = "model") -> None:
+    """Loads ImageNet weights from a file into a `features_only` network.
+
+    Args:
+        body: what `timm.create_model(..., features_only=True)` built.
+        path: .safetensors, or a .pth state dict (read with `weights_only=True`).
+        group: the config group that errors name.
+
+    Raises:
+        UserError: the file is unreadable, would run code, or holds another network.
+    """
+    try:
+        state: Any
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a readable weights file ({type(error).__name__}): it must be a "
+            ".safetensors or a .pth that holds nothing but tensors"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    own = body.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    missing = [k for k in own if k not in fitting and not k.endswith("num_batches_tracked")]
+    if missing:
+        raise UserError(
+            f"{path} holds another network: {len(missing)} of {len(own)} tensors are missing or of "
+            f"another shape, the first {missing[0]}; give weights of {group}.backbone"
+        )
+    body.load_state_dict(fitting, strict=False)

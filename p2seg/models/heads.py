@@ -1,0 +1,91 @@
+"""Panoptic-DeepLab-like decoders and the heads on them.
+
+Paper: Fig. 3 (the three outputs); the decoder follows BESTIE, whose network the paper takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv_norm_relu(inputs: int, outputs: int, size: int, dilation: int = 1) -> nn.Sequential:
+    """A convolution that keeps the resolution, with batch norm and ReLU."""
+    padding = dilation * (size // 2)
+    conv = nn.Conv2d(inputs, outputs, size, padding=padding, dilation=dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def separable(inputs: int, outputs: int, size: int) -> nn.Sequential:
+    """A depthwise convolution of `size` and a pointwise one, each with batch norm and ReLU."""
+    depthwise = nn.Conv2d(inputs, inputs, size, padding=size // 2, groups=inputs, bias=False)
+    return nn.Sequential(
+        depthwise,
+        nn.BatchNorm2d(inputs),
+        nn.ReLU(inplace=True),
+        *conv_norm_relu(inputs, outputs, 1),
+    )
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling at the coarsest stride, and the image's mean beside it."""
+
+    def __init__(self, inputs: int, outputs: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([conv_norm_relu(inputs, outputs, 1)])
+        self.branches.extend(conv_norm_relu(inputs, outputs, 3, d) for d in dilations)
+        # no batch norm on a 1x1 map: it would fail on a batch of one image
+        self.pooled = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
+        self.project = conv_norm_relu((len(dilations) + 2) * outputs, outputs, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`[B, inputs, h, w]` to `[B, outputs, h, w]`."""
+        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(
+            -1, -1, *features.shape[2:]
+        )
+        maps = [*(branch(features) for branch in self.branches), pooled]
+        mixed: Tensor = self.project(torch.cat(maps, 1))
+        return mixed
+
+
+class Decoder(nn.Module):
+    """From feature maps at strides 4 to 32 to one map at stride 4.
+
+    Args:
+        channels: channels of the maps, finest first.
+        width: channels inside and out.
+        dilations: of the ASPP.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        *finer, coarsest = channels
+        self.aspp = ASPP(coarsest, width, dilations)
+        skip = max(16, width // 4)
+        self.skips = nn.ModuleList(conv_norm_relu(c, skip, 1) for c in finer)
+        self.fuse = nn.ModuleList(separable(width + skip, width, 5) for _ in finer)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps, finest first, to `[B, width, h, w]` at the finest stride."""
+        *finer, coarsest = features
+        x: Tensor = self.aspp(coarsest)
+        for level in reversed(range(len(finer))):
+            skip = self.skips[level](finer[level])
+            x = F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False)
+            x = self.fuse[level](torch.cat([x, skip], 1))
+        return x
+
+
+class Head(nn.Sequential):
+    """Two convolutions from a decoder's map to `outputs` channels."""
+
+    def __init__(self, inputs: int, outputs: int, last_std: float | None = None) -> None:
+        last = nn.Conv2d(inputs, outputs, 1)
+        if last_std is not None:
+            nn.init.normal_(last.weight, std=last_std)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        super().__init__(separable(inputs, inputs, 5), last)

@@ -1,0 +1,97 @@
+"""The network: a backbone, two decoders, and the class, offset and affinity heads.
+
+Paper: Sec. 3 (overview) and Fig. 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2seg.models.backbones import Backbone
+from p2seg.models.heads import Decoder, Head
+from p2seg.models.norms import Norm, set_norms
+from p2seg.structures import STRIDE, Outputs
+
+OFFSET_UNIT = 64.0
+"""Input pixels that one unit of the offset head's output stands for."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class P2SegNetwork(nn.Module):
+    """Class logits, offsets and affinity embeddings at stride 4.
+
+    Args:
+        backbone: feature maps at strides 4 to 32.
+        num_classes: C, without background.
+        width: channels of the decoders.
+        embedding: d, channels of the affinity embedding.
+        dilations: of the decoders' ASPP.
+        norm: `batch`, `group` or `frozen`.
+        affinity_bias: whether the affinity logit has a learned bias (2 at the start); without it
+            (the literal reading) a Gram matrix cannot push all groups apart.
+        affinity_position: `vote` lowers the affinity of foreground pixels by how far apart they
+            point (semi-convolutional, Novotny et al. 2018); `none` is the literal reading.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        width: int = 256,
+        embedding: int = 256,
+        dilations: Sequence[int] = (3, 6, 9),
+        norm: Norm = "batch",
+        affinity_bias: bool = True,
+        affinity_position: Literal["none", "vote"] = "none",
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.semantic_decoder = Decoder(backbone.channels, width, dilations)
+        self.instance_decoder = Decoder(backbone.channels, width, dilations)
+        self.class_head = Head(width, num_classes + 1)
+        self.offset_head = Head(width, 2, last_std=1e-3)
+        self.affinity_head = Head(width, embedding)
+        start = torch.tensor(2.0 if affinity_bias else 0.0)
+        self.affinity_bias = nn.Parameter(start, requires_grad=affinity_bias)
+        self.log_scale: nn.Parameter | None = None
+        if affinity_position == "vote":
+            self.log_scale = nn.Parameter(torch.tensor(20.0).log())
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        set_norms(self, norm)
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Runs the network.
+
+        Args:
+            images: `[B, 3, H, W]` uint8 RGB, of any size; padded to a multiple of 32 inside.
+
+        Returns:
+            `Outputs` of h = ceil(H / 4), w = ceil(W / 4).
+        """
+        height, width = images.shape[2:]
+        x = (images.float() / 255 - self.mean) / self.std
+        x = F.pad(x, (0, -width % 32, 0, -height % 32))
+        features = self.backbone(x)
+        semantic = self.semantic_decoder(features)
+        instance = self.instance_decoder(features)
+        h, w = -(-height // STRIDE), -(-width // STRIDE)
+        return Outputs(
+            class_logits=self.class_head(semantic)[..., :h, :w].float(),
+            offset=self.offset_head(instance)[..., :h, :w].float() * OFFSET_UNIT,
+            embedding=self.affinity_head(instance)[..., :h, :w],
+            affinity_bias=self.affinity_bias,
+            affinity_scale=None if self.log_scale is None else self.log_scale.exp(),
+        )

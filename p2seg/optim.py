@@ -1,0 +1,97 @@
+"""Optimizers and how the learning rate moves: plain functions of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import nn
+
+Factor = Callable[[int], float]
+"""What the learning rate is multiplied by at a step (0-based)."""
+
+
+def poly(max_steps: int, warmup_steps: int = 0, power: float = 0.9) -> Factor:
+    """Linear warm-up, then `(1 - step / max_steps) ** power`. Paper: Sec. 4.1, after BESTIE."""
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        return float(max(0.0, 1 - step / max_steps) ** power)
+
+    return factor
+
+
+def steps(milestones: Sequence[int], warmup_steps: int = 0, decay: float = 0.1) -> Factor:
+    """Linear warm-up, then one `decay` at each milestone that is passed."""
+
+    def factor(step: int) -> float:
+        passed = sum(step >= milestone for milestone in milestones)
+        return min(1.0, (step + 1) / max(1, warmup_steps)) * decay**passed
+
+    return factor
+
+
+def adamw(
+    network: nn.Module, *, lr: float, backbone_lr: float | None = None, weight_decay: float = 0.01
+) -> torch.optim.AdamW:
+    """AdamW with a learning rate of its own for `network.backbone`.
+
+    Scales and shifts of norms and biases are not decayed.
+
+    Args:
+        network: a module with a `backbone`.
+        lr: of everything else.
+        backbone_lr: of the backbone; None: lr.
+        weight_decay: decoupled decay of the weights.
+    """
+    rates = {True: lr if backbone_lr is None else backbone_lr, False: lr}
+    groups = []
+    for in_backbone, rate in rates.items():
+        own = [
+            p
+            for name, p in network.named_parameters()
+            if p.requires_grad and name.startswith("backbone.") == in_backbone
+        ]
+        for decayed in (True, False):
+            chosen = [p for p in own if (p.ndim > 1) == decayed]
+            if chosen:
+                decay = weight_decay if decayed else 0.0
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def sgd(
+    parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.9, weight_decay: float
+) -> torch.optim.SGD:
+    """SGD over the parameters that are trained."""
+    return torch.optim.SGD(
+        [p for p in parameters if p.requires_grad],
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+    )
+
+
+class WeightAverage:
+    """Exponential average of a module's weights and buffers.
+
+    The decay is `min(.999, (1 + t) / (10 + t))` at the t-th update, so that a short run is not
+    held back by its first weights.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.updates = 0
+        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Takes the module's present weights in."""
+        decay = min(0.999, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, value in module.state_dict().items():
+            average = self.state[name]
+            if average.is_floating_point():
+                average.lerp_(value.to(average), 1 - decay)
+            else:
+                average.copy_(value)

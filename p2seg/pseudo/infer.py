@@ -1,0 +1,194 @@
+"""What decides whose every pixel of an image is: the seeds alone, or the trained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2seg.mdm.i2s import class_probabilities, class_set
+from p2seg.mdm.rounds import MutualDistillation, upsample
+from p2seg.mdm.s2i import Orphans, semantic_to_instances
+from p2seg.mdm.seed import Seeder
+from p2seg.structures import IGNORED, Outputs, Points
+
+Silhouette = Literal["S0", "network", "fused"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Whose every pixel of one image is.
+
+    Attributes:
+        semantic: `[H, W]` int64, the map that was split into instances.
+        instances: `[H, W]` int64, 0 none, k + 1 the k-th point.
+        scores: `[K]` float32 in 0..1, mean probability of the point's class over its mask.
+    """
+
+    semantic: Tensor
+    instances: Tensor
+    scores: Tensor
+
+
+class Labeller(Protocol):
+    """Gives every pixel of an image an owner."""
+
+    needs_image: bool
+
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+        """Labels one image.
+
+        Args:
+            image: `[3, H, W]` uint8, or None where `needs_image` is false.
+            points: of the image.
+            first: `[H, W]` int64, the first semantic map.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SeedLabeller:
+    """The seeds alone, no network; with `orphans=nearest` this is the control of experiments.
+
+    Attributes:
+        seeder: makes the seeds.
+        orphans: `nearest` gives pixels of regions without a point to the nearest point of their
+            class; `drop` leaves them out.
+    """
+
+    seeder: Seeder
+    orphans: Orphans = "nearest"
+    needs_image: bool = False
+
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:  # noqa: ARG002
+        """The seed of the image; every score is 1."""
+        instances = self.seeder(first, points).instances
+        if self.orphans == "nearest" and self.seeder.conflict == "points_first":
+            still = torch.zeros(2, *first.shape)
+            filled = semantic_to_instances(
+                first, still, points, decode="point", snap_radius=self.seeder.snap_radius
+            )
+            unclaimed = (instances == 0) & (first > 0) & (first != IGNORED)
+            instances = torch.where(unclaimed, filled, instances)
+        return Labelled(first, instances, torch.ones(len(points)))
+
+
+@dataclass(frozen=True)
+class NetworkLabeller:
+    """The trained network, its offsets and MDM's rounds at full size.
+
+    Attributes:
+        network: on its device, in evaluation mode.
+        mdm: the rounds.
+        rounds: T at export.
+        silhouette: which map is split into instances: the first one (`S0`; its 255 filled by the
+            network), the last round's (`network`), or where the mean of both points (`fused`).
+        orphans: `nearest` or `drop`.
+        snap_radius: as in the seeds.
+        flip: also the mirrored image, averaged.
+        scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
+    """
+
+    network: nn.Module
+    mdm: MutualDistillation
+    rounds: int = 1
+    silhouette: Silhouette = "S0"
+    orphans: Orphans = "nearest"
+    snap_radius: float = 16.0
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    needs_image: bool = True
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+        """Labels one image."""
+        assert image is not None
+        size = (image.shape[1], image.shape[2])
+        device = next(self.network.parameters()).device
+        first = first.to(device)
+        outputs = self.outputs(image.to(device), points)
+        maps = self.mdm.semantics(outputs, [points], first[None], self.rounds)
+        last = maps[-1] if maps else class_probabilities(outputs.class_logits, [points])
+        classes = class_set(points, last.shape[1] - 1).nonzero()[:, 0].to(device)
+        probabilities = upsample(last[0, classes], size)
+        offset = upsample(outputs.offset[0], size)
+        semantic = self.silhouette_of(probabilities, classes, first)
+        instances = semantic_to_instances(
+            semantic,
+            offset,
+            points,
+            decode=self.mdm.decode,
+            snap_radius=self.snap_radius,
+            orphans=self.orphans,
+        )
+        scores = _scores(probabilities, classes, instances, points)
+        return Labelled(semantic.cpu(), instances.cpu(), scores.cpu())
+
+    def outputs(self, image: Tensor, points: Points) -> Outputs:
+        """The network's outputs on one image, averaged over flips and scales.
+
+        Args:
+            image: `[3, H, W]` uint8 on the network's device.
+            points: of the image, for its class set.
+
+        Returns:
+            Outputs with B = 1, on the grid of scale 1; `class_logits` are log probabilities.
+        """
+        first: Outputs = self.network(image[None])
+        grid = first.offset.shape[2:]
+        probabilities: list[Tensor] = []
+        offsets: list[Tensor] = []
+        for scale in self.scales:
+            for mirrored in (False, True)[: 1 + self.flip]:
+                plain = scale == 1 and not mirrored
+                seen = first if plain else self.network(_variant(image, scale, mirrored)[None])
+                p, o = class_probabilities(seen.class_logits, [points]), seen.offset / scale
+                if mirrored:
+                    p, o = p.flip(3), o.flip(3) * o.new_tensor([1, -1])[:, None, None]
+                probabilities.append(_resized(p, grid))
+                offsets.append(_resized(o, grid))
+        mean = torch.stack(probabilities).mean(0)
+        return first._replace(class_logits=mean.log(), offset=torch.stack(offsets).mean(0))
+
+    def silhouette_of(self, probabilities: Tensor, classes: Tensor, first: Tensor) -> Tensor:
+        """The map that is split into instances.
+
+        Args:
+            probabilities: `[n, H, W]` of the class set.
+            classes: `[n]` int64, the class of each channel.
+            first: `[H, W]` int64, the first map.
+        """
+        if self.silhouette == "fused":
+            given = (first[None] == classes[:, None, None]).float()
+            known = (first != IGNORED)[None]
+            probabilities = torch.where(known, (probabilities + given) / 2, probabilities)
+        best = classes[probabilities.argmax(0)]
+        return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
+
+
+def _variant(image: Tensor, scale: float, mirrored: bool) -> Tensor:
+    if scale != 1:
+        size = [max(1, round(side * scale)) for side in image.shape[1:]]
+        large = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)
+        image = large[0].round().clamp(0, 255).to(torch.uint8)
+    return image.flip(2) if mirrored else image
+
+
+def _resized(maps: Tensor, grid: torch.Size) -> Tensor:
+    if maps.shape[2:] == grid:
+        return maps
+    return F.interpolate(maps, grid, mode="bilinear", align_corners=False)
+
+
+def _scores(probabilities: Tensor, classes: Tensor, instances: Tensor, points: Points) -> Tensor:
+    channel = torch.zeros(int(classes.max()) + 1, dtype=torch.long, device=classes.device)
+    channel[classes] = torch.arange(len(classes), device=classes.device)
+    of_point = F.pad(channel[points.labels.to(classes.device)], (1, 0))
+    own = probabilities.gather(0, of_point[instances][None])[0]
+    total = torch.zeros(len(points) + 1, device=own.device)
+    total.index_add_(0, instances.flatten(), own.flatten())
+    area = torch.bincount(instances.flatten(), minlength=len(points) + 1)
+    return (total / area.clamp(min=1))[1:]

@@ -1,0 +1,172 @@
+"""What flows through the program, and the shape legend of the package.
+
+Legend, used in every docstring:
+
+    B        images of a batch
+    C        classes without background; class indices are 1..C, 0 is background, 255 is ignored
+    H W      pixels of the network's input
+    h w      the stride-4 grid of the heads; N = h * w
+    K        points of one image (ragged: every image has its own K)
+    d        channels of the affinity embedding
+    T        rounds of mutual distillation
+
+Coordinates are (y, x) in pixels, the centre of the first pixel at (0, 0). An instance map holds
+0 where there is no instance and k + 1 where the pixel belongs to point k of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+IGNORED = 255
+"""The semantic label of a pixel that no loss looks at."""
+
+STRIDE = 4
+"""Input pixels a cell of the heads' grid."""
+
+T = TypeVar("T")
+
+
+def to_device(value: T, device: torch.device | str) -> T:
+    """A copy with every tensor in dataclasses, lists, tuples and dicts on `device`."""
+    moved: Any = value
+    if isinstance(value, Tensor):
+        moved = value.to(device, non_blocking=True)
+    elif is_dataclass(value) and not isinstance(value, type):
+        moved = replace(
+            value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value)}
+        )
+    elif isinstance(value, dict):
+        moved = {key: to_device(item, device) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        moved = type(value)(to_device(item, device) for item in value)
+    return cast(T, moved)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of one image.
+
+    Attributes:
+        yx: `[K, 2]` float32, pixels; may lie outside a crop, never outside the image on disk.
+        labels: `[K]` int64, class indices 1..C.
+        ids: `[K]` int64, annotation ids of the points file.
+    """
+
+    yx: Tensor
+    labels: Tensor
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def pixels(self) -> Tensor:
+        """`[K, 2]` int64: the pixel each point lies on (floor of x + 0.5 would move a point)."""
+        return self.yx.floor().long()
+
+    def inside(self, height: int, width: int) -> Tensor:
+        """`[K]` bool: which points lie on a pixel of a `height` x `width` map."""
+        y, x = self.pixels.unbind(1)
+        return (y >= 0) & (y < height) & (x >= 0) & (x < width)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one image or, with a leading B, of a batch: what a round of MDM hands on.
+
+    Attributes:
+        semantic: `[H, W]` int64, class indices, 0 background, 255 ignored.
+        instances: `[H, W]` int64, 0 none, k + 1 the k-th point of the image.
+        weight: `[H, W]` float32 in 0..1, how far the instance label is to be trusted.
+    """
+
+    semantic: Tensor
+    instances: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image after augmentation. It holds no ground-truth mask.
+
+    Attributes:
+        name: file name of the image, for messages.
+        image: `[3, H, W]` uint8 RGB; padding is the mean colour of ImageNet.
+        points: the image's points in the coordinates of the crop, also those outside it.
+        labels: first semantic map and first instance labels; padding is 255 / 0 / 0.
+    """
+
+    name: str
+    image: Tensor
+    points: Points
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one size, stacked; the points stay ragged.
+
+    Attributes:
+        names: B file names.
+        images: `[B, 3, H, W]` uint8 RGB.
+        points: B `Points`.
+        labels: `Labels` of `[B, H, W]`.
+    """
+
+    names: list[str]
+    images: Tensor
+    points: list[Points]
+    labels: Labels
+
+    @staticmethod
+    def of(samples: list[Sample]) -> Batch:
+        """Stacks samples of one size."""
+        labels = Labels(
+            semantic=torch.stack([s.labels.semantic for s in samples]),
+            instances=torch.stack([s.labels.instances for s in samples]),
+            weight=torch.stack([s.labels.weight for s in samples]),
+        )
+        return Batch(
+            names=[s.name for s in samples],
+            images=torch.stack([s.image for s in samples]),
+            points=[s.points for s in samples],
+            labels=labels,
+        )
+
+
+class Outputs(NamedTuple):
+    """What the network says of a batch. A tuple, for Fabric and DDP look for tensors in tuples.
+
+    Attributes:
+        class_logits: `[B, C+1, h, w]`, channel 0 background.
+        offset: `[B, 2, h, w]`, (dy, dx) in input pixels from a pixel to its point.
+        embedding: `[B, d, h, w]`; the affinity logit is `f_i . f_j / sqrt(d) - affinity_bias`.
+        affinity_bias: `[]`.
+        affinity_scale: `[]`, pixels: the spread `s` of votes of one instance, where the affinity
+            also looks at positions (`affinity.position=vote`); None where it does not.
+    """
+
+    class_logits: Tensor
+    offset: Tensor
+    embedding: Tensor
+    affinity_bias: Tensor
+    affinity_scale: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of MDM: the labels it made, and the map they were made from.
+
+    Attributes:
+        labels: `Labels` of `[B, H, W]`, without gradient.
+        semantic: `[B, C+1, h, w]` probabilities `S_t` with gradient; None in round 0, whose map
+            is the given one.
+    """
+
+    labels: Labels
+    semantic: Tensor | None

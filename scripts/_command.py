@@ -1,0 +1,115 @@
+"""What the scripts share: plain command lines, progress, and one sentence for a mistake."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, track
+
+from p2seg.data.coco import ImageRecord, InstanceSet
+from p2seg.data.download import Archive, fetch
+from p2seg.errors import UserError
+
+CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tells the mistake."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
+    """Makes a command of a function of the command line's words.
+
+    What it makes takes the words (default: those of the process) and returns the exit code: 0, or
+    2 after a user's mistake told in one sentence.
+    """
+
+    def run(words: list[str] | None = None) -> int:
+        try:
+            function(sys.argv[1:] if words is None else words)
+        except UserError as error:
+            CONSOLE.print(str(error))
+            return 2
+        except OSError as error:
+            if not error.strerror:
+                raise
+            CONSOLE.print(f"the system refused {error.filename}: {error.strerror}")
+            return 2
+        except KeyboardInterrupt:
+            CONSOLE.print("stopped by the keyboard; what was written is whole")
+            return 130
+        return 0
+
+    return run
+
+
+def path(value: str) -> Path:
+    """A path of the command line."""
+    return Path(value).expanduser()
+
+
+def progress(title: str) -> Callable[[list[str]], Iterable[str]]:
+    """A bar around a list."""
+    return lambda names: track(names, description=title, console=CONSOLE)
+
+
+def fetched(archive: Archive, folder: Path) -> Path:
+    """Downloads an archive under a bar; see `p2seg.data.download.fetch`."""
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=CONSOLE) as bar:
+        task = bar.add_task(archive.name, total=None)
+        return fetch(
+            archive, folder, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def link(folder: Path, target: Path, images: list[ImageRecord]) -> None:
+    """Makes `folder` a link to the folder of images, so that they stay where they are.
+
+    A link that is there already is replaced; a real folder (a copy, where the system makes no
+    links) is taken as it is.
+
+    Args:
+        folder: where the configs look for the images.
+        target: where the images are.
+        images: the images that must be there.
+
+    Raises:
+        UserError: links cannot be made here, or an image is missing.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.symlink_to(target.resolve(), target_is_directory=True)
+        except OSError as error:
+            raise UserError(
+                f"this system makes no link from {folder} to {target} ({error.strerror}); "
+                "copy the folder there and run again"
+            ) from error
+    missing = [image.file_name for image in images if not (folder / image.file_name).is_file()]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(images)} images are not in {target}, the first is "
+            f"{missing[0]}; add them, or take them out of the annotations"
+        )
+
+
+def summary(path: Path, instances: InstanceSet) -> None:
+    """Says what was written."""
+    found = [instance for group in instances.instances for instance in group]
+    crowds = sum(instance.crowd for instance in found)
+    CONSOLE.print(
+        f"{path}: {len(instances.images)} images, {len(found) - crowds} instances of "
+        f"{len(instances.categories)} classes" + (f", {crowds} crowd regions" if crowds else "")
+    )

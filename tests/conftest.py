@@ -1,0 +1,36 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REALDATA = ROOT.parent / "shared" / "realdata"
+
+
+@pytest.fixture
+def run_tool(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a tool in this process: `run_tool("eval", "gt=x")` -> (exit code, stdout, stderr)."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+    def run(name: str, *words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = importlib.import_module(name).main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def realdata() -> Path:
+    """The folder of real images beside the checkout; the test is skipped without it."""
+    if not REALDATA.is_dir():
+        pytest.skip("the real images are not beside this checkout (../shared/realdata)")
+    return REALDATA

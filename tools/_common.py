@@ -1,0 +1,120 @@
+"""What several tools build from the config in the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.data.dataset import Reader
+from p2seg.data.points import PointSet
+from p2seg.errors import UserError
+from p2seg.files import read_json, sha256
+from p2seg.models.network import P2SegNetwork
+from p2seg.provenance import versions
+
+
+def path_of(cfg: DictConfig, key: str) -> Path:
+    """The path of a config key, `~` expanded."""
+    value = OmegaConf.select(cfg, key)
+    if value is None or value == "":
+        raise UserError(f"{key} is not given; add {key}=PATH to the command")
+    return Path(value).expanduser()
+
+
+def output_folder(cfg: DictConfig, place: str) -> Path:
+    """`out` where it is given, else `outputs/<name>/<place>`."""
+    return Path(cfg.out).expanduser() if cfg.out else Path("outputs") / cfg.name / place
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """A config node as plain dicts and lists, interpolations resolved."""
+    return cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+
+
+def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
+    """The reader of images and first maps, after a look at whether their folders exist."""
+    images, semantic = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
+    if not images.is_dir():
+        raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+    if not semantic.is_dir():
+        raise UserError(
+            f"no folder of first semantic maps at {semantic}; make it with tools/gen_semantic.py "
+            "or give it with data.semantic=DIR"
+        )
+    return Reader(images, semantic, len(points.categories))
+
+
+def semantic_source(folder: Path) -> dict[str, Any]:
+    """What the manifest beside a folder of maps says of their source."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return {"source": "unknown", "folder": folder.name}
+    manifest = read_json(path, "manifest of semantic maps")
+    return {"source": manifest.get("source", "unknown"), "manifest": sha256(path)}
+
+
+def check_classes(cfg: DictConfig, points: PointSet) -> None:
+    """The class count of the config must be that of the points file."""
+    if len(points.categories) != cfg.data.num_classes:
+        raise UserError(
+            f"{cfg.data.points} has {len(points.categories)} categories but data.num_classes is "
+            f"{cfg.data.num_classes}; add data.num_classes={len(points.categories)}"
+        )
+
+
+def network_of(cfg: DictConfig) -> P2SegNetwork:
+    """The network of the config."""
+    return cast(P2SegNetwork, instantiate(cfg.model.network))
+
+
+def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) -> P2SegNetwork:
+    """The config's network with a checkpoint's weights.
+
+    Raises:
+        UserError: the checkpoint is of another model or of other classes.
+    """
+    theirs = [c["name"] for c in checkpoint["categories"]]
+    ours = [c.name for c in points.categories]
+    if theirs != ours:
+        raise UserError(
+            f"{cfg.ckpt} was trained on {len(theirs)} classes ({', '.join(theirs[:5])}...) but "
+            f"{cfg.data.points} has {len(ours)} ({', '.join(ours[:5])}...); use a checkpoint of "
+            "these classes"
+        )
+    cfg.model.pretrained, cfg.model.weights = False, None  # the checkpoint brings its own
+    network = network_of(cfg)
+    averaged = cfg.export.ema and checkpoint["average"] is not None
+    try:
+        network.load_state_dict(checkpoint["average"] if averaged else checkpoint["model"])
+    except RuntimeError as error:
+        theirs_model = checkpoint["config"]["model"]["backbone"]
+        raise UserError(
+            f"{cfg.ckpt} holds another model (backbone {theirs_model}) than this command builds "
+            f"(backbone {cfg.model.backbone}); give the +exp it was trained with"
+        ) from error
+    return network.eval()
+
+
+def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
+    """What a checkpoint says of itself: settings, classes, inputs and versions."""
+    keys = ("name", "seed", "model", "mdm", "affinity", "loss", "optim")
+    return {
+        "config": {
+            key: plain(cfg[key]) if isinstance(cfg[key], DictConfig) else cfg[key] for key in keys
+        },
+        "categories": [{"id": c.id, "name": c.name} for c in points.categories],
+        "inputs": {"points": sha256(path_of(cfg, "data.points"))},
+        "skipped": skipped,
+        "versions": versions(),
+    }
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """The device of tools that do not train."""
+    wanted = cfg.trainer.accelerator
+    gpu = wanted in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")

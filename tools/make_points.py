@@ -1,0 +1,38 @@
+"""Makes a points file, one click an instance, of a ground-truth file.
+
+python tools/make_points.py gt=data/voc2012/instances_trainaug.json sampler=inner seed=0 \
+    out=data/voc2012/points_trainaug.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from _entry import entry
+from omegaconf import DictConfig
+from rich.console import Console
+
+from p2seg.data.coco import read_instances
+from p2seg.data.points import make_points, write_points
+from p2seg.errors import UserError
+from p2seg.files import sha256
+
+
+@entry("make_points")
+def main(cfg: DictConfig) -> None:
+    """Reads `gt`, writes `out`."""
+    if cfg.out is None:
+        raise UserError("out is not given; say where to write the points: out=FILE.json")
+    gt, out = Path(cfg.gt).expanduser(), Path(cfg.out).expanduser()
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    with console.status(f"points of {gt}"):
+        points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed)
+        source = {"source": str(gt), "source_sha256": sha256(gt)}
+        write_points(out, replace(points, info={**points.info, **source}))
+    count = sum(map(len, points.points))
+    console.print(f"{out}: {count} points on {len(points.images)} images")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,77 @@
+"""Trains the network: points and first semantic maps in, class, offset and affinity out.
+
+python tools/train.py +exp=voc_hrnet48
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
+from _entry import entry
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from p2seg.visualize import training_pictures
+from torch import Tensor, nn
+
+from p2seg.data.dataset import PointDataset, usable
+from p2seg.data.loader import StepSampler, batches
+from p2seg.data.points import read_points
+from p2seg.structures import Batch
+
+
+def run(cfg: DictConfig) -> Path:
+    """Trains and gives the last checkpoint."""
+    torch.manual_seed(cfg.seed)
+    out = output_folder(cfg, "network")
+    trainer = instantiate(cfg.trainer)
+    points = read_points(path_of(cfg, "data.points"))
+    check_classes(cfg, points)
+    reader = reader_of(cfg, points)
+    points, skipped = usable(points, reader, cfg.data.on_error)
+    mdm, loss, seeder = (instantiate(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
+    augment = instantiate(cfg.data.augment)
+    dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
+    fabric = trainer.fabric()
+    network = network_of(cfg)
+
+    def losses_of(model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
+        outputs = model(batch.images)
+        rounds = mdm(outputs, batch, rounds=None if step >= cfg.mdm.start_step else 0)
+        return loss(outputs, rounds, batch, mdm.factors(outputs, batch.points))
+
+    def batches_from(step: int) -> Any:
+        sampler = StepSampler(
+            len(dataset),
+            trainer.batch_size,
+            seed=cfg.seed,
+            start=step,
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+        )
+        return batches(dataset, Batch.of, sampler, workers=cfg.data.workers)
+
+    return trainer.fit(
+        fabric,
+        network,
+        instantiate(cfg.optim.optimizer)(network),
+        instantiate(cfg.optim.schedule),
+        batches_from,
+        losses_of,
+        out=out,
+        content={"kind": "network", **provenance(cfg, points, skipped)},
+        pictures_of=partial(training_pictures, mdm=mdm),
+    )
+
+
+@entry("train")
+def main(cfg: DictConfig) -> None:
+    """The command."""
+    run(cfg)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
