@@ -19,9 +19,8 @@ from p2seg.errors import UserError
 from p2seg.files import sha256
 
 
-@entry("make_points")
-def main(cfg: DictConfig) -> None:
-    """Reads `gt`, writes `out`."""
+def run(cfg: DictConfig) -> Path:
+    """Reads `gt`, writes `out` and gives its path."""
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     gt, out = Path(cfg.gt).expanduser(), Path(cfg.out).expanduser()
@@ -32,6 +31,13 @@ def main(cfg: DictConfig) -> None:
         write_points(out, replace(points, info={**points.info, **source}))
     count = sum(map(len, points.points))
     console.print(f"{out}: {count} points on {len(points.images)} images")
+    return out
+
+
+@entry("make_points")
+def main(cfg: DictConfig) -> None:
+    """The command."""
+    run(cfg)
 
 
 if __name__ == "__main__":

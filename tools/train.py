@@ -14,13 +14,13 @@ from _common import check_classes, network_of, output_folder, path_of, provenanc
 from _entry import entry
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from p2seg.visualize import training_pictures
 from torch import Tensor, nn
 
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import StepSampler, batches
 from p2seg.data.points import read_points
 from p2seg.structures import Batch
+from p2seg.visualize import training_pictures
 
 
 def run(cfg: DictConfig) -> Path:

@@ -32,7 +32,7 @@ def encode(mask: NDArray[Any]) -> dict[str, Any]:
 
 def decode(rle: dict[str, Any]) -> NDArray[np.bool_]:
     """The mask of a run-length code, `[H, W]` bool."""
-    mask: NDArray[np.bool_] = codec.decode(rle).astype(bool, order="C")
+    mask: NDArray[np.bool_] = np.ascontiguousarray(codec.decode(rle)).view(bool)
     return mask
 
 

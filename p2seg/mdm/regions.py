@@ -39,7 +39,8 @@ def class_regions(semantic: Tensor, points: Points, snap_radius: float) -> Itera
 
     A point owns in the region under its own pixel. One whose pixel is not of its class takes the
     nearest region without a point within `snap_radius`: the nearest pair first, ties to the lower
-    point. Of two points of a class on one pixel the first wins.
+    point, then to the region whose nearest pixel comes first. Of two points of a class on one
+    pixel the first wins.
 
     Args:
         semantic: `[H, W]` int64.
@@ -80,7 +81,7 @@ def _snap(
     regions: Tensor, pixels: Tensor, free: Tensor, region_of: Tensor, count: Tensor, radius: float
 ) -> None:
     """Gives free points the nearest region without a point, nearest pair first; in place."""
-    pairs: list[tuple[float, int, int]] = []
+    pairs: list[tuple[int, int, int, int]] = []
     reach = int(radius)
     for k in free.nonzero()[:, 0].tolist():
         y, x = pixels[k].tolist()
@@ -89,10 +90,11 @@ def _snap(
         at = window.nonzero()
         square = (at + at.new_tensor([top, left]) - pixels[k]).square().sum(1)
         for region in window[window > 0].unique().tolist():
-            nearest = square[window[at[:, 0], at[:, 1]] == region].min().item()
-            if nearest <= radius**2 and count[region] == 0:
-                pairs.append((nearest, k, region))
-    for _, k, region in sorted(pairs):
+            own = (window[at[:, 0], at[:, 1]] == region).nonzero()[:, 0]
+            nearest = own[square[own].argmin()]  # the first in raster order on a tie
+            if square[nearest] <= radius**2 and count[region] == 0:
+                pairs.append((int(square[nearest]), k, int(nearest), region))
+    for _, k, _, region in sorted(pairs):
         if region_of[k] == 0 and count[region] == 0:
             region_of[k] = region
             count[region] = 1

@@ -105,7 +105,7 @@ def refine(
         `[N, n]` float32, rows sum to 1.
     """
     keep = None if valid is None else valid.nonzero()[:, 0]
-    p = probabilities.float()
+    p = probabilities.to(left.dtype)
     if keep is not None:
         left, right, inner = left[keep], right[keep], p[keep]
         groups = None if groups is None else groups[keep]

@@ -1,0 +1,180 @@
+"""What is to be compared: a ground truth, and predictions brought into its order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from p2seg.data import rle as codec
+from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, read_instances
+from p2seg.data.schema import is_number, naming, shown
+from p2seg.data.voc import read_voc
+from p2seg.errors import UserError
+from p2seg.files import read_json
+
+ONE_SPLIT = "give predictions of this ground truth's images and ids (tools/predict.py gt=FILE)"
+
+
+def read_ground_truth(path: Path, split: str) -> InstanceSet:
+    """Reads a COCO-style instances file, or a split of a VOC year's folder.
+
+    Args:
+        path: the file, or the folder with `SegmentationObject` in it (`VOCdevkit/VOC2012`).
+        split: the split of a folder (`val`); a file is one split and needs none.
+
+    Returns:
+        The ground truth.
+
+    Raises:
+        UserError: it cannot be read, or it has no image.
+    """
+    if path.is_dir():
+        return read_voc(path, split)
+    gt = read_instances(path, "ground-truth file")
+    if not gt.images:
+        raise UserError(f"{path} has no image; there is nothing to evaluate")
+    return gt
+
+
+def read_predictions(path: Path, gt: InstanceSet) -> InstanceSet:
+    """Reads predictions for a ground truth: a COCO results list, or a dataset file.
+
+    A results list holds `{image_id, category_id, segmentation, score}` with the ids of the ground
+    truth. Our own (`predictions.json`) has `images.json` beside it, which says what its ids mean
+    and where it is from. A dataset file is one like our pseudo masks.
+
+    Args:
+        path: the file.
+        gt: the ground truth.
+
+    Returns:
+        The predictions with the images and classes of `gt` (see `align`). Those of a results list
+        are numbered -1, -2, ..., since they have no annotation ids.
+
+    Raises:
+        UserError: the file cannot be read, or is for other images or classes.
+    """
+    if not path.is_file():
+        raise UserError(f"no predictions at {path}: give the path of an existing JSON file")
+    with path.open("rb") as stream:
+        is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    if not is_list:
+        pred = read_instances(path, "predictions file")
+        with naming(path):
+            return align(gt, pred)
+    results = read_json(path, "results list")
+    beside = path.with_name("images.json")
+    ours = path.name == "predictions.json" and beside.is_file()
+    listed = read_instances(beside, "list of images") if ours else replace(gt, info={})
+    with naming(path):
+        return align(gt, replace(listed, instances=_results(results, listed)))
+
+
+def align(gt: InstanceSet, pred: InstanceSet) -> InstanceSet:
+    """Brings predictions into the order of a ground truth.
+
+    Images are matched by id, classes by name. An image without an entry has no predictions;
+    a crowd among the predictions is none.
+
+    Args:
+        gt: ground truth.
+        pred: predictions, in any order of images and classes.
+
+    Returns:
+        The predictions with the images and classes of `gt`.
+
+    Raises:
+        UserError: `pred` has other classes, an image that `gt` has not, or one of another size or
+            name under the same id.
+    """
+    label_of = _labels(gt.categories, pred.categories)
+    images = {image.id: image for image in gt.images}
+    instances: dict[int, list[Instance]] = {}
+    for image, guesses in zip(pred.images, pred.instances, strict=True):
+        if image.id not in images:
+            raise UserError(
+                f"the predictions have image {image.id} ({image.file_name}), the ground truth has "
+                f"not; {ONE_SPLIT}"
+            )
+        _check_same(images[image.id], image)
+        instances[image.id] = [
+            replace(guess, label=label_of[guess.label]) for guess in guesses if not guess.crowd
+        ]
+    ordered = [instances.get(image.id, []) for image in gt.images]
+    return replace(gt, instances=ordered, info=pred.info)
+
+
+def _labels(truth: list[Category], given: list[Category]) -> dict[int, int]:
+    """For each class of `given` the class of the same name in `truth`."""
+    names = _names(truth, "ground truth")
+    given_names = _names(given, "predictions")
+    for there, here, extra in (
+        ("predictions", "ground truth", [name for name in given_names if name not in names]),
+        ("ground truth", "predictions", [name for name in names if name not in given_names]),
+    ):
+        if extra:
+            raise UserError(
+                f"category {extra[0]} is in the {there} and not in the {here}; classes are matched "
+                "by name, so give both files the same categories"
+            )
+    return {label: names.index(name) + 1 for label, name in enumerate(given_names, start=1)}
+
+
+def _names(categories: list[Category], where: str) -> list[str]:
+    names = [category.name for category in categories]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two categories of the {where} are named {name}; names must differ")
+    return names
+
+
+def _check_same(truth: ImageRecord, given: ImageRecord) -> None:
+    """An id that means another image would give a score that means nothing."""
+    stems = [PurePosixPath(image.file_name).stem for image in (truth, given)]
+    sizes = [(image.width, image.height) for image in (truth, given)]
+    if stems[0] != stems[1] or sizes[0] != sizes[1]:
+        shown_images = [
+            f"{image.file_name} of {image.width}x{image.height}" for image in (given, truth)
+        ]
+        raise UserError(
+            f"image {truth.id} is {shown_images[0]} in the predictions and {shown_images[1]} in "
+            f"the ground truth; {ONE_SPLIT}"
+        )
+
+
+def _results(results: list[Any], listed: InstanceSet) -> list[list[Instance]]:
+    """The instances of a results list, image by image, its ids being those of `listed`."""
+    place_of = {image.id: place for place, image in enumerate(listed.images)}
+    label_of = {category.id: label for label, category in enumerate(listed.categories, start=1)}
+    instances: list[list[Instance]] = [[] for _ in listed.images]
+    for number, item in enumerate(results, start=1):
+        where = f"result {number} of {len(results)}"
+        if not isinstance(item, dict):
+            raise UserError(
+                f"{where} is {shown(item)}; it must be an object with image_id, category_id, "
+                "segmentation and score"
+            )
+        place = _known(item, "image_id", place_of, where)
+        label = _known(item, "category_id", label_of, where)
+        score: Any = item.get("score")
+        if not is_number(score):
+            raise UserError(f"{where} has score {shown(score)}; it must be a finite number")
+        image = listed.images[place]
+        try:
+            rle = codec.from_segmentation(item.get("segmentation"), image.height, image.width)
+        except ValueError as error:
+            raise UserError(f"{where}, for image {image.file_name}, {error}") from error
+        instances[place].append(Instance(id=-number, label=label, rle=rle, score=float(score)))
+    return instances
+
+
+def _known(item: dict[str, Any], key: str, known: dict[int, int], where: str) -> int:
+    """What `known` has for the id under `key`."""
+    value = item.get(key)
+    if type(value) is not int or value not in known:
+        raise UserError(
+            f"{where} has {key} {shown(value)}, which is not listed; give results for the images "
+            "and categories of this ground truth"
+        )
+    return known[value]

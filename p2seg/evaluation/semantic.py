@@ -1,0 +1,99 @@
+"""How good the first semantic maps are: mean IoU over classes against the ground truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data.coco import Instance, InstanceSet, decode
+from p2seg.data.maps import map_path, read_map
+from p2seg.evaluation.voc import Float, mean
+from p2seg.structures import IGNORED
+
+
+def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
+    """Compares a folder of semantic maps with the classes of the ground truth.
+
+    A pixel that the map leaves open (255) is wrong for its true class and counts against no
+    other; otherwise a map could be perfect by saying little. Pixels of a crowd that no instance
+    covers are left out. The mean is over background and the classes that the ground truth has.
+
+    Args:
+        folder: palette or grey PNGs, one an image of `gt`.
+        gt: ground truth.
+
+    Returns:
+        `miou`; `miou_labelled`, the same with the pixels left out that the maps leave open;
+        `labelled`, the share of pixels that they do not; `per_class`, IoU by name, with
+        `background`. Fractions 0..1, None where nothing defines them.
+
+    Raises:
+        UserError: a map is missing, of another size, or holds a label that is no class.
+    """
+    classes = len(gt.categories)
+    counts = np.zeros((classes + 1, classes + 2), np.int64)
+    for image, instances in zip(gt.images, gt.instances, strict=True):
+        size = (image.height, image.width)
+        given = read_map(map_path(folder, image.file_name), size, classes)
+        counts += confusion(painted(instances, size), given, classes)
+    iou = class_ious(counts)
+    closed = counts[:, :-1]
+    total = int(counts.sum())
+    names = ["background", *(category.name for category in gt.categories)]
+    return {
+        "miou": mean(iou),
+        "miou_labelled": mean(class_ious(np.pad(closed, ((0, 0), (0, 1))))),
+        "labelled": int(closed.sum()) / total if total else None,
+        "per_class": {name: mean(iou[k : k + 1]) for k, name in enumerate(names)},
+    }
+
+
+def painted(instances: list[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The semantic map of ground truth: classes painted by descending area, crowds ignored.
+
+    Args:
+        instances: of one image.
+        size: (height, width), pixels.
+
+    Returns:
+        `[H, W]` uint8: 0 background, 1..C, 255 where there is a crowd and no instance.
+    """
+    truth = np.zeros(size, np.uint8)
+    masks = [(each, decode(each)) for each in instances]
+    # crowds first, then the large before the small, so that what lies on top stays whole
+    masks.sort(key=lambda pair: (not pair[0].crowd, -int(pair[1].sum())))
+    for instance, mask in masks:
+        truth[mask] = IGNORED if instance.crowd else instance.label
+    return truth
+
+
+def confusion(
+    truth: NDArray[np.uint8], given: NDArray[np.uint8], classes: int
+) -> NDArray[np.int64]:
+    """How many pixels of each true class bear each label.
+
+    Args:
+        truth: `[H, W]`, 0..C; pixels of 255 are left out.
+        given: `[H, W]`, 0..C or 255.
+        classes: C.
+
+    Returns:
+        `[C+1, C+2]`; the last column counts the pixels that `given` leaves open (255).
+    """
+    kept = truth != IGNORED
+    columns = np.where(given[kept] == IGNORED, classes + 1, given[kept]).astype(np.int64)
+    cells = truth[kept].astype(np.int64) * (classes + 2) + columns
+    shape = (classes + 1, classes + 2)
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def class_ious(counts: NDArray[np.int64]) -> Float:
+    """IoU of each class of a `confusion`, `[C+1]`; NaN for a class without a true pixel."""
+    hits = counts.diagonal()
+    true = counts.sum(axis=1)
+    union = true + counts[:, :-1].sum(axis=0) - hits
+    ious: Float = np.where(true > 0, hits / np.maximum(union, 1), np.nan)
+    return ious

@@ -1,0 +1,122 @@
+"""The scores of `metrics.json` as tables for the terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+KINDS = {"pseudo": "pseudo-label quality, points given", "model": "model, no points given"}
+AP_COLUMNS = ("AP", "AP25", "AP50", "AP70", "AP75")
+
+
+def score_tables(metrics: dict[str, Any]) -> list[Table]:
+    """AP by every definition in percent, the quality of pseudo masks, and where they are from.
+
+    Args:
+        metrics: what `p2seg.evaluation.metrics.evaluate` gives.
+
+    Returns:
+        The tables to print, in order.
+    """
+    tables = [_ap_table(metrics)]
+    if "quality" in metrics:
+        tables.append(_quality_table(metrics["quality"]))
+    facts = flat(metrics["run"]["pred_info"], depth=2)
+    if facts:
+        tables.append(_facts_table(facts))
+    return tables
+
+
+def title(metrics: dict[str, Any]) -> str:
+    """What a table of these scores is called: kind, split, and loudly where masks leaked in."""
+    run = metrics["run"]
+    words = [KINDS[run["kind"]]]
+    if "split" in run:
+        words.append(f"{run['split']} ({run['images']} images)")
+    name = " on ".join(words)
+    return f"ORACLE (semantic maps painted from ground truth): {name}" if run["oracle"] else name
+
+
+def flat(info: dict[str, Any], depth: int = 99) -> dict[str, str]:
+    """Provenance as lines to show: `{"semantic.source": "grabcut"}`.
+
+    Args:
+        info: nested objects.
+        depth: how many levels of keys to show.
+
+    Returns:
+        Text by dotted key; hashes are cut to twelve digits.
+    """
+    lines: dict[str, str] = {}
+    for key, value in info.items():
+        if isinstance(value, dict):
+            below = flat(value, depth - 1) if depth > 1 else {}
+            lines |= {f"{key}.{name}": text for name, text in below.items()}
+        elif value is not None and value != []:
+            text = str(value)
+            lines[str(key)] = text[:12] if re.fullmatch("[0-9a-f]{40,64}", text) else text
+    return lines
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with one decimal, a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def fraction(value: float | None) -> str:
+    """A fraction with three decimals, a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _ap_table(metrics: dict[str, Any]) -> Table:
+    table = Table(title=escape(title(metrics)), caption="percent; AP is over IoU .50:.05:.95")
+    table.add_column("definition")
+    for column in AP_COLUMNS:
+        table.add_column(column, justify="right")
+    parts = [("", metrics), (", all scores 1", metrics["scores_one"])]
+    if "void_ignored" in metrics:
+        parts.append((", void ignored", metrics["void_ignored"]))
+    for suffix, part in parts:
+        for name in ("voc_area", "voc_11pt", "coco"):
+            if name in part:
+                # VOC's is a mean over classes and says so: mAP50
+                cells = [part[name].get(c, part[name].get(f"m{c}")) for c in AP_COLUMNS]
+                table.add_row(name + suffix, *map(percent, cells))
+        table.add_section()
+    return table
+
+
+def _quality_table(quality: dict[str, Any]) -> Table:
+    table = Table(
+        title="pseudo masks against the instances they were clicked for",
+        caption="multi: with another instance of their class in the image",
+    )
+    table.add_column("masks")
+    for column in ("instances", "mean IoU", "> .5", "> .7", "> .9", "multi", "mean IoU"):
+        table.add_column(column, justify="right")
+    for name, part in (("all", quality), ("default boxes 0", quality["no_box"])):
+        table.add_row(
+            name,
+            *_part(part),
+            *(str(part[f"iou{level}"]) for level in (50, 70, 90)),
+            str(part["multi_instances"]),
+            fraction(part["multi_mean_iou"]),
+        )
+    table.add_section()
+    for name, part in quality["per_size"].items():
+        table.add_row(name, *_part(part))
+    return table
+
+
+def _part(part: dict[str, Any]) -> tuple[str, str]:
+    return str(part["instances"]), fraction(part["mean_iou"])
+
+
+def _facts_table(facts: dict[str, str]) -> Table:
+    table = Table(title="provenance of the predictions", show_header=False)
+    for key, value in facts.items():
+        table.add_row(escape(key), escape(value))
+    return table

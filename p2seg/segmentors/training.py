@@ -1,0 +1,69 @@
+"""How a segmentor is trained: epochs, steps of the learning rate, and the sum of its losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from p2seg.optim import Factor, steps
+from p2seg.segmentors.data import InstanceBatch
+
+
+@dataclass(frozen=True)
+class EpochSchedule:
+    """The detectors' common schedule, in epochs. Paper: Sec. 4.1.
+
+    Attributes:
+        epochs: passes over the images.
+        milestones: epochs after which the learning rate falls to a tenth.
+        warmup_steps: steps over which it rises.
+        lr: at `lr_batch` images a step; it is linear in the batch.
+        lr_batch: images a step that `lr` is meant for.
+    """
+
+    epochs: float = 12
+    milestones: Sequence[float] = (8, 11)
+    warmup_steps: int = 500
+    lr: float = 0.02
+    lr_batch: int = 16
+
+    def steps(self, images: int, batch: int) -> int:
+        """Optimizer steps for a set of `images` at `batch` images a step, over all processes."""
+        return max(1, math.ceil(self.epochs * images / batch))
+
+    def peak(self, batch: int) -> float:
+        """The highest learning rate, at `batch` images a step over all processes."""
+        return self.lr * batch / self.lr_batch
+
+    def said(self, images: int, batch: int) -> str:
+        """The schedule in one line for the log."""
+        return (
+            f"{self.steps(images, batch)} steps of {batch} images; "
+            f"learning rate {self.peak(batch):g} = {self.lr:g} x {batch} / {self.lr_batch}"
+        )
+
+    def factor(self, images: int, batch: int) -> Factor:
+        """What the peak is multiplied by at each step."""
+        milestones = [round(epoch * images / batch) for epoch in self.milestones]
+        return steps(milestones, self.warmup_steps)
+
+
+def segmentor_losses(model: nn.Module, batch: InstanceBatch, step: int) -> dict[str, Tensor]:
+    """The losses that the segmentor itself computes, for `Trainer.fit`.
+
+    Args:
+        model: takes images in 0..1 and targets, and gives a dict of losses.
+        batch: of the data set.
+        step: the same at every step.
+
+    Returns:
+        The losses by name, `[]` each.
+    """
+    del step
+    images = [image.to(torch.float32) / 255 for image in batch.images]
+    losses: dict[str, Tensor] = model(images, [dict(vars(target)) for target in batch.targets])
+    return losses

@@ -1,0 +1,189 @@
+"""Makes the maps of a whole points file: in worker processes, and only those not made yet."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from p2seg.data.points import PointSet
+from p2seg.errors import UserError
+from p2seg.files import fingerprint, sha256
+from p2seg.provenance import versions
+from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
+from p2seg.semantic.maps import map_paths, read_key, write_map
+from p2seg.semantic.source import MapTask, Source
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes:
+        sha256: of the map's file; "" where there is none.
+        made: made now; False where it was there already.
+        error: why the image cannot be used, or None.
+    """
+
+    sha256: str = ""
+    made: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A map to make, and the folder that holds it."""
+
+    task: MapTask
+    path: Path
+    folder: Path
+
+
+Progress = Callable[[Iterable[Outcome]], Iterable[Outcome]]
+
+
+def generate(
+    source: Source,
+    points: PointSet,
+    images: Path,
+    out: Path,
+    *,
+    points_sha256: str,
+    workers: int = 0,
+    on_error: str = "raise",
+    progress: Progress = iter,
+) -> tuple[Manifest, int]:
+    """Makes the first semantic map of every image, and the manifest beside them.
+
+    A map that is there already and was made of the same source, parameters, points and files is
+    kept. The maps do not depend on the number of workers. Until all are made there is no
+    manifest.
+
+    Args:
+        source: of the maps.
+        points: the images and their points.
+        images: folder of the images.
+        out: folder of the maps and of `manifest.json`.
+        points_sha256: of the points file, for the manifest.
+        workers: processes; 0 and 1: this one.
+        on_error: `raise` at the first image that cannot be used, or `skip` it.
+        progress: sees the images go by.
+
+    Returns:
+        The manifest, and how many maps were made now.
+
+    Raises:
+        UserError: two images would share a map, an image cannot be used and `on_error` is
+            `raise`, none can be used, or the folder holds a PNG that is not ours.
+    """
+    if on_error not in ("raise", "skip"):
+        raise UserError(f"data.on_error={on_error} is unknown; it is raise or skip")
+    classes = tuple(category.name for category in points.categories)
+    jobs = [
+        Job(MapTask.of(record, own, images, classes), path, out)
+        for record, own, path in zip(
+            points.images, points.points, map_paths(out, points.images), strict=True
+        )
+    ]
+    maps: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    made = 0
+    outcomes = progress(_outcomes(source, jobs, workers))
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.error is None:
+            maps[job.path.relative_to(out).as_posix()] = outcome.sha256
+            made += outcome.made
+        elif on_error == "raise":
+            raise UserError(outcome.error)
+        else:
+            skipped[job.task.record.file_name] = outcome.error
+    if not maps:
+        first = next(iter(skipped.values()), "the points file has no image")
+        raise UserError(f"no semantic map was made: {first}")
+    manifest = Manifest(
+        source=source.name,
+        parameters=source.parameters,
+        classes=list(classes),
+        points_sha256=points_sha256,
+        maps=maps,
+        skipped=skipped,
+        versions=versions(),
+    )
+    write_manifest(out, manifest)
+    return manifest, made
+
+
+def make_map(source: Source, job: Job) -> Outcome:
+    """Makes one map, or keeps the one that is there.
+
+    Args:
+        source: of the map.
+        job: what to make and where.
+
+    Returns:
+        The outcome; a `UserError` of the source is told in it.
+    """
+    task = job.task
+    files = [sha256(path) if path.is_file() else None for path in source.inputs(task)]
+    clicks = [task.size, task.yx.tolist(), task.labels.tolist()]
+    key = fingerprint([source.name, source.parameters, task.classes, clicks, files])
+    try:
+        if job.path.exists():
+            present = read_key(job.path)
+            if present is None:
+                raise UserError(
+                    f"{job.path} is there but was not made by this tool, or was changed since; "
+                    "move it away or give another out=DIR"
+                )
+            if present == key:
+                return Outcome(sha256(job.path))
+        semantic = source(task)
+        # a manifest of older maps is no longer true
+        (job.folder / MANIFEST).unlink(missing_ok=True)
+        write_map(job.path, semantic, key)
+    except UserError as error:
+        return Outcome(error=str(error))
+    return Outcome(sha256(job.path), made=True)
+
+
+def _outcomes(source: Source, jobs: list[Job], workers: int) -> Iterator[Outcome]:
+    """The outcomes in the order of the jobs, each as soon as it and those before are there."""
+    if workers <= 1:
+        yield from (make_map(source, job) for job in jobs)
+        return
+    pool = ProcessPoolExecutor(
+        min(workers, max(1, len(jobs))),
+        # a fork of a process with threads (torch's) may hang
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(source,),
+    )
+    try:
+        for future in [pool.submit(_make_in_worker, job) for job in jobs]:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process was ended from outside, probably for want of memory; take fewer "
+            "with semantic.workers=N and start again: what is made stays"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker_source: list[Source] = []
+
+
+def _start_worker(source: Source) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's word goes to the parent
+    cv2.setNumThreads(1)
+    _worker_source.append(source)
+
+
+def _make_in_worker(job: Job) -> Outcome:
+    return make_map(_worker_source[0], job)

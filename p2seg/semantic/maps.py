@@ -1,0 +1,80 @@
+"""Writing first semantic maps; `p2seg.data.maps` reads them.
+
+A map carries in a PNG text chunk what it was made of and the hash of its own pixels, so that a
+run that goes on after an interruption knows which maps are finished and which are not its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from p2seg.data.coco import ImageRecord
+from p2seg.data.labels import voc_palette
+from p2seg.data.maps import SemanticMap, map_path
+from p2seg.errors import UserError
+from p2seg.files import atomic_path
+
+NOTE = "p2seg"
+"""The name of the text chunk."""
+
+
+def map_paths(folder: Path, records: Sequence[ImageRecord]) -> list[Path]:
+    """The map paths of many images, each its own.
+
+    Args:
+        folder: of the maps.
+        records: the images.
+
+    Raises:
+        UserError: two images would share a map.
+    """
+    owners: dict[str, str] = {}
+    paths = []
+    for record in records:
+        path = map_path(folder, record.file_name)
+        owner = owners.setdefault(os.path.normpath(path), record.file_name)
+        if owner != record.file_name:
+            raise UserError(
+                f"images {owner} and {record.file_name} would share the map {path.name}; rename "
+                "one of them"
+            )
+        paths.append(path)
+    return paths
+
+
+def write_map(path: Path, semantic: SemanticMap, key: str) -> None:
+    """Writes a map as a palette PNG in VOC's colours, atomically.
+
+    Args:
+        path: the file.
+        semantic: `[H, W]` uint8.
+        key: fingerprint of what the map was made of; `read_key` gives it back.
+    """
+    image = Image.fromarray(semantic)
+    image.putpalette(voc_palette().tobytes())  # from here on it is of mode P
+    note = PngInfo()
+    note.add_text(NOTE, f"{key} {_digest(semantic)}")
+    with atomic_path(path) as temporary:
+        image.save(temporary, pnginfo=note)
+
+
+def read_key(path: Path) -> str | None:
+    """The key `path` was written with, or None if `write_map` did not write these pixels."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            key, _, digest = str(image.info.get(NOTE, "")).partition(" ")
+            return key if image.mode == "P" and digest == _digest(np.asarray(image)) else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _digest(semantic: SemanticMap) -> str:
+    return hashlib.sha256(np.ascontiguousarray(semantic).tobytes()).hexdigest()

@@ -1,0 +1,71 @@
+"""What every source of first semantic maps is given, and what it must say of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data.coco import ImageRecord
+from p2seg.data.maps import SemanticMap
+from p2seg.structures import Points
+
+
+@dataclass(frozen=True)
+class MapTask:
+    """One image whose map is to be made. No tensors: it travels to worker processes.
+
+    Attributes:
+        record: the image.
+        image: its file.
+        yx: `[K, 2]` int64, the pixels clicked.
+        labels: `[K]` int64, their classes 1..C.
+        classes: the C names.
+    """
+
+    record: ImageRecord
+    image: Path
+    yx: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def of(record: ImageRecord, points: Points, folder: Path, classes: tuple[str, ...]) -> MapTask:
+        """The task of an image below `folder` and its points."""
+        return MapTask(
+            record=record,
+            image=folder / record.file_name,
+            yx=points.pixels.numpy(),
+            labels=points.labels.numpy(),
+            classes=classes,
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), pixels."""
+        return self.record.height, self.record.width
+
+
+class Source(Protocol):
+    """Makes first semantic maps. It is pickled once for every worker process."""
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls it: "grabcut", "png", "oracle", ..."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All that decides the maps besides the task and `inputs`, as JSON can hold it."""
+
+    def inputs(self, task: MapTask) -> list[Path]:
+        """The files a map is made of; a map is made again when one of them changes."""
+
+    def __call__(self, task: MapTask) -> SemanticMap:
+        """The map of an image, `[H, W]` uint8: 0 background, 1..C, 255 ignored.
+
+        Raises:
+            UserError: the image cannot be used; the others may be.
+        """

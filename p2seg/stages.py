@@ -1,0 +1,66 @@
+"""Stages of an experiment, each done once for the same inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from p2seg.files import fingerprint, read_json, sha256, write_json
+
+
+class Stages:
+    """Runs stages and remembers what each was made of.
+
+    A stage is skipped when all its outputs are there and it was made with the same settings, the
+    same inputs and the same outputs as they lie there now.
+
+    Args:
+        folder: where a small json is kept for each stage.
+        say: told what happens, a sentence at a time.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.say = say
+        self.seconds: dict[str, float] = {}
+
+    def run(
+        self,
+        name: str,
+        function: Callable[[], object],
+        *,
+        settings: Any,
+        inputs: Sequence[Path],
+        outputs: Sequence[Path],
+    ) -> None:
+        """Runs a stage, or skips it.
+
+        Args:
+            name: of the stage.
+            function: makes the outputs.
+            settings: anything JSON can hold that decides the result.
+            inputs: files that decide the result.
+            outputs: files that the stage writes; one that stands for a folder, such as a
+                manifest, is enough.
+        """
+        path = self.folder / f"{name}.json"
+        key = fingerprint([settings, [sha256(file) for file in inputs]])
+        if path.is_file() and all(file.is_file() for file in outputs):
+            done = read_json(path, "record of a stage")
+            if done.get("key") == key and done.get("outputs") == _hashes(outputs):
+                self.seconds[name] = done["seconds"]
+                self.say(f"{name}: done before, nothing has changed")
+                return
+        self.say(f"{name} ...")
+        began = time.perf_counter()
+        function()
+        self.seconds[name] = round(time.perf_counter() - began, 2)
+        record = {"key": key, "outputs": _hashes(outputs), "seconds": self.seconds[name]}
+        write_json(path, record)
+        self.say(f"{name}: {self.seconds[name]:.0f} s")
+
+
+def _hashes(files: Sequence[Path]) -> list[str]:
+    return [sha256(file) for file in files]

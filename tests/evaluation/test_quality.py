@@ -1,0 +1,123 @@
+"""Quality of pseudo masks, matched by annotation id."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from evaluation_sets import instance, instance_set
+
+from p2seg.errors import UserError
+from p2seg.evaluation.quality import quality
+from p2seg.evaluation.readers import read_ground_truth
+
+
+def row(ones, of=10):
+    """A 10x10 mask of `ones` of the first `of` pixels."""
+    mask = np.zeros((10, 10), bool)
+    mask.flat[:of] = True
+    mask.flat[ones:of] = False
+    return mask
+
+
+def ten(*images):
+    return instance_set(*images, size=(10, 10))
+
+
+def test_by_hand():
+    gt = ten(
+        [instance(1, row(10), 1), instance(2, row(10), 1), instance(3, row(10), 2)],
+        [instance(4, row(10), 2), instance(5, row(10), 2, crowd=True)],
+    )
+    pred = ten(
+        [instance(2, row(8), 1), instance(1, row(10), 1, default_box=True)],  # 3 has no mask
+        [instance(4, row(6), 2)],
+    )
+    result = quality(gt, pred)
+    assert result["instances"] == 4
+    assert result["mean_iou"] == pytest.approx((1 + 0.8 + 0 + 0.6) / 4)
+    assert (result["iou50"], result["iou70"], result["iou90"]) == (3, 2, 1)
+    assert [result[f"recall{level}"] for level in (50, 70, 90)] == [0.75, 0.5, 0.25]
+    assert (result["multi_instances"], result["multi_mean_iou"]) == (2, pytest.approx(0.9))
+    no_box = result["no_box"]
+    assert result["default_boxes"] == 1
+    assert no_box["instances"] == 4
+    assert no_box["mean_iou"] == pytest.approx((0 + 0.8 + 0 + 0.6) / 4)
+    assert (no_box["iou50"], no_box["iou70"], no_box["iou90"]) == (2, 1, 0)
+    assert (no_box["multi_instances"], no_box["multi_mean_iou"]) == (2, pytest.approx(0.4))
+    assert result["per_class"] == {
+        "cat": {"instances": 2, "mean_iou": pytest.approx(0.9)},
+        "cow": {"instances": 2, "mean_iou": pytest.approx(0.3)},
+        "dog": {"instances": 0, "mean_iou": None},
+    }
+
+
+@pytest.mark.parametrize("ones", [5, 7, 9])
+def test_counts_are_of_more_than_the_level(ones):
+    result = quality(ten([instance(1, row(10))]), ten([instance(1, row(ones))]))
+    assert result[f"iou{10 * ones}"] == 0
+    result = quality(ten([instance(1, row(100, 100))]), ten([instance(1, row(10 * ones + 1, 100))]))
+    assert result[f"iou{10 * ones}"] == 1
+
+
+def test_sizes_are_those_of_coco():
+    def square(side):
+        mask = np.zeros((128, 128), bool)
+        mask[:side, :side] = True
+        return mask
+
+    sides = {1: 31, 2: 32, 3: 95, 4: 96}
+    gt = instance_set([instance(k, square(s)) for k, s in sides.items()], size=(128, 128))
+    pred = instance_set([instance(1, square(31)), instance(4, square(96))], size=(128, 128))
+    assert quality(gt, pred)["per_size"] == {
+        "small": {"instances": 1, "mean_iou": 1.0},
+        "medium": {"instances": 2, "mean_iou": 0.0},
+        "large": {"instances": 1, "mean_iou": 1.0},
+    }
+
+
+def test_a_neighbour_is_of_the_same_class_and_image_and_no_crowd():
+    gt = ten(
+        [instance(1, row(1), 1), instance(2, row(1), 2)],
+        [instance(3, row(1), 1), instance(4, row(1), 1, crowd=True)],
+    )
+    assert quality(gt, gt_without_crowds(gt))["multi_instances"] == 0
+    gt = ten([instance(1, row(1), 1), instance(2, row(1), 1), instance(3, row(1), 1)])
+    assert quality(gt, gt)["multi_instances"] == 3
+
+
+def gt_without_crowds(gt):
+    return ten(*[[each for each in group if not each.crowd] for group in gt.instances])
+
+
+def test_no_instances_have_no_mean():
+    result = quality(ten([]), ten([]))
+    assert (result["instances"], result["mean_iou"], result["recall50"]) == (0, None, None)
+    assert result["no_box"]["multi_mean_iou"] is None
+
+
+@pytest.mark.parametrize(
+    ("masks", "sentence"),
+    [
+        ([instance(7, row(1))], "annotation id 7 in image 1.jpg is no instance"),
+        ([instance(2, row(1))], "annotation id 2 in image 1.jpg is no instance"),  # a crowd
+        ([instance(3, row(1))], "annotation id 3 in image 1.jpg is no instance"),  # in image 2
+        ([instance(1, row(1), 2)], "is a cow among the pseudo masks and a cat in the ground truth"),
+        ([instance(1, row(1)), instance(1, row(1))], "two pseudo masks of image 1.jpg"),
+    ],
+)
+def test_masks_of_other_points_are_refused(masks, sentence):
+    gt = ten([instance(1, row(1)), instance(2, row(1), crowd=True)], [instance(3, row(1))])
+    with pytest.raises(UserError, match=sentence):
+        quality(gt, ten(masks, []))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("split", "instances", "multi"), [("train2017", 1795, 1395), ("val2017", 868, 643)]
+)
+def test_counts_on_real_annotations(realdata, split, instances, multi):
+    gt = read_ground_truth(realdata / "coco" / "annotations" / f"instances_{split}.json", "")
+    solid = [[each for each in group if not each.crowd] for group in gt.instances]
+    result = quality(gt, type(gt)(gt.images, gt.categories, solid))
+    assert (result["instances"], result["multi_instances"]) == (instances, multi)
+    assert result["mean_iou"] == 1

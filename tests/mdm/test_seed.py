@@ -1,0 +1,99 @@
+"""The seeds against a slow loop over pixels, and the cases that the method names."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from scipy import ndimage
+from strategies import points_of, scenes
+
+from p2seg.mdm.seed import Seeder, nearest_point
+from p2seg.structures import Points
+
+
+def slow_seed(semantic: torch.Tensor, points: Points, conflict: str, snap: float) -> torch.Tensor:
+    """Eq. 1 pixel by pixel."""
+    instances = torch.zeros_like(semantic)
+    for label in sorted(set(points.labels.tolist())):
+        regions, n = ndimage.label((semantic == label).numpy(), structure=[[1] * 3] * 3)
+        own: dict[int, list[int]] = {r: [] for r in range(1, n + 1)}
+        taken: set[tuple[int, int]] = set()
+        off: list[int] = []
+        for k in range(len(points)):
+            if points.labels[k] != label:
+                continue
+            y, x = (int(v) for v in points.yx[k])
+            if regions[y, x] == 0:
+                off.append(k)
+            elif (y, x) not in taken:
+                taken.add((y, x))
+                own[regions[y, x]].append(k)
+        pairs = []
+        for k in off:
+            for r in [r for r, ks in own.items() if not ks]:
+                pixels = zip(*(regions == r).nonzero(), strict=True)
+                d, y, x = min((math.dist((y, x), points.yx[k].tolist()), y, x) for y, x in pixels)
+                if d <= snap:
+                    pairs.append((d, k, y, x, r))
+        snapped: set[int] = set()
+        for _, k, _, _, r in sorted(pairs) if snap > 0 else []:
+            if k not in snapped and not own[r]:
+                own[r].append(k)
+                snapped.add(k)
+        for r, ks in own.items():
+            if not ks or (len(ks) > 1 and conflict == "semantic_first"):
+                continue
+            for y, x in zip(*(regions == r).nonzero(), strict=True):
+                distance = [math.dist((y, x), points.yx[k].tolist()) for k in ks]
+                instances[y, x] = ks[distance.index(min(distance))] + 1
+    return instances
+
+
+@settings(max_examples=60, deadline=None)
+@given(scenes())
+@pytest.mark.parametrize("conflict", ["points_first", "semantic_first"])
+@pytest.mark.parametrize("snap", [0.0, 3.0])
+def test_seed_equals_the_slow_loop(conflict, snap, scene):
+    semantic, points = scene
+    made = Seeder(conflict, snap)(semantic, points)
+    assert torch.equal(made.instances, slow_seed(semantic, points, conflict, snap))
+
+
+def test_split_region_has_margins_and_one_point_region_is_sure():
+    semantic = torch.ones(1, 9, dtype=torch.long)
+    semantic[0, 8] = 2
+    made = Seeder()(semantic, points_of([(0, 1), (0, 5), (0, 8)], [1, 1, 2]))
+    assert made.instances.tolist() == [[1, 1, 1, 1, 2, 2, 2, 2, 3]]
+    # margins: (d2 - d1) / (d2 + d1) over 0.5, at x = 0: (5 - 1) / 6; at x = 3 a tie
+    assert made.weight[0, 0] == pytest.approx(1.0)
+    assert made.weight[0, 3] == 0
+    assert made.weight[0, 2] == pytest.approx((3 - 1) / 4 / 0.5)
+    assert made.weight[0, 8] == 1
+
+
+def test_regions_without_a_point_have_no_instance_and_no_weight():
+    semantic = torch.tensor([[1, 0, 1]])
+    made = Seeder()(semantic, points_of([(0, 0)], [1]))
+    assert made.instances.tolist() == [[1, 0, 0]]
+    assert made.weight.tolist() == [[1, 0, 0]]
+
+
+def test_first_of_two_points_on_a_pixel_wins():
+    made = Seeder()(torch.ones(2, 2, dtype=torch.long), points_of([(0, 0), (0, 0)], [1, 1]))
+    assert made.instances.unique().tolist() == [1]
+
+
+def test_snapping_takes_the_nearest_pair_first():
+    semantic = torch.tensor([[0, 0, 0, 1, 0, 0, 0]])
+    points = points_of([(0, 0), (0, 5)], [1, 1])
+    assert Seeder(snap_radius=16)(semantic, points).instances[0, 3] == 2
+    assert Seeder(snap_radius=1)(semantic, points).instances[0, 3] == 0
+
+
+def test_margin_of_one_point_is_sure():
+    owner, margin = nearest_point(torch.tensor([[0, 0], [3, 4]]), torch.tensor([[0.0, 0.0]]))
+    assert owner.tolist() == [0, 0]
+    assert margin.tolist() == [1, 1]

@@ -1,0 +1,63 @@
+"""Tiny images of bright squares and their instances, for the tests of the segmentors."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode, write_instances
+
+TINY = {
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "norm": "batch",
+    "short_side": 64,
+    "long_side": 128,
+    "anchor_sizes": (12, 16, 24, 32),
+    "pyramid_channels": 16,
+    "pyramid_norm": True,
+    "proposals_train": 30,
+    "proposals_test": 30,
+    "anchors_sampled": 32,
+    "boxes_sampled": 16,
+    "box_channels": 32,
+    "mask_channels": (16,),
+}
+"""A Mask R-CNN that a test can train."""
+
+COLOURS = ((230, 40, 40), (40, 40, 230))
+
+
+def square(height, width, top, left, side):
+    mask = np.zeros((height, width), dtype=bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def make_set(folder, *groups, size=(64, 64), names=("red", "blue"), **fields):
+    """Writes `1.png`, `2.png` ... below `folder`, each with its squares (label, top, left, side).
+
+    Gives the set; the squares are painted in their class's colour over grey.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records, instances, id = [], [], 0
+    for number, squares in enumerate(groups, start=1):
+        image = np.full((*size, 3), 110, dtype=np.uint8)
+        own = []
+        for label, top, left, side in squares:
+            id += 1
+            mask = square(*size, top, left, side)
+            image[mask] = COLOURS[label - 1]
+            own.append(Instance(id=id, label=label, rle=encode(mask), **fields))
+        Image.fromarray(image).save(folder / f"{number}.png")
+        records.append(ImageRecord(number, f"{number}.png", *size))
+        instances.append(own)
+    categories = [Category(10 * k, name) for k, name in enumerate(names, start=1)]
+    return InstanceSet(records, categories, instances, {"source": "tiny"})
+
+
+def write_set(root, *groups, **options):
+    """The same, with the instances file `root`/pseudo.json; images lie in `root`/images."""
+    made = make_set(root / "images", *groups, **options)
+    write_instances(root / "pseudo.json", made)
+    return made

@@ -1,0 +1,125 @@
+"""GrabCut on drawn images whose classes are known, and on images that are hardly any."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from semantic_sets import draw, task
+
+from p2seg.errors import UserError
+from p2seg.semantic.grabcut import GrabCut
+
+
+def clicks(*points: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of (y, x, class)."""
+    array = np.array(points, np.int64).reshape(-1, 3)
+    return array[:, :2], array[:, 2]
+
+
+def test_finds_drawn_objects(tmp_path: Path) -> None:
+    drawn = draw(tmp_path)
+    for record, points, truth in zip(
+        drawn.point_set.images, drawn.point_set.points, drawn.truth, strict=True
+    ):
+        path = drawn.images / record.file_name
+        size = record.height, record.width
+        made = GrabCut()(task(path, size, points.pixels.numpy(), points.labels.numpy()))
+        for label in (0, 1, 2):
+            iou = ((made == label) & (truth == label)).sum() / (
+                (made == label) | (truth == label)
+            ).sum()
+            assert iou > 0.95, label
+
+
+def test_a_large_image_is_worked_on_small() -> None:
+    image = np.full((600, 800, 3), 90, np.uint8)
+    image[150:450, 250:550] = (220, 30, 30)
+    made = GrabCut(max_side=60).segment(image, *clicks((300, 400, 3)))
+    truth = image[..., 0] == 220
+    assert ((made == 3) & truth).sum() / ((made == 3) | truth).sum() > 0.9
+    assert made.shape == (600, 800)
+
+
+def test_touching_objects_of_two_classes_part_between_their_points() -> None:
+    image = np.full((60, 100, 3), 90, np.uint8)
+    image[20:40, 10:90] = (220, 30, 30)  # one colour: only the points tell the two apart
+    made = GrabCut().segment(image, *clicks((30, 30, 1), (30, 70, 2)))
+    assert set(np.unique(made[:, :49])) <= {0, 1}
+    assert set(np.unique(made[:, 51:])) <= {0, 2}
+    assert (made[20:40, 20:40] == 1).mean() > 0.95
+    assert (made[20:40, 60:80] == 2).mean() > 0.95
+
+
+def test_a_far_patch_of_the_same_colour_is_not_the_object() -> None:
+    image = np.full((100, 200, 3), 90, np.uint8)
+    image[40:60, 30:60] = image[40:60, 100:120] = (220, 30, 30)
+    made = GrabCut().segment(image, *clicks((50, 45, 1)))
+    assert (made[40:60, 30:60] == 1).all()
+    assert (made[:, 90:] == 0).all()
+
+
+def test_without_points_all_is_background() -> None:
+    made = GrabCut().segment(np.zeros((5, 7, 3), np.uint8), *clicks())
+    assert made.shape == (5, 7)
+    assert made.dtype == np.uint8
+    assert not made.any()
+
+
+def test_one_pixel_and_a_line() -> None:
+    one = GrabCut().segment(np.zeros((1, 1, 3), np.uint8), *clicks((0, 0, 2)))
+    assert one.tolist() == [[2]]
+    line = np.zeros((1, 6000, 3), np.uint8)
+    line[0, 1000:1006] = 255
+    made = GrabCut().segment(line, *clicks((0, 1003, 1), (0, 5999, 2)))
+    assert made.shape == (1, 6000)
+    assert made[0, 1003] == 1
+    assert made[0, 5999] == 2
+
+
+def test_of_points_on_one_pixel_the_first_wins() -> None:
+    image = np.zeros((30, 30, 3), np.uint8)
+    points = clicks((9, 9, 2), (9, 9, 1), (20, 20, 1), (20, 20, 3), (20, 20, 2))
+    made = GrabCut().segment(image, *points)
+    assert made[9, 9] == 2
+    assert made[20, 20] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_every_image_gives_a_map_that_keeps_its_points(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    levels = data.draw(st.sampled_from([1, 2, 256]))  # flat, two colours, noise
+    image = (rng.integers(0, levels, (height, width, 3)) * (255 // levels)).astype(np.uint8)
+    count = data.draw(st.integers(1, 8))
+    yx = rng.integers(0, (height, width), (count, 2))
+    labels = rng.integers(1, 4, count)
+    made = GrabCut().segment(image, yx, labels)
+    assert set(np.unique(made)) <= {0, *labels.tolist()}
+    first: dict[tuple[int, ...], int] = {}
+    for pixel, label in zip(yx.tolist(), labels.tolist(), strict=True):
+        assert made[tuple(pixel)] == first.setdefault(tuple(pixel), label)
+    assert (made == GrabCut().segment(image, yx, labels)).all()
+
+
+def test_three_hundred_points_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (240, 320, 3)).astype(np.uint8)
+    yx = rng.integers(0, (240, 320), (300, 2))
+    start = time.process_time()
+    made = GrabCut().segment(image, yx, rng.integers(1, 5, 300))
+    assert time.process_time() - start < 20
+    assert made.any()
+
+
+def test_the_image_must_have_the_annotated_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(path)
+    with pytest.raises(UserError, match="is 5x4 but its annotation says 6x4"):
+        GrabCut()(task(path, (4, 6)))

@@ -1,0 +1,178 @@
+"""Every loss against its definition, written as a slow loop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from strategies import points_of
+from torch.nn import functional as F
+
+from p2seg.losses import (
+    P2SegLoss,
+    affinity_loss,
+    hardest_mean,
+    log_of_probabilities,
+    offset_loss,
+    offset_targets,
+    pixel_groups,
+    segmentation_loss,
+    segmentation_target,
+)
+from p2seg.ops.affinity import factors
+from p2seg.structures import Batch, Labels, Outputs, Round
+
+
+def test_hardest_mean_takes_the_share_of_each_image():
+    losses = torch.arange(20.0).reshape(2, 2, 5)
+    valid = torch.ones(2, 2, 5, dtype=torch.bool)
+    valid[0, 1] = False  # image 0: 0..4, image 1: 10..19
+    assert hardest_mean(losses, valid, 0.4) == ((4 + 3) / 2 + (19 + 18 + 17 + 16) / 4) / 2
+    assert hardest_mean(losses, valid, 1e-9) == (4 + 19) / 2
+    assert hardest_mean(losses, valid & False, 0.2) == 0
+
+
+def test_segmentation_loss_is_cross_entropy_without_ignored_pixels():
+    logits = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[[0, 2], [255, 1]]])
+    want = F.cross_entropy(logits, target, ignore_index=255)
+    got = segmentation_loss(F.log_softmax(logits, 1), target, 1.0)
+    torch.testing.assert_close(got, want)
+
+
+def test_log_of_probabilities_has_a_gradient_at_zero():
+    p = torch.tensor([[[[0.0]], [[1.0]], [[0.0]]]]).requires_grad_()
+    p_two = torch.cat([p, p.flip(1)], 3)  # the middle class everywhere, the others nowhere
+    log = log_of_probabilities(p_two)
+    log[0, 1].sum().backward()
+    assert p.grad is not None
+    zero = torch.tensor([[[[0.0, 0.5]], [[1.0, 0.5]]]]).requires_grad_()
+    log_of_probabilities(zero)[0, 0, 0, 0].backward()
+    assert zero.grad[0, 0, 0, 0] > 100
+    expected = torch.tensor(1e-3 / 2).log()
+    torch.testing.assert_close(log_of_probabilities(zero.detach())[0, 0, 0, 0], expected)
+
+
+def test_offsets_point_to_the_click_and_vanish_there():
+    instances = torch.tensor([[1, 1, 2], [0, 1, 2]])
+    target = offset_targets(instances, points_of([(0, 1), (1, 2)], [1, 1]))
+    assert target[:, 0, 1].tolist() == [0, 0]
+    assert target[:, 1, 1].tolist() == [-1, 0]
+    assert target[:, 0, 2].tolist() == [1, 0]
+    assert target[:, 1, 0].tolist() == [0, 0]
+
+
+def test_offset_loss_is_smooth_l1_weighted_over_labelled_pixels():
+    instances = torch.tensor([[[1, 1, 0]]])
+    weight = torch.tensor([[[1.0, 0.5, 9.0]]])
+    points = [points_of([(0, 0)], [1])]
+    offset = torch.zeros(1, 2, 1, 3)
+    offset[0, 0, 0, 0] = 3.0  # wanted 0: |3| - .5 = 2.5; at x = 1 wanted -1: .5
+    assert offset_loss(offset, instances, weight, points) == pytest.approx((2.5 + 0.5 * 0.5) / 2)
+    assert offset_loss(offset, instances * 0, weight, points) == 0
+
+
+@pytest.mark.parametrize("balance", ["group", "pairs"])
+def test_affinity_loss_equals_the_loop_over_pairs(balance):
+    random = torch.Generator().manual_seed(0)
+    f = torch.randn(12, 3, generator=random, dtype=torch.float64)
+    groups = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2, 3, -1, -1])
+    labels = torch.tensor([0, 1, 1, 2, 2])  # group 4 has no pixel
+    sigma = (f @ f.T - 0.5).sigmoid()
+    own = [(groups == g).nonzero()[:, 0].tolist() for g in range(4)]
+    weight = lambda g, h: 4.0 if labels[g] == labels[h] else 1.0  # noqa: E731
+    if balance == "group":
+        positive = [sum(1 - sigma[i, j] for i in a for j in a) / len(a) ** 2 for a in own]
+        negative = []
+        for g, a in enumerate(own):
+            others = [
+                (i, j, weight(g, h)) for h, b in enumerate(own) if h != g for i in a for j in b
+            ]
+            negative.append(sum(w * sigma[i, j] for i, j, w in others) / sum(w for *_, w in others))
+        want = sum(positive) / 4 + sum(negative) / 4
+    else:
+        same = [(i, j) for a in own for i in a for j in a]
+        other = [
+            (i, j, weight(g, h))
+            for g, a in enumerate(own)
+            for h, b in enumerate(own)
+            if g != h
+            for i in a
+            for j in b
+        ]
+        want = sum(1 - sigma[i, j] for i, j in same) / len(same)
+        want = want + sum(w * sigma[i, j] for i, j, w in other) / sum(w for *_, w in other)
+    got = affinity_loss(
+        f, f, torch.tensor(0.5, dtype=torch.float64), groups, labels, balance=balance
+    )
+    assert float(got) == pytest.approx(float(want), rel=1e-5)
+
+
+def test_affinity_loss_of_one_group_and_of_none():
+    f = torch.zeros(4, 2)
+    alone = affinity_loss(
+        f, f, torch.tensor(0.0), torch.zeros(4, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    )
+    assert alone == pytest.approx(0.5)
+    nothing = affinity_loss(
+        f, f, torch.tensor(0.0), torch.full((4,), -1), torch.zeros(1, dtype=torch.long)
+    )
+    assert nothing == 0
+
+
+def test_pixel_groups_leave_out_what_is_not_known():
+    semantic = torch.zeros(1, 4, 20, dtype=torch.long)
+    semantic[..., 4:] = 1
+    semantic[..., 16:] = 255
+    instances = torch.zeros_like(semantic)
+    instances[..., 4:12] = 3
+    weight = torch.ones(1, 4, 20)
+    weight[..., 8:12] = 0.3
+    # background, sure instance, unsure instance, class without an instance, ignored
+    assert pixel_groups(Labels(semantic, instances, weight), 0.4).tolist() == [[[0, 3, -1, -1, -1]]]
+
+
+def test_points_carry_their_class_and_borders_are_ignored():
+    semantic = torch.zeros(1, 1, 9, dtype=torch.long)
+    semantic[..., 5:] = 1
+    points = [points_of([(0, 4), (0, 99)], [1, 1])]
+    assert segmentation_target(semantic, points, 0).tolist() == [[[0, 0, 0, 0, 1, 1, 1, 1, 1]]]
+    assert segmentation_target(semantic, points, 1).tolist() == [[[0, 0, 0, 0, 1, 255, 1, 1, 1]]]
+
+
+def batch_and_outputs(seed: int = 0) -> tuple[Batch, Outputs]:
+    random = torch.Generator().manual_seed(seed)
+    semantic = torch.zeros(2, 16, 16, dtype=torch.long)
+    semantic[:, 4:12, 4:14] = 1
+    instances = (semantic > 0).long()
+    instances[:, :, 9:] *= 2
+    labels = Labels(semantic, instances, torch.ones(2, 16, 16))
+    points = [points_of([(8, 6), (8, 12)], [1, 1])] * 2
+    batch = Batch(["a", "b"], torch.zeros(2, 3, 16, 16, dtype=torch.uint8), points, labels)
+    draw = lambda *shape: torch.randn(*shape, generator=random, requires_grad=True)  # noqa: E731
+    bias = torch.tensor(2.0, requires_grad=True)
+    return batch, Outputs(draw(2, 3, 4, 4), draw(2, 2, 4, 4), draw(2, 8, 4, 4), bias)
+
+
+def test_the_objective_reaches_every_output_and_averages_rounds():
+    batch, outputs = batch_and_outputs()
+    loss = P2SegLoss()
+    f = factors(outputs.embedding)
+    once = loss(outputs, [Round(batch.labels, None)], batch, f)
+    twice = loss(outputs, [Round(batch.labels, None)] * 2, batch, f)
+    for name in ("segmentation", "offset", "affinity"):
+        torch.testing.assert_close(once[name], twice[name])
+    torch.stack(list(once.values())).sum().backward()
+    for each in outputs[:4]:
+        assert each.grad is not None
+        assert each.grad.abs().sum() > 0
+
+
+def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
+    batch, outputs = batch_and_outputs()
+    nothing = Labels(
+        batch.labels.semantic * 0 + 255, batch.labels.instances * 0, batch.labels.weight
+    )
+    empty = Batch(batch.names, batch.images, [points_of([], [])] * 2, nothing)
+    losses = P2SegLoss()(outputs, [Round(nothing, None)], empty, factors(outputs.embedding))
+    assert all(float(value.detach()) == 0 for value in losses.values())
+    torch.stack(list(losses.values())).sum().backward()

@@ -1,0 +1,206 @@
+"""The stages of an experiment: each calls the tool that does it alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gen_pseudo
+import gen_semantic
+import make_points
+import predict
+import train
+import train_segmentor
+from _common import output_folder, path_of, plain, reader_of
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.data.coco import InstanceSet, read_instances, write_instances
+from p2seg.data.points import read_points
+from p2seg.errors import UserError
+from p2seg.evaluation.metrics import evaluate_files
+from p2seg.evaluation.pictures import SHOWN_SCORE, Shown, chosen_images, report_rows
+from p2seg.evaluation.readers import read_predictions
+from p2seg.evaluation.report import write_report
+from p2seg.evaluation.semantic import semantic_scores
+from p2seg.progress import console
+from p2seg.provenance import versions
+from p2seg.stages import Stages
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+PSEUDO_TITLES = {"seed": "seed", "control": "control", "mdm": "MDM"}
+
+
+class Experiment:
+    """One experiment in its folder `outputs/<name>`.
+
+    Args:
+        cfg: of tools/pipeline.py.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg = cfg
+        self.home = output_folder(cfg, "")
+        self.stages = Stages(self.home / "stages", lambda s: console.print(s, markup=False))
+        self.images, self.maps = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
+        self.clicks, self.gt = path_of(cfg, "data.points"), path_of(cfg, "data.gt")
+        self.val_gt = path_of(cfg, "data.val_gt")
+        self.manifest = self.maps / "manifest.json"
+        self.network = self.home / "network" / "last.pt"
+        self.segmentors: list[str] = []
+
+    def prepare(self) -> None:
+        """Instance files of the data set, by the script that `data.prepare` names."""
+        if self.cfg.data.prepare is None:
+            return
+        script, *words = map(str, self.cfg.data.prepare)
+        self.stages.run(
+            "prepare",
+            lambda: _call(script, words),
+            settings=[script, words],
+            inputs=[],
+            outputs=[self.gt, self.val_gt],
+        )
+
+    def points(self) -> None:
+        """Clicks: those that are there already, or one an instance of the ground truth."""
+        made_before = (self.stages.folder / "points.json").is_file()
+        if self.clicks.is_file() and not made_before:
+            console.print(f"points: {self.clicks} as it is", markup=False)
+            return
+        self.stages.run(
+            "points",
+            lambda: make_points.run(self._with(gt=self.gt, out=self.clicks)),
+            settings=[self.cfg.sampler, self.cfg.seed],
+            inputs=[self.gt],
+            outputs=[self.clicks],
+        )
+
+    def semantic(self) -> None:
+        """First semantic maps."""
+        self.stages.run(
+            "semantic",
+            lambda: gen_semantic.run(self._with(out=self.maps)),
+            settings=plain(self.cfg.semantic),
+            inputs=[self.clicks],
+            outputs=[self.manifest],
+        )
+
+    def train(self) -> None:
+        """The network."""
+        keys = ("model", "mdm", "affinity", "loss", "optim", "trainer", "seed")
+        self.stages.run(
+            "train",
+            lambda: train.run(self._with(out=self.home / "network")),
+            settings=[*(self._plain(key) for key in keys), plain(self.cfg.data.augment)],
+            inputs=[self.clicks, self.manifest],
+            outputs=[self.network],
+        )
+
+    def pseudo(self, stage: str) -> None:
+        """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`."""
+        ckpt = self.network if stage == "mdm" else "none"
+        change: dict[str, Any] = {"out": self._masks(stage), "ckpt": ckpt}
+        if stage == "seed":
+            change["export.orphans"] = "drop"
+        self.stages.run(
+            stage,
+            lambda: gen_pseudo.run(self._with(**change)),
+            settings=[
+                self._plain("mdm"),
+                self._plain("export"),
+                self._plain("trainer")["precision"],
+            ],
+            inputs=[self.clicks, self.manifest, *([self.network] if stage == "mdm" else [])],
+            outputs=[self._masks(stage)],
+        )
+
+    def segmentor(self, masks: str) -> None:
+        """A segmentor on `mdm`, `control` or `gt` masks, and what it finds in the val images."""
+        name = "segmentor" if masks == "mdm" else f"segmentor_{masks}"
+        source = self.gt if masks == "gt" else self._masks(masks)
+        ckpt = self.home / name / "last.pt"
+        self.stages.run(
+            name,
+            lambda: train_segmentor.run(self._with(pseudo=source, out=self.home / name)),
+            settings=[self._plain("segmentor"), self._plain("seed")],
+            inputs=[source],
+            outputs=[ckpt],
+        )
+        found = self._found(name)
+        val = {"images": path_of(self.cfg, "data.val_images"), "gt": self.val_gt}
+        self.stages.run(
+            f"{name}_predict",
+            lambda: predict.run(self._with(ckpt=ckpt, out=found.parent, **val)),
+            settings=self._plain("predict"),
+            inputs=[ckpt, self.val_gt],
+            outputs=[found],
+        )
+        self.segmentors.append(name)
+
+    def report(self) -> Path:
+        """Scores of every stage, pictures, and the page that shows them."""
+        scores: dict[str, dict[str, Any]] = {
+            "semantic": semantic_scores(self.maps, read_instances(self.gt))
+        }
+        for stage in PSEUDO_TITLES:
+            scores[stage] = evaluate_files(self.gt, self._masks(stage), "pseudo")
+        for name in self.segmentors:
+            scores[name] = evaluate_files(self.val_gt, self._found(name), "model")
+        points = read_points(self.clicks)
+        reader = reader_of(self.cfg, points)
+        truth = read_instances(self.gt)
+        columns = [Shown(t, read_instances(self._masks(s))) for s, t in PSEUDO_TITLES.items()]
+        columns.append(Shown("ground truth", truth))
+        rows = report_rows(points, reader, columns, self.cfg.pipeline.rows)
+        if "segmentor" in self.segmentors:
+            columns.append(
+                Shown("segmentor", self._seen(truth, chosen_images(points, rows)), SHOWN_SCORE)
+            )
+            rows = report_rows(points, reader, columns, self.cfg.pipeline.rows)
+        run = {key: self._plain(key) for key in self.cfg if key not in ("hydra", "out")}
+        write_report(self.home, rows, scores, {**run, "versions": versions()}, self.stages.seconds)
+        return self.home / "report.html"
+
+    def _seen(self, truth: InstanceSet, ids: set[int]) -> InstanceSet:
+        """What the segmentor finds in the report's images."""
+        kept = [i for i, image in enumerate(truth.images) if image.id in ids]
+        few = replace(
+            truth,
+            images=[truth.images[i] for i in kept],
+            instances=[truth.instances[i] for i in kept],
+        )
+        file = self.home / "report" / "rows.json"
+        write_instances(file, few)
+        ckpt = self.home / "segmentor" / "last.pt"
+        change = {"ckpt": ckpt, "images": self.images, "gt": file, "out": file.parent}
+        return read_predictions(predict.run(self._with(**change)), few)
+
+    def _masks(self, stage: str) -> Path:
+        return self.home / f"{stage}.json"
+
+    def _found(self, name: str) -> Path:
+        return self.home / name / "val" / "predictions.json"
+
+    def _plain(self, key: str) -> Any:
+        node = self.cfg[key]
+        return plain(node) if OmegaConf.is_config(node) else node
+
+    def _with(self, **change: Any) -> DictConfig:
+        """The config with some keys changed; their names may have dots."""
+        changed = deepcopy(self.cfg)
+        for key, value in change.items():
+            value = str(value) if isinstance(value, Path) else value
+            OmegaConf.update(changed, key, value, force_add=True)
+        return changed
+
+
+def _call(script: str, words: list[str]) -> None:
+    """Runs a script of scripts/ in a process of its own."""
+    command = [sys.executable, str(SCRIPTS / script), *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError((done.stderr.strip().splitlines() or [f"{script} failed"])[-1])

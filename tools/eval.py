@@ -1,0 +1,39 @@
+"""Scores predictions: `tools/eval.py gt=FILE pred=FILE kind=pseudo|model out=DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _entry import entry
+from omegaconf import DictConfig
+from rich.console import Console
+
+from p2seg.errors import UserError
+from p2seg.evaluation.metrics import evaluate_files
+from p2seg.evaluation.tables import score_tables
+from p2seg.files import write_json
+
+
+@entry("eval")
+def main(cfg: DictConfig) -> None:
+    """Prints the tables of all scores and writes them to `out`/metrics.json."""
+    if cfg.void not in ("count", "ignore"):
+        raise UserError(f"void={cfg.void} is unknown; it is count or ignore")
+    metrics = evaluate_files(
+        Path(cfg.gt).expanduser(),
+        Path(cfg.pred).expanduser(),
+        cfg.kind,
+        split=str(cfg.split),
+        ignore_void=cfg.void == "ignore",
+    )
+    console = Console()
+    for table in score_tables(metrics):
+        console.print(table)
+    if cfg.out is not None:
+        path = Path(cfg.out).expanduser() / "metrics.json"
+        write_json(path, metrics, indent=2)
+        console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""Makes the first semantic maps: a palette PNG an image, and manifest.json beside them.
+
+python tools/gen_semantic.py semantic=grabcut data.images=DIR data.points=FILE out=DIR
+    semantic=png semantic.maps=DIR      takes the maps of any other method
+    semantic=oracle semantic.gt=FILE    paints the ground truth (an upper bound)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from _common import path_of
+from _entry import entry
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from p2seg.data.points import read_points
+from p2seg.errors import UserError
+from p2seg.files import sha256
+from p2seg.progress import console, track
+from p2seg.semantic.generate import generate
+
+
+def run(cfg: DictConfig) -> Path:
+    """Makes the maps and gives their folder: `out`, else `data.semantic`."""
+    images, file = path_of(cfg, "data.images"), path_of(cfg, "data.points")
+    out = path_of(cfg, "data.semantic" if cfg.out is None else "out")
+    for key in ("maps", "gt"):
+        if key in cfg.semantic:
+            path_of(cfg, f"semantic.{key}")
+    points = read_points(file)
+    if not images.is_dir():
+        raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+    manifest, made = generate(
+        instantiate(cfg.semantic.source),
+        points,
+        images,
+        out,
+        points_sha256=sha256(file),
+        workers=cfg.semantic.workers,
+        on_error=cfg.data.on_error,
+        progress=partial(track, what="semantic maps", total=len(points.images)),
+    )
+    kept = len(manifest.maps) - made
+    there = f", {kept} were there already" if kept else ""
+    console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)
+    for name, reason in manifest.skipped.items():
+        console.print(f"skipped {name}: {reason}", markup=False)
+    return out
+
+
+@entry("gen_semantic")
+def main(cfg: DictConfig) -> None:
+    """The command."""
+    run(cfg)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

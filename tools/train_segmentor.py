@@ -1,0 +1,80 @@
+"""Trains a segmentor on pseudo masks, or on any other instances file.
+
+python tools/train_segmentor.py +exp=voc_hrnet48 pseudo=outputs/voc_hrnet48/pseudo.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import output_folder, path_of
+from _entry import entry
+from _segmentor import check_pseudo_classes, segmentor_provenance
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from p2seg.data.coco import read_instances
+from p2seg.data.loader import StepSampler, batches
+from p2seg.progress import console
+from p2seg.segmentors.data import InstanceBatch, InstanceDataset, usable
+from p2seg.segmentors.training import segmentor_losses
+
+
+def run(cfg: DictConfig) -> Path:
+    """Trains and gives the last checkpoint."""
+    torch.manual_seed(cfg.seed)
+    instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
+    check_pseudo_classes(cfg, instances)
+    instances, skipped = usable(instances, path_of(cfg, "data.images"), cfg.data.on_error)
+    for sentence in skipped:
+        console.print(f"skipped: {sentence}", markup=False)
+    resize = instantiate(cfg.segmentor.resize)
+    dataset = InstanceDataset(instances, path_of(cfg, "data.images"), resize, cfg.seed)
+    trainer = instantiate(cfg.trainer)
+    fabric = trainer.fabric()
+    schedule = instantiate(cfg.segmentor.schedule)
+    batch = cfg.segmentor.batch_size * fabric.world_size
+    trainer = replace(
+        trainer,
+        max_steps=schedule.steps(len(dataset), batch),
+        batch_size=cfg.segmentor.batch_size,
+        clip_norm=cfg.segmentor.clip_norm,
+        ema=cfg.segmentor.ema,
+    )
+    console.print(schedule.said(len(dataset), batch), markup=False)
+    model = instantiate(cfg.segmentor.model, len(instances.categories))
+
+    def batches_from(step: int) -> Any:
+        sampler = StepSampler(
+            len(dataset),
+            trainer.batch_size,
+            seed=cfg.seed,
+            start=step,
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+        )
+        return batches(dataset, InstanceBatch.of, sampler, workers=cfg.data.workers)
+
+    return trainer.fit(
+        fabric,
+        model,
+        instantiate(cfg.segmentor.optimizer)(model.parameters(), lr=schedule.peak(batch)),
+        schedule.factor(len(dataset), batch),
+        batches_from,
+        segmentor_losses,
+        out=output_folder(cfg, "segmentor"),
+        content={"kind": "segmentor", **segmentor_provenance(cfg, instances, skipped)},
+    )
+
+
+@entry("train_segmentor")
+def main(cfg: DictConfig) -> None:
+    """The command."""
+    run(cfg)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
