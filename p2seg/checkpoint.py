@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from p2seg.errors import UserError
 from p2seg.files import atomic_path
 
 FORMAT = 1
+
+_FIXED = ("inputs", "categories", "skipped")
+"""What must not change in a run, beside its settings."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -50,3 +54,37 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
             f"{path} is a checkpoint of a {content.get('kind')}, but a {kind} is needed here"
         )
     return content
+
+
+def refuse_other_run(path: Path, saved: dict[str, Any], present: dict[str, Any]) -> None:
+    """A run goes on only with the settings, inputs and categories it was started with.
+
+    Args:
+        path: of the checkpoint, for the error.
+        saved: its content.
+        present: what the run would save.
+
+    Raises:
+        UserError: they differ; the sentence names the first keys that do.
+    """
+    old, new = (
+        dict(_flat("", {**run.get("config", {}), **{key: run.get(key) for key in _FIXED}}))
+        for run in (saved, present)
+    )
+    other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    if other:
+        seen = ", ".join(f"{k} was {old.get(k)!s:.40} and is {new.get(k)!s:.40}" for k in other[:5])
+        raise UserError(
+            f"{path} was trained with other settings ({seen}); give another out=DIR, or "
+            "trainer.resume=false to start over"
+        )
+
+
+def _flat(prefix: str, value: object) -> Iterable[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
+    elif isinstance(value, list):
+        yield from _flat(prefix, {str(index): item for index, item in enumerate(value)})
+    else:
+        yield prefix, value

@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
+from p2seg.checkpoint import load_checkpoint, refuse_other_run, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import Factor, WeightAverage
 from p2seg.progress import TrainingBar
@@ -42,6 +44,9 @@ class Trainer:
         picture_every: steps between pictures; 0: none.
         checkpoint_every: steps between checkpoints; one is always written at the end.
         resume: go on from `last.pt` where there is one.
+
+    Raises:
+        UserError: a count below 1.
     """
 
     max_steps: int
@@ -56,14 +61,30 @@ class Trainer:
     checkpoint_every: int = 1000
     resume: bool = True
 
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "batch_size", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"trainer.{name}={getattr(self, name)}; it must be at least 1")
+
     def fabric(self) -> Fabric:
-        """Starts Fabric for one process or many (its own or torchrun's)."""
-        fabric = Fabric(
-            accelerator=self.accelerator,
-            devices=int(os.environ.get("LOCAL_WORLD_SIZE", self.devices)),
-            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-            precision=cast(Any, self.precision),
-        )
+        """Starts Fabric for one process or many (its own or torchrun's).
+
+        Raises:
+            UserError: this machine has no such accelerator, or Fabric no such precision.
+        """
+        try:
+            fabric = Fabric(
+                accelerator=self.accelerator,
+                devices=int(os.environ.get("LOCAL_WORLD_SIZE", self.devices)),
+                num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+                precision=cast(Any, self.precision),
+            )
+        except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+            raise UserError(
+                f"training cannot start with trainer.accelerator={self.accelerator} "
+                f"trainer.devices={self.devices} trainer.precision={self.precision}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
         fabric.launch()
         return fabric
 
@@ -90,15 +111,19 @@ class Trainer:
             batches_from: endless batches from a step on; a batch has `names`.
             losses_of: the objective.
             out: folder of checkpoints and TensorBoard's files.
-            content: what the checkpoint holds besides the weights; `kind` among it.
+            content: what the checkpoint holds besides the weights: its `kind`, and `config`,
+                `inputs` and `categories`, which must be the same for a run to go on.
             pictures_of: what TensorBoard shows.
 
         Returns:
             The last checkpoint.
 
         Raises:
-            UserError: a loss that is not finite, with the names of the batch's images.
+            UserError: a loss that is not finite, with the names of the batch's images; or a
+                checkpoint of a run with other settings.
         """
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            convert_sync_batchnorm(module)  # keeps the parameters that the optimizer holds
         rates = [group["lr"] for group in optimizer.param_groups]
         run = _Run(fabric, module, optimizer, WeightAverage(module) if self.ema else None, content)
         path = out / "last.pt"
@@ -137,7 +162,8 @@ class Trainer:
                         progress.update(step, values)
                         _write_scalars(writer, values, optimizer, step)
                     if pictures_of is not None and (due or self._pictured(step)):
-                        _write_pictures(writer, pictures_of(model, batch, step), step)
+                        # not the wrapped model: the other ranks take no part in this
+                        _write_pictures(writer, pictures_of(module, batch, step), step)
                 if due or step % self.checkpoint_every == 0:
                     run.save(path, step)
                 if due:
@@ -178,7 +204,7 @@ class _Run:
 
     def save(self, path: Path, step: int) -> None:
         """Writes everything needed to go on; every rank takes part, the first one writes."""
-        states = cast(Tensor, self.fabric.all_gather(torch.get_rng_state()))
+        random, random_gpu = map(self._gathered, _random_states(self.fabric.device))
         if self.fabric.global_rank != 0:
             return
         average = self.average
@@ -192,14 +218,20 @@ class _Run:
                 "average_updates": 0 if average is None else average.updates,
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": None if self.scaler is None else self.scaler.state_dict(),
-                "random": states.reshape(self.fabric.world_size, -1).cpu(),
+                "random": random,
+                "random_gpu": random_gpu,
             },
         )
+
+    def _gathered(self, state: Tensor) -> Tensor:
+        """The states of all ranks, `[ranks, bytes]`."""
+        states = cast(Tensor, self.fabric.all_gather(state))
+        return states.reshape(self.fabric.world_size, -1).cpu()
 
     def restore(self, path: Path) -> int:
         """Loads a checkpoint and gives the step it was written after."""
         saved = load_checkpoint(path, self.content["kind"])
-        _refuse_other_config(path, saved.get("config"), self.content.get("config"))
+        refuse_other_run(path, saved, self.content)
         self.module.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.average is not None and saved["average"] is not None:
@@ -208,28 +240,17 @@ class _Run:
         if self.scaler is not None and saved["scaler"] is not None:
             self.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.fabric.world_size:
-            torch.set_rng_state(saved["random"][self.fabric.global_rank])
+            rank, device = self.fabric.global_rank, self.fabric.device
+            torch.set_rng_state(saved["random"][rank])
+            if device.type == "cuda" and saved["random_gpu"][rank].numel():
+                torch.cuda.set_rng_state(saved["random_gpu"][rank], device)
         return int(saved["step"])
 
 
-def _refuse_other_config(path: Path, saved: object, present: object) -> None:
-    """A run goes on only with the settings it was started with."""
-    old, new = dict(_flat("", saved)), dict(_flat("", present))
-    other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
-    if other:
-        seen = ", ".join(f"{k} was {old.get(k)} and is {new.get(k)}" for k in other[:5])
-        raise UserError(
-            f"{path} was trained with other settings ({seen}); give another out=DIR, or "
-            "trainer.resume=false to start over"
-        )
-
-
-def _flat(prefix: str, value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
-    else:
-        yield prefix, value
+def _random_states(device: torch.device) -> tuple[Tensor, Tensor]:
+    """States of the CPU's generator and of the GPU's (empty without one), uint8."""
+    gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0).byte()
+    return torch.get_rng_state(), gpu
 
 
 def _check_finite(total: Tensor, losses: dict[str, Tensor], names: list[str], step: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A mistake in a command or a file, told in one sentence.
@@ -9,3 +11,20 @@ class UserError(Exception):
     The sentence says what was seen, where, and what would do. The tools print it and leave with
     exit code 2; every other exception is a defect of ours and keeps its traceback.
     """
+
+
+def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
+    """Refuses a setting that is none of its choices.
+
+    Args:
+        key: the setting, as the command line names it.
+        value: what it was set to.
+        choices: what it may be.
+
+    Raises:
+        UserError: `value` is none of them.
+    """
+    if value not in choices:
+        *others, last = choices
+        known = f"{', '.join(others)} or {last}" if others else last
+        raise UserError(f"{key}={value} is unknown; it is {known}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from p2seg.errors import UserError
 from p2seg.ops.affinity import pair_sums
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
 
@@ -194,6 +195,12 @@ class P2SegLoss:
     min_weight: float = 0.4
     border: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.hard_pixel_ratio <= 1:
+            raise UserError(
+                f"loss.hard_pixel_ratio={self.hard_pixel_ratio}; it must be above 0 and at most 1"
+            )
+
     def __call__(
         self, outputs: Outputs, rounds: list[Round], batch: Batch, factors: tuple[Tensor, Tensor]
     ) -> dict[str, Tensor]:
@@ -256,7 +263,8 @@ class P2SegLoss:
                         same_class=self.same_class,
                     )
                 )
-        return torch.stack(losses).mean() if losses else factors[0].sum() * 0
+        # every parameter in the graph, or DistributedDataParallel would wait for its gradient
+        return torch.stack(losses).mean() if losses else (factors[0].sum() + bias) * 0
 
 
 def pixel_groups(labels: Labels, min_weight: float) -> Tensor:

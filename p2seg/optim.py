@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import nn
 
+from p2seg.errors import UserError
+
 Factor = Callable[[int], float]
 """What the learning rate is multiplied by at a step (0-based)."""
 
@@ -44,8 +46,16 @@ def adamw(
         lr: of everything else.
         backbone_lr: of the backbone; None: lr.
         weight_decay: decoupled decay of the weights.
+
+    Raises:
+        UserError: one of them is negative.
     """
     rates = {True: lr if backbone_lr is None else backbone_lr, False: lr}
+    if min(*rates.values(), weight_decay) < 0:
+        raise UserError(
+            f"optim.lr={lr} optim.backbone_lr={backbone_lr} optim.weight_decay={weight_decay} "
+            "cannot be; none of them may be negative"
+        )
     groups = []
     for in_backbone, rate in rates.items():
         own = [

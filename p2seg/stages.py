@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256, write_json
 
 
@@ -45,21 +46,35 @@ class Stages:
             outputs: files that the stage writes; one that stands for a folder, such as a
                 manifest, is enough.
         """
-        path = self.folder / f"{name}.json"
         key = fingerprint([settings, [sha256(file) for file in inputs]])
-        if path.is_file() and all(file.is_file() for file in outputs):
-            done = read_json(path, "record of a stage")
-            if done.get("key") == key and done.get("outputs") == _hashes(outputs):
-                self.seconds[name] = done["seconds"]
-                self.say(f"{name}: done before, nothing has changed")
-                return
+        done = self.record(name)
+        there = all(file.is_file() for file in outputs)
+        if there and done is not None and (done["key"], done["outputs"]) == (key, _hashes(outputs)):
+            self.seconds[name] = done["seconds"]
+            self.say(f"{name}: done before, nothing has changed")
+            return
         self.say(f"{name} ...")
+        path = self._path(name)
+        path.unlink(missing_ok=True)  # what a failure leaves behind is not what was recorded
         began = time.perf_counter()
         function()
         self.seconds[name] = round(time.perf_counter() - began, 2)
         record = {"key": key, "outputs": _hashes(outputs), "seconds": self.seconds[name]}
         write_json(path, record)
         self.say(f"{name}: {self.seconds[name]:.0f} s")
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """What is kept of a stage that came to its end; None if it never did."""
+        path = self._path(name)
+        try:
+            record = read_json(path, "record of a stage") if path.is_file() else None
+        except UserError:
+            return None  # damaged: as if it had never run
+        whole = isinstance(record, dict) and record.keys() >= {"key", "outputs", "seconds"}
+        return record if whole else None
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
 
 
 def _hashes(files: Sequence[Path]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from hydra.utils import instantiate
+from _build import build
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.dataset import Reader
@@ -54,7 +54,8 @@ def semantic_source(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"source": "unknown", "folder": folder.name}
     manifest = read_json(path, "manifest of semantic maps")
-    return {"source": manifest.get("source", "unknown"), "manifest": sha256(path)}
+    source = manifest.get("source", "unknown") if isinstance(manifest, dict) else "unknown"
+    return {"source": source, "manifest": sha256(path)}
 
 
 def check_classes(cfg: DictConfig, points: PointSet) -> None:
@@ -68,7 +69,7 @@ def check_classes(cfg: DictConfig, points: PointSet) -> None:
 
 def network_of(cfg: DictConfig) -> P2SegNetwork:
     """The network of the config."""
-    return cast(P2SegNetwork, instantiate(cfg.model.network))
+    return cast(P2SegNetwork, build(cfg.model.network))
 
 
 def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) -> P2SegNetwork:
@@ -101,13 +102,20 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
 
 def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
     """What a checkpoint says of itself: settings, classes, inputs and versions."""
-    keys = ("name", "seed", "model", "mdm", "affinity", "loss", "optim")
+    keys = ("model", "mdm", "affinity", "loss", "optim")
     return {
         "config": {
-            key: plain(cfg[key]) if isinstance(cfg[key], DictConfig) else cfg[key] for key in keys
+            "name": cfg.name,
+            "seed": cfg.seed,
+            "data": {"augment": plain(cfg.data.augment)},
+            "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
+            **{key: plain(cfg[key]) for key in keys},
         },
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
-        "inputs": {"points": sha256(path_of(cfg, "data.points"))},
+        "inputs": {
+            "points": sha256(path_of(cfg, "data.points")),
+            "semantic": semantic_source(path_of(cfg, "data.semantic")),
+        },
         "skipped": skipped,
         "versions": versions(),
     }

@@ -1,6 +1,6 @@
 """What every tool shares: Hydra's command line with plain paths, and one sentence for a mistake.
 
-The rest of the package knows nothing of Hydra; `_target_` builds its objects here.
+The rest of the package knows nothing of Hydra; `_target_` builds its objects in `_build`.
 """
 
 from __future__ import annotations
@@ -10,29 +10,36 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from _mistakes import sentence_of
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from p2seg.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
+DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
 # Values of these keys are paths, taken to the letter; other values follow Hydra's grammar and are
 # taken to the letter only where that fails.
 PATH_KEYS = frozenset(
     (
         *("out", "gt", "pred", "pseudo", "images", "ckpt", "model.weights", "segmentor.weights"),
-        *("data.root", "data.images", "data.points", "data.semantic", "data.gt"),
+        *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
         *("data.val_images", "data.val_gt", "semantic.gt", "semantic.maps"),
     )
 )
+
+
+def literal(text: str) -> str:
+    """A text as a config must hold it so that `${` in it refers to nothing."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def quoted(override: str) -> str:
@@ -52,9 +59,9 @@ def quoted(override: str) -> str:
         else:
             return override
     if is_path:
-        value = value.replace("${", r"\${")
+        value = literal(value)
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count only before a quote
-    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
     return f"{key}='{escaped}'"
 
 
@@ -70,42 +77,20 @@ def entry(config: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., 
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
-        failures: list[BaseException] = []
-
-        def job(cfg: DictConfig) -> None:
-            try:
-                function(cfg)
-            except BaseException as error:  # kept from Hydra, which prints and goes on its own way
-                failures.append(error)
-
-        command = hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(job)
-
         def run(words: list[str] | None = None) -> int:
-            failures.clear()
             words = sys.argv[1:] if words is None else words
-            argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-            sys.argv = [config, *map(quoted, words)]
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
-            GlobalHydra.instance().clear()
             try:
-                command()
-                if failures:
-                    raise failures[0]
+                _check_words(words)
+                _run_hydra(config, function, words)
             except KeyboardInterrupt:
                 _say("stopped by the keyboard; what was written is whole")
                 return 130
             except Exception as error:
-                sentence = sentence_of(error)
+                sentence = sentence_of(error, CONFIGS, config)
                 if sentence is None:
                     raise
                 _say(sentence)
                 return 2
-            finally:
-                sys.argv = argv
-                if full_error is None:
-                    del os.environ["HYDRA_FULL_ERROR"]
-                else:
-                    os.environ["HYDRA_FULL_ERROR"] = full_error
             return 0
 
         return run
@@ -113,23 +98,48 @@ def entry(config: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., 
     return decorate
 
 
-def sentence_of(error: BaseException | None) -> str | None:
-    """The one sentence of a user's mistake, or None when the error is a defect of ours."""
-    seen = error
-    while seen is not None:
-        if isinstance(seen, UserError):
-            return str(seen)
-        if isinstance(seen, OSError) and seen.strerror:
-            where = f" {seen.filename}" if seen.filename else ""
-            return f"the system refused{where}: {seen.strerror}"
-        seen = seen.__cause__ or seen.__context__
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # "full_key: x" and "object_type=dict" are OmegaConf's notes to itself
-        lines = [line for line in lines if not re.match(r"(full_key:|object_type=)", line)]
-        return "; ".join(lines)
-    return None
+def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[str]) -> None:
+    """Composes the config and calls the function, whose exception comes through as it is."""
+    failures: list[BaseException] = []
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+
+    def job(cfg: DictConfig) -> None:
+        sys.argv = [argv[0], *words]  # Fabric starts other processes with them
+        try:
+            if type(cfg.seed) is not int or cfg.seed < 0:
+                raise UserError(f"seed={cfg.seed} cannot be; it is a whole number from 0 up")
+            function(cfg)
+        except BaseException as error:  # kept from Hydra, which prints and goes on its own way
+            failures.append(error)
+
+    sys.argv = [config, *map(quoted, words)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
+    GlobalHydra.instance().clear()
+    try:
+        hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(job)()
+        if failures:
+            raise failures[0]
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _check_words(words: list[str]) -> None:
+    """Refuses words that are neither settings nor Hydra's options."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; settings are written key=value")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    for word in parser.parse_args(words).overrides:
+        if not OVERRIDE.match(word) and not DELETION.match(word):
+            refuse(f"{word!r} is no setting")
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(sentence)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(" ".join(line.strip() for line in sentence.splitlines()))

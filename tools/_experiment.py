@@ -16,6 +16,7 @@ import predict
 import train
 import train_segmentor
 from _common import output_folder, path_of, plain, reader_of
+from _entry import literal
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import InstanceSet, read_instances, write_instances
@@ -92,9 +93,10 @@ class Experiment:
     def train(self) -> None:
         """The network."""
         keys = ("model", "mdm", "affinity", "loss", "optim", "trainer", "seed")
+        resume = self._resume("train")
         self.stages.run(
             "train",
-            lambda: train.run(self._with(out=self.home / "network")),
+            lambda: train.run(self._with(out=self.home / "network", **resume)),
             settings=[*(self._plain(key) for key in keys), plain(self.cfg.data.augment)],
             inputs=[self.clicks, self.manifest],
             outputs=[self.network],
@@ -123,9 +125,10 @@ class Experiment:
         name = "segmentor" if masks == "mdm" else f"segmentor_{masks}"
         source = self.gt if masks == "gt" else self._masks(masks)
         ckpt = self.home / name / "last.pt"
+        change = {"pseudo": source, "out": self.home / name, **self._resume(name)}
         self.stages.run(
             name,
-            lambda: train_segmentor.run(self._with(pseudo=source, out=self.home / name)),
+            lambda: train_segmentor.run(self._with(**change)),
             settings=[self._plain("segmentor"), self._plain("seed")],
             inputs=[source],
             outputs=[ckpt],
@@ -179,6 +182,11 @@ class Experiment:
         change = {"ckpt": ckpt, "images": self.images, "gt": file, "out": file.parent}
         return read_predictions(predict.run(self._with(**change)), few)
 
+    def _resume(self, stage: str) -> dict[str, bool]:
+        """An interrupted training goes on; one that was done on other inputs begins anew."""
+        done = self.stages.record(stage) is not None
+        return {"trainer.resume": self.cfg.trainer.resume and not done}
+
     def _masks(self, stage: str) -> Path:
         return self.home / f"{stage}.json"
 
@@ -193,7 +201,7 @@ class Experiment:
         """The config with some keys changed; their names may have dots."""
         changed = deepcopy(self.cfg)
         for key, value in change.items():
-            value = str(value) if isinstance(value, Path) else value
+            value = literal(str(value)) if isinstance(value, Path) else value
             OmegaConf.update(changed, key, value, force_add=True)
         return changed
 

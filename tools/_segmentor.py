@@ -14,18 +14,26 @@ from torch import nn
 from p2seg.data.coco import Category, InstanceSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.progress import console
 from p2seg.provenance import versions
 
 BUILDER = re.compile(r"p2seg\.segmentors\.\w+\.build_\w+")
 """What a checkpoint may name as the maker of its model: a file must not choose what is run."""
 
 
-def check_pseudo_classes(cfg: DictConfig, instances: InstanceSet) -> None:
-    """The class count of the config must be that of the file of pseudo masks."""
+def check_segmentor(cfg: DictConfig, instances: InstanceSet) -> None:
+    """The config must fit the file of pseudo masks, and random weights are better not frozen."""
     if len(instances.categories) != cfg.data.num_classes:
         raise UserError(
             f"{cfg.pseudo} has {len(instances.categories)} categories but data.num_classes is "
             f"{cfg.data.num_classes}; add data.num_classes={len(instances.categories)}"
+        )
+    own = cfg.segmentor
+    if not own.pretrained and own.weights is None and own.model.get("norm") == "frozen":
+        console.print(
+            "the backbone starts from random weights with frozen norms, as in a dry run; to learn "
+            "from them add segmentor.model.norm=group 'segmentor.model.frozen=[]'",
+            markup=False,
         )
 
 
@@ -71,3 +79,15 @@ def load_segmentor(
     average = checkpoint["average"] if ema else None
     model.load_state_dict(checkpoint["model"] if average is None else average)
     return model.eval(), categories
+
+
+def overlays_of(cfg: DictConfig) -> int | None:
+    """How many pictures `predict.overlays` asks for; None: all.
+
+    Raises:
+        UserError: it is neither true, false nor a count.
+    """
+    value = cfg.predict.overlays
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"predict.overlays={value} is unknown; it is true, false or a count")
+    return None if value is True else int(value)

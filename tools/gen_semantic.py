@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from _build import build
 from _common import path_of
 from _entry import entry
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -33,7 +33,7 @@ def run(cfg: DictConfig) -> Path:
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
     manifest, made = generate(
-        instantiate(cfg.semantic.source),
+        build(cfg.semantic.source),
         points,
         images,
         out,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from _common import device_of, output_folder, path_of
 from _entry import entry
-from _segmentor import load_segmentor
+from _segmentor import load_segmentor, overlays_of
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
         track(predictions, "predict", len(sources)),
         output_folder(cfg, "predictions"),
         categories,
-        overlays=overlays_of(cfg.predict.overlays),
+        overlays=overlays_of(cfg),
         overlay_score=cfg.predict.overlay_score,
         info={
             "description": "images of predictions.json",
@@ -66,11 +66,6 @@ def sources_of(cfg: DictConfig, folder: Path, categories: list[Category]) -> lis
             "other ids; use a checkpoint of these categories"
         )
     return [(image.id, image.file_name, (image.height, image.width)) for image in given.images]
-
-
-def overlays_of(value: bool | int) -> int | None:
-    """How many pictures `predict.overlays` asks for; None: all."""
-    return None if value is True else int(value)
 
 
 @entry("predict")

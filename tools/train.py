@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _build import build
 from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
 from _entry import entry
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -27,13 +27,13 @@ def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     torch.manual_seed(cfg.seed)
     out = output_folder(cfg, "network")
-    trainer = instantiate(cfg.trainer)
+    trainer = build(cfg.trainer)
     points = read_points(path_of(cfg, "data.points"))
     check_classes(cfg, points)
     reader = reader_of(cfg, points)
     points, skipped = usable(points, reader, cfg.data.on_error)
-    mdm, loss, seeder = (instantiate(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
-    augment = instantiate(cfg.data.augment)
+    mdm, loss, seeder = (build(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
+    augment = build(cfg.data.augment)
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
     fabric = trainer.fabric()
     network = network_of(cfg)
@@ -57,8 +57,8 @@ def run(cfg: DictConfig) -> Path:
     return trainer.fit(
         fabric,
         network,
-        instantiate(cfg.optim.optimizer)(network),
-        instantiate(cfg.optim.schedule),
+        build(cfg.optim.optimizer)(network),
+        build(cfg.optim.schedule),
         batches_from,
         losses_of,
         out=out,

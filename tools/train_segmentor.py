@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from _common import output_folder, path_of
 from _entry import entry
-from _segmentor import check_pseudo_classes, segmentor_provenance
+from _segmentor import check_segmentor, segmentor_provenance
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -27,12 +27,12 @@ def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     torch.manual_seed(cfg.seed)
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
-    check_pseudo_classes(cfg, instances)
-    instances, skipped = usable(instances, path_of(cfg, "data.images"), cfg.data.on_error)
+    check_segmentor(cfg, instances)
+    folder = path_of(cfg, "data.images")
+    instances, skipped = usable(instances, folder, cfg.data.on_error)
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
-    resize = instantiate(cfg.segmentor.resize)
-    dataset = InstanceDataset(instances, path_of(cfg, "data.images"), resize, cfg.seed)
+    dataset = InstanceDataset(instances, folder, instantiate(cfg.segmentor.resize), cfg.seed)
     trainer = instantiate(cfg.trainer)
     fabric = trainer.fabric()
     schedule = instantiate(cfg.segmentor.schedule)

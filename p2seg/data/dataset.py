@@ -16,7 +16,7 @@ from p2seg.data.loader import sample_generator
 from p2seg.data.maps import map_path, read_map, restrict_to_classes
 from p2seg.data.points import PointSet
 from p2seg.data.transforms import Augment
-from p2seg.errors import UserError
+from p2seg.errors import UserError, check_choice
 from p2seg.structures import Labels, Points, Sample
 
 
@@ -105,8 +105,10 @@ def usable(points: PointSet, reader: Reader, on_error: str) -> tuple[PointSet, l
         The point set without what cannot be used, and a sentence for each image left out.
 
     Raises:
-        UserError: something cannot be used and `on_error` is `raise`; or nothing is left.
+        UserError: something cannot be used and `on_error` is `raise`; or nothing is left; or
+            `on_error` is neither.
     """
+    check_choice("data.on_error", on_error, ("raise", "skip"))
     kept: list[int] = []
     skipped: list[str] = []
     for index, (record, own) in enumerate(zip(points.images, points.points, strict=True)):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from p2seg.errors import UserError
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -66,11 +70,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 
 def sample_generator(*numbers: int) -> torch.Generator:
     """A generator seeded by several numbers, such as (seed, epoch, index)."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 0x9E3779B97F4A7C15 + number + 0x632BE59BD9B4E019) % (1 << 64)
-        mixed ^= mixed >> 29
-    return torch.Generator().manual_seed(mixed >> 1)
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
 
 
 def batches(
@@ -80,8 +81,8 @@ def batches(
     *,
     workers: int,
     pin_memory: bool = False,
-) -> DataLoader[Any]:
-    """An endless loader of a data set that is indexed by (epoch, index).
+) -> Iterator[Any]:
+    """Endless batches of a data set that is indexed by (epoch, index).
 
     Args:
         dataset: `dataset[(epoch, index)]` gives a sample that depends on nothing else.
@@ -89,16 +90,44 @@ def batches(
         sampler: the order.
         workers: processes that prepare samples; 0 prepares them in this one.
         pin_memory: for copies to a GPU that do not wait.
+
+    Raises:
+        UserError: of the data set, also where a worker met it; or `workers` is negative.
     """
-    return DataLoader(
-        dataset,
+    if workers < 0:
+        raise UserError(f"data.workers={workers}; it must be 0 or more")
+    loader = DataLoader(
+        _Telling(dataset),
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=partial(_collated, collate),
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # not the global one, whose state a resumed run restores
     )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+class _Telling(Dataset[Any]):
+    """A data set whose mistakes are values: raised in a worker, torch would add its traceback."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        try:
+            return self.dataset[key]
+        except UserError as error:
+            return error
+
+
+def _collated(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
+    mistakes = (sample for sample in samples if isinstance(sample, UserError))
+    return next(mistakes, None) or collate(samples)
 
 
 def _one_thread(_worker: int) -> None:

@@ -15,7 +15,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from p2seg.structures import IGNORED, Labels, Points
+from p2seg.errors import UserError
+from p2seg.structures import IGNORED, STRIDE, Labels, Points
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean, uint8 RGB: what padding is filled with, 0 after normalisation."""
@@ -28,12 +29,15 @@ class Augment:
     """Resize, random scale, crop, flip and photometric distortion. Paper: Sec. 4.1.
 
     Attributes:
-        crop: side of the square output, pixels.
+        crop: side of the square output, pixels, a multiple of the heads' stride.
         short_side: pixels the image's short side has at scale 1.
         scale: range of the random scale.
         max_ratio: the long side is at most this times `short_side` times the scale.
         flip: horizontal flips, half of the time.
         photometric: brightness, contrast, saturation and hue.
+
+    Raises:
+        UserError: a length or a range that cannot be.
     """
 
     crop: int = 416
@@ -42,6 +46,22 @@ class Augment:
     max_ratio: float = 4.0
     flip: bool = True
     photometric: bool = True
+
+    def __post_init__(self) -> None:
+        if self.crop < STRIDE or self.crop % STRIDE:
+            raise UserError(
+                f"the augmentation has crop={self.crop}; it must be a multiple of {STRIDE} pixels"
+            )
+        if self.short_side < 1 or self.max_ratio < 1:
+            raise UserError(
+                f"the augmentation has short_side={self.short_side} and "
+                f"max_ratio={self.max_ratio}; both must be at least 1"
+            )
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise UserError(
+                f"the augmentation has scale={list(self.scale)}; give [low, high] with "
+                "0 < low <= high"
+            )
 
     def __call__(
         self, image: Tensor, points: Points, labels: Labels, random: torch.Generator
@@ -55,38 +75,29 @@ class Augment:
             random: draws everything.
 
         Returns:
-            Image `[3, crop, crop]` uint8, points in its coordinates, labels `[crop, crop]`.
+            Image `[3, crop, crop]` uint8, points on whole pixels of it (also outside of it), labels
+            `[crop, crop]`.
         """
         height, width = image.shape[1:]
         packed = torch.stack(
             [labels.semantic, labels.instances, (labels.weight * WEIGHT_STEPS).round().long()]
         )
         picture, mask = tv_tensors.Image(image), tv_tensors.Mask(packed.int())
-        keypoints = tv_tensors.KeyPoints(points.yx.flip(1), canvas_size=(height, width))
-
         size = self.resized(
             height, width, self.scale[0] + (self.scale[1] - self.scale[0]) * _u(random)
         )
         picture = F.resize(picture, list(size), antialias=True)
         mask = F.resize(mask, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
-        # keypoints scale about pixel corners, pixels are centred on integers
-        keypoints = tv_tensors.wrap(
-            (keypoints.as_subclass(Tensor) + 0.5)
-            * torch.tensor([size[1] / width, size[0] / height])
-            - 0.5,
-            like=keypoints,
-        )
+        # a point moves as the middle of its pixel does: only so does it stay on its own label
+        factor = torch.tensor([size[0] / height, size[1] / width])
+        pixels = ((points.pixels + 0.5) * factor).floor()
         if self.flip and _u(random) < 0.5:
             picture, mask = F.horizontal_flip(picture), F.horizontal_flip(mask)
-            keypoints = tv_tensors.wrap(
-                keypoints.as_subclass(Tensor) * torch.tensor([-1.0, 1.0])
-                + torch.tensor([size[1] - 1.0, 0.0]),
-                like=keypoints,
-            )
+            pixels[:, 1] = size[1] - 1 - pixels[:, 1]
         top = int(_u(random) * (max(0, size[0] - self.crop) + 1))
         left = int(_u(random) * (max(0, size[1] - self.crop) + 1))
         picture, mask = (_cut(each, top, left, self.crop) for each in (picture, mask))
-        yx = keypoints.as_subclass(Tensor).flip(1) - torch.tensor([float(top), float(left)])
+        yx = pixels - torch.tensor([float(top), float(left)])
         if self.photometric:
             picture = _photometric(picture, random)
         semantic, instances, weight = mask.as_subclass(Tensor).long()

@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+COMMIT = "versions.commit"
 KINDS = {"pseudo": "pseudo-label quality, points given", "model": "model, no points given"}
 AP_COLUMNS = ("AP", "AP25", "AP50", "AP70", "AP75")
 
@@ -25,6 +26,7 @@ def score_tables(metrics: dict[str, Any]) -> list[Table]:
     if "quality" in metrics:
         tables.append(_quality_table(metrics["quality"]))
     facts = flat(metrics["run"]["pred_info"], depth=2)
+    facts = {k: v for k, v in facts.items() if k == COMMIT or not k.startswith("versions.")}
     if facts:
         tables.append(_facts_table(facts))
     return tables
@@ -92,12 +94,12 @@ def _ap_table(metrics: dict[str, Any]) -> Table:
 def _quality_table(quality: dict[str, Any]) -> Table:
     table = Table(
         title="pseudo masks against the instances they were clicked for",
-        caption="multi: with another instance of their class in the image",
+        caption="boxes: of unclaimed points; multi: with another of their class in the image",
     )
     table.add_column("masks")
     for column in ("instances", "mean IoU", "> .5", "> .7", "> .9", "multi", "mean IoU"):
         table.add_column(column, justify="right")
-    for name, part in (("all", quality), ("default boxes 0", quality["no_box"])):
+    for name, part in (("all", quality), ("boxes as 0", quality["no_box"])):
         table.add_row(
             name,
             *_part(part),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from p2seg.errors import UserError
 from p2seg.mdm.i2s import affinity_factors, class_probabilities, instance_to_semantic
 from p2seg.mdm.s2i import Decode, semantic_to_instances
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
@@ -38,6 +39,13 @@ class MutualDistillation:
     decode: Decode = "vote"
     prior: Literal["network", "S0"] = "network"
     prior_epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or self.beta <= 0 or not 0 <= self.gamma <= 1:
+            raise UserError(
+                f"mdm.rounds={self.rounds} mdm.beta={self.beta} mdm.gamma={self.gamma} cannot be; "
+                "there are 0 or more rounds, beta is above 0 and gamma in 0..1"
+            )
 
     def __call__(self, outputs: Outputs, batch: Batch, rounds: int | None = None) -> list[Round]:
         """Labels of round 0 (the seed) to T for a batch.

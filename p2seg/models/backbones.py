@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from p2seg.errors import UserError
+from p2seg.structures import STRIDE
 
 
 class Backbone(nn.Module):
@@ -36,7 +37,7 @@ def build_backbone(
     name: str,
     *,
     pretrained: bool = True,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     output_stride: int = 32,
     feature_location: str | None = None,
     group: str = "model",
@@ -54,8 +55,10 @@ def build_backbone(
         group: the config group that errors name, `model` or `segmentor`.
 
     Raises:
-        UserError: an unknown name, or weights that are missing or of another network.
+        UserError: an unknown name, a backbone without fitting feature maps, or weights that are
+            missing or of another network.
     """
+    weights = None if weights is None else Path(weights).expanduser()
     if weights is not None and not weights.is_file():
         raise UserError(
             f"no backbone weights at {weights}: give the file with {group}.weights=PATH, or start "
@@ -67,8 +70,11 @@ def build_backbone(
     from_hub = pretrained and weights is None
     try:
         probe: Any = timm.create_model(name, features_only=True, **options)
-    except RuntimeError as error:
-        raise UserError(f"timm cannot build {group}.backbone={name}: {error}") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        if "feature_location" in reason:
+            reason = f"{group}.feature_location is for HRNets; set it to null"
+        raise UserError(f"timm cannot build {group}.backbone={name}: {reason}") from error
     reductions = probe.feature_info.reduction()
     wanted = [i for i, stride in enumerate(reductions) if stride >= 4]
     # the finest map of each stride is the last one that has it
@@ -78,6 +84,13 @@ def build_backbone(
         load_backbone_weights(body, weights, group)
     channels = [int(c) for c in body.feature_info.channels()]
     strides = [int(s) for s in body.feature_info.reduction()]
+    channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
+    if strides[0] != STRIDE or strides[-1] > 32 or channels_last:
+        order = ", channels last" if channels_last else ""
+        raise UserError(
+            f"{group}.backbone={name} gives feature maps of strides {strides}{order}; take one "
+            f"with strides {STRIDE} to 32 and channels first, such as a ResNet"
+        )
     return Backbone(body, channels, strides)
 
 
@@ -124,8 +137,11 @@ def load_backbone_weights(body: nn.Module, path: Path, group: str = "model") -> 
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no weights but a {type(state).__name__}; give a state dict")
     own = body.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    stored = {k: state.get(_stored_name(k, state)) for k in own}
+    fitting = {k: v for k, v in stored.items() if isinstance(v, Tensor) and v.shape == own[k].shape}
     missing = [k for k in own if k not in fitting and not k.endswith("num_batches_tracked")]
     if missing:
         raise UserError(
@@ -133,3 +149,11 @@ def load_backbone_weights(body: nn.Module, path: Path, group: str = "model") -> 
             f"another shape, the first {missing[0]}; give weights of {group}.backbone"
         )
     body.load_state_dict(fitting, strict=False)
+
+
+def _stored_name(name: str, state: dict[Any, Any]) -> str:
+    """What the classification network calls a tensor: timm's feature networks join some names."""
+    part, dot, rest = name.partition(".")  # stages_0.weight is stages.0.weight there
+    joints = [i for i, letter in enumerate(part) if letter == "_"]
+    names = [name, *(f"{part[:i]}.{part[i + 1 :]}{dot}{rest}" for i in joints)]
+    return next((each for each in names if each in state), name)

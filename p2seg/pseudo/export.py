@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, encode, write_instances
 from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet
-from p2seg.errors import UserError
+from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
 from p2seg.structures import Points
@@ -36,23 +36,25 @@ class MaskRules:
         default_box: side in pixels of the box that an unclaimed point gets. Paper: Sec. 3.1, 16.
     """
 
-    min_pixels: int = 16
+    min_pixels: int = 4
     default_box: int = 16
 
+    def __post_init__(self) -> None:
+        if self.default_box < 1:
+            raise UserError(f"export.default_box={self.default_box}; it must be at least 1 pixel")
 
-def masks_of(labelled: Labelled, points: Points, image_id: int, rules: MaskRules) -> list[Instance]:
+
+def masks_of(labelled: Labelled, points: Points, rules: MaskRules) -> list[Instance]:
     """One instance a point.
 
     Args:
         labelled: whose every pixel is.
         points: of the image.
-        image_id: unused in the masks, named in errors.
         rules: for small masks.
 
     Returns:
         K instances, in the order of the points, with the points' ids.
     """
-    del image_id
     owner = labelled.instances.numpy()
     area = np.bincount(owner.reshape(-1), minlength=len(points) + 1)
     made = []
@@ -97,25 +99,44 @@ class Shards:
 
     def finished(self) -> dict[int, list[dict[str, Any]]]:
         """Instances of every finished image, by image id."""
-        done: dict[int, list[dict[str, Any]]] = {}
+        return {
+            record["image_id"]: record["instances"]
+            for record in self._records()
+            if "instances" in record
+        }
+
+    def skipped(self) -> dict[int, str]:
+        """Why an image could not be used, by image id; some may be finished by now."""
+        return {
+            record["image_id"]: record["skipped"]
+            for record in self._records()
+            if "skipped" in record
+        }
+
+    def add(self, image_id: int, instances: list[Instance]) -> None:
+        """Keeps a finished image."""
+        self._write({"image_id": image_id, "instances": [_packed(each) for each in instances]})
+
+    def skip(self, image_id: int, sentence: str) -> None:
+        """Keeps why an image cannot be used."""
+        self._write({"image_id": image_id, "skipped": sentence})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"key": self.key, **record})
+        with (self.folder / f"{self.rank}.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write("\n" + line)  # a newline first: the line before may be torn
+            stream.flush()
+
+    def _records(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text().splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     record = json.loads(line)
                 except ValueError:
                     continue  # the line that was being written when the process was killed
-                if record["key"] == self.key:
-                    done[record["image_id"]] = record["instances"]
-        return done
-
-    def add(self, image_id: int, instances: list[Instance]) -> None:
-        """Keeps a finished image."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        packed = [_packed(instance) for instance in instances]
-        line = json.dumps({"key": self.key, "image_id": image_id, "instances": packed})
-        with (self.folder / f"{self.rank}.jsonl").open("a") as stream:
-            stream.write("\n" + line)  # a newline first: the line before may be torn
-            stream.flush()
+                if isinstance(record, dict) and record.get("key") == self.key:
+                    yield record
 
     def remove(self) -> None:
         """Removes the folder, once the export is written."""
@@ -156,7 +177,11 @@ def label_images(
 
     Yields:
         After every image None, or the sentence that says why it was skipped.
+
+    Raises:
+        UserError: an image cannot be used and `on_error` is `raise`; or `on_error` is neither.
     """
+    check_choice("data.on_error", on_error, ("raise", "skip"))
     done = shards.finished()
     for index in range(rank, len(points.images), world):
         record, own = points.images[index], points.points[index]
@@ -168,9 +193,10 @@ def label_images(
         except UserError as error:
             if on_error != "skip":
                 raise
+            shards.skip(record.id, str(error))
             yield str(error)
             continue
-        shards.add(record.id, masks_of(labelled, own, record.id, rules))
+        shards.add(record.id, masks_of(labelled, own, rules))
         yield None
 
 
@@ -182,20 +208,28 @@ def _labelled(record: ImageRecord, points: Points, reader: Reader, labeller: Lab
     return labeller(image, points, reader.map(record, points))
 
 
-def write_pseudo(
-    out: Path, points: PointSet, shards: Shards, info: dict[str, Any], skipped: list[str]
-) -> InstanceSet:
+def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, Any]) -> InstanceSet:
     """Puts the finished images of all ranks together and writes the file.
 
     Args:
         out: the COCO-style json.
         points: all images; those skipped are left out of the file.
-        shards: finished images.
-        info: provenance.
-        skipped: sentences of the images that could not be used.
+        shards: finished images, and those skipped.
+        info: provenance; a sentence for each image left out is added as `skipped`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: there is no image, or all were skipped.
     """
-    done = shards.finished()
+    done, reasons = shards.finished(), shards.skipped()
     images = [record for record in points.images if record.id in done]
+    skipped = [reasons[record.id] for record in points.images if record.id not in done]
+    if not images and skipped:
+        raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
+    if not images:
+        raise UserError("the points file has no image; there is nothing to make masks of")
     pseudo = InstanceSet(
         images=images,
         categories=points.categories,

@@ -9,11 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.errors import UserError
 from p2seg.mdm.i2s import class_probabilities, class_set
 from p2seg.mdm.rounds import MutualDistillation, upsample
 from p2seg.mdm.s2i import Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
-from p2seg.structures import IGNORED, Outputs, Points
+from p2seg.structures import IGNORED, STRIDE, Outputs, Points
+
+FUSED_ODDS = 3.0
+"""How much more probable another class must be before `fused` leaves the first map's."""
+
+COARSEST = 32
+"""The coarsest stride of a backbone, input pixels."""
 
 Silhouette = Literal["S0", "network", "fused"]
 
@@ -85,7 +93,8 @@ class NetworkLabeller:
         mdm: the rounds.
         rounds: T at export.
         silhouette: which map is split into instances: the first one (`S0`; its 255 filled by the
-            network), the last round's (`network`), or where the mean of both points (`fused`).
+            network), the last round's (`network`), or the first one's class wherever the last round
+            does not find another three times as probable (`fused`).
         orphans: `nearest` or `drop`.
         snap_radius: as in the seeds.
         flip: also the mirrored image, averaged.
@@ -101,6 +110,10 @@ class NetworkLabeller:
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     needs_image: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise UserError(f"export.scales={list(self.scales)}; give one or more above 0")
 
     @torch.inference_mode()
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
@@ -139,17 +152,24 @@ class NetworkLabeller:
         """
         first: Outputs = self.network(image[None])
         grid = first.offset.shape[2:]
+        padded = _padded(image)
+        cells = torch.Size(side // STRIDE for side in padded.shape[1:])
         probabilities: list[Tensor] = []
         offsets: list[Tensor] = []
         for scale in self.scales:
             for mirrored in (False, True)[: 1 + self.flip]:
                 plain = scale == 1 and not mirrored
-                seen = first if plain else self.network(_variant(image, scale, mirrored)[None])
-                p, o = class_probabilities(seen.class_logits, [points]), seen.offset / scale
+                variant = image if plain else _variant(padded, scale, mirrored)
+                seen = first if plain else self.network(variant[None])
+                p, o = class_probabilities(seen.class_logits, [points]), seen.offset
                 if mirrored:
                     p, o = p.flip(3), o.flip(3) * o.new_tensor([1, -1])[:, None, None]
-                probabilities.append(_resized(p, grid))
-                offsets.append(_resized(o, grid))
+                if not plain:
+                    y, x = (a / b for a, b in zip(padded.shape[1:], variant.shape[1:], strict=True))
+                    o = o * o.new_tensor([y, x])[:, None, None]
+                    p, o = (_resized(each, cells)[..., : grid[0], : grid[1]] for each in (p, o))
+                probabilities.append(p)
+                offsets.append(o)
         mean = torch.stack(probabilities).mean(0)
         return first._replace(class_logits=mean.log(), offset=torch.stack(offsets).mean(0))
 
@@ -163,24 +183,34 @@ class NetworkLabeller:
         """
         if self.silhouette == "fused":
             given = (first[None] == classes[:, None, None]).float()
-            known = (first != IGNORED)[None]
-            probabilities = torch.where(known, (probabilities + given) / 2, probabilities)
+            probabilities = probabilities * (1 + (FUSED_ODDS - 1) * given)
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
 
 
+def _padded(image: Tensor) -> Tensor:
+    """The image with sides that the coarsest stride divides, so that a mirror image of it has the
+    mirror image of its grid."""
+    height, width = image.shape[1:]
+    colour = image.new_tensor(MEAN_COLOUR)[:, None, None]
+    padded = colour.repeat(1, height + -height % COARSEST, width + -width % COARSEST)
+    padded[:, :height, :width] = image
+    return padded
+
+
 def _variant(image: Tensor, scale: float, mirrored: bool) -> Tensor:
-    if scale != 1:
-        size = [max(1, round(side * scale)) for side in image.shape[1:]]
+    """The padded image near `scale`, with sides that the coarsest stride divides again."""
+    size = [max(1, round(side * scale / COARSEST)) * COARSEST for side in image.shape[1:]]
+    if size != list(image.shape[1:]):
         large = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)
         image = large[0].round().clamp(0, 255).to(torch.uint8)
     return image.flip(2) if mirrored else image
 
 
-def _resized(maps: Tensor, grid: torch.Size) -> Tensor:
-    if maps.shape[2:] == grid:
+def _resized(maps: Tensor, cells: torch.Size) -> Tensor:
+    if maps.shape[2:] == cells:
         return maps
-    return F.interpolate(maps, grid, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, cells, mode="bilinear", align_corners=False)
 
 
 def _scores(probabilities: Tensor, classes: Tensor, instances: Tensor, points: Points) -> Tensor:

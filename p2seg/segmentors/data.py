@@ -28,7 +28,7 @@ class InstanceTarget:
     """The instances of one image, K of them, possibly none.
 
     Attributes:
-        boxes: `[K, 4]` float32, x0, y0, x1, y1 in pixels, edge to edge: at least one pixel wide.
+        boxes: `[K, 4]` int64, x0, y0, x1, y1 in pixels, edge to edge: at least one pixel wide.
         labels: `[K]` int64, class indices 1..C.
         masks: `[K, H, W]` uint8, 0 or 1.
     """
@@ -122,7 +122,7 @@ def target_of(masks: Tensor, labels: Tensor) -> InstanceTarget:
     """
     seen = masks.bool().flatten(1).any(1)
     masks, labels = masks[seen], labels[seen]
-    boxes = masks_to_boxes(masks)
+    boxes = masks_to_boxes(masks).long()
     boxes[:, 2:] += 1  # from the last pixel to its far edge: a pixel is a box of side 1
     return InstanceTarget(boxes, labels, masks)
 

@@ -6,6 +6,7 @@ ImageNet or from nothing: weights trained on COCO have seen masks, which point s
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops.poolers import initLevelMapper
 from torchvision.transforms.v2 import functional as F
 
 from p2seg.data.coco import encode
@@ -70,6 +72,23 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups_of(channels), channels)
 
 
+def roi_pool(names: Sequence[str], strides: Sequence[int], cells: int) -> MultiScaleRoIAlign:
+    """Crops of a pyramid's levels, with the strides said.
+
+    torchvision guesses them from the first images a model sees and keeps the guess; from images
+    of less than 90 pixels it is wrong, for all images after.
+    """
+    pool = MultiScaleRoIAlign(list(names), cells, sampling_ratio=2)
+    pool.scales = [1 / stride for stride in strides]
+    pool.map_levels = initLevelMapper(
+        int(math.log2(strides[0])),
+        int(math.log2(strides[-1])),
+        canonical_scale=pool.canonical_scale,
+        canonical_level=pool.canonical_level,
+    )
+    return pool
+
+
 class NormalizeAndPad(GeneralizedRCNNTransform):
     """torchvision's input transform without its resizing, in and out.
 
@@ -96,10 +115,6 @@ class NormalizeAndPad(GeneralizedRCNNTransform):
 class MaskRCNN(detection.MaskRCNN):
     """torchvision's Mask R-CNN: losses in training, `detect` afterwards.
 
-    In training it takes a list of `[3, H, W]` float images in 0..1 and a list of targets
-    (`boxes` `[K, 4]` x0 y0 x1 y1, `labels` `[K]` 1..C, `masks` `[K, H, W]`; K may be 0), and gives
-    a dict of five losses.
-
     Attributes:
         short_side: pixels that `detect` resizes an image's short side to.
         long_side: the most that its long side may then have.
@@ -107,6 +122,27 @@ class MaskRCNN(detection.MaskRCNN):
 
     short_side: int
     long_side: int
+
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """The losses in training, else what `detect` needs.
+
+        Inputs are whole numbers, which mixed precision leaves alone on their way in.
+
+        Args:
+            images: B of `[3, H, W]` uint8 RGB, resized.
+            targets: in training B of `boxes` `[K, 4]` int64 (x0, y0, x1, y1), `labels` `[K]` int64
+                1..C and `masks` `[K, H, W]` uint8; K may be 0.
+
+        Returns:
+            Five losses by name; or B of `boxes`, `labels`, `scores` and `masks` `[D, 1, 28, 28]`,
+            all in the resized image.
+        """
+        scaled = [image.float() / 255 for image in images]
+        if targets is not None:
+            targets = [{**target, "boxes": target["boxes"].float()} for target in targets]
+        return cast("dict[str, Tensor]", super().forward(scaled, targets))
 
     @torch.no_grad()
     def detect(self, image: Tensor, score: float) -> list[Detection]:
@@ -123,7 +159,7 @@ class MaskRCNN(detection.MaskRCNN):
         height, width = image.shape[1:]
         h, w = resized(height, width, self.short_side, self.long_side)
         self.roi_heads.score_thresh = score
-        found = self([F.resize(image, [h, w], antialias=True).float() / 255])[0]
+        found = self([F.resize(image, [h, w], antialias=True)])[0]
         boxes = resize_boxes(found["boxes"], [h, w], [height, width]).cpu()
         # torchvision crops training masks with `aligned=False`: half a pixel further down right
         frames = resize_boxes(found["boxes"] + 0.5, [h, w], [height, width]).cpu()
@@ -207,12 +243,12 @@ def build_mask_rcnn(
         rpn_post_nms_top_n_train=proposals_train,
         rpn_post_nms_top_n_test=proposals_test,
         rpn_batch_size_per_image=anchors_sampled,
-        box_roi_pool=MultiScaleRoIAlign(pyramid.names, BOX_CELLS, sampling_ratio=2),
+        box_roi_pool=roi_pool(pyramid.names, body.strides, BOX_CELLS),
         box_head=TwoMLPHead(pyramid_channels * BOX_CELLS**2, box_channels),
         box_predictor=FastRCNNPredictor(box_channels, num_classes + 1),
         box_batch_size_per_image=boxes_sampled,
         box_detections_per_img=detections,
-        mask_roi_pool=MultiScaleRoIAlign(pyramid.names, MASK_CELLS, sampling_ratio=2),
+        mask_roi_pool=roi_pool(pyramid.names, body.strides, MASK_CELLS),
         mask_head=MaskRCNNHeads(pyramid_channels, mask_channels, 1),
         mask_predictor=MaskRCNNPredictor(mask_channels[-1], mask_channels[-1], num_classes + 1),
     )

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from p2seg.optim import Factor, steps
@@ -56,7 +55,7 @@ def segmentor_losses(model: nn.Module, batch: InstanceBatch, step: int) -> dict[
     """The losses that the segmentor itself computes, for `Trainer.fit`.
 
     Args:
-        model: takes images in 0..1 and targets, and gives a dict of losses.
+        model: takes images and targets, and gives a dict of losses.
         batch: of the data set.
         step: the same at every step.
 
@@ -64,6 +63,6 @@ def segmentor_losses(model: nn.Module, batch: InstanceBatch, step: int) -> dict[
         The losses by name, `[]` each.
     """
     del step
-    images = [image.to(torch.float32) / 255 for image in batch.images]
-    losses: dict[str, Tensor] = model(images, [dict(vars(target)) for target in batch.targets])
+    targets = [dict(vars(target)) for target in batch.targets]
+    losses: dict[str, Tensor] = model(batch.images, targets)
     return losses

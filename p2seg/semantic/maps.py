@@ -70,7 +70,7 @@ def read_key(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             image.load()
-            key, _, digest = str(image.info.get(NOTE, "")).partition(" ")
+            key, _, digest = str(image.info.get(NOTE, "")).rpartition(" ")
             return key if image.mode == "P" and digest == _digest(np.asarray(image)) else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_the_tables_show_percent_and_dashes():
     assert [line.split()[1:-1] for line in text.splitlines() if "voc_area  " in line] == [
         ["voc_area", "│", "-", "│", "25.0", "│", "25.0", "│", "25.0", "│", "25.0"]
     ]
-    assert "│ all             │         3 │    0.333 │    1 │    1 │    1 │     2 │" in text
+    assert "all │ 3 │ 0.333 │ 1 │ 1 │ 1 │ 2 │ 0.500" in re.sub(" +", " ", text)
     assert "[b]x[/b]" in text
 
 

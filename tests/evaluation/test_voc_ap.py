@@ -9,8 +9,9 @@ import pytest
 from evaluation_sets import instance, instance_set, random_pair
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as codec
 
-from p2seg.data.coco import decode
+from p2seg.data.coco import Instance, decode
 from p2seg.evaluation.voc import (
     THRESHOLDS,
     class_aps,
@@ -166,6 +167,18 @@ def test_a_recall_of_three_in_ten_reaches_the_point_at_three_tenths():
     for found in range(11):
         reached = eleven_point_ap(np.ones(1), np.array([found]) / 10)
         assert reached == pytest.approx((found + 1) / 11)
+
+
+def test_iou_is_compared_in_float32():
+    def strip(id, pixels):  # of a column of 2**28 pixels, as no mask could be in memory
+        counts = {"size": [2**28, 1], "counts": [0, pixels, 2**28 - pixels]}
+        return Instance(id=id, label=1, rle=codec.frPyObjects(counts, 2**28, 1))
+
+    gt = instance_set([strip(1, 2**26 - 1), strip(2, 2**26)], size=(2**28, 1))
+    pred = instance_set([strip(1, 2**27)], size=(2**28, 1))
+    found = overlaps(gt, pred)[0]
+    assert found.owner.tolist() == [0]  # .5 - 2**-27 and .5 are one number, the first wins
+    assert aps(gt, pred)[0] == 0.5
 
 
 def test_the_score_orders_the_whole_set_not_each_image():

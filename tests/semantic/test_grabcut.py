@@ -56,12 +56,22 @@ def test_touching_objects_of_two_classes_part_between_their_points() -> None:
     assert (made[20:40, 60:80] == 2).mean() > 0.95
 
 
-def test_a_far_patch_of_the_same_colour_is_not_the_object() -> None:
+def test_a_patch_of_the_same_colour_apart_from_the_point_is_not_the_object() -> None:
     image = np.full((100, 200, 3), 90, np.uint8)
-    image[40:60, 30:60] = image[40:60, 100:120] = (220, 30, 30)
+    image[40:60, 30:60] = image[40:60, 75:90] = (220, 30, 30)
     made = GrabCut().segment(image, *clicks((50, 45, 1)))
     assert (made[40:60, 30:60] == 1).all()
-    assert (made[:, 90:] == 0).all()
+    assert (made[:, 70:] == 0).all()
+
+
+def test_colours_at_points_of_other_classes_are_background() -> None:
+    image = np.full((100, 200, 3), 90, np.uint8)
+    image[40:60, 60:80] = (220, 30, 30)
+    image[40:60, 45:60] = image[40:60, 85:110] = (30, 30, 220)  # touching; and apart, clicked
+    other = GrabCut().segment(image, *clicks((50, 70, 1), (50, 92, 2)))
+    same = GrabCut().segment(image, *clicks((50, 70, 1), (50, 92, 1)))
+    assert (other[40:60, 45:60] == 0).all()
+    assert (same[40:60, 45:60] == 1).all()
 
 
 def test_without_points_all_is_background() -> None:
@@ -74,11 +84,14 @@ def test_without_points_all_is_background() -> None:
 def test_one_pixel_and_a_line() -> None:
     one = GrabCut().segment(np.zeros((1, 1, 3), np.uint8), *clicks((0, 0, 2)))
     assert one.tolist() == [[2]]
+    for side in (2, 3):  # nothing is surely or probably background
+        tiny = GrabCut().segment(np.zeros((side, side, 3), np.uint8), *clicks((1, 1, 2)))
+        assert tiny[1, 1] == 2
     line = np.zeros((1, 6000, 3), np.uint8)
     line[0, 1000:1006] = 255
     made = GrabCut().segment(line, *clicks((0, 1003, 1), (0, 5999, 2)))
     assert made.shape == (1, 6000)
-    assert made[0, 1003] == 1
+    assert (made[0, 1002:1005] == 1).all()
     assert made[0, 5999] == 2
 
 

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Runs the tests; makes .venv first if it is not there. Words are handed to pytest:
+#   ./scripts/test.sh               the default suite
+#   ./scripts/test.sh -m slow       what takes longer
+set -euo pipefail
+. "$(dirname "$0")/_environment.sh"
+exec python -m pytest "$@"

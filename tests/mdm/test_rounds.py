@@ -1,0 +1,271 @@
+"""The rounds against I2S written out with the whole matrix, as docs/method.md has it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import points_of
+from torch.nn import functional as F
+
+from p2seg.mdm.i2s import class_probabilities, class_set
+from p2seg.mdm.rounds import MutualDistillation, mean_over_masks, on_grid, upsample
+from p2seg.mdm.s2i import semantic_to_instances
+from p2seg.structures import Batch, Labels, Outputs, Points
+
+C, D = 3, 6
+
+
+def scene(seed, height=22, width=27, with_ignored=True, vote=False):
+    """A batch of two images of odd sizes with clicks, and random outputs of a network."""
+    random = torch.Generator().manual_seed(seed)
+    h, w = -(-height // 4), -(-width // 4)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random).requires_grad_()
+
+    outputs = Outputs(
+        draw(2, C + 1, h, w),
+        (torch.randn(2, 2, h, w, generator=random) * 8).requires_grad_(),
+        draw(2, D, h, w),
+        torch.tensor(0.7, requires_grad=True),
+        torch.tensor(9.0, requires_grad=True) if vote else None,
+    )
+    semantic = torch.randint(0, C + 1, (2, height, width), generator=random)
+    if with_ignored:
+        semantic[torch.rand(2, height, width, generator=random) < 0.3] = 255
+    points = [
+        points_of([(3, 4), (18, 20), (9, 13)], [1, 1, 3]),
+        points_of([(0, 0), (21, 26)], [2, 2]),
+    ]
+    labels = Labels(semantic, torch.zeros_like(semantic), torch.ones(2, height, width))
+    images = torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    return outputs, Batch(["a", "b"], images, points, labels)
+
+
+def written_out(outputs, batch, b, rounds, beta, gamma, decode, prior):
+    """`S_1 .. S_T` of one image: every formula of the method with dense matrices."""
+    points = batch.points[b]
+    h, w = outputs.offset.shape[2:]
+    n = h * w
+    classes = sorted({0, *points.labels.tolist()})
+    P = torch.zeros(n, C + 1)
+    P[:, classes] = outputs.class_logits[b][classes].reshape(len(classes), n).T.softmax(1)
+    height, width = batch.labels.semantic.shape[1:]
+    first = torch.stack(
+        [
+            batch.labels.semantic[b, min(4 * i + 2, height - 1), min(4 * j + 2, width - 1)]
+            for i in range(h)
+            for j in range(w)
+        ]
+    )
+    valid = first != 255
+    if prior == "S0":
+        for i in range(n):
+            if valid[i]:
+                weight = torch.full((C + 1,), 0.1)
+                weight[first[i]] += 0.9
+                P[i] = P[i] * weight / (P[i] * weight).sum()
+    f = outputs.embedding[b].reshape(D, n).T
+    A = f @ f.T / D**0.5 - outputs.affinity_bias
+    if outputs.affinity_scale is not None:
+        y, x = torch.meshgrid(torch.arange(h) * 4 + 1.5, torch.arange(w) * 4 + 1.5, indexing="ij")
+        v = torch.stack([y.flatten(), x.flatten()], 1) + outputs.offset[b].reshape(2, n).T
+        logits = outputs.class_logits[b].reshape(C + 1, n)
+        masked = torch.full_like(logits, -torch.inf)
+        masked[classes] = logits[classes]
+        votes = masked.argmax(0) > 0
+        apart = torch.cdist(v, v).square() / (2 * outputs.affinity_scale**2)
+        A = A - apart * (votes[:, None] & votes[None])
+    W = W0 = A.sigmoid() ** beta * valid[None]
+    maps = []
+    for _ in range(rounds):
+        W = W / W.sum(1, keepdim=True)
+        P = torch.where(valid[:, None], W @ P, P)
+        maps.append(P.T.reshape(C + 1, h, w))
+        shrunk = Points(points.yx / 4, points.labels, points.ids)
+        instances = semantic_to_instances(
+            maps[-1].argmax(0), outputs.offset[b].detach() / 4, shrunk, decode=decode
+        ).flatten()
+        W = torch.where(instances[:, None] == instances[None], W0, gamma * W0)
+    return maps
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 3),
+    st.sampled_from([1.0, 3.0]),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.sampled_from(["vote", "point"]),
+    st.sampled_from(["network", "S0"]),
+    st.booleans(),
+)
+def test_rounds_equal_the_method_written_out(seed, rounds, beta, gamma, decode, prior, vote):
+    outputs, batch = scene(seed, vote=vote)
+    outputs = Outputs(*(None if each is None else each.detach() for each in outputs))
+    mdm = MutualDistillation(rounds=rounds, beta=beta, gamma=gamma, decode=decode, prior=prior)
+    made = mdm.semantics(outputs, batch.points, batch.labels.semantic, rounds)
+    for b in range(2):
+        wanted = written_out(outputs, batch, b, rounds, beta, gamma, decode, prior)
+        # a tie of two classes may fall either way, and later rounds then differ wholly
+        margins = [m.topk(2, 0).values.diff(dim=0).abs().min() for m in wanted[:-1]]
+        if all(margin > 1e-5 for margin in margins):
+            for one, other in zip(made, wanted, strict=True):
+                torch.testing.assert_close(one[b], other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("prior", ["network", "S0"])
+def test_rows_sum_to_one_over_the_class_set(prior):
+    outputs, batch = scene(1)
+    maps = MutualDistillation(rounds=3, prior=prior).semantics(
+        outputs, batch.points, batch.labels.semantic, 3
+    )
+    for each in maps:
+        torch.testing.assert_close(each.sum(1), torch.ones_like(each[:, 0]))
+        assert (each[0, 2] == 0).all()  # the first image has clicks of classes 1 and 3
+        assert (each[1, [1, 3]] == 0).all()
+        assert (each[0, [0, 1, 3]] > 0).all()
+
+
+def test_the_class_set_is_background_and_the_clicked_classes():
+    assert class_set(points_of([(0, 0), (1, 1)], [3, 3]), 4).tolist() == [
+        True,
+        *[False] * 2,
+        True,
+        False,
+    ]
+    logits = torch.zeros(1, 4, 1, 1)
+    p = class_probabilities(logits, [points_of([(0, 0)], [2])])
+    assert p.flatten().tolist() == [0.5, 0, 0.5, 0]
+    p = class_probabilities(logits, [points_of([], [])])
+    assert p.flatten().tolist() == [1, 0, 0, 0]
+
+
+def test_ignored_pixels_keep_their_probabilities_and_reach_nobody():
+    outputs, batch = scene(2)
+    mdm = MutualDistillation(rounds=2)
+    semantic = batch.labels.semantic
+    made = mdm.semantics(outputs, batch.points, semantic, 2)
+    first = class_probabilities(outputs.class_logits, batch.points)
+    ignored = on_grid(semantic) == 255
+    assert 0 < ignored.sum() < ignored.numel()
+    for each in made:
+        assert torch.equal(each.movedim(1, -1)[ignored], first.movedim(1, -1)[ignored])
+    changed = outputs._replace(
+        class_logits=outputs.class_logits + 5 * ignored[:, None] * torch.arange(4)[:, None, None]
+    )
+    again = mdm.semantics(changed, batch.points, semantic, 1)[0]
+    torch.testing.assert_close(
+        again.movedim(1, -1)[~ignored], made[0].movedim(1, -1)[~ignored], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_an_image_of_ignored_pixels_alone_stays_as_it_is():
+    outputs, batch = scene(3)
+    nothing = torch.full_like(batch.labels.semantic, 255)
+    for each in MutualDistillation().semantics(outputs, batch.points, nothing, 2):
+        assert torch.equal(each, class_probabilities(outputs.class_logits, batch.points))
+
+
+@pytest.mark.parametrize("vote", [False, True])
+def test_a_batch_equals_its_images_one_by_one(vote):
+    outputs, batch = scene(4, vote=vote)
+    mdm = MutualDistillation(rounds=2)
+    whole = mdm(outputs, batch)
+    for b in range(2):
+        own = Outputs(
+            *(each if each is None or each.ndim == 0 else each[b : b + 1] for each in outputs)
+        )
+        labels = Labels(*(each[b : b + 1] for each in vars(batch.labels).values()))
+        alone = mdm(own, Batch(["x"], batch.images[b : b + 1], [batch.points[b]], labels))
+        for one, other in zip(whole, alone, strict=True):
+            assert torch.equal(one.labels.semantic[b], other.labels.semantic[0])
+            assert torch.equal(one.labels.instances[b], other.labels.instances[0])
+            torch.testing.assert_close(one.labels.weight[b], other.labels.weight[0])
+            if one.semantic is not None:
+                torch.testing.assert_close(one.semantic[b], other.semantic[0])
+
+
+def test_the_first_round_is_the_seed_and_the_count_is_that_of_the_call():
+    outputs, batch = scene(5)
+    mdm = MutualDistillation(rounds=2)
+    rounds = mdm(outputs, batch)
+    assert len(rounds) == 3
+    assert rounds[0].labels is batch.labels
+    assert rounds[0].semantic is None
+    [seed] = mdm(outputs, batch, rounds=0)
+    assert seed.labels is batch.labels
+
+
+def test_gradients_reach_what_made_the_map_and_labels_carry_none():
+    outputs, batch = scene(6, vote=True)
+    *_, last = MutualDistillation(rounds=2)(outputs, batch)
+    assert not last.labels.weight.requires_grad
+    last.semantic[:, 1].square().sum().backward()
+    for name in ("class_logits", "embedding", "affinity_bias", "offset", "affinity_scale"):
+        assert getattr(outputs, name).grad.abs().sum() > 0, name
+
+
+def test_without_votes_offsets_get_no_gradient_from_the_map():
+    outputs, batch = scene(6)
+    *_, last = MutualDistillation(rounds=2)(outputs, batch)
+    last.semantic[:, 1].square().sum().backward()
+    assert outputs.offset.grad is None
+    assert outputs.embedding.grad.abs().sum() > 0
+
+
+def test_labels_are_those_of_the_map_brought_up():
+    """Labels at input size: the bilinear map's argmax, S2I on bilinear offsets."""
+    outputs, batch = scene(7)
+    mdm = MutualDistillation(rounds=1)
+    made = mdm(outputs, batch)[1]
+    large = F.interpolate(made.semantic.detach(), scale_factor=4, mode="bilinear")[..., :22, :27]
+    assert torch.equal(made.labels.semantic, large.argmax(1))
+    offset = F.interpolate(outputs.offset.detach(), scale_factor=4, mode="bilinear")[..., :22, :27]
+    for b in range(2):
+        wanted = semantic_to_instances(large[b].argmax(0), offset[b], batch.points[b])
+        assert torch.equal(made.labels.instances[b], wanted)
+        for k in wanted.unique().tolist():
+            mean = large[b].max(0).values[wanted == k].mean() if k else torch.tensor(0.1)
+            here = made.labels.weight[b][wanted == k]
+            torch.testing.assert_close(here, mean.clamp(0.1, 1).expand_as(here))
+
+
+def test_prior_pulls_the_map_to_the_first_one():
+    outputs, batch = scene(8, with_ignored=False)
+    flat = outputs._replace(
+        class_logits=torch.zeros_like(outputs.class_logits),
+        embedding=torch.eye(42).reshape(1, 42, 6, 7).expand(2, -1, -1, -1) * 1e3,
+        affinity_bias=torch.tensor(50.0),
+    )  # affine to itself alone: S_1 = P_0
+    semantic = batch.labels.semantic
+    for b, points in enumerate(batch.points):
+        semantic[b][~torch.isin(semantic[b], torch.tensor([0, *points.labels.tolist()]))] = 0
+    made = MutualDistillation(prior="S0").semantics(flat, batch.points, semantic, 1)[0]
+    assert torch.equal(made.argmax(1), on_grid(semantic))
+    torch.testing.assert_close(made.max(1).values[0], torch.full((6, 7), 1 / 1.2))
+    torch.testing.assert_close(made.max(1).values[1], torch.full((6, 7), 1 / 1.1))
+
+
+def test_the_grid_takes_the_middle_of_each_cell_and_stays_in_the_image():
+    labels = torch.arange(6 * 9).reshape(1, 6, 9)
+    assert on_grid(labels).tolist() == [[[20, 24, 26], [47, 51, 53]]]
+    assert on_grid(torch.tensor([[[7]]])).tolist() == [[[7]]]
+
+
+def test_upsampling_is_bilinear_and_cut_to_the_image():
+    grid = torch.tensor([[[0.0, 4.0]]])
+    made = upsample(grid, (3, 7))
+    assert made.shape == (1, 3, 7)
+    assert made[0, 0].tolist() == [0, 0, 0.5, 1.5, 2.5, 3.5, 4]
+
+
+def test_mean_over_masks_is_a_loop_over_masks():
+    values, instances = torch.rand(5, 6), torch.randint(0, 4, (5, 6))
+    made = mean_over_masks(values, instances, 5)
+    for k in range(1, 4):
+        here = made[instances == k]
+        torch.testing.assert_close(here, values[instances == k].mean().expand_as(here))
+    assert (made[instances == 0] == 0).all()

@@ -1,0 +1,204 @@
+"""The network: shapes for any size, gradients everywhere, and what its numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import tiny_network
+from strategies import points_of
+from torch import nn
+
+from p2seg.losses import P2SegLoss
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.mdm.seed import Seeder
+from p2seg.models.heads import ASPP
+from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD, OFFSET_UNIT
+from p2seg.ops.affinity import factors
+from p2seg.structures import Batch, Labels, Round, Sample
+
+
+def batch_of(side=64, count=2):
+    """Random images with two touching objects and one of another class."""
+    random = torch.Generator().manual_seed(3)
+    semantic = torch.zeros(side, side, dtype=torch.long)
+    semantic[4:30, 4:56] = 1
+    semantic[36:60, 8:30] = 2
+    points = points_of([(15, 15), (17, 45), (50, 18)], [1, 1, 2])
+    labels = Seeder()(semantic, points)
+    return Batch.of(
+        [
+            Sample(
+                f"{k}.png",
+                torch.randint(0, 256, (3, side, side), generator=random, dtype=torch.uint8),
+                points,
+                labels,
+            )
+            for k in range(count)
+        ]
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 70), (33, 47), (64, 64), (65, 31), (1, 600)])
+def test_outputs_are_at_stride_4_for_any_size(size):
+    network = tiny_network(5).eval()
+    height, width = size
+    images = torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    with torch.no_grad():
+        made = network(images)
+    h, w = -(-height // 4), -(-width // 4)
+    assert made.class_logits.shape == (2, 6, h, w)
+    assert made.offset.shape == (2, 2, h, w)
+    assert made.embedding.shape == (2, 4, h, w)
+    assert made.affinity_bias.shape == ()
+    assert all(bool(each.isfinite().all()) for each in made[:4])
+
+
+def test_a_batch_of_one_can_be_trained():
+    network = tiny_network().train()
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    assert network(images).class_logits.shape == (1, 3, 16, 16)
+    ASPP(4, 4, (1,)).pooled.train()(torch.zeros(1, 4, 1, 1))  # no batch norm on the image's mean
+
+
+def test_padding_inside_is_the_mean_colour_beside_the_image():
+    network = tiny_network().eval()
+    network.mean, network.std = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)  # black is the mean
+    image = torch.randint(0, 256, (1, 3, 60, 50), dtype=torch.uint8)
+    padded = nn.functional.pad(image, (0, 14, 0, 4))
+    with torch.no_grad():
+        one, other = network(image), network(padded)
+    assert one.offset.shape == (1, 2, 15, 13)
+    torch.testing.assert_close(one.class_logits, other.class_logits[..., :15, :13])
+    torch.testing.assert_close(one.embedding, other.embedding[..., :15, :13])
+
+
+OPTIONS = [
+    {},
+    {"norm": "group"},
+    {"norm": "frozen"},
+    {"affinity_position": "vote"},
+    {"affinity_bias": False},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_parameter_gets_a_gradient_from_the_objective(options):
+    network = tiny_network(2, **options).train()
+    batch = batch_of()
+    mdm = MutualDistillation(rounds=1)
+    outputs = network(batch.images)
+    losses = P2SegLoss()(outputs, mdm(outputs, batch), batch, mdm.factors(outputs, batch.points))
+    torch.stack(list(losses.values())).sum().backward()
+    frozen = {"affinity_bias"} if options == {"affinity_bias": False} else set()
+    for name, parameter in network.named_parameters():
+        if name in frozen:
+            assert not parameter.requires_grad
+        else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("options", OPTIONS[:4], ids=str)
+def test_a_batch_without_any_label_keeps_every_parameter_in_the_graph(options):
+    """Or a process of a distributed run, with such a batch, would let the others wait."""
+    network = tiny_network(2, **options).train()
+    batch = batch_of()
+    nothing = Labels(
+        torch.full_like(batch.labels.semantic, 255),
+        torch.zeros_like(batch.labels.instances),
+        torch.zeros_like(batch.labels.weight),
+    )
+    batch = replace(batch, labels=nothing, points=[points_of([(-9, -9)], [1])] * 2)
+    mdm = MutualDistillation(rounds=1)
+    for rounds in (0, 1):
+        network.zero_grad()
+        outputs = network(batch.images)
+        made = mdm(outputs, batch, rounds=rounds)
+        labels = Round(nothing, made[-1].semantic)  # also where the network guesses something
+        losses = P2SegLoss()(outputs, [labels], batch, mdm.factors(outputs, batch.points))
+        torch.stack(list(losses.values())).sum().backward()
+        assert all(p.grad is not None for p in network.parameters())
+
+
+def test_the_affinity_bias_starts_at_two_or_is_none():
+    assert tiny_network().affinity_bias == 2
+    literal = tiny_network(affinity_bias=False)
+    assert literal.affinity_bias == 0
+    assert not literal.affinity_bias.requires_grad
+
+
+def test_position_vote_has_a_learned_spread_of_20_pixels():
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    assert tiny_network().eval()(images).affinity_scale is None
+    network = tiny_network(affinity_position="vote").eval()
+    scale = network(images).affinity_scale
+    assert float(scale.detach()) == pytest.approx(20)
+    scale.backward()
+    assert network.log_scale.grad != 0
+
+
+def test_votes_lower_the_affinity_of_pixels_that_point_apart():
+    """The network's own outputs, through MDM's factors: only voters, only by where they point."""
+    batch = batch_of(count=1)
+    outputs = tiny_network(affinity_position="vote").eval()(batch.images)
+    far = torch.zeros_like(outputs.offset)
+    far[:, 1, :, 8:] = 500  # the right half points far away
+    logits = torch.zeros_like(outputs.class_logits)
+    logits[:, 1, :8] = 9  # the upper half is foreground
+    logits[:, 0, 8:] = 9
+    outputs = outputs._replace(offset=far, class_logits=logits)
+    left, right = MutualDistillation().factors(outputs, batch.points)
+    plain, _ = factors(outputs.embedding)
+    change = (left[0] @ right[0].T - plain[0] @ plain[0].T).detach().reshape(16, 16, 16, 16)
+    assert change[0, 0, 0, 15] < -200  # left and right, both foreground
+    assert change[0, 0, 15, 15] == pytest.approx(0, abs=1e-3)  # background does not vote
+    assert change[15, 0, 15, 15] == pytest.approx(0, abs=1e-3)
+    near = -(4**2) / (2 * 20**2)  # neighbours on the grid, 4 pixels apart
+    assert change[0, 0, 0, 1] == pytest.approx(near, abs=1e-3)
+
+
+def test_images_are_normalised_as_imagenet_was():
+    network = tiny_network()
+    seen = []
+    network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image = torch.tensor([10, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 32, 30)
+    network.eval()(image)
+    for channel, value in enumerate((10, 128, 255)):
+        wanted = (value / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        assert seen[0][0, channel, 5, 5] == pytest.approx(wanted, abs=1e-5)
+    assert seen[0].shape == (1, 3, 32, 32)
+    assert (seen[0][..., 30:] == 0).all()  # padding is the mean colour
+
+
+def test_an_offset_unit_is_64_pixels():
+    network = tiny_network().eval()
+    last = network.offset_head[-1]
+    assert isinstance(last, nn.Conv2d)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.5, -1.0]))
+        offset = network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).offset
+    assert OFFSET_UNIT == 64
+    assert (offset[:, 0] == 32).all()
+    assert (offset[:, 1] == -64).all()
+
+
+def test_offsets_start_near_zero():
+    offset = tiny_network().train()(batch_of().images).offset
+    assert offset.abs().mean() < 4
+
+
+def test_evaluation_is_image_by_image():
+    network = tiny_network().eval()
+    images = batch_of(count=3).images
+    with torch.no_grad():
+        whole = network(images)
+        for k in range(3):
+            alone = network(images[k : k + 1])
+            for name in ("class_logits", "offset", "embedding"):
+                torch.testing.assert_close(
+                    getattr(whole, name)[k], getattr(alone, name)[0], rtol=1e-4, atol=1e-5
+                )

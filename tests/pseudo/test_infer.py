@@ -1,0 +1,250 @@
+"""Whose every pixel is: by the seeds, or by a network seen at several scales and mirrored."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import tiny_network
+from strategies import points_of, scenes
+from torch import nn
+from torch.nn import functional as F
+
+from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.mdm.i2s import class_probabilities
+from p2seg.mdm.rounds import MutualDistillation, upsample
+from p2seg.mdm.s2i import semantic_to_instances
+from p2seg.mdm.seed import Seeder
+from p2seg.pseudo.infer import FUSED_ODDS, NetworkLabeller, SeedLabeller
+from p2seg.structures import Outputs
+
+MDM = MutualDistillation()
+
+
+class Beacon(nn.Module):
+    """An equivariant network made by hand: everything follows the brightness of the image.
+
+    Bright pixels are class 1, dark ones background, and every pixel points to the middle of the
+    bright ones, wherever that is in the image it is shown and however large it is.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.parameter = nn.Parameter(torch.zeros(()))
+        self.shown = []
+
+    def forward(self, images):
+        self.shown.append(tuple(images.shape[2:]))
+        height, width = images.shape[2:]
+        mean = MEAN_COLOUR[0] / 255
+        bright = F.pad(images[:, :1].float() / 255, (0, -width % 4, 0, -height % 4), value=mean)
+        p = F.avg_pool2d(bright, 4).clamp(0.02, 0.98)
+        lit = (bright > 0.75).float()
+        y, x = torch.meshgrid(
+            torch.arange(bright.shape[2]).float(),
+            torch.arange(bright.shape[3]).float(),
+            indexing="ij",
+        )
+        middle = [(lit[:, 0] * each).sum((1, 2)) / lit[:, 0].sum((1, 2)) for each in (y, x)]
+        h, w = p.shape[2:]
+        cell_y = (torch.arange(h) * 4 + 1.5)[:, None].expand(h, w)
+        cell_x = (torch.arange(w) * 4 + 1.5)[None].expand(h, w)
+        offset = torch.stack(
+            [middle[0][:, None, None] - cell_y, middle[1][:, None, None] - cell_x], 1
+        )
+        logits = torch.cat([(1 - p).log(), p.log()], 1)
+        return Outputs(logits, offset, torch.zeros(len(p), 2, h, w), self.parameter)
+
+
+def lamp(height, width, top=8, left=12, bottom=28, right=40):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    image[:, top:bottom, left:right] = 255
+    return image
+
+
+# 50 and 61: neither 32 nor 4 divides them, so that a mirrored grid has another rest
+@pytest.mark.parametrize("size", [(64, 64), (64, 50), (45, 61), (33, 47)])
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0), (0.75, 1.0)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_an_equivariant_network_gives_what_it_gives_once(size, scales, flip):
+    """Averaging over mirror images and scales puts every part back where it belongs."""
+    network = Beacon()
+    image, points = lamp(*size), points_of([(15, 20)], [1])
+    once = NetworkLabeller(network, MDM).outputs(image, points)
+    many = NetworkLabeller(network, MDM, flip=flip, scales=scales).outputs(image, points)
+    assert many.class_logits.shape == once.class_logits.shape
+    exact = scales == (1.0,)  # at another size edges are less sharp
+    torch.testing.assert_close(many.offset, once.offset, rtol=0, atol=1e-3 if exact else 1)
+    p, q = (class_probabilities(each.class_logits, [points])[0, 1] for each in (once, many))
+    torch.testing.assert_close(p, q, rtol=0, atol=1e-3 if exact else 0.5)
+    assert (q[3:6, 4:9] > 0.9).all()
+    assert (q[-2, :-1] < 0.3).all()
+    assert (q[:-1, -2] < 0.3).all()
+
+
+def test_flips_and_scales_are_shown_to_the_network():
+    network = Beacon()
+    NetworkLabeller(network, MDM).outputs(lamp(60, 50), points_of([(15, 20)], [1]))
+    assert network.shown == [(60, 50)]
+    network.shown.clear()
+    labeller = NetworkLabeller(network, MDM, flip=True, scales=(1.0, 2.0))
+    labeller.outputs(lamp(60, 50), points_of([(15, 20)], [1]))
+    assert network.shown == [(60, 50), (64, 64), (128, 128), (128, 128)]
+
+
+def test_the_average_is_of_probabilities_and_of_offsets():
+    class Alternating(nn.Module):
+        """Says one thing first, and another thing of the mirrored image."""
+
+        def __init__(self):
+            super().__init__()
+            self.parameter = nn.Parameter(torch.zeros(()))
+            self.calls = 0
+
+        def forward(self, images):  # noqa: ARG002
+            p, dx = ((0.9, 8.0), (0.5, 4.0))[self.calls]
+            self.calls += 1
+            logits = torch.tensor([1 - p, p]).log().view(1, 2, 1, 1).expand(1, 2, 8, 8)
+            offset = torch.tensor([3.0, dx]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
+            return Outputs(
+                logits, offset, torch.full((1, 2, 8, 8), float(self.calls)), self.parameter
+            )
+
+    made = NetworkLabeller(Alternating(), MDM, flip=True).outputs(
+        torch.zeros(3, 32, 32, dtype=torch.uint8), points_of([(1, 1)], [1])
+    )
+    assert made.class_logits.exp()[0, 1, 2, 3] == pytest.approx(0.7)
+    assert made.offset[0, 0, 2, 3] == pytest.approx(3)
+    assert made.offset[0, 1, 2, 3] == pytest.approx((8 - 4) / 2)  # mirrored dx turns its sign
+    assert (made.embedding == 1).all()  # affinity from scale 1, not mirrored
+
+
+@settings(max_examples=60, deadline=None)
+@given(scenes(), st.sampled_from(["points_first", "semantic_first"]), st.sampled_from([0.0, 3.0]))
+def test_the_seeds_alone(scene, conflict, snap):
+    first, points = scene
+    seeder = Seeder(conflict, snap)
+    seed = seeder(first, points).instances
+    made = SeedLabeller(seeder, "drop")(None, points, first)
+    assert torch.equal(made.instances, seed)
+    assert torch.equal(made.semantic, first)
+    assert made.scores.tolist() == [1.0] * len(points)
+    filled = SeedLabeller(seeder, "nearest")(None, points, first).instances
+    assert torch.equal(filled[seed > 0], seed[seed > 0])
+    if conflict == "semantic_first":  # the rival leaves out what it cannot tell
+        assert torch.equal(filled, seed)
+        return
+    for y, x in (seed == 0).nonzero().tolist():
+        if [y, x] in points.pixels.tolist():
+            continue  # a click's own pixel is its own, whatever the map says
+        label = int(first[y, x])
+        own = [k for k in range(len(points)) if int(points.labels[k]) == label]
+        if label in (0, 255) or not own:
+            assert filled[y, x] == 0
+        else:  # the nearest click of the class
+            at = torch.tensor([y, x])
+            distance = [float((points.yx[k] - at).norm()) for k in own]
+            mine = int(filled[y, x]) - 1
+            assert mine in own
+            assert distance[own.index(mine)] == min(distance)
+
+
+def scene_of_two():
+    """A map of two touching objects and a part of neither, and the clicks."""
+    first = torch.zeros(48, 48, dtype=torch.long)
+    first[8:24, 8:40] = 1
+    first[32:40, 8:16] = 2
+    first[40:, 40:] = 255
+    return first, points_of([(15, 14), (16, 33), (35, 12)], [1, 1, 2])
+
+
+@pytest.mark.parametrize("decode", ["vote", "point"])
+def test_silhouette_s0_splits_the_first_map_by_the_networks_offsets(decode):
+    first, points = scene_of_two()
+    image = torch.randint(0, 255, (3, 48, 48), dtype=torch.uint8)
+    network = tiny_network(2).eval()
+    mdm = MutualDistillation(decode=decode)
+    made = NetworkLabeller(network, mdm)(image, points, first)
+    known = first != 255
+    assert torch.equal(made.semantic[known], first[known])
+    assert set(made.semantic[~known].tolist()) <= {0, 1, 2}
+    with torch.no_grad():
+        offset = upsample(network(image[None]).offset[0], (48, 48))
+    wanted = semantic_to_instances(made.semantic, offset, points, decode=decode, snap_radius=16)
+    assert torch.equal(made.instances, wanted)
+
+
+def test_silhouettes_of_the_network_and_of_both():
+    classes = torch.tensor([0, 2])
+    first = torch.tensor([[0, 2, 0, 2, 0, 2, 255]])
+    doubt = FUSED_ODDS / (1 + FUSED_ODDS)
+    two = torch.tensor([[0.6, 0.4, doubt - 0.01, 1.01 - doubt, doubt + 0.01, 0.99 - doubt, 0.6]])
+    p = torch.stack([1 - two, two])
+
+    def silhouette(name):
+        labeller = NetworkLabeller(Beacon(), MDM, silhouette=name)
+        return labeller.silhouette_of(p, classes, first).tolist()
+
+    assert silhouette("S0") == [[0, 2, 0, 2, 0, 2, 2]]
+    assert silhouette("network") == [[2, 0, 2, 0, 2, 0, 2]]
+    # the first map's class wherever the network is not three times as sure of another
+    assert silhouette("fused") == [[0, 2, 0, 2, 2, 0, 2]]
+
+
+def test_scores_are_the_mean_probability_of_the_class_over_the_mask():
+    first, points = scene_of_two()
+    image = torch.randint(0, 255, (3, 48, 48), dtype=torch.uint8)
+    network = tiny_network(2).eval()
+    made = NetworkLabeller(network, MDM, rounds=1)(image, points, first)
+    with torch.no_grad():
+        maps = MDM.semantics(network(image[None]), [points], first[None], 1)
+    large = upsample(maps[-1][0], (48, 48))
+    for k in range(3):
+        mask = made.instances == k + 1
+        wanted = large[int(points.labels[k])][mask].mean()
+        assert float(made.scores[k]) == pytest.approx(float(wanted), abs=1e-5)
+        assert 0 < made.scores[k] < 1
+
+
+def test_a_click_without_a_pixel_has_score_zero():
+    first, _ = scene_of_two()
+    points = points_of([(15, 14), (15, 14)], [1, 1])  # two on one pixel
+    image = torch.zeros(3, 48, 48, dtype=torch.uint8)
+    made = NetworkLabeller(tiny_network(2).eval(), MutualDistillation(decode="point"))(
+        image, points, first
+    )
+    assert not (made.instances == 2).any()
+    assert made.scores[1] == 0
+
+
+@pytest.mark.parametrize("orphans", ["nearest", "drop"])
+def test_orphans(orphans):
+    first, _ = scene_of_two()
+    points = points_of([(15, 14), (35, 12)], [1, 2])
+    first[40:46, 30:36] = 1  # a part of class 1 without a click
+    image = torch.zeros(3, 48, 48, dtype=torch.uint8)
+    labeller = NetworkLabeller(tiny_network(2).eval(), MDM, orphans=orphans, snap_radius=0)
+    made = labeller(image, points, first)
+    assert (made.instances[40:46, 30:36] == (1 if orphans == "nearest" else 0)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 600), (37, 3)])
+@pytest.mark.parametrize("silhouette", ["S0", "network", "fused"])
+def test_odd_images(size, silhouette):
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    first = torch.ones(size, dtype=torch.long)
+    labeller = NetworkLabeller(
+        tiny_network(2).eval(), MDM, rounds=2, silhouette=silhouette, flip=True, scales=(0.5, 1.0)
+    )
+    made = labeller(image, points_of([(0, 0)], [1]), first)
+    assert made.instances.shape == size
+    assert made.instances[0, 0] == 1
+
+
+def test_an_image_whose_map_is_ignored_everywhere():
+    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    first = torch.full((40, 40), 255)
+    made = NetworkLabeller(tiny_network(2).eval(), MDM)(image, points_of([(5, 5)], [2]), first)
+    assert set(made.semantic.unique().tolist()) <= {0, 2}
+    assert made.instances[5, 5] == 1

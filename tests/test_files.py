@@ -1,0 +1,158 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from p2seg.errors import UserError
+from p2seg.files import (
+    atomic_path,
+    fingerprint,
+    read_json,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_file_appears_whole_in_folders_that_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "c.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".txt"
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert names(path.parent) == ["c.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failing_write_leaves_the_old_file_and_no_debris(tmp_path, error):
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+
+    def failing():
+        with atomic_path(path) as temporary:
+            temporary.write_text("new, half")
+            raise error
+
+    with pytest.raises(error):
+        failing()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["c.txt"]
+
+
+def test_content_that_is_no_json_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    for content in (float("nan"), object(), {1, 2}):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, content)
+    assert read_json(path, "file") == {"a": 1}
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Flushed, then renamed: after a power cut the name stands for the old or the new file."""
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), replace(a, b))[1])
+    write_bytes(tmp_path / "a", b"x")
+    assert order == ["fsync", "replace"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_two_writers_do_not_share_a_temporary_file(tmp_path):
+    path = tmp_path / "a"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"  # the outer block ends last
+
+
+@pytest.mark.parametrize("name", ["ü € 'quoted'.json", "a" * 250, "-dash", "no ending", ".hidden"])
+def test_names_of_any_kind(tmp_path, name):
+    write_text(tmp_path / name, "é")
+    assert (tmp_path / name).read_bytes() == "é".encode()
+    assert names(tmp_path) == [name]
+
+
+def test_json_keeps_letters_as_they_are(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Bär"}, indent=2)
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "Bär"\n}\n'
+
+
+def test_a_byte_order_mark_is_no_hindrance(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")
+    assert read_json(tmp_path / "a.json", "file") == [1]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[1,]", b"[" * 100_000, b"\x00", b"{'a': 1}"]
+)
+def test_what_is_no_json_is_one_sentence(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"a\.json is not a readable points file: .*must be JSON"
+    ) as e:
+        read_json(path, "points file")
+    assert "\n" not in str(e.value)
+
+
+def test_a_missing_json_is_one_sentence(tmp_path):
+    for path in (tmp_path / "a.json", tmp_path):
+        with pytest.raises(UserError, match="no points file at"):
+            read_json(path, "points file")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read anything")
+def test_a_file_that_may_not_be_read_is_the_systems_error(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("[]")
+    path.chmod(0)
+    with pytest.raises(PermissionError):
+        read_json(path, "file")
+    path.chmod(stat.S_IRWXU)
+
+
+def test_hashes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(tmp_path / "a") == known
+    (tmp_path / "large").write_bytes(b"x" * (3 << 20))
+    (tmp_path / "other").write_bytes(b"x" * (3 << 20) + b"y")
+    assert sha256(tmp_path / "large") != sha256(tmp_path / "other")
+
+
+def test_fingerprints_know_content_and_not_the_order_of_keys():
+    one = fingerprint({"a": 1, "b": [1, 2]})
+    assert one == fingerprint(json.loads('{"b": [1, 2], "a": 1}'))
+    assert one != fingerprint({"a": 1, "b": [2, 1]})
+    assert fingerprint(1) != fingerprint("1")
+    assert fingerprint(None) != fingerprint("None")

@@ -1,0 +1,124 @@
+"""Builds what the config describes, after a look at whether its values can be what they are."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, ListConfig
+
+from p2seg.errors import UserError
+
+Values = Mapping[str, tuple[str, Any]]
+"""Of each parameter: the setting's name on the command line, and its value."""
+
+
+def build(node: DictConfig, *arguments: Any) -> Any:
+    """What a config node with a `_target_` describes.
+
+    Args:
+        node: the node.
+        arguments: handed on before the node's own.
+
+    Raises:
+        UserError: a setting that the target does not have, or a value that it cannot have.
+    """
+    _check_node(node)
+    try:
+        return instantiate(node, *arguments)
+    except InstantiationException as error:
+        raise error.__cause__ or error from None
+
+
+def check_values(function: Callable[..., Any], values: Values) -> None:
+    """Compares settings with the types of a function's parameters.
+
+    Args:
+        function: or class; parameters of other types than numbers, truth values, texts, choices,
+            paths and lists of these are not looked at.
+        values: of some of its parameters.
+
+    Raises:
+        UserError: a value that its parameter cannot have, or one without a parameter.
+    """
+    parameters = inspect.signature(function).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(function)
+    for parameter, (name, value) in values.items():
+        if parameter not in parameters and not open_ended:
+            raise UserError(f"there is no setting {name}: {function.__name__} takes no {parameter}")
+        hint = hints.get(parameter, Any)
+        if not _fits(value, hint):
+            shown = value if isinstance(value, (str, ListConfig)) else repr(value)
+            raise UserError(f"{name}={shown} cannot be; it is {_described(hint)}")
+
+
+def _check_node(node: DictConfig) -> None:
+    values: dict[str, tuple[str, Any]] = {}
+    for key in node:
+        if str(key).startswith("_"):
+            continue
+        value = node[key]
+        if isinstance(value, DictConfig):
+            if "_target_" in value:
+                _check_node(value)
+            continue
+        values[str(key)] = (_name(node, str(key)), value)
+    check_values(get_object(node["_target_"]), values)
+
+
+def _name(node: DictConfig, key: str) -> str:
+    """What the command line calls a value: `mdm.decode` where `mdm_module.decode` refers to it."""
+    raw = str(node._get_node(key)._value())  # type: ignore[union-attr]
+    if raw.startswith("${") and raw.endswith("}") and raw.count("$") == 1 and raw[2] != ".":
+        return raw[2:-1]
+    return str(node._get_full_key(key))
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    made = function.__init__ if isinstance(function, type) else function
+    try:
+        return typing.get_type_hints(made)
+    except (NameError, TypeError):  # of a library that does not keep its types
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, each) for each in arguments)
+    if origin is Literal:
+        return value in arguments
+    if hint in (bool, int):
+        return type(value) is hint
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint in (str, Path):
+        return isinstance(value, str)
+    if hint is types.NoneType:
+        return value is None
+    if origin in (tuple, list, Sequence):
+        if not isinstance(value, (ListConfig, list)):
+            return False
+        each = arguments[:1] * len(value) if len(arguments) != 2 or ... in arguments else arguments
+        return len(value) == len(each) and all(map(_fits, value, each))
+    return True
+
+
+def _described(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType, Literal):
+        known = [_described(each) if origin is not Literal else str(each) for each in arguments]
+        return " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
+    if origin in (tuple, list, Sequence):
+        count = f"{len(arguments)} " if len(arguments) == 2 and ... not in arguments else ""
+        return f"a list of {count}{_described(arguments[0]).split(' ')[-1]}s in square brackets"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return {**words, Path: "a path", types.NoneType: "null"}.get(hint, "something else")

@@ -1,0 +1,66 @@
+"""What labels images, built from the config: the seeds, or a trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from _build import build, check_values
+from _common import check_classes, load_network, plain
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.checkpoint import load_checkpoint
+from p2seg.data.points import PointSet
+from p2seg.files import sha256
+from p2seg.pseudo.export import MaskRules
+from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
+
+EXPORT: dict[type, dict[str, str]] = {
+    MaskRules: {"min_pixels": "export.min_pixels", "default_box": "export.default_box"},
+    NetworkLabeller: {
+        "rounds": "export.rounds",
+        "silhouette": "export.semantic",
+        "orphans": "export.orphans",
+        "flip": "export.flip",
+        "scales": "export.scales",
+    },
+}
+"""The settings that become which parameters."""
+
+
+def check_export(cfg: DictConfig) -> None:
+    """Compares the settings of an export with what they can be.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+    for function, settings in EXPORT.items():
+        check_values(function, {p: (s, OmegaConf.select(cfg, s)) for p, s in settings.items()})
+
+
+def labeller_of(
+    cfg: DictConfig, points: PointSet, device: torch.device
+) -> tuple[Labeller, dict[str, Any]]:
+    """What labels the images, and how the result describes it."""
+    rules = plain(cfg.export)
+    info: dict[str, Any] = {"description": "p2seg pseudo masks", "export": rules}
+    if cfg.ckpt in (None, "none"):
+        info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
+        return SeedLabeller(build(cfg.seeder), cfg.export.orphans), info
+    check_classes(cfg, points)
+    path = Path(cfg.ckpt).expanduser()
+    checkpoint = load_checkpoint(path, "network")
+    info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
+    info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
+    labeller = NetworkLabeller(
+        network=load_network(cfg, checkpoint, points).to(device),
+        mdm=build(cfg.mdm_module),
+        rounds=cfg.export.rounds,
+        silhouette=cfg.export.semantic,
+        orphans=cfg.export.orphans,
+        snap_radius=cfg.mdm.snap_radius,
+        flip=cfg.export.flip,
+        scales=tuple(cfg.export.scales),
+    )
+    return labeller, info
