@@ -7,12 +7,12 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, ListConfig
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from p2seg.errors import UserError
 
@@ -31,10 +31,8 @@ def build(node: DictConfig, *arguments: Any) -> Any:
         UserError: a setting that the target does not have, or a value that it cannot have.
     """
     _check_node(node)
-    try:
-        return instantiate(node, *arguments)
-    except InstantiationException as error:
-        raise error.__cause__ or error from None
+    # Hydra's own `instantiate` would read a path with `${` in it as a reference
+    return _built(cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True)), *arguments)
 
 
 def check_values(function: Callable[..., Any], values: Values) -> None:
@@ -60,6 +58,18 @@ def check_values(function: Callable[..., Any], values: Values) -> None:
             raise UserError(f"{name}={shown} cannot be; it is {_described(hint)}")
 
 
+def _built(values: dict[str, Any], *arguments: Any) -> Any:
+    options = {
+        key: _built(value) if isinstance(value, dict) and "_target_" in value else value
+        for key, value in values.items()
+        if not key.startswith("_")
+    }
+    function = get_object(values["_target_"])
+    if values.get("_partial_"):
+        return partial(function, *arguments, **options)
+    return function(*arguments, **options)
+
+
 def _check_node(node: DictConfig) -> None:
     values: dict[str, tuple[str, Any]] = {}
     for key in node:
@@ -71,7 +81,12 @@ def _check_node(node: DictConfig) -> None:
                 _check_node(value)
             continue
         values[str(key)] = (_name(node, str(key)), value)
-    check_values(get_object(node["_target_"]), values)
+    try:
+        target = get_object(node["_target_"])
+    except (ImportError, ValueError, AttributeError) as error:
+        name = _name(node, "_target_")
+        raise UserError(f"{name}={node['_target_']} names nothing that can be built") from error
+    check_values(target, values)
 
 
 def _name(node: DictConfig, key: str) -> str:

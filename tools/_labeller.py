@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.points import PointSet
+from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.pseudo.export import MaskRules
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
@@ -27,6 +28,9 @@ EXPORT: dict[type, dict[str, str]] = {
     },
 }
 """The settings that become which parameters."""
+
+NEEDED = {"step", "config", "categories", "model", "average"}
+"""What a checkpoint must hold to label images."""
 
 
 def check_export(cfg: DictConfig) -> None:
@@ -51,6 +55,9 @@ def labeller_of(
     check_classes(cfg, points)
     path = Path(cfg.ckpt).expanduser()
     checkpoint = load_checkpoint(path, "network")
+    missing = NEEDED - checkpoint.keys()
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of tools/train.py")
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     labeller = NetworkLabeller(

@@ -12,7 +12,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
-    InstantiationException,
     MissingConfigException,
     OverrideParseException,
 )
@@ -39,7 +38,8 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
         if isinstance(seen, UserError):
             return str(seen)
         if isinstance(seen, OSError) and seen.strerror:
-            where = f" {seen.filename}" if seen.filename else ""
+            path = seen.filename2 or seen.filename  # of a rename, the name that was wanted
+            where = f" {path}" if path else ""
             return f"the system refused{where}: {seen.strerror}"
         if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
             return (
@@ -47,8 +47,6 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
                 f"data.workers ({_in_one_line(str(seen))})"
             )
         seen = seen.__cause__
-    if isinstance(error, InstantiationException):
-        return None
     if isinstance(error, HydraException):
         return _of_hydra(error, configs, config)
     if isinstance(error, OmegaConfBaseException):

@@ -26,6 +26,8 @@ def main(cfg: DictConfig) -> None:
         split=str(cfg.split),
         ignore_void=cfg.void == "ignore",
     )
+    if not metrics["run"]["instances"]:
+        raise UserError(f"{cfg.gt} has no instance; there is nothing to measure against")
     console = Console()
     for table in score_tables(metrics):
         console.print(table)

@@ -27,9 +27,11 @@ def run(cfg: DictConfig) -> Path:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
         points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed)
+        count = sum(map(len, points.points))
+        if not count:
+            raise UserError(f"{gt} has no instance to make a point of; give a file that has some")
         source = {"source": str(gt), "source_sha256": sha256(gt)}
         write_points(out, replace(points, info={**points.info, **source}))
-    count = sum(map(len, points.points))
     console.print(f"{out}: {count} points on {len(points.images)} images")
     return out
 

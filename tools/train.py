@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import StepSampler, batches
 from p2seg.data.points import read_points
+from p2seg.progress import console
 from p2seg.structures import Batch
 from p2seg.visualize import training_pictures
 
@@ -32,6 +33,8 @@ def run(cfg: DictConfig) -> Path:
     check_classes(cfg, points)
     reader = reader_of(cfg, points)
     points, skipped = usable(points, reader, cfg.data.on_error)
+    for sentence in skipped:
+        console.print(f"skipped: {sentence}", markup=False)
     mdm, loss, seeder = (build(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
     augment = build(cfg.data.augment)
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)

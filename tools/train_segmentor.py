@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _build import build
 from _common import output_folder, path_of
 from _entry import entry
 from _segmentor import check_segmentor, segmentor_provenance
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
@@ -32,10 +32,10 @@ def run(cfg: DictConfig) -> Path:
     instances, skipped = usable(instances, folder, cfg.data.on_error)
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
-    dataset = InstanceDataset(instances, folder, instantiate(cfg.segmentor.resize), cfg.seed)
-    trainer = instantiate(cfg.trainer)
+    dataset = InstanceDataset(instances, folder, build(cfg.segmentor.resize), cfg.seed)
+    trainer = build(cfg.trainer)
     fabric = trainer.fabric()
-    schedule = instantiate(cfg.segmentor.schedule)
+    schedule = build(cfg.segmentor.schedule)
     batch = cfg.segmentor.batch_size * fabric.world_size
     trainer = replace(
         trainer,
@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> Path:
         ema=cfg.segmentor.ema,
     )
     console.print(schedule.said(len(dataset), batch), markup=False)
-    model = instantiate(cfg.segmentor.model, len(instances.categories))
+    model = build(cfg.segmentor.model, len(instances.categories))
 
     def batches_from(step: int) -> Any:
         sampler = StepSampler(
@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> Path:
     return trainer.fit(
         fabric,
         model,
-        instantiate(cfg.segmentor.optimizer)(model.parameters(), lr=schedule.peak(batch)),
+        build(cfg.segmentor.optimizer)(model.parameters(), lr=schedule.peak(batch)),
         schedule.factor(len(dataset), batch),
         batches_from,
         segmentor_losses,

@@ -33,7 +33,8 @@ class P2SegNetwork(nn.Module):
         width: channels of the decoders.
         embedding: d, channels of the affinity embedding.
         dilations: of the decoders' ASPP.
-        norm: `batch`, `group` or `frozen`.
+        norm: `batch`, `group` or `frozen`; frozen is the backbone's, whose statistics are those of
+            its weights: the decoders and heads then have group norms.
         affinity_bias: whether the affinity logit has a learned bias (2 at the start); without it
             (the literal reading) a Gram matrix cannot push all groups apart.
         affinity_position: `vote` lowers the affinity of foreground pixels by how far apart they
@@ -70,7 +71,12 @@ class P2SegNetwork(nn.Module):
             self.log_scale = nn.Parameter(torch.tensor(20.0).log())
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        set_norms(self, norm)
+        set_norms(self.backbone, norm)
+        for part in (self.semantic_decoder, self.instance_decoder, *self._heads()):
+            set_norms(part, "group" if norm == "frozen" else norm)
+
+    def _heads(self) -> tuple[Head, Head, Head]:
+        return self.class_head, self.offset_head, self.affinity_head
 
     def forward(self, images: Tensor) -> Outputs:
         """Runs the network.

@@ -26,7 +26,6 @@ SMALL = [
     "trainer.accelerator=cpu",
     "segmentor.batch_size=2",
     "segmentor.schedule.epochs=2",
-    "segmentor.backbone=test_resnet",
     "segmentor.short_side=64",
     *(
         f"segmentor.model.{key}={list(TINY[key]) if isinstance(TINY[key], tuple) else TINY[key]}"
@@ -54,7 +53,7 @@ def checkpoint(trained, run_tool):
     if not path.is_file():
         code, out, error = run_tool("train_segmentor", *train_words(trained, path.parent))
         assert (code, error) == (0, "")
-        assert "3 steps of 2 images; learning rate 0.0005 = 0.001 x 2 / 4" in out
+        assert "3 steps of 2 images; learning rate 0.001 = 0.002 x 2 / 4" in out
     return path
 
 

@@ -1,0 +1,104 @@
+"""Makes the README's pictures: rows of the demo's report, and clicked coins (scikit-image's photograph).
+
+    python scripts/make_pictures.py --demo outputs/demo --out docs/pictures
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from _command import Parser, command, path
+from numpy.typing import NDArray
+from skimage import data
+
+from p2seg.data.coco import Category, ImageRecord, decode, read_instances
+from p2seg.data.labels import read_labels
+from p2seg.data.points import PointSet, write_points
+from p2seg.errors import UserError
+from p2seg.files import write_bytes
+from p2seg.structures import Points
+from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, grid
+
+TOOLS = Path(__file__).resolve().parent.parent / "tools"
+COLUMNS = ("image and clicks", "first map", "control", "MDM", "ground truth", "segmentor")
+# (x, y), clicked by hand
+COINS = (
+    *((45, 55), (100, 57), (156, 51), (216, 51), (276, 53), (335, 44)),
+    *((46, 124), (103, 126), (154, 127), (206, 124), (271, 120), (337, 125)),
+    *((44, 198), (103, 196), (155, 198), (213, 193), (274, 194), (347, 187)),
+    *((46, 261), (115, 266), (173, 262), (245, 264), (301, 263), (358, 268)),
+)
+
+
+def parser() -> Parser:
+    """The command line."""
+    words = Parser(description="Makes the README's pictures.", allow_abbrev=False)
+    words.add_argument("--demo", type=path, default=Path("outputs/demo"), metavar="DIR")
+    words.add_argument("--out", type=path, default=Path("docs/pictures"), metavar="DIR")
+    words.add_argument("--rows", type=int, default=4, help="of the demo's report (default: 4)")
+    return words
+
+
+@command
+def main(words: list[str]) -> None:
+    """Runs the command line's words."""
+    args = parser().parse_args(words)
+    _write(args.out / "coins.png", coins())
+    pictures = sorted((args.demo / "report").glob("*.jpg"))
+    if not pictures:
+        raise UserError(f"no report in {args.demo}; run ./scripts/demo.sh first")
+    _write(args.out / "demo.png", demo_rows(args.demo / "report.html", args.rows))
+
+
+def coins() -> NDArray[np.uint8]:
+    """The coins, their clicks, GrabCut's map and the seeds: two commands, no training."""
+    image = np.repeat(data.coins()[:, :, None], 3, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        _write(home / "images" / "coins.png", image)
+        yx = torch.tensor([(y, x) for x, y in COINS], dtype=torch.float32)
+        ids = torch.arange(1, len(COINS) + 1)
+        points = Points(yx, torch.ones(len(COINS), dtype=torch.int64), ids)
+        record = ImageRecord(1, "coins.png", *image.shape[:2])
+        write_points(home / "points.json", PointSet([record], [Category(1, "coin")], [points]))
+        places = ["data=custom", "data.num_classes=1", f"data.images={home / 'images'}"]
+        places += [f"data.points={home / 'points.json'}", f"data.semantic={home / 'maps'}"]
+        _tool("gen_semantic", *places, "semantic=grabcut", "data.workers=0")
+        _tool("gen_pseudo", *places, f"out={home / 'masks.json'}")
+        masks = [decode(each) for each in read_instances(home / "masks.json").instances[0]]
+        large = fit(image, 640)
+        row = [
+            draw_points(large, points, large.shape[1] / image.shape[1]),
+            draw_semantic(large, read_labels(home / "maps" / "coins.png")),
+            draw_instances(large, masks),
+        ]
+    return grid([row], ["24 clicks", "GrabCut's map", "masks"], cell=420)
+
+
+def demo_rows(report: Path, rows: int) -> NDArray[np.uint8]:
+    """The first rows of a report's pictures."""
+    names = [part.split('"')[0] for part in report.read_text().split('src="')[1:]]
+    pictures = [cv2.imread(str(report.parent / name))[:, :, ::-1] for name in names]
+    titles = [part.split("<")[0] for part in report.read_text().split('<th class="picture">')[1:]]
+    width = len(titles) or len(COLUMNS)
+    table = [pictures[i : i + width] for i in range(0, len(pictures), width)]
+    return grid(table[:rows], titles or COLUMNS, cell=240)
+
+
+def _tool(name: str, *words: str) -> None:
+    command_line = [sys.executable, str(TOOLS / f"{name}.py"), *words]
+    subprocess.run(command_line, check=True, stdout=subprocess.DEVNULL)
+
+
+def _write(file: Path, image: NDArray[np.uint8]) -> None:
+    write_bytes(file, cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

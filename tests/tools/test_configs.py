@@ -1,0 +1,198 @@
+"""Every experiment with every tool, and every group: composed, and built where no weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from _build import build, check_values
+from _common import provenance
+from _labeller import EXPORT
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.engine import Trainer
+from p2seg.models.network import P2SegNetwork
+
+CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
+TOOLS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
+GROUPS = [
+    (path.parent.name, path.stem)
+    for path in sorted(CONFIGS.glob("*/*.yaml"))
+    if path.parent.name != "exp" and path.stem[0] != "_"
+]
+NO_WEIGHTS = ("model.pretrained=false", "model.weights=null")
+
+
+@pytest.fixture(autouse=True)
+def configs() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield
+
+
+def given(cfg: DictConfig) -> DictConfig:
+    """The config with something in every mandatory place, so that all of it can be resolved."""
+
+    def fill(node: DictConfig) -> None:
+        for key in node:
+            if OmegaConf.is_missing(node, key):
+                node[key] = 3
+            elif isinstance(node._get_node(key), DictConfig):
+                fill(node._get_node(key))
+
+    fill(cfg)
+    return cfg
+
+
+def test_every_tool_has_its_config():
+    tools = {path.stem for path in (CONFIGS.parent / "tools").glob("*.py") if path.stem[0] != "_"}
+    assert tools == set(TOOLS)
+
+
+@pytest.mark.parametrize("exp", EXPERIMENTS)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_experiment_composes_with_every_tool(tool, exp):
+    cfg = given(compose(tool, [f"+exp={exp}"]))
+    assert cfg.name == exp
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_tool_composes_alone(tool):
+    OmegaConf.to_container(given(compose(tool)), resolve=True)
+
+
+def network_of(cfg: DictConfig) -> P2SegNetwork:
+    with torch.device("meta"):  # shapes without numbers: an HRNet takes seconds otherwise
+        network = build(cfg.model.network)
+    assert isinstance(network, P2SegNetwork)
+    assert network.num_classes == cfg.data.num_classes
+    return network
+
+
+def build_segmentor(cfg: DictConfig) -> None:
+    for key in ("schedule", "resize"):
+        build(cfg.segmentor[key])
+    cfg.segmentor.pretrained, cfg.segmentor.weights = False, None
+    with torch.device("meta"):
+        build(cfg.segmentor.model, 3)
+
+
+def build_the_rest(cfg: DictConfig) -> None:
+    assert isinstance(build(cfg.trainer), Trainer)
+    for key in ("mdm_module", "loss", "seeder"):
+        build(cfg[key])
+    build(cfg.data.augment)
+    build(cfg.optim.optimizer)(torch.nn.Linear(2, 2))
+    assert 0 <= build(cfg.optim.schedule)(0) <= 1
+    for function, settings in EXPORT.items():
+        check_values(function, {p: (s, OmegaConf.select(cfg, s)) for p, s in settings.items()})
+
+
+@pytest.mark.parametrize("exp", EXPERIMENTS)
+def test_every_experiment_can_be_built(exp):
+    """All but the weights: values fit their parameters, and the objects take them."""
+    cfg = compose("train", [f"+exp={exp}", *NO_WEIGHTS])
+    network_of(cfg)
+    build_segmentor(cfg)
+    build_the_rest(cfg)
+
+
+@pytest.mark.parametrize(("group", "name"), GROUPS)
+def test_every_group_composes_and_can_be_built(group, name):
+    words = [f"{group}={name}", "data.num_classes=3", *NO_WEIGHTS]
+    cfg = compose("train", words)
+    if group == "model":
+        network_of(cfg)
+    elif group == "segmentor":
+        build_segmentor(cfg)
+    else:
+        build_the_rest(cfg)
+
+
+@pytest.mark.parametrize(
+    ("exp", "name", "steps", "warm_up"),
+    [
+        ("voc_hrnet48", "hrnet_w48.ms_in1k", 50_000, 2_000),
+        ("voc_resnet101", "resnet101.tv_in1k", 50_000, 2_000),
+        ("coco_hrnet48", "hrnet_w48.ms_in1k", 100_000, 5_000),
+    ],
+)
+def test_the_papers_numbers(exp, name, steps, warm_up):
+    """Sec. 4.1, as shared by Tables 1 and 2."""
+    cfg = compose("train", [f"+exp={exp}"])
+    assert cfg.model.backbone == name
+    assert cfg.model.pretrained is True
+    assert cfg.model.feature_location == ("" if "hrnet" in name else None)
+    assert (cfg.trainer.max_steps, cfg.trainer.batch_size) == (steps, 8)
+    assert (cfg.optim.lr, cfg.optim.warmup_steps, cfg.mdm.start_step) == (5e-5, warm_up, warm_up)
+    assert (cfg.data.augment.crop, cfg.data.augment.short_side) == (416, 480)
+    assert cfg.data.augment.scale == [0.7, 1.3]
+    assert cfg.loss.hard_pixel_ratio == 0.2
+    assert (cfg.loss.segmentation, cfg.loss.offset, cfg.loss.affinity) == (1.0, 0.01, 1.0)
+    assert cfg.model.embedding == 256
+    assert cfg.data.num_classes == (80 if "coco" in exp else 20)
+    assert cfg.trainer.max_steps == cfg.optim.schedule.max_steps
+
+
+def test_the_literal_reading_is_one_config():
+    cfg = compose("train", ["mdm=paper"])
+    assert (cfg.mdm.gamma, cfg.mdm.decode) == (1.0, "point")
+    assert cfg.model.network.affinity_bias is False
+    assert cfg.model.network.affinity_position == "none"
+    assert (cfg.loss.offset_weight, cfg.loss.balance, cfg.loss.same_class) == ("one", "pairs", 1.0)
+
+
+def test_the_class_count_is_written_once():
+    cfg = compose("train", ["data.num_classes=7"])
+    assert cfg.model.network.num_classes == 7
+
+
+@pytest.mark.parametrize("exp", EXPERIMENTS)
+def test_an_experiment_says_what_it_is_and_how_it_is_run(exp):
+    first, *rest = (CONFIGS / "exp" / f"{exp}.yaml").read_text().splitlines()
+    assert first == "# @package _global_"
+    head = [line for line in rest if line.startswith("#")]
+    assert any("python tools/" in line or "./scripts/" in line for line in head)
+    assert f"name: {exp}" in rest
+
+
+def test_no_config_names_a_path_of_one_machine():
+    for path in CONFIGS.rglob("*.yaml"):
+        for word in path.read_text().split():
+            assert not word.startswith(("/home/", "/work/", "/root/", "/mnt/", "C:")), path
+
+
+def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
+    cfg = compose("train", ["+exp=demo"])
+    for key, value in {"data.points": tmp_path / "p.json", "data.semantic": tmp_path}.items():
+        OmegaConf.update(cfg, key, str(value))
+    (tmp_path / "p.json").write_text("{}")
+
+    class Points:
+        categories = ()
+
+    first = provenance(cfg, Points, [])
+    for key, value in {
+        "seed": 5,
+        "trainer.batch_size": 3,
+        "trainer.max_steps": 7,
+        "data.augment.crop": 64,
+        "mdm.beta": 1.5,
+        "loss.border": 2,
+        "optim.lr": 0.5,
+        "model.width": 8,
+    }.items():
+        other = OmegaConf.merge(cfg)
+        OmegaConf.update(other, key, value)
+        assert provenance(other, Points, [])["config"] != first["config"], key
+    same = OmegaConf.merge(cfg)
+    same.data.workers, same.trainer.log_every = 9, 3
+    assert provenance(same, Points, [])["config"] == first["config"]
+    (tmp_path / "manifest.json").write_text('{"source": "grabcut"}')
+    assert provenance(cfg, Points, [])["inputs"] != first["inputs"]
