@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, read_json, sha256, write_json
+from p2seg.files import fingerprint, read_json, sha256, write_json, write_text
 
 
 class Stages:
@@ -53,6 +53,7 @@ class Stages:
             self.seconds[name] = done["seconds"]
             self.say(f"{name}: done before, nothing has changed")
             return
+        self._begin(f"{name}.begun", name, key, outputs)
         self.say(f"{name} ...")
         path = self._path(name)
         path.unlink(missing_ok=True)  # what a failure leaves behind is not what was recorded
@@ -75,6 +76,19 @@ class Stages:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
+
+    def _begin(self, begun: str, name: str, key: str, outputs: Sequence[Path]) -> None:
+        """Notes what is begun, and removes outputs of other settings or inputs.
+
+        A stage that was interrupted finds what it left; one whose inputs have changed must not go
+        on from there.
+        """
+        path = self._path(begun)
+        before = path.read_text() if path.is_file() else (self.record(name) or {}).get("key", key)
+        if before != key:
+            for file in outputs:
+                file.unlink(missing_ok=True)
+        write_text(path, key)
 
 
 def _hashes(files: Sequence[Path]) -> list[str]:

@@ -114,3 +114,32 @@ def test_stages_do_not_share_their_records(workshop, tmp_path):
         stages.run(name, workshop.work, settings=0, inputs=[], outputs=[workshop.made])
     assert workshop.runs == 2
     assert list(stages.seconds) == ["one", "two"]
+
+
+def test_an_interrupted_stage_keeps_what_it_left_and_a_changed_one_does_not(tmp_path):
+    out = tmp_path / "last.pt"
+    stages = Stages(tmp_path / "stages", lambda _: None)
+
+    def interrupted() -> None:
+        out.write_text("half")
+        raise KeyboardInterrupt
+
+    found: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        stages.run("train", interrupted, settings=1, inputs=[], outputs=[out])
+    with pytest.raises(KeyboardInterrupt):
+        stages.run(
+            "train",
+            lambda: (found.append(out.is_file()), interrupted()),
+            settings=1,
+            inputs=[],
+            outputs=[out],
+        )
+    stages.run(
+        "train",
+        lambda: (found.append(out.is_file()), out.write_text("whole")),
+        settings=2,
+        inputs=[],
+        outputs=[out],
+    )
+    assert found == [True, False]
