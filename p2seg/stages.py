@@ -62,6 +62,7 @@ class Stages:
         self.seconds[name] = round(time.perf_counter() - began, 2)
         record = {"key": key, "outputs": _hashes(outputs), "seconds": self.seconds[name]}
         write_json(path, record)
+        self._path(f"{name}.begun").unlink()
         self.say(f"{name}: {self.seconds[name]:.0f} s")
 
     def record(self, name: str) -> dict[str, Any] | None:
