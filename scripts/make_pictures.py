@@ -1,6 +1,6 @@
-"""Makes the README's pictures: rows of the demo's report, and clicked coins (scikit-image's photograph).
+"""Makes the README's pictures: rows of the demo's report, and clicked coins of scikit-image.
 
-    python scripts/make_pictures.py --demo outputs/demo --out docs/pictures
+python scripts/make_pictures.py --demo outputs/demo --out docs/pictures
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from p2seg.structures import Points
 from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, grid
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
-COLUMNS = ("image and clicks", "first map", "control", "MDM", "ground truth", "segmentor")
+COLUMNS = ("image and clicks", "first map", "seed", "control", "MDM", "ground truth", "segmentor")
 # (x, y), clicked by hand
 COINS = (
     *((45, 55), (100, 57), (156, 51), (216, 51), (276, 53), (335, 44)),
@@ -85,10 +85,9 @@ def demo_rows(report: Path, rows: int) -> NDArray[np.uint8]:
     """The first rows of a report's pictures."""
     names = [part.split('"')[0] for part in report.read_text().split('src="')[1:]]
     pictures = [cv2.imread(str(report.parent / name))[:, :, ::-1] for name in names]
-    titles = [part.split("<")[0] for part in report.read_text().split('<th class="picture">')[1:]]
-    width = len(titles) or len(COLUMNS)
+    width = len(COLUMNS)
     table = [pictures[i : i + width] for i in range(0, len(pictures), width)]
-    return grid(table[:rows], titles or COLUMNS, cell=240)
+    return grid(table[:rows], COLUMNS, cell=200)
 
 
 def _tool(name: str, *words: str) -> None:

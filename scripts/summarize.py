@@ -1,6 +1,6 @@
 """Puts the reports of several seeds into one table: mean, and half the range between the seeds.
 
-    python scripts/summarize.py outputs/demo_seed0/report.json outputs/demo_seed1/report.json
+python scripts/summarize.py outputs/demo_seed0/report.json outputs/demo_seed1/report.json
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main(words: list[str]) -> None:
     """Prints the tables as Markdown."""
     files = parser().parse_args(words).reports
     reports = [read_json(file, "report") for file in files]
-    stages = [name for name in reports[0] if name not in ("seconds", "run")]
+    names = [name for name in reports[0] if name not in ("seconds", "run")]
+    stages = [name for name in names if all(name in report for report in reports)]
     pseudo = [name for name in stages if "quality" in reports[0][name]]
     models = [name for name in stages if name.startswith("segmentor")]
     miou = [report["semantic"]["miou"] for report in reports]
