@@ -60,8 +60,8 @@ class Run:
         self.stop_before = -1
         self.spoil = lambda losses, step: losses  # noqa: ARG005
 
-    def fit(self, trainer=TRAINER, content=CONTENT, seed=0, **options):
-        network = self.network = tiny_network(seed=seed, affinity_position="vote")
+    def fit(self, trainer=TRAINER, content=CONTENT, seed=0, dtype=torch.float32, **options):
+        network = self.network = tiny_network(seed=seed, affinity_position="vote").to(dtype)
         optimizer = adamw(network, lr=1e-2, backbone_lr=1e-3)
 
         def losses_of(model, batch, step):
@@ -69,7 +69,7 @@ class Run:
                 raise KeyboardInterrupt
             # the global generator takes part, as in a segmentor that samples its boxes
             noise = 1 + 0.1 * torch.rand(())
-            outputs = model(batch.images)
+            outputs = model(batch.images.to(dtype))
             rounds = MDM(outputs, batch, rounds=None if step >= 3 else 0)
             losses = LOSS(outputs, rounds, batch, MDM.factors(outputs, batch.points))
             losses = {name: loss * noise for name, loss in self.spoil(losses, step).items()}
@@ -295,17 +295,19 @@ def test_a_machine_without_that_is_one_sentence(change):
 
 GOLDEN = [
     [1.79797, 0.05174, 1.04337],
-    [1.64306, 0.05275, 1.05407],
-    [1.44562, 0.05304, 0.99677],
-    [1.12452, 0.07350, 0.97620],
-    [1.15728, 0.05259, 1.02423],
+    [1.64320, 0.05275, 1.04690],
+    [1.44198, 0.05296, 0.99144],
+    [1.12965, 0.07323, 0.97758],
+    [1.16205, 0.04447, 0.98298],
 ]
 """Segmentation, offset and affinity of five steps; a refactoring must not move them. When a change
 of the method does, run the test, look at why, and put the new numbers here."""
 
 
 def test_golden_trace(run):
-    run.fit()
+    """In float64: mining and labels are choices, and float32's last bit, another on every kind of
+    processor, makes some of them otherwise within three steps."""
+    run.fit(dtype=torch.float64)
     made = [run.losses[step] for step in range(5)]
     torch.testing.assert_close(
         torch.tensor(made), torch.tensor(GOLDEN), rtol=1e-3, atol=1e-3, msg=f"the trace is {made}"

@@ -45,17 +45,29 @@ def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
             f"no folder of first semantic maps at {semantic}; make it with tools/gen_semantic.py "
             "or give it with data.semantic=DIR"
         )
+    names, theirs = [c.name for c in points.categories], _manifest(semantic).get("classes")
+    if isinstance(theirs, list) and theirs != names:
+        raise UserError(
+            f"the maps in {semantic} are of the classes {', '.join(map(str, theirs))} but "
+            f"{cfg.data.points} has {', '.join(names)}; make maps of these points"
+        )
     return Reader(images, semantic, len(points.categories))
 
 
 def semantic_source(folder: Path) -> dict[str, Any]:
     """What the manifest beside a folder of maps says of their source."""
-    path = folder / "manifest.json"
-    if not path.is_file():
+    manifest = _manifest(folder)
+    if not manifest:
         return {"source": "unknown", "folder": folder.name}
-    manifest = read_json(path, "manifest of semantic maps")
-    source = manifest.get("source", "unknown") if isinstance(manifest, dict) else "unknown"
-    return {"source": source, "manifest": sha256(path)}
+    source = manifest.get("source", "unknown")
+    return {"source": source, "manifest": sha256(folder / "manifest.json")}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest beside a folder of maps, empty where there is none."""
+    path = folder / "manifest.json"
+    manifest = read_json(path, "manifest of semantic maps") if path.is_file() else {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def check_classes(cfg: DictConfig, points: PointSet) -> None:

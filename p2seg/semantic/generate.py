@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -95,14 +95,18 @@ def generate(
     skipped: dict[str, str] = {}
     made = 0
     outcomes = progress(_outcomes(source, jobs, workers))
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if outcome.error is None:
-            maps[job.path.relative_to(out).as_posix()] = outcome.sha256
-            made += outcome.made
-        elif on_error == "raise":
-            raise UserError(outcome.error)
-        else:
-            skipped[job.task.record.file_name] = outcome.error
+    try:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if outcome.error is None:
+                maps[job.path.relative_to(out).as_posix()] = outcome.sha256
+                made += outcome.made
+            elif on_error == "raise":
+                raise UserError(outcome.error)
+            else:
+                skipped[job.task.record.file_name] = outcome.error
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()  # its bar and its workers end here, not when it is forgotten
     if not maps:
         first = next(iter(skipped.values()), "the points file has no image")
         raise UserError(f"no semantic map was made: {first}")

@@ -224,6 +224,19 @@ def test_a_map_that_does_not_fit(made, tools, tool, spoil, sentence):
     refused(tools(tool), sentence)
 
 
+@pytest.mark.parametrize("tool", ["train", "seeds"])
+def test_maps_of_other_classes(made, tools, tool):
+    """Their labels are numbers: another order of the classes would not be seen in them."""
+    manifest = made.semantic / "manifest.json"
+    manifest.write_text(json.dumps({"source": "png", "classes": ["blue", "red"]}))
+    refused(tools(tool), "are of the classes blue, red but", "points.json has red, blue")
+    for content in ('{"source": "png"}', "[]", '{"classes": ["red", "blue"]}'):
+        manifest.write_text(content)
+        works(tools(tool, "trainer.resume=false"))
+    manifest.write_text("{")
+    refused(tools(tool), "manifest.json is not a readable manifest")
+
+
 @pytest.mark.parametrize("tool", ALL)
 def test_an_empty_data_set(made, tools, tool, tmp_path):
     def empty(document):
@@ -314,7 +327,7 @@ def test_300_points_in_an_image_work(made, tools, tool, tmp_path):
             assert len(read_instances(tmp_path / name).instances[0]) == 300
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 6000), (6000, 1)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (3, 6000)], ids=str)
 def test_a_tiny_and_a_very_wide_image_work(made, tools, size, tmp_path, run_tool):
     height, width = size
     Image.new("RGB", (width, height)).save(made.images / "part/0.png")
