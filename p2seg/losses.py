@@ -13,8 +13,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
-from p2seg.ops.affinity import pair_sums
-from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
+from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
+from p2seg.structures import (
+    IGNORED,
+    STRIDE,
+    Batch,
+    Labels,
+    Outputs,
+    PointBatch,
+    Points,
+    Round,
+    pixel_grid,
+)
 
 Balance = Literal["group", "pairs"]
 
@@ -27,20 +37,25 @@ def hardest_mean(losses: Tensor, valid: Tensor, ratio: float) -> Tensor:
     """Mean over the hardest pixels of each image, then over the images that have any.
 
     Args:
-        losses: `[B, H, W]` float32.
+        losses: `[B, H, W]` float32, not negative.
         valid: `[B, H, W]` bool.
         ratio: share of an image's valid pixels that is taken, at least one pixel.
 
     Returns:
         `[]`, 0 when no image has a valid pixel.
     """
-    means = []
-    for loss, keep in zip(losses, valid, strict=True):
-        own = loss[keep]
-        if len(own):
-            count = max(1, int(ratio * len(own)))
-            means.append(own.topk(count, sorted=False).values.mean())
-    return torch.stack(means).mean() if means else losses.sum() * 0
+    valid = valid.flatten(1)
+    pixels = valid.sum(1)
+    if ratio < 1:
+        count = (ratio * pixels).long().clamp(min=1)
+        # as many as there can be, for the host does not know the count; the others weigh nothing
+        most = max(1, int(ratio * valid.shape[1]))
+        hardest = losses.flatten(1).masked_fill(~valid, -1).topk(most, 1).values
+        taken = torch.arange(most, device=count.device) < count[:, None]
+    else:
+        count, hardest, taken = pixels.clamp(min=1), losses.flatten(1), valid
+    means = (hardest * (taken & (pixels > 0)[:, None])).sum(1) / count
+    return means.sum() / (pixels > 0).sum().clamp(min=1)
 
 
 def segmentation_loss(log_probabilities: Tensor, target: Tensor, ratio: float) -> Tensor:
@@ -63,23 +78,20 @@ def log_of_probabilities(probabilities: Tensor) -> Tensor:
     return mixed.clamp(min=torch.finfo(mixed.dtype).tiny).log()
 
 
-def offset_targets(instances: Tensor, points: Points) -> Tensor:
+def offset_targets(instances: Tensor, points: list[Points]) -> Tensor:
     """Offsets from every pixel to its point. Paper: Eq. 2.
 
     Args:
-        instances: `[H, W]` int64, 0 none, k + 1 the k-th point.
-        points: of the image.
+        instances: `[B, H, W]` int64, 0 none, k + 1 the k-th point.
+        points: of the B images.
 
     Returns:
-        `[2, H, W]` float32 (dy, dx); 0 where there is no instance.
+        `[B, 2, H, W]` float32 (dy, dx); 0 where there is no instance.
     """
-    height, width = instances.shape
-    y = torch.arange(height, device=instances.device)
-    x = torch.arange(width, device=instances.device)
-    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")).float()
-    here = torch.zeros(1, 2, device=instances.device)
-    goal = torch.cat([here, points.yx.to(instances.device)])[instances].movedim(-1, 0)
-    return (goal - grid) * (instances > 0)
+    goals = F.pad(PointBatch.of(points, instances.device).yx, (0, 0, 1, 0)).transpose(1, 2)
+    owner = instances.flatten(1)[:, None].expand(-1, 2, -1)
+    goal = goals.gather(2, owner).view(len(instances), 2, *instances.shape[1:])
+    return (goal - pixel_grid(instances)) * (instances > 0)[:, None]
 
 
 def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[Points]) -> Tensor:
@@ -94,13 +106,12 @@ def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[
     Returns:
         `[]`, mean over the images with instances; 0 when there is none.
     """
-    means = []
-    for o, i, w, p in zip(offset, instances, weight, points, strict=True):
-        labelled = i > 0
-        if labelled.any():
-            loss = F.smooth_l1_loss(o, offset_targets(i, p), reduction="none").sum(0)
-            means.append((w * loss)[labelled].mean())
-    return torch.stack(means).mean() if means else offset.sum() * 0
+    targets = offset_targets(instances, points)
+    loss = F.smooth_l1_loss(offset, targets, reduction="none").sum(1) * weight
+    labelled = instances > 0
+    pixels = labelled.sum((1, 2))
+    means = (loss * labelled).sum((1, 2)) / pixels.clamp(min=1)
+    return means.sum() / (pixels > 0).sum().clamp(min=1)
 
 
 def pair_coefficients(
@@ -109,64 +120,68 @@ def pair_coefficients(
     """What a pair of pixels of each two groups counts in Eq. 5.
 
     Args:
-        size: `[G]` int64, pixels of each group.
-        label: `[G]` int64, class of each group.
+        size: `[..., G]` int64, pixels of each group.
+        label: `[..., G]` int64, class of each group.
         balance: `pairs`: every positive pair counts alike, and every negative one (Eq. 5 as it
             is written). `group`: every group counts alike, by the mean over its own pairs.
         same_class: weight of a negative pair of one class beside one of two classes.
 
     Returns:
-        `[G, G]` float64 coefficients of the positive pairs (its diagonal) and of the negative ones.
+        `[..., G, G]` float64 coefficients of the positive pairs (its diagonal) and of the negative
+        ones.
     """
     present = size > 0
     n = size.double()
-    pairs = n[:, None] * n[None, :]
-    own = torch.eye(len(size), dtype=torch.bool, device=size.device)
-    weight = torch.where(label[:, None] == label[None, :], same_class, 1.0).double()
+    pairs = n[..., :, None] * n[..., None, :]
+    own = torch.eye(size.shape[-1], dtype=torch.bool, device=size.device)
+    weight = torch.where(label[..., :, None] == label[..., None, :], same_class, 1.0).double()
     weight = weight.masked_fill(own, 0.0)
     if balance == "pairs":
-        positive = own.double() / pairs[own].sum().clamp(min=1)
-        negative = weight / (weight * pairs).sum().clamp(min=1e-9)
+        positive = own / (pairs * own).sum((-2, -1), keepdim=True).clamp(min=1)
+        negative = weight / (weight * pairs).sum((-2, -1), keepdim=True).clamp(min=1e-9)
         return positive, negative
-    positive = own.double() / pairs.clamp(min=1) / present.sum().clamp(min=1)
-    total = (weight * pairs).sum(1, keepdim=True)
-    negative = weight / total.clamp(min=1e-9) / (total > 0).sum().clamp(min=1)
-    return positive, negative
+    positive = own / pairs.clamp(min=1) / present.sum(-1).clamp(min=1)[..., None, None]
+    total = (weight * pairs).sum(-1, keepdim=True)
+    groups = (total > 0).sum((-2, -1), keepdim=True).clamp(min=1)
+    return positive, weight / total.clamp(min=1e-9) / groups
 
 
 def affinity_loss(
-    left: Tensor,
-    right: Tensor,
-    bias: Tensor,
+    factors: Factors,
     groups: Tensor,
     labels: Tensor,
     *,
     balance: Balance = "group",
     same_class: float = 4.0,
+    way: Way = "auto",
 ) -> Tensor:
-    """Affinities of pairs in one group up, of others down, on one image. Paper: Eq. 5.
+    """Affinities of pairs in one group up, of others down. Paper: Eq. 5.
 
     The label's own sigmoid in Eq. 5 is a constant and left out.
 
     Args:
-        left: `[N, D]`, with `right` the factors of the affinity logit.
-        right: `[N, D]`.
-        bias: `[]`.
-        groups: `[N]` int64, 0 background, k + 1 instances, -1 in no pair.
-        labels: `[G]` int64, the class of every group, background's is 0.
+        factors: of the affinity logit.
+        groups: `[B, R, N]` int64 of R rounds: 0 background, k + 1 instances, -1 in no pair.
+        labels: `[B, G]` int64, the class of every group, background's is 0.
         balance: `group` or `pairs`.
         same_class: weight of same-class negatives.
+        way: of the affinity operators.
 
     Returns:
-        `[]` float32 in 0..2.
+        `[]` float32 in 0..2: mean over the images that have a pair, then over the rounds.
     """
-    count = len(labels)
-    size = torch.bincount(groups[groups >= 0], minlength=count)
-    positive, negative = pair_coefficients(size, labels, balance, same_class)
-    sums = pair_sums(left, right, bias, groups, count)
-    pairs = size[:, None].double() * size[None, :].double()
-    constant = (positive * pairs).sum().float()
-    return constant + ((negative - positive).float() * sums).sum()
+    images, rounds, _ = groups.shape
+    size = labels.new_zeros(images, rounds, labels.shape[1] + 1)
+    size.scatter_add_(2, groups + 1, torch.ones_like(groups))
+    size = size[:, :, 1:]
+    positive, negative = pair_coefficients(size, labels[:, None], balance, same_class)
+    some = (size.sum(2) > 0).double()
+    share = some / some.sum(0).clamp(min=1) / rounds
+    pairs = size[..., :, None].double() * size[..., None, :].double()
+    constant = ((positive * pairs).sum((2, 3)) * share).sum().float()
+    weight = (negative - positive) * share[..., None, None]
+    # with no pair at all it is 0, and every parameter still in the graph, as DDP needs
+    return constant + pair_sum(factors, Pairs(groups, weight.float()), way).sum()
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,7 @@ class P2SegLoss:
         same_class: weight of same-class negatives in Eq. 5.
         min_weight: pixels whose label is trusted less are in no pair of Eq. 5.
         border: pixels on each side of a border of the first map that Eq. 4 leaves out.
+        way: of the affinity operators, which changes no result.
     """
 
     segmentation: float = 1.0
@@ -194,6 +210,7 @@ class P2SegLoss:
     same_class: float = 4.0
     min_weight: float = 0.4
     border: int = 0
+    way: Way = "auto"
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1:
@@ -202,7 +219,7 @@ class P2SegLoss:
             )
 
     def __call__(
-        self, outputs: Outputs, rounds: list[Round], batch: Batch, factors: tuple[Tensor, Tensor]
+        self, outputs: Outputs, rounds: list[Round], batch: Batch, factors: Factors
     ) -> dict[str, Tensor]:
         """The weighted losses, each averaged over the rounds.
 
@@ -210,7 +227,7 @@ class P2SegLoss:
             outputs: of the network on the batch.
             rounds: of MDM, the seed first.
             batch: the batch.
-            factors: left and right factors of the affinity logit, `[B, h w, D]`.
+            factors: of the affinity logit.
 
         Returns:
             `segmentation`, `offset` and `affinity`, each `[]`; the objective is their sum.
@@ -225,46 +242,28 @@ class P2SegLoss:
             for r in rounds
             if r.semantic is not None
         ]
-        losses = {
-            "segmentation": [
-                self.segmentation * segmentation_loss(m, target, self.hard_pixel_ratio)
-                for m in log_maps
-            ],
-            "offset": [
-                self.offset * offset_loss(offset, r.labels.instances, self._trust(r), batch.points)
-                for r in rounds
-            ],
-            "affinity": [
-                self.affinity * self._affinity(factors, outputs.affinity_bias, r.labels, batch)
-                for r in rounds
-            ],
+        segmentation = [segmentation_loss(m, target, self.hard_pixel_ratio) for m in log_maps]
+        offsets = [
+            offset_loss(offset, r.labels.instances, self._trust(r), batch.points) for r in rounds
+        ]
+        groups = [pixel_groups(r.labels, self.min_weight).flatten(1) for r in rounds]
+        labels = F.pad(PointBatch.of(batch.points, target.device).labels, (1, 0))
+        affinity = affinity_loss(
+            factors,
+            torch.stack(groups, 1),
+            labels,
+            balance=self.balance,
+            same_class=self.same_class,
+            way=self.way,
+        )
+        return {
+            "segmentation": self.segmentation * torch.stack(segmentation).mean(),
+            "offset": self.offset * torch.stack(offsets).mean(),
+            "affinity": self.affinity * affinity,
         }
-        return {name: torch.stack(each).mean() for name, each in losses.items()}
 
     def _trust(self, r: Round) -> Tensor:
         return r.labels.weight if self.offset_weight == "margin" else r.labels.weight * 0 + 1
-
-    def _affinity(
-        self, factors: tuple[Tensor, Tensor], bias: Tensor, labels: Labels, batch: Batch
-    ) -> Tensor:
-        groups = pixel_groups(labels, self.min_weight).flatten(1)
-        losses = []
-        for left, right, own, points in zip(*factors, groups, batch.points, strict=True):
-            if (own >= 0).any():
-                classes = F.pad(points.labels.to(own.device), (1, 0))
-                losses.append(
-                    affinity_loss(
-                        left,
-                        right,
-                        bias,
-                        own,
-                        classes,
-                        balance=self.balance,
-                        same_class=self.same_class,
-                    )
-                )
-        # every parameter in the graph, or DistributedDataParallel would wait for its gradient
-        return torch.stack(losses).mean() if losses else (factors[0].sum() + bias) * 0
 
 
 def pixel_groups(labels: Labels, min_weight: float) -> Tensor:
@@ -300,11 +299,10 @@ def segmentation_target(semantic: Tensor, points: list[Points], border: int) -> 
         top = F.max_pool2d(known, side, 1, border)
         bottom = -F.max_pool2d(-known, side, 1, border)
         target[(top != bottom)[:, 0]] = IGNORED
-    for b, p in enumerate(points):
-        inside = p.inside(*semantic.shape[1:])
-        y, x = p.pixels[inside].unbind(1)
-        target[b, y, x] = p.labels[inside]
-    return target
+    batch = PointBatch.of(points, target.device)
+    clicked = batch.on_pixels(*semantic.shape[1:])
+    label = F.pad(batch.labels, (1, 0)).gather(1, clicked.flatten(1)).view_as(target)
+    return torch.where(clicked > 0, label, target)
 
 
 def _at_input_size(grid: Tensor, size: torch.Size) -> Tensor:

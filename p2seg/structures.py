@@ -6,7 +6,7 @@ Legend, used in every docstring:
     C        classes without background; class indices are 1..C, 0 is background, 255 is ignored
     H W      pixels of the network's input
     h w      the stride-4 grid of the heads; N = h * w
-    K        points of one image (ragged: every image has its own K)
+    K        points of one image (ragged: every image has its own K; padded in a `PointBatch`)
     d        channels of the affinity embedding
     T        rounds of mutual distillation
 
@@ -21,14 +21,25 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 IGNORED = 255
 """The semantic label of a pixel that no loss looks at."""
+
+LABELS = 256
+"""Semantic labels there can be, 0..255."""
 
 STRIDE = 4
 """Input pixels a cell of the heads' grid."""
 
 T = TypeVar("T")
+
+
+def pixel_grid(like: Tensor) -> Tensor:
+    """`[2, H, W]` float32: (y, x) of every pixel of a map `[..., H, W]`, on its device."""
+    y = torch.arange(like.shape[-2], device=like.device)
+    x = torch.arange(like.shape[-1], device=like.device)
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")).float()
 
 
 def to_device(value: T, device: torch.device | str) -> T:
@@ -76,6 +87,53 @@ class Points:
 
 
 @dataclass(frozen=True)
+class PointBatch:
+    """The points of several images, padded to one count, for work on a whole batch at once.
+
+    Attributes:
+        yx: `[B, K, 2]` float32, K the most points of an image and at least 1; padding is 0.
+        labels: `[B, K]` int64, class indices 1..C; 0 is padding.
+    """
+
+    yx: Tensor
+    labels: Tensor
+
+    @staticmethod
+    def of(points: list[Points], device: torch.device) -> PointBatch:
+        """Pads the points of B images; asks the device nothing."""
+        count = max(1, *(len(p) for p in points))
+        yx = [F.pad(p.yx.to(device), (0, 0, 0, count - len(p))) for p in points]
+        labels = [F.pad(p.labels.to(device), (0, count - len(p))) for p in points]
+        return PointBatch(torch.stack(yx), torch.stack(labels))
+
+    @property
+    def pixels(self) -> Tensor:
+        """`[B, K, 2]` int64: the pixel each point lies on, as of `Points`."""
+        return self.yx.floor().long()
+
+    def inside(self, height: int, width: int) -> Tensor:
+        """`[B, K]` bool: which points lie on a pixel of a `height` x `width` map."""
+        y, x = self.pixels.unbind(2)
+        return (self.labels > 0) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+
+    def cells(self, height: int, width: int) -> Tensor:
+        """`[B, K]` int64: the raster index of every point's pixel; that of one outside is H W."""
+        y, x = self.pixels.unbind(2)
+        inside = self.inside(height, width)
+        return torch.where(inside, y * width + x, height * width)
+
+    def on_pixels(self, height: int, width: int) -> Tensor:
+        """`[B, H, W]` int64: k + 1 where the k-th point lies, the first of several; else 0."""
+        images, count = self.labels.shape
+        nobody = count + 1
+        owner = self.labels.new_full((images, height * width + 1), nobody)
+        order = torch.arange(1, nobody, device=owner.device).expand(images, -1)
+        owner.scatter_reduce_(1, self.cells(height, width), order, "amin")
+        owner = owner[:, :-1].reshape(images, height, width)
+        return owner.masked_fill(owner == nobody, 0)
+
+
+@dataclass(frozen=True)
 class Labels:
     """Labels of one image or, with a leading B, of a batch: what a round of MDM hands on.
 
@@ -88,6 +146,10 @@ class Labels:
     semantic: Tensor
     instances: Tensor
     weight: Tensor
+
+    def of_image(self, b: int) -> Labels:
+        """Those of image b of a batch."""
+        return Labels(self.semantic[b], self.instances[b], self.weight[b])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from p2seg.losses import (
     segmentation_loss,
     segmentation_target,
 )
-from p2seg.ops.affinity import factors
+from p2seg.ops.affinity import Factors, factors
 from p2seg.structures import Batch, Labels, Outputs, Round
 
 
@@ -54,7 +54,7 @@ def test_log_of_probabilities_has_a_gradient_at_zero():
 
 def test_offsets_point_to_the_click_and_vanish_there():
     instances = torch.tensor([[1, 1, 2], [0, 1, 2]])
-    target = offset_targets(instances, points_of([(0, 1), (1, 2)], [1, 1]))
+    [target] = offset_targets(instances[None], [points_of([(0, 1), (1, 2)], [1, 1])])
     assert target[:, 0, 1].tolist() == [0, 0]
     assert target[:, 1, 1].tolist() == [-1, 0]
     assert target[:, 0, 2].tolist() == [1, 0]
@@ -101,22 +101,29 @@ def test_affinity_loss_equals_the_loop_over_pairs(balance):
         ]
         want = sum(1 - sigma[i, j] for i, j in same) / len(same)
         want = want + sum(w * sigma[i, j] for i, j, w in other) / sum(w for *_, w in other)
-    got = affinity_loss(
-        f, f, torch.tensor(0.5, dtype=torch.float64), groups, labels, balance=balance
+    made = Factors(torch.stack([f, f * 9, f]), torch.tensor(0.5, dtype=torch.float64))
+    alone = torch.full_like(groups, -1)
+    # rounds of other groups, an image whose first round has no pair, one without any
+    rounds = torch.stack([groups, groups.roll(3), alone, alone, alone, groups]).view(3, 2, 12)
+    got = affinity_loss(made, rounds, labels.repeat(3, 1), balance=balance)
+    single = lambda b, r: affinity_loss(  # noqa: E731
+        Factors(made.left[b, None], made.bias),
+        rounds[b, None, r, None],
+        labels[None],
+        balance=balance,
     )
+    assert float(single(0, 0)) == pytest.approx(float(want), rel=1e-5)
+    whole = (single(0, 0) + (single(0, 1) + single(2, 1)) / 2) / 2
+    torch.testing.assert_close(got, whole)
+    got = single(0, 0)
     assert float(got) == pytest.approx(float(want), rel=1e-5)
 
 
 def test_affinity_loss_of_one_group_and_of_none():
-    f = torch.zeros(4, 2)
-    alone = affinity_loss(
-        f, f, torch.tensor(0.0), torch.zeros(4, dtype=torch.long), torch.zeros(1, dtype=torch.long)
-    )
-    assert alone == pytest.approx(0.5)
-    nothing = affinity_loss(
-        f, f, torch.tensor(0.0), torch.full((4,), -1), torch.zeros(1, dtype=torch.long)
-    )
-    assert nothing == 0
+    f = Factors(torch.zeros(1, 4, 2), torch.tensor(0.0))
+    label = torch.zeros(1, 1, dtype=torch.long)
+    assert affinity_loss(f, torch.zeros(1, 1, 4, dtype=torch.long), label) == pytest.approx(0.5)
+    assert affinity_loss(f, torch.full((1, 1, 4), -1), label) == 0
 
 
 def test_pixel_groups_leave_out_what_is_not_known():
@@ -156,7 +163,7 @@ def batch_and_outputs(seed: int = 0) -> tuple[Batch, Outputs]:
 def test_the_objective_reaches_every_output_and_averages_rounds():
     batch, outputs = batch_and_outputs()
     loss = P2SegLoss()
-    f = factors(outputs.embedding)
+    f = factors(outputs.embedding, outputs.affinity_bias)
     once = loss(outputs, [Round(batch.labels, None)], batch, f)
     twice = loss(outputs, [Round(batch.labels, None)] * 2, batch, f)
     for name in ("segmentation", "offset", "affinity"):
@@ -173,6 +180,8 @@ def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
         batch.labels.semantic * 0 + 255, batch.labels.instances * 0, batch.labels.weight
     )
     empty = Batch(batch.names, batch.images, [points_of([], [])] * 2, nothing)
-    losses = P2SegLoss()(outputs, [Round(nothing, None)], empty, factors(outputs.embedding))
+    losses = P2SegLoss()(
+        outputs, [Round(nothing, None)], empty, factors(outputs.embedding, outputs.affinity_bias)
+    )
     assert all(float(value.detach()) == 0 for value in losses.values())
     torch.stack(list(losses.values())).sum().backward()

@@ -64,7 +64,7 @@ class PointDataset(Dataset[Sample]):
         self,
         points: PointSet,
         reader: Reader,
-        seeder: Callable[[Tensor, Points], Labels],
+        seeder: Callable[[Tensor, list[Points]], Labels],
         augment: Augment,
         seed: int,
     ) -> None:
@@ -87,7 +87,7 @@ class PointDataset(Dataset[Sample]):
         epoch, index = key
         record, points = self.items[index]
         image = self.reader.image(record)
-        labels = self.seeder(self.reader.map(record, points), points)
+        labels = self.seeder(self.reader.map(record, points)[None], [points]).of_image(0)
         random = sample_generator(self.seed, epoch, index)
         image, points, labels = self.augment(image, points, labels, random)
         return Sample(record.file_name, image, points, labels)

@@ -1,4 +1,4 @@
-"""I2S: from affinities and instances to a better semantic map.
+"""I2S: from affinities and instances to better semantic maps.
 
 Paper: Sec. 3.2, S = A^(o beta) * C.
 """
@@ -8,16 +8,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from p2seg.ops.affinity import factors, refine
-from p2seg.structures import STRIDE, Outputs, Points
+from p2seg.ops.affinity import Factors, Spread, Way, factors, refine
+from p2seg.structures import STRIDE, Outputs, PointBatch, Points, pixel_grid
 
 
-def class_set(points: Points, num_classes: int) -> Tensor:
-    """`[C + 1]` bool: background and the classes of all the image's points."""
-    present = torch.zeros(num_classes + 1, dtype=torch.bool, device=points.labels.device)
-    present[0] = True
-    present[points.labels] = True
+def class_set(points: list[Points], num_classes: int, device: torch.device) -> Tensor:
+    """`[B, C + 1]` bool: background and the classes of all of an image's points."""
+    labels = PointBatch.of(points, device).labels
+    present = torch.zeros(len(points), num_classes + 1, dtype=torch.bool, device=device)
+    present.scatter_(1, labels, value=True)
+    present[:, 0] = True
     return present
+
+
+def class_channels(points: list[Points], num_classes: int, device: torch.device) -> Tensor:
+    """`[B, n]` int64: channels that hold every class of an image's set, ascending, then others.
+
+    On a GPU n is what the number of points allows, for the number of classes is not known to the
+    host without waiting.
+    """
+    present = class_set(points, num_classes, device)
+    most = min(num_classes, max(map(len, points))) + 1
+    count = int(present.sum(1).max()) if device.type == "cpu" else most
+    order = present.byte().argsort(dim=1, descending=True, stable=True)
+    return order[:, :count]
+
+
+def channels_of(maps: Tensor, channels: Tensor) -> Tensor:
+    """Those channels `[B, n]` of maps `[B, C+1, h, w]`: `[B, n, h, w]`."""
+    return maps.gather(1, channels[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
 
 
 def class_probabilities(class_logits: Tensor, points: list[Points]) -> Tensor:
@@ -30,66 +49,60 @@ def class_probabilities(class_logits: Tensor, points: list[Points]) -> Tensor:
     Returns:
         `[B, C+1, h, w]` float32, 0 for classes that an image does not have.
     """
-    num_classes = class_logits.shape[1] - 1
-    present = torch.stack([class_set(p, num_classes) for p in points]).to(class_logits.device)
+    present = class_set(points, class_logits.shape[1] - 1, class_logits.device)
     logits = class_logits.float().masked_fill(~present[:, :, None, None], -torch.inf)
     return logits.softmax(1)
 
 
-def affinity_factors(outputs: Outputs, foreground: Tensor) -> tuple[Tensor, Tensor]:
+def affinity_factors(outputs: Outputs, foreground: Tensor) -> Factors:
     """Factors of the affinity logit of a batch, with votes where the network uses them.
 
     Args:
         outputs: of the network.
         foreground: `[B, h, w]` bool, the pixels that vote.
-
-    Returns:
-        left and right, `[B, h w, D]`.
     """
     if outputs.affinity_scale is None:
-        return factors(outputs.embedding)
-    h, w = foreground.shape[1:]
-    device = outputs.offset.device
-    y = torch.arange(h, device=device) * STRIDE + (STRIDE - 1) / 2
-    x = torch.arange(w, device=device) * STRIDE + (STRIDE - 1) / 2
-    grid = torch.stack(torch.meshgrid(y, x, indexing="ij"))
+        return factors(outputs.embedding, outputs.affinity_bias)
+    middle = pixel_grid(foreground) * STRIDE + (STRIDE - 1) / 2
     voter = foreground[:, None].to(outputs.offset)
-    votes = torch.cat([grid + outputs.offset, voter], 1)
-    return factors(outputs.embedding, votes, outputs.affinity_scale)
+    votes = torch.cat([middle + outputs.offset, voter], 1)
+    return factors(outputs.embedding, outputs.affinity_bias, votes, outputs.affinity_scale)
 
 
 def instance_to_semantic(
-    left: Tensor,
-    right: Tensor,
-    bias: Tensor,
+    factors: Factors,
     probabilities: Tensor,
+    channels: Tensor,
     *,
     beta: float,
     gamma: float = 1.0,
     instances: Tensor | None = None,
     valid: Tensor | None = None,
+    way: Way = "auto",
 ) -> Tensor:
-    """One step of I2S on one image: `S_t = W_{t-1} P_{t-1}`.
+    """One step of I2S: `S_t = W_{t-1} P_{t-1}`.
 
     Args:
-        left: `[h w, D]`.
-        right: `[h w, D]`.
-        bias: `[]`.
-        probabilities: `[C+1, h, w]`, `P_{t-1}`.
+        factors: of the affinity logit.
+        probabilities: `[B, C+1, h, w]`, `P_{t-1}`.
+        channels: `[B, n]` int64, those that are not 0 everywhere.
         beta: the Hadamard power.
         gamma: what the affinity of pixels of different instances counts.
-        instances: `[h, w]` int64, `I_{t-1}`; None in the first round.
-        valid: `[h, w]` bool, pixels that are neither padding nor ignored.
+        instances: `[B, h, w]` int64, `I_{t-1}`; None in the first round.
+        valid: `[B, h, w]` bool, pixels that are neither padding nor ignored.
+        way: of the affinity operators.
 
     Returns:
-        `[C+1, h, w]` float32 probabilities.
+        `[B, C+1, h, w]` float32 probabilities.
     """
-    classes, h, w = probabilities.shape
-    used = probabilities.detach().amax((1, 2)) > 0  # channels outside the class set stay 0
-    flat = probabilities[used].flatten(1).T
-    groups = None if instances is None else instances.flatten()
-    keep = None if valid is None or bool(valid.all()) else valid.flatten()
-    refined = refine(left, right, bias, flat, beta, groups, gamma, keep)
-    semantic = probabilities.new_zeros(classes, h, w)
-    semantic[used] = refined.T.reshape(-1, h, w)
-    return semantic
+    given = channels_of(probabilities, channels)
+    spread = Spread(
+        given.flatten(2).transpose(1, 2),
+        beta,
+        None if valid is None else valid.flatten(1),
+        None if instances is None else instances.flatten(1),
+        gamma,
+    )
+    refined = refine(factors, spread, way).transpose(1, 2).view_as(given)
+    at = channels[:, :, None, None].expand_as(refined)
+    return refined.new_zeros(probabilities.shape).scatter(1, at, refined)

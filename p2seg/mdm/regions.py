@@ -1,41 +1,49 @@
-"""Which points lie in which region of a class: what the seeds and S2I both begin with.
+"""Which points lie in which region of their class: what the seeds and S2I both begin with.
 
 Paper: Sec. 3.1, "preliminary instance regions using connected component labeling".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from p2seg.ops.components import connected_components
-from p2seg.structures import Points
+from p2seg.structures import LABELS, PointBatch
 
 
 @dataclass(frozen=True)
-class ClassRegions:
-    """The regions of one class, and the points of that class.
+class Regions:
+    """The regions of the classes that have points, of a batch.
 
     Attributes:
-        label: the class, 1..C.
-        labels: `[H, W]` int64, 0 outside the class, 1..n its 8-connected regions.
-        points: `[k]` int64, indices of the class's points among the image's, ascending.
-        region_of: `[k]` int64, the region each of those points owns a part of; 0 none.
-        count: `[n + 1]` int64, points of each region; entry 0 counts nothing.
+        labels: `[B, H, W]` int64: 0 outside; each region of an image has a number of its own.
+        classes: `[B, H, W]` int64: the class of every region's pixels, 0 outside.
+        region_of: `[B, K]` int64, the region each point owns a part of; 0 none.
+        count: `[B, H W + 1]` int64, points that own a part of each region; entry 0 counts nothing.
+        first: `[B, H W + 1]` int64, k + 1 of the first of those points, 0 none.
     """
 
-    label: int
     labels: Tensor
-    points: Tensor
+    classes: Tensor
     region_of: Tensor
     count: Tensor
+    first: Tensor
+
+    def per_pixel(self, table: Tensor) -> Tensor:
+        """A table over regions, `[B, H W + 1]`, looked up at every pixel, `[B, H, W]`."""
+        return table.gather(1, self.labels.flatten(1)).view_as(self.labels)
+
+    def sole_owner(self) -> Tensor:
+        """`[B, H, W]` int64: k + 1 where the k-th point owns the region alone, else 0."""
+        return self.per_pixel(self.first.masked_fill(self.count != 1, 0))
 
 
-def class_regions(semantic: Tensor, points: Points, snap_radius: float) -> Iterator[ClassRegions]:
-    """The regions of every class that has points, in the order of the classes.
+def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regions:
+    """The regions of every class that has points, and who owns in them.
 
     A point owns in the region under its own pixel. One whose pixel is not of its class takes the
     nearest region without a point within `snap_radius`: the nearest pair first, ties to the lower
@@ -43,58 +51,100 @@ def class_regions(semantic: Tensor, points: Points, snap_radius: float) -> Itera
     pixel the first wins.
 
     Args:
-        semantic: `[H, W]` int64.
-        points: of the image; a point outside the map owns nothing.
+        semantic: `[B, H, W]` int64.
+        points: of the B images; a point outside the map owns nothing.
         snap_radius: pixels, to the region's nearest pixel; 0 turns it off.
     """
-    height, width = semantic.shape
-    pixels = points.pixels.to(semantic.device)
-    inside = points.inside(height, width).to(semantic.device)
-    labels = points.labels.to(semantic.device)
-    for label in labels.unique().tolist():
-        regions = connected_components(semantic == label)
-        own = (labels == label).nonzero()[:, 0]
-        region_of = torch.zeros_like(own)
-        seen = inside[own]
-        y, x = pixels[own[seen]].unbind(1)
-        region_of[seen] = regions[y, x]
-        region_of[seen] *= _first_of_its_pixel(y * width + x)
-        count = torch.bincount(region_of, minlength=int(regions.max()) + 1)
-        if snap_radius > 0:
-            free = (region_of == 0) & seen & (regions[_clamped(pixels[own], height, width)] == 0)
-            _snap(regions, pixels[own], free, region_of, count, snap_radius)
-        count[0] = 0
-        yield ClassRegions(int(label), regions, own, region_of, count)
+    height, width = semantic.shape[1:]
+    wanted = semantic.new_zeros(len(semantic), LABELS)
+    wanted.scatter_(1, points.labels, points.labels)
+    classes = wanted.gather(1, semantic.flatten(1)).view_as(semantic)
+    labels = connected_components(classes)
+    on_class = _at_points(classes, points) == points.labels
+    region_of = torch.where(
+        on_class & ~_repeated(points, height, width), _at_points(labels, points), 0
+    )
+    if snap_radius > 0:
+        free = points.inside(height, width) & ~on_class
+        region_of = _snapped(labels, classes, points, free, region_of, snap_radius)
+    count, first = _owners(region_of, height * width + 1)
+    return Regions(labels, classes, region_of, count, first)
 
 
-def _first_of_its_pixel(flat: Tensor) -> Tensor:
-    earlier = (flat[:, None] == flat[None, :]).tril(-1)
-    return (~earlier.any(1)).long()
+def _at_points(pixels: Tensor, points: PointBatch) -> Tensor:
+    """`[B, K]`: the value of a `[B, H, W]` map under every point; 0 outside."""
+    height, width = pixels.shape[1:]
+    padded = F.pad(pixels.flatten(1), (0, 1))
+    return padded.gather(1, points.cells(height, width))
 
 
-def _clamped(pixels: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    y, x = pixels.unbind(1)
-    return y.clamp(0, height - 1), x.clamp(0, width - 1)
+def _repeated(points: PointBatch, height: int, width: int) -> Tensor:
+    """`[B, K]` bool: an earlier point of the class lies on the same pixel."""
+    cells = points.cells(height, width)
+    same = (cells[:, :, None] == cells[:, None]) & (
+        points.labels[:, :, None] == points.labels[:, None]
+    )
+    return same.tril(-1).any(2)
 
 
-def _snap(
-    regions: Tensor, pixels: Tensor, free: Tensor, region_of: Tensor, count: Tensor, radius: float
-) -> None:
-    """Gives free points the nearest region without a point, nearest pair first; in place."""
-    pairs: list[tuple[int, int, int, int]] = []
+def _owners(region_of: Tensor, regions: int) -> tuple[Tensor, Tensor]:
+    """Points of each region, and k + 1 of the first of them; `[B, regions]` each, 0 at 0."""
+    images, points = region_of.shape
+    nobody = points + 1
+    count = region_of.new_zeros(images, regions).scatter_add_(
+        1, region_of, torch.ones_like(region_of)
+    )
+    first = region_of.new_full((images, regions), nobody)
+    order = torch.arange(1, nobody, device=region_of.device).expand(images, -1)
+    first.scatter_reduce_(1, region_of, order, "amin")
+    first = first.masked_fill(first == nobody, 0)
+    count[:, 0] = 0
+    first[:, 0] = 0
+    return count, first
+
+
+def _snapped(
+    labels: Tensor,
+    classes: Tensor,
+    points: PointBatch,
+    free: Tensor,
+    region_of: Tensor,
+    radius: float,
+) -> Tensor:
+    """Gives free points the nearest region of their class without a point, nearest pair first.
+
+    Every turn gives the nearest pair of all to each image, so that there are as many turns as
+    points; on the CPU only as many as are needed.
+    """
+    height, width = labels.shape[1:]
+    outside = height * width
     reach = int(radius)
-    for k in free.nonzero()[:, 0].tolist():
-        y, x = pixels[k].tolist()
-        top, left = max(0, y - reach), max(0, x - reach)
-        window = regions[top : y + reach + 1, left : x + reach + 1]
-        at = window.nonzero()
-        square = (at + at.new_tensor([top, left]) - pixels[k]).square().sum(1)
-        for region in window[window > 0].unique().tolist():
-            own = (window[at[:, 0], at[:, 1]] == region).nonzero()[:, 0]
-            nearest = own[square[own].argmin()]  # the first in raster order on a tie
-            if square[nearest] <= radius**2 and count[region] == 0:
-                pairs.append((int(square[nearest]), k, int(nearest), region))
-    for _, k, _, region in sorted(pairs):
-        if region_of[k] == 0 and count[region] == 0:
-            region_of[k] = region
-            count[region] = 1
+    steps = torch.arange(-reach, reach + 1, device=labels.device)
+    dy, dx = torch.meshgrid(steps, steps, indexing="ij")
+    square = dy * dy + dx * dx
+    disc = square <= radius * radius
+    dy, dx, square = dy[disc], dx[disc], square[disc]
+    y, x = (each[:, :, None] for each in points.pixels.unbind(2))
+    seen = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
+    cell = torch.where(seen, (y + dy) * width + x + dx, outside).flatten(1)
+    shape = (*points.labels.shape, len(dy))
+    around = F.pad(labels.flatten(1), (0, 1)).gather(1, cell).view(shape)
+    theirs = F.pad(classes.flatten(1), (0, 1)).gather(1, cell).view(shape)
+    around = torch.where(theirs == points.labels[:, :, None], around, 0)
+    # nearest first, then the lower point, then the pixel that comes first in raster order
+    point = torch.arange(shape[1], device=labels.device)[:, None]
+    pixel = torch.arange(shape[2], device=labels.device)
+    rank = (square * shape[1] + point) * shape[2] + pixel
+    last = rank.new_full((), torch.iinfo(rank.dtype).max)
+    taken = region_of
+    for _ in range(shape[1]):
+        count, _ = _owners(taken, outside + 1)
+        waits = (around > 0) & (free & (taken == 0))[:, :, None]
+        waits &= count.gather(1, around.flatten(1)).view(shape) == 0
+        if waits.device.type == "cpu" and not bool(waits.any()):
+            break
+        best, at = torch.where(waits, rank, last).flatten(1).min(1, keepdim=True)
+        one = at // shape[2]
+        region = torch.where(best < last, around.flatten(1).gather(1, at), taken.gather(1, one))
+        taken = taken.scatter(1, one, region)
+    return taken

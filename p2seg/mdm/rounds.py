@@ -13,8 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
-from p2seg.mdm.i2s import affinity_factors, class_probabilities, instance_to_semantic
+from p2seg.mdm.i2s import (
+    affinity_factors,
+    channels_of,
+    class_channels,
+    class_probabilities,
+    instance_to_semantic,
+)
 from p2seg.mdm.s2i import Decode, semantic_to_instances
+from p2seg.ops.affinity import Factors, Way
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
 
 
@@ -31,6 +38,7 @@ class MutualDistillation:
         prior: what the rounds start from: the network's class probabilities, or those times the
             first map (`(1 - e) onehot(S0) + e`).
         prior_epsilon: e.
+        way: of the affinity operators, which changes no result.
     """
 
     rounds: int = 1
@@ -39,6 +47,7 @@ class MutualDistillation:
     decode: Decode = "vote"
     prior: Literal["network", "S0"] = "network"
     prior_epsilon: float = 0.1
+    way: Way = "auto"
 
     def __post_init__(self) -> None:
         if self.rounds < 0 or self.beta <= 0 or not 0 <= self.gamma <= 1:
@@ -64,11 +73,11 @@ class MutualDistillation:
         size = batch.labels.semantic.shape[1:]
         for semantic in self.semantics(outputs, batch.points, batch.labels.semantic, T):
             maps.append(semantic)
-            labels.append(self.labels_of(semantic.detach(), outputs.offset, batch.points, size))
+            labels.append(self.labels_of(semantic, outputs.offset, batch.points, size))
         return [Round(labels[0], None), *map(Round, labels[1:], maps)]
 
-    def factors(self, outputs: Outputs, points: list[Points]) -> tuple[Tensor, Tensor]:
-        """Factors of the affinity logit, `[B, h w, D]`; pixels that look like objects vote."""
+    def factors(self, outputs: Outputs, points: list[Points]) -> Factors:
+        """Factors of the affinity logit; pixels that look like objects vote."""
         p = class_probabilities(outputs.class_logits.detach(), points)
         return affinity_factors(outputs, p.argmax(1) > 0)
 
@@ -89,38 +98,31 @@ class MutualDistillation:
         if rounds == 0:
             return []
         p = class_probabilities(outputs.class_logits, points)
+        channels = class_channels(points, p.shape[1] - 1, p.device)
         h, w = p.shape[2:]
         grid = on_grid(first)[:, :h, :w]
         if self.prior == "S0":
             p = self._with_prior(p, grid)
-        valid = grid != IGNORED
-        left, right = self.factors(outputs, points)
+        factors = self.factors(outputs, points)
         maps: list[Tensor] = []
-        instances: list[Tensor] | None = None
+        instances: Tensor | None = None
         for t in range(rounds):
-            p = torch.stack(
-                [
-                    instance_to_semantic(
-                        left[b],
-                        right[b],
-                        outputs.affinity_bias,
-                        p[b],
-                        beta=self.beta,
-                        gamma=1.0 if instances is None else self.gamma,
-                        instances=None if instances is None else instances[b],
-                        valid=valid[b],
-                    )
-                    for b in range(len(p))
-                ]
+            p = instance_to_semantic(
+                factors,
+                p,
+                channels,
+                beta=self.beta,
+                gamma=self.gamma,
+                instances=instances,
+                valid=grid != IGNORED,
+                way=self.way,
             )
             maps.append(p)
             if t + 1 < rounds:
-                instances = [
-                    self._instances_on_grid(p[b].detach(), outputs.offset[b].detach(), points[b])
-                    for b in range(len(p))
-                ]
+                instances = self._instances_on_grid(p.detach(), outputs.offset.detach(), points)
         return maps
 
+    @torch.no_grad()
     def labels_of(
         self, semantic: Tensor, offset: Tensor, points: list[Points], size: tuple[int, ...]
     ) -> Labels:
@@ -132,28 +134,20 @@ class MutualDistillation:
             points: of the B images.
             size: (H, W).
         """
-        made = [
-            self._labels_of_one(s, o, p, size)
-            for s, o, p in zip(semantic, offset.detach(), points, strict=True)
-        ]
-        return Labels(*(torch.stack(each) for each in zip(*made, strict=True)))
-
-    def _labels_of_one(
-        self, semantic: Tensor, offset: Tensor, points: Points, size: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        used = semantic.amax((1, 2)).nonzero()[:, 0]
-        probabilities = upsample(semantic[used], size)
-        confidence, best = probabilities.max(0)
-        classes = used[best]
+        channels = class_channels(points, semantic.shape[1] - 1, semantic.device)
+        probabilities = upsample(channels_of(semantic, channels), size)
+        confidence, best = probabilities.max(1)
+        classes = channels.gather(1, best.flatten(1)).view_as(best)
         instances = semantic_to_instances(
             classes, upsample(offset, size), points, decode=self.decode
         )
-        return classes, instances, mean_over_masks(confidence, instances, len(points)).clamp(0.1, 1)
+        weight = mean_over_masks(confidence, instances, max(map(len, points)))
+        return Labels(classes, instances, weight.clamp(0.1, 1))
 
-    def _instances_on_grid(self, semantic: Tensor, offset: Tensor, points: Points) -> Tensor:
-        shrunk = Points(points.yx / STRIDE, points.labels, points.ids)
+    def _instances_on_grid(self, semantic: Tensor, offset: Tensor, points: list[Points]) -> Tensor:
+        shrunk = [Points(p.yx / STRIDE, p.labels, p.ids) for p in points]
         return semantic_to_instances(
-            semantic.argmax(0), offset / STRIDE, shrunk, decode=self.decode
+            semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode
         )
 
     def _with_prior(self, p: Tensor, grid: Tensor) -> Tensor:
@@ -173,26 +167,26 @@ def on_grid(labels: Tensor) -> Tensor:
 
 
 def upsample(grid: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Brings `[n, h, w]` of the stride-4 grid to `[n, H, W]`, bilinearly.
+    """Brings `[B, n, h, w]` of the stride-4 grid to `[B, n, H, W]`, bilinearly.
 
     A grid that stands out over the image (its sides are no multiple of 4) is cut.
     """
     full = (grid.shape[-2] * STRIDE, grid.shape[-1] * STRIDE)
-    large = F.interpolate(grid[None].float(), full, mode="bilinear", align_corners=False)[0]
-    return large[:, : size[0], : size[1]]
+    large = F.interpolate(grid.float(), full, mode="bilinear", align_corners=False)
+    return large[..., : size[0], : size[1]]
 
 
 def mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:
     """Replaces each value by the mean over its instance's mask; 0 where there is no instance.
 
     Args:
-        values: `[H, W]` float32.
-        instances: `[H, W]` int64, 0 none, 1..count.
+        values: `[B, H, W]` float32.
+        instances: `[B, H, W]` int64, 0 none, 1..count.
         count: K.
     """
-    flat = instances.flatten()
-    total = torch.zeros(count + 1, device=values.device).index_add_(0, flat, values.flatten())
-    area = torch.bincount(flat, minlength=count + 1).clamp(min=1)
-    mean = total / area
-    mean[0] = 0
-    return mean[instances]
+    flat = instances.flatten(1)
+    total = values.new_zeros(len(values), count + 1).scatter_add_(1, flat, values.flatten(1))
+    area = torch.zeros_like(total).scatter_add_(1, flat, torch.ones_like(values).flatten(1))
+    mean = total / area.clamp(min=1)
+    mean[:, 0] = 0
+    return mean.gather(1, flat).view_as(values)

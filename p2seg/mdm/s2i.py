@@ -1,4 +1,4 @@
-"""S2I: from a semantic map and offsets to instances.
+"""S2I: from semantic maps and offsets to instances.
 
 Paper: Sec. 3.1, Fig. 5 (right).
 """
@@ -9,9 +9,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from p2seg.mdm.regions import class_regions
-from p2seg.structures import Points
+from p2seg.mdm.regions import regions_of
+from p2seg.ops.nearest import nearest
+from p2seg.structures import LABELS, PointBatch, Points, pixel_grid
 
 Decode = Literal["point", "vote"]
 Orphans = Literal["nearest", "drop"]
@@ -20,7 +22,7 @@ Orphans = Literal["nearest", "drop"]
 def semantic_to_instances(
     semantic: Tensor,
     offset: Tensor,
-    points: Points,
+    points: list[Points],
     *,
     decode: Decode = "vote",
     snap_radius: float = 0.0,
@@ -34,45 +36,38 @@ def semantic_to_instances(
     the click both point to, so that it does not matter where on the object the click was.
 
     Args:
-        semantic: `[H, W]` int64, class indices.
-        offset: `[2, H, W]` float32, (dy, dx) in pixels of the map.
-        points: in pixels of the map; one outside a crop stays a candidate. While a class has
-            points outside, its one-point regions are decoded as well: the part of an object whose
-            click was cut off must not fall to its neighbour.
+        semantic: `[B, H, W]` int64, class indices.
+        offset: `[B, 2, H, W]` float32, (dy, dx) in pixels of the map.
+        points: of the B images, in pixels of the map; one outside a crop stays a candidate. While a
+            class has points outside, its one-point regions are decoded as well: the part of an
+            object whose click was cut off must not fall to its neighbour.
         decode: `vote` or `point`.
         snap_radius: as in the seeds.
         orphans: what happens in regions without a point: `nearest` decodes them, `drop` leaves
             them without an instance.
 
     Returns:
-        `[H, W]` int64: 0 none, k + 1 the k-th point.
+        `[B, H, W]` int64: 0 none, k + 1 the k-th point.
     """
-    height, width = semantic.shape
-    pixels = points.pixels.to(semantic.device)
-    inside = points.inside(height, width).to(semantic.device)
-    targets = points.yx.to(offset)
+    height, width = semantic.shape[1:]
+    batch = PointBatch.of(points, semantic.device)
+    regions = regions_of(semantic, batch, snap_radius)
+    sole = regions.sole_owner()
+    # the classes that have a point outside, looked up at every pixel
+    outside = batch.labels.masked_fill(batch.inside(height, width), 0)
+    cut = regions.classes.new_zeros(len(semantic), LABELS).scatter_(1, outside, 1)
+    cut[:, 0] = 0
+    sole = sole.masked_fill(cut.gather(1, regions.classes.flatten(1)).view_as(sole) > 0, 0)
+    asked = (sole == 0) & (regions.classes > 0)
+    if orphans == "drop":
+        asked &= regions.per_pixel(regions.count) > 0
+    targets = batch.yx
     if decode == "vote":
-        y, x = pixels[inside].unbind(1)
-        targets = targets.clone()
-        targets[inside] += offset[:, y, x].T
-    instances = torch.zeros_like(semantic)
-    for regions in class_regions(semantic, points, snap_radius):
-        wanted = regions.labels > 0
-        if orphans == "drop":
-            wanted &= regions.count[regions.labels] > 0
-        at = wanted.nonzero()
-        landing = at + offset[:, at[:, 0], at[:, 1]].T
-        distance = torch.cdist(
-            landing, targets[regions.points], compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        instances[wanted] = regions.points[distance.argmin(1)] + 1
-        if bool(inside[regions.points].all()):
-            owner = torch.zeros_like(regions.count)
-            owner[regions.region_of] = regions.points + 1
-            owner[regions.count != 1] = 0
-            sole = owner[regions.labels]
-            instances = torch.where(sole > 0, sole, instances)
-    y, x = pixels[inside].unbind(1)
-    mine = (inside.nonzero()[:, 0] + 1).flip(0)  # of two points on a pixel the first one stays
-    instances[y.flip(0), x.flip(0)] = mine
-    return instances
+        cells = batch.cells(height, width)[:, None].expand(-1, 2, -1)
+        at_points = F.pad(offset.flatten(2), (0, 1)).gather(2, cells)
+        targets = targets + at_points.transpose(1, 2)
+    keys = torch.where(asked, regions.classes, 0)
+    owner, _ = nearest(pixel_grid(semantic) + offset, keys, targets, batch.labels)
+    instances = torch.where(asked, owner, sole)
+    clicked = batch.on_pixels(height, width)
+    return torch.where(clicked > 0, clicked, instances)

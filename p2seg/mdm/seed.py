@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from p2seg.mdm.regions import class_regions
-from p2seg.structures import Labels, Points
+from p2seg.mdm.regions import regions_of
+from p2seg.ops.nearest import nearest
+from p2seg.structures import Labels, PointBatch, Points, pixel_grid
 
 SURE_MARGIN = 0.5
 """Margin from which on the owner of a pixel in a split region is trusted wholly."""
@@ -20,7 +21,7 @@ SURE_MARGIN = 0.5
 
 @dataclass(frozen=True)
 class Seeder:
-    """Makes the seed of an image.
+    """Makes the seeds of images.
 
     Attributes:
         conflict: what a region with several points becomes: `points_first` splits it among them
@@ -31,49 +32,27 @@ class Seeder:
     conflict: Literal["points_first", "semantic_first"] = "points_first"
     snap_radius: float = 16.0
 
-    def __call__(self, semantic: Tensor, points: Points) -> Labels:
-        """First instance labels of one whole image.
+    def __call__(self, semantic: Tensor, points: list[Points]) -> Labels:
+        """First instance labels of whole images.
 
         Args:
-            semantic: `[H, W]` int64, the first semantic map, 255 ignored.
-            points: of the image.
+            semantic: `[B, H, W]` int64, the first semantic maps, 255 ignored.
+            points: of the B images.
 
         Returns:
-            Labels of `[H, W]`; regions without a point have no instance. `weight` is 1 in
+            Labels of `[B, H, W]`; regions without a point have no instance. `weight` is 1 in
             one-point regions, and grows from 0 on the border between two points to 1 where the
-            margin `(d2 - d1) / (d2 + d1)` reaches 0.5.
+            margin `(d2 - d1) / (d2 + d1)` reaches 0.5. Paper: Eq. 1.
         """
-        instances = torch.zeros_like(semantic)
-        weight = torch.zeros(semantic.shape, device=semantic.device)
-        for regions in class_regions(semantic, points, self.snap_radius):
-            for region in regions.count.nonzero()[:, 0].tolist():
-                owners = regions.points[regions.region_of == region]
-                at = regions.labels == region
-                if len(owners) == 1:
-                    instances[at], weight[at] = owners[0] + 1, 1.0
-                elif self.conflict == "points_first":
-                    owner, margin = nearest_point(at.nonzero(), points.yx.to(at.device)[owners])
-                    instances[at] = owners[owner] + 1
-                    weight[at] = (margin / SURE_MARGIN).clamp(0, 1)
+        batch = PointBatch.of(points, semantic.device)
+        regions = regions_of(semantic, batch, self.snap_radius)
+        instances = regions.sole_owner()
+        weight = (instances > 0).float()
+        if self.conflict == "points_first":
+            split = regions.count > 1
+            keys = torch.where(regions.per_pixel(split), regions.labels, 0)
+            grid = pixel_grid(semantic).expand(len(semantic), -1, -1, -1)
+            owner, margin = nearest(grid, keys, batch.yx, regions.region_of)
+            instances = torch.where(keys > 0, owner, instances)
+            weight = torch.where(keys > 0, (margin / SURE_MARGIN).clamp(0, 1), weight)
         return Labels(semantic, instances, weight)
-
-
-def nearest_point(pixels: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest point of every pixel and how clear that is. Paper: Eq. 1.
-
-    Args:
-        pixels: `[M, 2]`.
-        points: `[k, 2]` float32, k >= 1.
-
-    Returns:
-        `[M]` int64 index of the nearest point (the lower on a tie), and `[M]` float32 margin
-        `(d2 - d1) / (d2 + d1)` of the two smallest distances; 1 where there is one point.
-    """
-    distance = torch.cdist(
-        pixels.float(), points.float(), compute_mode="donot_use_mm_for_euclid_dist"
-    )
-    owner = distance.argmin(1)
-    if len(points) == 1:
-        return owner, torch.ones_like(distance[:, 0])
-    d1, d2 = distance.topk(2, dim=1, largest=False).values.unbind(1)
-    return owner, (d2 - d1) / (d2 + d1).clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""Connected regions of a map."""
+"""Connected regions of label maps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,32 @@ import torch
 from torch import Tensor
 
 
-def connected_components(mask: Tensor) -> Tensor:
-    """8-connected regions of a mask.
+def connected_components(labels: Tensor) -> Tensor:
+    """8-connected regions of equal labels.
 
     Args:
-        mask: `[H, W]` bool.
+        labels: `[B, H, W]` uint8 or int64; 0 is in no region.
 
     Returns:
-        `[H, W]` int64: 0 outside the mask, 1..n inside; on the mask's device.
+        `[B, H, W]` int64 on the same device: 0 outside, and in each image one number in
+        1..H W for each region. Which number a region has is not specified.
     """
-    host = np.ascontiguousarray(mask.cpu().numpy(), dtype=np.uint8)
-    _, labels = cv2.connectedComponents(host, connectivity=8)
-    return torch.from_numpy(labels).long().to(mask.device)
+    made = [_of_one(each) for each in labels.cpu().numpy()]
+    return torch.from_numpy(np.stack(made)).to(labels.device).long()
+
+
+def _of_one(labels: np.ndarray) -> np.ndarray:
+    """OpenCV's labelling, a class at a time in the class's bounding box."""
+    regions = np.zeros(labels.shape, np.int32)
+    count = 0
+    for label in np.unique(labels):
+        if label == 0:
+            continue
+        mask = (labels == label).astype(np.uint8)
+        x, y, width, height = cv2.boundingRect(mask)
+        at = (slice(y, y + height), slice(x, x + width))
+        found, numbers = cv2.connectedComponents(mask[at], connectivity=8, ltype=cv2.CV_32S)
+        numbers += count * mask[at]
+        regions[at] += numbers
+        count += found - 1
+    return regions

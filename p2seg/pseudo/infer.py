@@ -73,11 +73,11 @@ class SeedLabeller:
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:  # noqa: ARG002
         """The seed of the image; every score is 1."""
-        instances = self.seeder(first, points).instances
+        instances = self.seeder(first[None], [points]).instances[0]
         if self.orphans == "nearest" and self.seeder.conflict == "points_first":
-            still = torch.zeros(2, *first.shape)
-            filled = semantic_to_instances(
-                first, still, points, decode="point", snap_radius=self.seeder.snap_radius
+            still = torch.zeros(1, 2, *first.shape)
+            [filled] = semantic_to_instances(
+                first[None], still, [points], decode="point", snap_radius=self.seeder.snap_radius
             )
             unclaimed = (instances == 0) & (first > 0) & (first != IGNORED)
             instances = torch.where(unclaimed, filled, instances)
@@ -125,14 +125,13 @@ class NetworkLabeller:
         outputs = self.outputs(image.to(device), points)
         maps = self.mdm.semantics(outputs, [points], first[None], self.rounds)
         last = maps[-1] if maps else class_probabilities(outputs.class_logits, [points])
-        classes = class_set(points, last.shape[1] - 1).nonzero()[:, 0].to(device)
-        probabilities = upsample(last[0, classes], size)
-        offset = upsample(outputs.offset[0], size)
+        classes = class_set([points], last.shape[1] - 1, device)[0].nonzero()[:, 0]
+        probabilities = upsample(last[:, classes], size)[0]
         semantic = self.silhouette_of(probabilities, classes, first)
-        instances = semantic_to_instances(
-            semantic,
-            offset,
-            points,
+        [instances] = semantic_to_instances(
+            semantic[None],
+            upsample(outputs.offset, size),
+            [points],
             decode=self.mdm.decode,
             snap_radius=self.snap_radius,
             orphans=self.orphans,

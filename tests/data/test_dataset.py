@@ -74,7 +74,7 @@ def test_seeds_are_made_on_the_whole_image(tmp_path):
     seen = []
 
     def seeder(semantic, points):
-        seen.append((tuple(semantic.shape), points.yx.tolist()))
+        seen.append((tuple(semantic.shape[1:]), points[0].yx.tolist()))
         return Seeder()(semantic, points)
 
     dataset = dataset_of(made, Augment(crop=16, short_side=40, scale=(1, 1)), seeder)

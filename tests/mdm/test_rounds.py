@@ -86,7 +86,10 @@ def written_out(outputs, batch, b, rounds, beta, gamma, decode, prior):
         maps.append(P.T.reshape(C + 1, h, w))
         shrunk = Points(points.yx / 4, points.labels, points.ids)
         instances = semantic_to_instances(
-            maps[-1].argmax(0), outputs.offset[b].detach() / 4, shrunk, decode=decode
+            maps[-1].argmax(0)[None],
+            outputs.offset[b : b + 1].detach() / 4,
+            [shrunk],
+            decode=decode,
         ).flatten()
         W = torch.where(instances[:, None] == instances[None], W0, gamma * W0)
     return maps
@@ -130,12 +133,9 @@ def test_rows_sum_to_one_over_the_class_set(prior):
 
 
 def test_the_class_set_is_background_and_the_clicked_classes():
-    assert class_set(points_of([(0, 0), (1, 1)], [3, 3]), 4).tolist() == [
-        True,
-        *[False] * 2,
-        True,
-        False,
-    ]
+    points = [points_of([(0, 0), (1, 1)], [3, 3]), points_of([(2, 2)], [1])]
+    made = class_set(points, 4, torch.device("cpu"))
+    assert made.long().tolist() == [[1, 0, 0, 1, 0], [1, 1, 0, 0, 0]]
     logits = torch.zeros(1, 4, 1, 1)
     p = class_probabilities(logits, [points_of([(0, 0)], [2])])
     assert p.flatten().tolist() == [0.5, 0, 0.5, 0]
@@ -224,8 +224,8 @@ def test_labels_are_those_of_the_map_brought_up():
     large = F.interpolate(made.semantic.detach(), scale_factor=4, mode="bilinear")[..., :22, :27]
     assert torch.equal(made.labels.semantic, large.argmax(1))
     offset = F.interpolate(outputs.offset.detach(), scale_factor=4, mode="bilinear")[..., :22, :27]
-    for b in range(2):
-        wanted = semantic_to_instances(large[b].argmax(0), offset[b], batch.points[b])
+    instances = semantic_to_instances(large.argmax(1), offset, batch.points)
+    for b, wanted in enumerate(instances):
         assert torch.equal(made.labels.instances[b], wanted)
         for k in wanted.unique().tolist():
             mean = large[b].max(0).values[wanted == k].mean() if k else torch.tensor(0.1)
@@ -257,14 +257,14 @@ def test_the_grid_takes_the_middle_of_each_cell_and_stays_in_the_image():
 
 def test_upsampling_is_bilinear_and_cut_to_the_image():
     grid = torch.tensor([[[0.0, 4.0]]])
-    made = upsample(grid, (3, 7))
+    made = upsample(grid[None], (3, 7))[0]
     assert made.shape == (1, 3, 7)
     assert made[0, 0].tolist() == [0, 0, 0.5, 1.5, 2.5, 3.5, 4]
 
 
 def test_mean_over_masks_is_a_loop_over_masks():
     values, instances = torch.rand(5, 6), torch.randint(0, 4, (5, 6))
-    made = mean_over_masks(values, instances, 5)
+    made = mean_over_masks(values[None], instances[None], 5)[0]
     for k in range(1, 4):
         here = made[instances == k]
         torch.testing.assert_close(here, values[instances == k].mean().expand_as(here))

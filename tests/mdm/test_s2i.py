@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from strategies import points_of, scenes
 
-from p2seg.mdm.s2i import semantic_to_instances
+from p2seg.mdm.s2i import semantic_to_instances as instances_of_batch
 from p2seg.structures import Points
+
+
+def semantic_to_instances(semantic, offset, points, **options):
+    """S2I of one image."""
+    return instances_of_batch(semantic[None], offset[None], [points], **options)[0]
 
 
 def slow_s2i(semantic, offset, points, decode, orphans):

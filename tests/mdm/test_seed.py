@@ -10,8 +10,13 @@ from hypothesis import given, settings
 from scipy import ndimage
 from strategies import points_of, scenes
 
-from p2seg.mdm.seed import Seeder, nearest_point
-from p2seg.structures import Points
+from p2seg.mdm.seed import Seeder
+from p2seg.structures import Labels, Points
+
+
+def seed_of(semantic: torch.Tensor, points: Points, *settings, **named) -> Labels:
+    """The seed of one image."""
+    return Seeder(*settings, **named)(semantic[None], [points]).of_image(0)
 
 
 def slow_seed(semantic: torch.Tensor, points: Points, conflict: str, snap: float) -> torch.Tensor:
@@ -58,14 +63,14 @@ def slow_seed(semantic: torch.Tensor, points: Points, conflict: str, snap: float
 @pytest.mark.parametrize("snap", [0.0, 3.0])
 def test_seed_equals_the_slow_loop(conflict, snap, scene):
     semantic, points = scene
-    made = Seeder(conflict, snap)(semantic, points)
+    made = seed_of(semantic, points, conflict, snap)
     assert torch.equal(made.instances, slow_seed(semantic, points, conflict, snap))
 
 
 def test_split_region_has_margins_and_one_point_region_is_sure():
     semantic = torch.ones(1, 9, dtype=torch.long)
     semantic[0, 8] = 2
-    made = Seeder()(semantic, points_of([(0, 1), (0, 5), (0, 8)], [1, 1, 2]))
+    made = seed_of(semantic, points_of([(0, 1), (0, 5), (0, 8)], [1, 1, 2]))
     assert made.instances.tolist() == [[1, 1, 1, 1, 2, 2, 2, 2, 3]]
     # margins: (d2 - d1) / (d2 + d1) over 0.5, at x = 0: (5 - 1) / 6; at x = 3 a tie
     assert made.weight[0, 0] == pytest.approx(1.0)
@@ -76,24 +81,33 @@ def test_split_region_has_margins_and_one_point_region_is_sure():
 
 def test_regions_without_a_point_have_no_instance_and_no_weight():
     semantic = torch.tensor([[1, 0, 1]])
-    made = Seeder()(semantic, points_of([(0, 0)], [1]))
+    made = seed_of(semantic, points_of([(0, 0)], [1]))
     assert made.instances.tolist() == [[1, 0, 0]]
     assert made.weight.tolist() == [[1, 0, 0]]
 
 
 def test_first_of_two_points_on_a_pixel_wins():
-    made = Seeder()(torch.ones(2, 2, dtype=torch.long), points_of([(0, 0), (0, 0)], [1, 1]))
+    made = seed_of(torch.ones(2, 2, dtype=torch.long), points_of([(0, 0), (0, 0)], [1, 1]))
     assert made.instances.unique().tolist() == [1]
 
 
 def test_snapping_takes_the_nearest_pair_first():
     semantic = torch.tensor([[0, 0, 0, 1, 0, 0, 0]])
     points = points_of([(0, 0), (0, 5)], [1, 1])
-    assert Seeder(snap_radius=16)(semantic, points).instances[0, 3] == 2
-    assert Seeder(snap_radius=1)(semantic, points).instances[0, 3] == 0
+    assert seed_of(semantic, points, snap_radius=16).instances[0, 3] == 2
+    assert seed_of(semantic, points, snap_radius=1).instances[0, 3] == 0
 
 
-def test_margin_of_one_point_is_sure():
-    owner, margin = nearest_point(torch.tensor([[0, 0], [3, 4]]), torch.tensor([[0.0, 0.0]]))
-    assert owner.tolist() == [0, 0]
-    assert margin.tolist() == [1, 1]
+def test_a_batch_equals_its_images_one_by_one():
+    random = torch.Generator().manual_seed(0)
+    semantic = torch.randint(0, 4, (3, 20, 30), generator=random)
+    points = [
+        points_of([(3, 4), (18, 20), (9, 13), (1, 1)], [1, 1, 3, 2]),
+        points_of([], []),
+        points_of([(19, 29)], [2]),
+    ]
+    made = Seeder(snap_radius=3)(semantic, points)
+    for b, own in enumerate(points):
+        alone = seed_of(semantic[b], own, snap_radius=3)
+        assert torch.equal(made.instances[b], alone.instances)
+        assert torch.equal(made.weight[b], alone.weight)

@@ -26,7 +26,7 @@ def batch_of(side=64, count=2):
     semantic[4:30, 4:56] = 1
     semantic[36:60, 8:30] = 2
     points = points_of([(15, 15), (17, 45), (50, 18)], [1, 1, 2])
-    labels = Seeder()(semantic, points)
+    labels = Seeder()(semantic[None], [points]).of_image(0)
     return Batch.of(
         [
             Sample(
@@ -150,9 +150,10 @@ def test_votes_lower_the_affinity_of_pixels_that_point_apart():
     logits[:, 1, :8] = 9  # the upper half is foreground
     logits[:, 0, 8:] = 9
     outputs = outputs._replace(offset=far, class_logits=logits)
-    left, right = MutualDistillation().factors(outputs, batch.points)
-    plain, _ = factors(outputs.embedding)
-    change = (left[0] @ right[0].T - plain[0] @ plain[0].T).detach().reshape(16, 16, 16, 16)
+    voted = MutualDistillation().factors(outputs, batch.points)
+    plain = factors(outputs.embedding, outputs.affinity_bias)
+    logits = [each.left[0] @ each.right[0].T for each in (voted, plain)]
+    change = (logits[0] - logits[1]).detach().reshape(16, 16, 16, 16)
     assert change[0, 0, 0, 15] < -200  # left and right, both foreground
     assert change[0, 0, 15, 15] == pytest.approx(0, abs=1e-3)  # background does not vote
     assert change[15, 0, 15, 15] == pytest.approx(0, abs=1e-3)

@@ -1,95 +1,166 @@
-"""The tiled affinity operators against the dense matrix, written out."""
+"""Every way of the affinity operators against the dense matrix, and that against loops."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
-from p2seg.ops import affinity
-from p2seg.ops.affinity import factors, pair_sums, refine
+from p2seg.ops import affinity as operators
+from p2seg.ops.affinity import Factors, Pairs, Spread, affinity, factors, pair_sum, refine, tiled
 
-
-def dense_refine(left, right, bias, p, beta, groups, gamma, valid):
-    """`W P` from the whole matrix."""
-    weight = (left @ right.T - bias).sigmoid() ** beta
-    if groups is not None:
-        weight = torch.where(groups[:, None] == groups[None], weight, gamma * weight)
-    if valid is not None:
-        weight = weight * valid[None]
-    out = (weight / weight.sum(1, keepdim=True)) @ p
-    return out if valid is None else torch.where(valid[:, None], out, p)
+WAYS = ["tiled"]
 
 
-def inputs(seed: int, n: int, d: int = 5, classes: int = 3):
+def problem(seed=0, images=2, n=13, d=6, votes=False, rounds=2, dtype=torch.float64, **options):
+    """Random factors, pairs and a spread of everything: unused pixels, groups, invalid pixels."""
     random = torch.Generator().manual_seed(seed)
-    f = torch.randn(n, d, generator=random, dtype=torch.float64)
-    p = torch.rand(n, classes, generator=random, dtype=torch.float64).softmax(1)
-    groups = torch.randint(-1, 4, (n,), generator=random)
-    return f, p, groups, torch.rand(n, generator=random) > 0.3
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random, dtype=dtype)
+
+    groups = torch.randint(-1, 4, (images, rounds, n), generator=random)
+    pairs = Pairs(groups, torch.rand(images, rounds, 4, 4, generator=random, dtype=dtype))
+    spread = Spread(draw(images, n, 3).softmax(2), 3.0)
+    gates = torch.randint(0, 3, (images, n), generator=random)
+    valid = torch.rand(images, n, generator=random) > 0.3
+    known = {"valid": valid, "groups": gates}
+    spread = replace(spread, **{k: known.get(k) if v is True else v for k, v in options.items()})
+    return Factors(draw(images, n, d), torch.tensor(0.5, dtype=dtype), votes), pairs, spread
 
 
-@pytest.fixture(params=[7, 1 << 22], ids=["many tiles", "one tile"])
+def gradients(way, factors, pairs, spread):
+    """Both results and their gradients, under an objective without symmetry."""
+    leaves = [factors.left, factors.bias]
+    if spread is not None:
+        leaves.append(spread.probabilities)
+    left, bias, *p = (each.detach().clone().requires_grad_() for each in leaves)
+    spread = None if spread is None else replace(spread, probabilities=p[0])
+    total, refined = affinity(Factors(left, bias, factors.votes), pairs, spread, way)
+    objective = left.new_zeros(())
+    if total is not None:
+        objective = objective + (total * torch.arange(1, len(total) + 1)).sum()
+    if refined is not None:
+        weight = torch.arange(refined.numel()).view(refined.shape).to(refined.dtype).cos()
+        objective = objective + (refined.square() * weight).sum()
+    made = torch.autograd.grad(objective, [left, bias, *p])
+    return [each.detach() for each in (total, refined, *made) if each is not None]
+
+
+@pytest.fixture(params=[5, 512], ids=["many tiles", "one tile"])
 def tile(request, monkeypatch):
-    monkeypatch.setattr(affinity, "TILE_ELEMENTS", request.param)
+    monkeypatch.setattr(tiled, "TILE", request.param)
 
 
+ASKED = ["pairs", "spread", "both"]
+
+
+def asked_of(what, pairs, spread):
+    return (pairs if what != "spread" else None), (spread if what != "pairs" else None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("what", ASKED)
 @settings(max_examples=25, deadline=None)
 @given(
-    st.integers(0, 999),
-    st.integers(1, 17),
-    st.sampled_from([0.5, 1.0, 3.0, 10.0]),
-    st.booleans(),
-    st.sampled_from([0.0, 0.1, 1.0]),
+    seed=st.integers(0, 999),
+    n=st.integers(1, 17),
+    d=st.integers(2, 9),
+    votes=st.booleans(),
+    beta=st.sampled_from([0.5, 1.0, 3.0, 10.0]),
+    gamma=st.sampled_from([0.0, 0.1, 1.0]),
+    valid=st.sampled_from([True, None]),
+    groups=st.sampled_from([True, None]),
 )
-def test_refine_equals_the_dense_matrix(seed, n, beta, masked, gamma):
-    f, p, groups, valid = (x.double() if x.is_floating_point() else x for x in inputs(seed, n))
-    keep = valid if masked else None
-    bias = torch.tensor(0.5, dtype=torch.float64)
-    made = refine(f, f, bias, p, beta, groups, gamma, keep)
-    want = dense_refine(f, f, bias, p, beta, groups, gamma, keep)
-    torch.testing.assert_close(made.double(), want, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(made.sum(1), torch.ones(n, dtype=made.dtype))
+def test_every_way_equals_the_dense_matrix(way, what, seed, n, d, votes, **options):
+    f, pairs, spread = problem(seed, n=n, d=d, votes=votes, **options)
+    if votes:  # what the two last channels hold: a Gram matrix less distances stays bounded
+        f.left[..., -2:] = torch.stack([-f.left[..., -2].abs(), (f.left[..., -1] > 0).double()], -1)
+    pairs, spread = asked_of(what, pairs, spread)
+    made, want = (gradients(each, f, pairs, spread) for each in (way, "dense"))
+    for one, other in zip(made, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
 
 
-def test_refine_with_tiles_and_gradients(tile):
-    f, p, groups, valid = inputs(3, 13)
-    f, p = f.float(), p.float()
-    bias = torch.tensor(0.5)
-    grads = []
-    for function in (refine, dense_refine):
-        a, b, c = (x.clone().requires_grad_() for x in (f, p, bias))
-        (function(a, a, c, b, 3.0, groups, 0.1, valid).square().sum()).backward()
-        grads.append((a.grad, b.grad, c.grad))
-    for one, other in zip(*grads, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("what", ASKED)
+def test_gradients_in_tiles(what, tile):
+    f, pairs, spread = problem(3, valid=True, groups=True, gamma=0.1)
+    pairs, spread = asked_of(what, pairs, spread)
+    made, want = (gradients(each, f, pairs, spread) for each in ("tiled", "dense"))
+    for one, other in zip(made, want, strict=True):
+        torch.testing.assert_close(one, other)
 
 
-def test_refine_where_every_weight_underflows():
-    left = torch.full((3, 1), 100.0)
-    out = refine(left, -left, torch.tensor(0.0), torch.eye(3), beta=10.0)
-    torch.testing.assert_close(out, torch.full((3, 3), 1 / 3))
+@pytest.mark.parametrize("way", ["dense", *WAYS])
+@pytest.mark.parametrize("votes", [False, True])
+@pytest.mark.parametrize("what", ASKED)
+def test_gradcheck(way, votes, what, tile):
+    f, pairs, spread = problem(2, n=6, d=4, votes=votes, valid=True, groups=True, gamma=0.1)
+
+    def function(left, bias, p):
+        own = asked_of(what, pairs, replace(spread, probabilities=p))
+        return [
+            each for each in affinity(Factors(left, bias, votes), *own, way) if each is not None
+        ]
+
+    leaves = [each.requires_grad_() for each in (f.left, f.bias, spread.probabilities)]
+    assert torch.autograd.gradcheck(function, leaves)
 
 
-def test_pair_sums_equal_a_loop_over_pairs(tile):
-    f, _, groups, _ = inputs(1, 11)
-    bias = torch.tensor(0.3, dtype=torch.float64)
-    made = pair_sums(f, f, bias, groups, 4)
-    want = torch.zeros(4, 4, dtype=torch.float64)
-    for i in range(11):
-        for j in range(11):
-            if groups[i] >= 0 and groups[j] >= 0:
-                want[groups[i], groups[j]] += torch.sigmoid(f[i] @ f[j] - bias)
-    torch.testing.assert_close(made, want)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_dtype_is_that_of_the_factors(way, dtype):
+    f, pairs, spread = problem(1, dtype=dtype)
+    assert [each.dtype for each in gradients(way, f, pairs, spread)] == [dtype] * 5
 
 
-def test_pair_sums_pass_gradcheck(tile):
-    f, _, groups, _ = inputs(2, 6, d=2)
-    bias = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    f.requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: pair_sums(a, a, b, groups, 4), (f, bias))
+@pytest.mark.parametrize("way", ["dense", *WAYS])
+def test_a_row_whose_weights_all_underflow(way):
+    f = Factors(torch.full((1, 3, 1), 0.1), torch.tensor(200.0))
+    made = refine(f, Spread(torch.eye(3)[None], beta=10.0), way)
+    torch.testing.assert_close(made, torch.full((1, 3, 3), 1 / 3))
+
+
+@pytest.mark.parametrize("way", ["dense", *WAYS])
+def test_nothing_valid_and_nothing_paired(way):
+    f, pairs, spread = problem(4)
+    nothing = torch.zeros(2, 13, dtype=torch.bool)
+    f.left.requires_grad_()
+    alone = Pairs(torch.full_like(pairs.groups, -1), pairs.weight)
+    total, refined = affinity(f, alone, replace(spread, valid=nothing), way)
+    assert total.tolist() == [0, 0]
+    assert torch.equal(refined, spread.probabilities)
+    total.sum().backward()
+    assert f.left.grad.abs().sum() == 0
+
+
+def test_the_dense_sum_is_a_loop_over_pairs():
+    f, pairs, _ = problem(1)
+    made = pair_sum(f, pairs, "dense")
+    for b in range(2):
+        want = 0.0
+        for r in range(2):
+            for i, g in enumerate(pairs.groups[b, r].tolist()):
+                for j, h in enumerate(pairs.groups[b, r].tolist()):
+                    if g >= 0 and h >= 0:
+                        logit = f.left[b, i] @ f.left[b, j] - f.bias
+                        want += float(pairs.weight[b, r, g, h] * logit.sigmoid())
+        assert float(made[b]) == pytest.approx(want)
+
+
+def test_the_dense_spread_is_the_formula():
+    f, _, spread = problem(1, valid=True, groups=True, gamma=0.1)
+    made = refine(f, spread, "dense")
+    for b in range(2):
+        weight = (f.left[b] @ f.left[b].T - f.bias).sigmoid() ** 3
+        other = spread.groups[b, :, None] != spread.groups[b]
+        weight = torch.where(other, 0.1 * weight, weight) * spread.valid[b]
+        want = weight / weight.sum(1, keepdim=True) @ spread.probabilities[b]
+        want = torch.where(spread.valid[b, :, None], want, spread.probabilities[b])
+        torch.testing.assert_close(made[b], want)
 
 
 def test_votes_fold_into_the_inner_product():
@@ -97,27 +168,43 @@ def test_votes_fold_into_the_inner_product():
     embedding = torch.randn(2, 4, 3, 5, generator=random)
     votes = torch.randn(2, 3, 3, 5, generator=random) * 300
     votes[:, 2] = torch.rand(2, 3, 5, generator=random).round()
-    left, right = factors(embedding, votes, torch.tensor(20.0))
+    made = factors(embedding, torch.tensor(0.0), votes, torch.tensor(20.0))
     for b in range(2):
         f = embedding[b].flatten(1).T
         v, voter = votes[b, :2].flatten(1).T, votes[b, 2].flatten()
         apart = torch.cdist(v, v).square() / (2 * 20.0**2) * voter[:, None] * voter[None]
-        torch.testing.assert_close(left[b] @ right[b].T, f @ f.T / 2 - apart, rtol=1e-4, atol=1e-3)
+        logit = made.left[b] @ made.right[b].T
+        torch.testing.assert_close(logit, f @ f.T / 2 - apart, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_autocast_changes_nothing(what):
+    f, pairs, spread = problem(5, dtype=torch.float32)
+    own = asked_of(what, pairs, spread)
+    plain = affinity(f, *own, "tiled")
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = affinity(f, *own, "tiled")
+    for one, other in zip(plain, inside, strict=True):
+        assert one is other is None or torch.equal(one, other)
 
 
 def test_the_matrix_is_never_held(monkeypatch):
     n = 3000  # 9,000,000 entries, 36 MB
     largest = 0
-    multiply = torch.Tensor.__matmul__
+    multiply = torch.addmm
 
-    def watched(self, other):
+    def watched(*arguments):
         nonlocal largest
-        out = multiply(self, other)
+        out = multiply(*arguments)
         largest = max(largest, out.numel())
         return out
 
-    monkeypatch.setattr(torch.Tensor, "__matmul__", watched)
-    f = torch.randn(n, 4)
-    refine(f, f, torch.tensor(0.0), F.one_hot(torch.arange(n) % 3).float(), 3.0)
-    pair_sums(f, f, torch.tensor(0.0), torch.arange(n) % 5, 5)
-    assert n * n // 3 < largest <= affinity.TILE_ELEMENTS
+    monkeypatch.setattr(torch, "addmm", watched)
+    f, pairs, spread = problem(6, images=1, n=n, dtype=torch.float32)
+    gradients("tiled", f, pairs, spread)
+    assert largest == tiled.TILE**2
+
+
+def test_a_way_that_is_none():
+    with pytest.raises(ValueError, match="tilde"):
+        operators.affinity(*problem(0), way="tilde")

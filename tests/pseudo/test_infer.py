@@ -125,7 +125,7 @@ def test_the_average_is_of_probabilities_and_of_offsets():
 def test_the_seeds_alone(scene, conflict, snap):
     first, points = scene
     seeder = Seeder(conflict, snap)
-    seed = seeder(first, points).instances
+    [seed] = seeder(first[None], [points]).instances
     made = SeedLabeller(seeder, "drop")(None, points, first)
     assert torch.equal(made.instances, seed)
     assert torch.equal(made.semantic, first)
@@ -170,8 +170,10 @@ def test_silhouette_s0_splits_the_first_map_by_the_networks_offsets(decode):
     assert torch.equal(made.semantic[known], first[known])
     assert set(made.semantic[~known].tolist()) <= {0, 1, 2}
     with torch.no_grad():
-        offset = upsample(network(image[None]).offset[0], (48, 48))
-    wanted = semantic_to_instances(made.semantic, offset, points, decode=decode, snap_radius=16)
+        offset = upsample(network(image[None]).offset, (48, 48))
+    [wanted] = semantic_to_instances(
+        made.semantic[None], offset, [points], decode=decode, snap_radius=16
+    )
     assert torch.equal(made.instances, wanted)
 
 
@@ -199,7 +201,7 @@ def test_scores_are_the_mean_probability_of_the_class_over_the_mask():
     made = NetworkLabeller(network, MDM, rounds=1)(image, points, first)
     with torch.no_grad():
         maps = MDM.semantics(network(image[None]), [points], first[None], 1)
-    large = upsample(maps[-1][0], (48, 48))
+    [large] = upsample(maps[-1], (48, 48))
     for k in range(3):
         mask = made.instances == k + 1
         wanted = large[int(points.labels[k])][mask].mean()

@@ -1,0 +1,463 @@
+"""The affinity operators as fused Triton kernels for CUDA.
+
+A program owns a block of rows and goes over all columns, as in flash attention: nothing of N x N
+leaves the chip, and no two programs write to one place. Forward is one product of the matrix,
+backward two (the logits again, and the gradient); a sum over pairs alone makes its gradient in the
+forward sweep. The products run in bf16 under bf16 autocast, otherwise in tf32 or float32 as
+`torch.set_float32_matmul_precision` has it; everything else is float32.
+
+With `TRITON_INTERPRET=1` in the environment the kernels run on the CPU, for tests.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.nn import functional as F
+
+from p2seg.ops.affinity.inputs import Factors, Pairs, Spread, symmetric
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+VOTE_CHANNELS = 4
+"""Of the factors: they stay in float32 and out of the matrix units, for their squares are large."""
+
+SMALLEST = 16
+"""Of a side of a product on the matrix units."""
+
+
+def runs_on(factors: Factors) -> bool:
+    """Whether the kernels can take these factors here."""
+    return factors.left.dtype == torch.float32 and (factors.left.is_cuda or INTERPRETED)
+
+
+def affinity(
+    factors: Factors, pairs: Pairs | None, spread: Spread | None, matrix: torch.dtype
+) -> tuple[Tensor | None, Tensor | None]:
+    """As `p2seg.ops.affinity.affinity`, its products of `matrix`: float32 or bfloat16."""
+    pairs = None if pairs is None else symmetric(pairs)
+    asked = _Asked.of(factors, pairs, spread, matrix)
+    p = None if spread is None else spread.probabilities.float()
+    total, refined = _Sweep.apply(factors.left, factors.bias, p, asked)
+    if spread is not None and spread.valid is not None:
+        refined = torch.where(spread.valid[:, :, None], refined, p)
+    return total, refined
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked, laid out for the kernels: contiguous, small integers, padded channels."""
+
+    votes: bool
+    matrix: torch.dtype
+    groups: Tensor | None  # [B, R, N] int32
+    weight: Tensor | None  # [B, R, G, G] float32
+    beta: float | None
+    log_gamma: float
+    gate: Tensor | None  # [B, N] int32
+    valid: Tensor | None  # [B, N] uint8
+
+    @staticmethod
+    def of(
+        factors: Factors, pairs: Pairs | None, spread: Spread | None, matrix: torch.dtype
+    ) -> _Asked:
+        groups = weight = beta = gate = valid = None
+        log_gamma = 0.0
+        if pairs is not None:
+            groups, weight = pairs.groups.int().contiguous(), pairs.weight.float().contiguous()
+        if spread is not None:
+            beta = float(spread.beta)
+            valid = None if spread.valid is None else spread.valid.byte().contiguous()
+            if spread.groups is not None and spread.gamma != 1:
+                gate = spread.groups.int().contiguous()
+                log_gamma = math.log(spread.gamma) if spread.gamma > 0 else -math.inf
+        return _Asked(factors.votes, matrix, groups, weight, beta, log_gamma, gate, valid)
+
+    def launch(
+        self,
+        kernel: Any,
+        left: Tensor,
+        bias: Tensor,
+        classes: int | None = None,
+        **tensors: Tensor | None,
+    ) -> None:
+        """Runs a kernel over all blocks of rows of all images."""
+        images, n, channels = left.shape
+        content = channels - VOTE_CHANNELS * self.votes
+        p = tensors.get("p")
+        rows, columns = _block(content, self.matrix)
+        used = {
+            "content": left[..., :content].to(self.matrix).contiguous(),
+            "tail": left[..., content:].contiguous() if self.votes else None,
+            "bias": bias,
+            "groups": self.groups,
+            "weight": self.weight,
+            "gate": self.gate,
+            "valid": self.valid,
+            **tensors,
+        }
+        exact = torch.get_float32_matmul_precision() == "highest"
+        kernel[(triton.cdiv(n, rows), images)](
+            **{name: bias if each is None else each for name, each in used.items()},
+            N=n,
+            beta=0.0 if self.beta is None else self.beta,
+            log_gamma=self.log_gamma,
+            D=content,
+            D_PAD=max(SMALLEST, triton.next_power_of_2(content)),
+            P_PAD=SMALLEST if p is None else p.shape[2],
+            **({} if classes is None else {"CLASSES": classes}),
+            ROUNDS=0 if self.groups is None else self.groups.shape[1],
+            GROUPS=0 if self.weight is None else self.weight.shape[-1],
+            VOTES=self.votes,
+            SPREAD=p is not None,
+            GATE=self.gate is not None,
+            VALID=self.valid is not None,
+            PRECISION="ieee" if exact and self.matrix == torch.float32 else "tf32",
+            ROWS=rows,
+            COLUMNS=columns,
+            num_warps=4 if content <= 128 else 8,
+            num_stages=2 if self.matrix != torch.float32 else 1,
+        )
+
+
+def _block(channels: int, matrix: torch.dtype) -> tuple[int, int]:
+    """Rows and columns of a tile: what fits a multiprocessor's shared memory beside its factors."""
+    if INTERPRETED:
+        return 16, 16
+    return (64, 64) if matrix != torch.float32 or channels <= 128 else (64, 32)
+
+
+def _padded(p: Tensor, last: Tensor | None = None) -> Tensor:
+    """`[B, N, n]` with channels up to a power of two, `last` the first of them, the others 0."""
+    extra = 0 if last is None else 1
+    width = max(SMALLEST, triton.next_power_of_2(p.shape[2] + extra))
+    parts = [p] if last is None else [p, last]
+    return F.pad(torch.cat(parts, 2), (0, width - p.shape[2] - extra)).contiguous()
+
+
+class _Sweep(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, left: Tensor, bias: Tensor, p: Tensor | None, asked: _Asked
+    ) -> tuple[Tensor | None, Tensor | None]:
+        images, n, _ = left.shape
+        sums = None if asked.groups is None else left.new_zeros(images, n)
+        ctx.asked = asked
+        if p is None:
+            made: tuple[Tensor, ...] = ()
+            if any(ctx.needs_input_grad):
+                d_left, d_bias = torch.empty_like(left), left.new_empty(images, n)
+                one = left.new_ones(images)
+                _slopes_of(asked, left, bias, d_left, d_bias, d_total=one, sums=sums)
+                made = d_left, d_bias.sum(1)
+            else:
+                asked.launch(
+                    _forward_kernel, left, bias, 0, sums=sums, out=None, log_sum=None, p=None
+                )
+            ctx.save_for_backward(left, bias, None, None, None, *made)
+            return (None if sums is None else sums.sum(1)), None
+        padded = _padded(p, torch.ones_like(p[..., :1]))
+        out, log_sum = torch.empty_like(padded), left.new_empty(images, n)
+        classes = p.shape[2]
+        asked.launch(
+            _forward_kernel, left, bias, classes, sums=sums, out=out, log_sum=log_sum, p=padded
+        )
+        refined = out[..., :classes].contiguous()
+        ctx.save_for_backward(left, bias, p, refined, log_sum)
+        return (None if sums is None else sums.sum(1)), refined
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_total: Tensor | None, d_refined: Tensor | None) -> Any:
+        left, bias, p, refined, log_sum, *made = ctx.saved_tensors
+        asked: _Asked = ctx.asked
+        if p is None:
+            assert d_total is not None
+            return made[0] * d_total[:, None, None], (made[1] * d_total).sum(), None, None
+        assert d_refined is not None
+        images, n, _ = left.shape
+        d_left, d_bias = torch.empty_like(left), left.new_empty(images, n)
+        if asked.valid is not None:
+            d_refined = d_refined * asked.valid[:, :, None]
+        given, asked_for = _padded(p), _padded(d_refined)
+        d_p = torch.empty_like(given)
+        _slopes_of(
+            asked,
+            left,
+            bias,
+            d_left,
+            d_bias,
+            p=given,
+            d_refined=asked_for,
+            own=(d_refined * refined).sum(2),
+            log_sum=log_sum,
+            d_p=d_p,
+            d_total=left.new_zeros(images) if d_total is None else d_total.contiguous(),
+        )
+        return d_left, d_bias.sum(), d_p[..., : p.shape[2]], None
+
+
+def _slopes_of(
+    asked: _Asked,
+    left: Tensor,
+    bias: Tensor,
+    d_left: Tensor,
+    d_bias: Tensor,
+    **tensors: Tensor | None,
+) -> None:
+    """Fills the gradients of the factor and, by rows, of the bias."""
+    content = left.shape[2] - VOTE_CHANNELS * asked.votes
+    d_content = torch.empty_like(left[..., :content])
+    d_tail = torch.empty_like(left[..., content:]) if asked.votes else None
+    names = ("p", "d_refined", "own", "log_sum", "d_p", "d_total", "sums")
+    asked.launch(
+        _backward_kernel,
+        left,
+        bias,
+        d_content=d_content,
+        d_tail=d_tail,
+        d_bias=d_bias,
+        **{name: tensors.get(name) for name in names},
+    )
+    d_left[..., :content] = d_content
+    if d_tail is not None:
+        d_left[..., content:] = d_tail
+
+
+@triton.jit
+def _logits(rows, own, tail, bias, image, i, j, N, VOTES: tl.constexpr, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A tile of logits from the content of its rows and (transposed) columns, and its votes."""
+    logit = tl.dot(rows, own, input_precision=PRECISION).to(tl.float32) - tl.load(bias)
+    if VOTES:
+        # left (y, x, square, one) and right (y, x, one, square)
+        at_i = tail + (image * N + i) * 4
+        at_j = tail + (image * N + j) * 4
+        for channel in tl.static_range(4):
+            other: tl.constexpr = channel if channel < 2 else 5 - channel
+            a = tl.load(at_i + channel, mask=i < N, other=0.0)
+            b = tl.load(at_j + other, mask=j < N, other=0.0)
+            logit += a[:, None] * b[None, :]
+    return logit
+
+
+@triton.jit
+def _log_sigmoid(x):  # type: ignore[no-untyped-def]
+    """And the sigmoid; neither overflows."""
+    small = tl.exp(-tl.abs(x))
+    return tl.minimum(x, 0.0) - tl.log(1.0 + small), tl.where(x >= 0, 1.0, small) / (1.0 + small)
+
+
+@triton.jit
+def _pair_weight(groups, weight, image, i, j, N, ROUNDS: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What each pair of a tile counts, over all groupings."""
+    total = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
+    for r in tl.static_range(ROUNDS):
+        at = image * ROUNDS + r
+        a = tl.load(groups + at * N + i, mask=i < N, other=-1)
+        b = tl.load(groups + at * N + j, mask=j < N, other=-1)
+        counted = (a[:, None] >= 0) & (b[None, :] >= 0)
+        cell = (at * GROUPS + a[:, None]) * GROUPS + b[None, :]
+        total += tl.load(weight + cell, mask=counted, other=0.0)
+    return total
+
+
+@triton.jit
+def _gated(log_weight, gate, image, i, j, N, log_gamma, GATE: tl.constexpr):  # type: ignore[no-untyped-def]
+    if GATE:
+        a = tl.load(gate + image * N + i, mask=i < N, other=-1)
+        b = tl.load(gate + image * N + j, mask=j < N, other=-1)
+        log_weight = tl.where(a[:, None] == b[None, :], log_weight, log_weight + log_gamma)
+    return log_weight
+
+
+@triton.jit
+def _is_valid(valid, image, i, N, VALID: tl.constexpr):  # type: ignore[no-untyped-def]
+    inside = i < N
+    if VALID:
+        inside = inside & (tl.load(valid + image * N + i, mask=inside, other=0) > 0)
+    return inside
+
+
+@triton.jit
+def _forward_kernel(  # type: ignore[no-untyped-def]
+    content,
+    tail,
+    bias,
+    groups,
+    weight,
+    gate,
+    valid,
+    p,
+    sums,
+    out,
+    log_sum,
+    N,
+    beta,
+    log_gamma,
+    D: tl.constexpr,
+    D_PAD: tl.constexpr,
+    P_PAD: tl.constexpr,
+    CLASSES: tl.constexpr,
+    ROUNDS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    VOTES: tl.constexpr,
+    SPREAD: tl.constexpr,
+    GATE: tl.constexpr,
+    VALID: tl.constexpr,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    image = tl.program_id(1).to(tl.int64)
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    d = tl.arange(0, D_PAD)
+    k = tl.arange(0, P_PAD)
+    at_i = content + (image * N + i[:, None]) * D + d[None, :]
+    rows = tl.load(at_i, mask=(i[:, None] < N) & (d[None, :] < D), other=0.0)
+    top = tl.full((ROWS,), -1e30, tl.float32)
+    spread = tl.zeros((ROWS, P_PAD), tl.float32)
+    pair_sum = tl.zeros((ROWS,), tl.float32)
+    for start in range(0, N, COLUMNS):
+        j = start + tl.arange(0, COLUMNS)
+        at_j = content + (image * N + j[None, :]) * D + d[:, None]
+        own = tl.load(at_j, mask=(j[None, :] < N) & (d[:, None] < D), other=0.0)
+        logit = _logits(rows, own, tail, bias, image, i, j, N, VOTES, PRECISION)
+        log_sigma, sigma = _log_sigmoid(logit)
+        if ROUNDS > 0:
+            counts = _pair_weight(groups, weight, image, i, j, N, ROUNDS, GROUPS)
+            pair_sum += tl.sum(counts * sigma, 1)
+        if SPREAD:
+            log_weight = _gated(beta * log_sigma, gate, image, i, j, N, log_gamma, GATE)
+            open_j = _is_valid(valid, image, j, N, VALID)
+            log_weight = tl.where(open_j[None, :], log_weight, -float("inf"))
+            higher = tl.maximum(top, tl.max(log_weight, 1))
+            share = tl.exp(log_weight - higher[:, None])
+            at_p = p + (image * N + j[:, None]) * P_PAD + k[None, :]
+            given = tl.load(at_p, mask=j[:, None] < N, other=0.0)
+            spread *= tl.exp(top - higher)[:, None]
+            spread += tl.dot(share, given, input_precision=PRECISION)
+            top = higher
+    if ROUNDS > 0:
+        tl.store(sums + image * N + i, pair_sum, mask=i < N)
+    if SPREAD:
+        row_sum = tl.sum(tl.where(k[None, :] == CLASSES, spread, 0.0), 1)
+        row_sum = tl.where(row_sum > 0, row_sum, 1.0)  # an invalid row may have none
+        at_o = out + (image * N + i[:, None]) * P_PAD + k[None, :]
+        tl.store(at_o, spread / row_sum[:, None], mask=i[:, None] < N)
+        tl.store(log_sum + image * N + i, top + tl.log(row_sum), mask=i < N)
+
+
+@triton.jit
+def _backward_kernel(  # type: ignore[no-untyped-def]
+    content,
+    tail,
+    bias,
+    groups,
+    weight,
+    gate,
+    valid,
+    p,
+    d_refined,
+    own,
+    log_sum,
+    d_total,
+    sums,
+    d_content,
+    d_tail,
+    d_bias,
+    d_p,
+    N,
+    beta,
+    log_gamma,
+    D: tl.constexpr,
+    D_PAD: tl.constexpr,
+    P_PAD: tl.constexpr,
+    ROUNDS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    VOTES: tl.constexpr,
+    SPREAD: tl.constexpr,
+    GATE: tl.constexpr,
+    VALID: tl.constexpr,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    image = tl.program_id(1).to(tl.int64)
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    d = tl.arange(0, D_PAD)
+    k = tl.arange(0, P_PAD)
+    at_i = content + (image * N + i[:, None]) * D + d[None, :]
+    in_rows = (i[:, None] < N) & (d[None, :] < D)
+    rows = tl.load(at_i, mask=in_rows, other=0.0)
+    pull = tl.load(d_total + image)
+    d_rows = tl.zeros((ROWS, D_PAD), tl.float32)
+    d_spread = tl.zeros((ROWS, P_PAD), tl.float32)
+    d_y = tl.zeros((ROWS,), tl.float32)
+    d_x = tl.zeros((ROWS,), tl.float32)
+    d_square = tl.zeros((ROWS,), tl.float32)
+    d_one = tl.zeros((ROWS,), tl.float32)
+    d_logit = tl.zeros((ROWS,), tl.float32)
+    pair_sum = tl.zeros((ROWS,), tl.float32)
+    if SPREAD:
+        at_pi = (image * N + i[:, None]) * P_PAD + k[None, :]
+        p_i = tl.load(p + at_pi, mask=i[:, None] < N, other=0.0)
+        d_i = tl.load(d_refined + at_pi, mask=i[:, None] < N, other=0.0)
+        own_i = tl.load(own + image * N + i, mask=i < N, other=0.0)
+        sum_i = tl.load(log_sum + image * N + i, mask=i < N, other=0.0)
+        open_i = _is_valid(valid, image, i, N, VALID)
+    for start in range(0, N, COLUMNS):
+        j = start + tl.arange(0, COLUMNS)
+        at_j = content + (image * N + j[None, :]) * D + d[:, None]
+        in_j = (j[None, :] < N) & (d[:, None] < D)
+        columns = tl.load(at_j, mask=in_j, other=0.0)
+        logit = _logits(rows, columns, tail, bias, image, i, j, N, VOTES, PRECISION)
+        log_sigma, sigma = _log_sigmoid(logit)
+        slope = tl.zeros((ROWS, COLUMNS), tl.float32)
+        if SPREAD:
+            at_pj = (image * N + j[None, :]) * P_PAD + k[:, None]
+            p_j = tl.load(p + at_pj, mask=j[None, :] < N, other=0.0)
+            d_j = tl.load(d_refined + at_pj, mask=j[None, :] < N, other=0.0)
+            own_j = tl.load(own + image * N + j, mask=j < N, other=0.0)
+            sum_j = tl.load(log_sum + image * N + j, mask=j < N, other=0.0)
+            open_j = _is_valid(valid, image, j, N, VALID)
+            log_weight = _gated(beta * log_sigma, gate, image, i, j, N, log_gamma, GATE)
+            both = open_i[:, None] & open_j[None, :]
+            # as rows i over columns j, and as rows j over columns i
+            share = tl.where(both, tl.exp(log_weight - sum_i[:, None]), 0.0)
+            slope += share * (tl.dot(d_i, p_j, input_precision=PRECISION) - own_i[:, None])
+            share = tl.where(both, tl.exp(log_weight - sum_j[None, :]), 0.0)
+            slope += share * (tl.dot(p_i, d_j, input_precision=PRECISION) - own_j[None, :])
+            slope *= beta * (1.0 - sigma)
+            d_spread += tl.dot(share, tl.trans(d_j), input_precision=PRECISION)
+        if ROUNDS > 0:
+            counts = _pair_weight(groups, weight, image, i, j, N, ROUNDS, GROUPS)
+            pair_sum += tl.sum(counts * sigma, 1)
+            slope += counts * sigma * (1.0 - sigma) * (2.0 * pull)
+        slope = tl.where((i[:, None] < N) & (j[None, :] < N), slope, 0.0)
+        d_logit += tl.sum(slope, 1)
+        if VOTES:
+            at_tail = tail + (image * N + j) * 4
+            d_y += tl.sum(slope * tl.load(at_tail, mask=j < N, other=0.0)[None, :], 1)
+            d_x += tl.sum(slope * tl.load(at_tail + 1, mask=j < N, other=0.0)[None, :], 1)
+            d_square += tl.sum(slope * tl.load(at_tail + 3, mask=j < N, other=0.0)[None, :], 1)
+            d_one += tl.sum(slope * tl.load(at_tail + 2, mask=j < N, other=0.0)[None, :], 1)
+        d_rows += tl.dot(slope.to(columns.dtype), tl.trans(columns), input_precision=PRECISION)
+    tl.store(d_content + (image * N + i[:, None]) * D + d[None, :], d_rows, mask=in_rows)
+    tl.store(d_bias + image * N + i, -0.5 * d_logit, mask=i < N)
+    if VOTES:
+        at_tail = d_tail + (image * N + i) * 4
+        tl.store(at_tail, d_y, mask=i < N)
+        tl.store(at_tail + 1, d_x, mask=i < N)
+        tl.store(at_tail + 2, d_square, mask=i < N)
+        tl.store(at_tail + 3, d_one, mask=i < N)
+    if SPREAD:
+        tl.store(d_p + at_pi, d_spread, mask=i[:, None] < N)
+    elif ROUNDS > 0:
+        tl.store(sums + image * N + i, pair_sum, mask=i < N)
