@@ -198,7 +198,6 @@ class P2SegLoss:
         same_class: weight of same-class negatives in Eq. 5.
         min_weight: pixels whose label is trusted less are in no pair of Eq. 5.
         border: pixels on each side of a border of the first map that Eq. 4 leaves out.
-        way: of the affinity operators, which changes no result.
     """
 
     segmentation: float = 1.0
@@ -210,7 +209,6 @@ class P2SegLoss:
     same_class: float = 4.0
     min_weight: float = 0.4
     border: int = 0
-    way: Way = "auto"
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1:
@@ -219,7 +217,12 @@ class P2SegLoss:
             )
 
     def __call__(
-        self, outputs: Outputs, rounds: list[Round], batch: Batch, factors: Factors
+        self,
+        outputs: Outputs,
+        rounds: list[Round],
+        batch: Batch,
+        factors: Factors,
+        way: Way = "auto",
     ) -> dict[str, Tensor]:
         """The weighted losses, each averaged over the rounds.
 
@@ -228,6 +231,7 @@ class P2SegLoss:
             rounds: of MDM, the seed first.
             batch: the batch.
             factors: of the affinity logit.
+            way: of the affinity operators, which changes no result.
 
         Returns:
             `segmentation`, `offset` and `affinity`, each `[]`; the objective is their sum.
@@ -254,7 +258,7 @@ class P2SegLoss:
             labels,
             balance=self.balance,
             same_class=self.same_class,
-            way=self.way,
+            way=way,
         )
         return {
             "segmentation": self.segmentation * torch.stack(segmentation).mean(),

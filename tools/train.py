@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> Path:
     def losses_of(model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         outputs = model(batch.images)
         rounds = mdm(outputs, batch, rounds=None if step >= cfg.mdm.start_step else 0)
-        return loss(outputs, rounds, batch, mdm.factors(outputs, batch.points))
+        return loss(outputs, rounds, batch, mdm.factors(outputs, batch.points), mdm.way)
 
     def batches_from(step: int) -> Any:
         sampler = StepSampler(

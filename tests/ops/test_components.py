@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from p2seg.ops.components import connected_components
+
+triton = pytest.importorskip("p2seg.ops.components.triton")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # or Triton's interpreter
+
+
+def fused(labels: torch.Tensor) -> torch.Tensor:
+    """By the Triton kernel."""
+    return triton.connected_components(labels.to(DEVICE)).cpu()
 
 
 def same_partition(made: torch.Tensor, labels: torch.Tensor) -> None:
@@ -24,13 +33,14 @@ def same_partition(made: torch.Tensor, labels: torch.Tensor) -> None:
     assert 0 <= made.min() <= made.max() <= labels.numel()
 
 
+@pytest.mark.parametrize("components", [connected_components, fused])
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
-def test_regions_are_the_same_partition_as_scipys(height, width, data):
+def test_regions_are_the_same_partition_as_scipys(components, height, width, data):
     size = 2 * height * width
     flat = data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size))
     labels = torch.tensor(flat).reshape(2, height, width)
-    for made, own in zip(connected_components(labels), labels, strict=True):
+    for made, own in zip(components(labels), labels, strict=True):
         same_partition(made, own)
 
 
@@ -47,7 +57,8 @@ def spiral(side: int) -> torch.Tensor:
     return labels
 
 
-def test_shapes_that_are_hard_to_join():
+@pytest.mark.parametrize("components", [connected_components, fused])
+def test_shapes_that_are_hard_to_join(components):
     side = 33
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     comb = ((x % 2 == 0) | (y == side - 1)).long()  # teeth that meet in the last row alone
@@ -62,7 +73,6 @@ def test_shapes_that_are_hard_to_join():
         "one pixel": ((y == 5) & (x == 7)).long(),
         "dots": ((y % 2 == 0) & (x % 2 == 0)).long(),
     }
-    for made, labels in zip(
-        connected_components(torch.stack(list(shapes.values()))), shapes.values(), strict=True
-    ):
+    made_of_all = components(torch.stack(list(shapes.values())))
+    for made, labels in zip(made_of_all, shapes.values(), strict=True):
         same_partition(made, labels)

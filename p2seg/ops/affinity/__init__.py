@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from p2seg.errors import UserError
+from p2seg.ops._kernels import HAS_TRITON, fused, interpreted
 from p2seg.ops.affinity import dense, tiled
 from p2seg.ops.affinity.inputs import Factors, Pairs, Spread, factors
 
@@ -30,6 +32,9 @@ def affinity(
         spread: None: no spread is asked for.
         way: which implementation; `auto` takes triton where it runs and tiled elsewhere.
 
+    Raises:
+        UserError: triton is asked for where it does not run.
+
     Returns:
         `[B]`: the sum over all pairs i, j (i = j too) and groupings of `weight * sigmoid(A)`,
         Paper: Eq. 5. And `[B, N, n]`: `W P` with `W = sigmoid(A) ** beta`, times gamma between
@@ -39,13 +44,19 @@ def affinity(
     device = factors.left.device.type
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     with torch.autocast(device, enabled=False):
-        if way == "triton" or (way == "auto" and factors.left.is_cuda):
+        if way == "triton" and not (HAS_TRITON and (factors.left.is_cuda or interpreted())):
+            raise UserError(
+                "ops.affinity=triton needs a CUDA GPU and Triton; auto takes what there is"
+            )
+        if way == "triton" or (way == "auto" and fused(factors.left)):
             from p2seg.ops.affinity import triton  # not on every machine
 
-            if way == "triton" or triton.runs_on(factors):
+            if way == "triton" or factors.left.dtype == torch.float32:
                 matrix = torch.bfloat16 if half and device == "cuda" else torch.float32
                 return triton.affinity(factors, pairs, spread, matrix)
-        return (dense if way == "dense" else tiled).affinity(factors, pairs, spread)
+        if way == "dense":
+            return dense.affinity(factors, pairs, spread)
+        return tiled.affinity(factors, pairs, spread)
 
 
 def pair_sum(factors: Factors, pairs: Pairs, way: Way = "auto") -> Tensor:

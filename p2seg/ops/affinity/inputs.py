@@ -15,8 +15,9 @@ class Factors:
     Attributes:
         left: `[B, N, D]` floating point.
         bias: `[]`.
-        votes: the last two channels of `left` hold a square and the 1 it is multiplied by; `right`
-            has them the other way round. Otherwise `right` is `left`.
+        votes: the last four channels of `left` are where a pixel points to (y, x), a square and the
+            1 it is multiplied by; `right` has the last two the other way round. Otherwise `right`
+            is `left`.
     """
 
     left: Tensor

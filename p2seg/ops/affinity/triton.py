@@ -12,7 +12,6 @@ With `TRITON_INTERPRET=1` in the environment the kernels run on the CPU, for tes
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
+from p2seg.ops._kernels import interpreted
 from p2seg.ops.affinity.inputs import Factors, Pairs, Spread, symmetric
-
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 VOTE_CHANNELS = 4
 """Of the factors: they stay in float32 and out of the matrix units, for their squares are large."""
@@ -32,10 +30,8 @@ VOTE_CHANNELS = 4
 SMALLEST = 16
 """Of a side of a product on the matrix units."""
 
-
-def runs_on(factors: Factors) -> bool:
-    """Whether the kernels can take these factors here."""
-    return factors.left.dtype == torch.float32 and (factors.left.is_cuda or INTERPRETED)
+LARGEST = 64
+"""Rows or columns of a tile."""
 
 
 def affinity(
@@ -46,7 +42,7 @@ def affinity(
     asked = _Asked.of(factors, pairs, spread, matrix)
     p = None if spread is None else spread.probabilities.float()
     total, refined = _Sweep.apply(factors.left, factors.bias, p, asked)
-    if spread is not None and spread.valid is not None:
+    if refined is not None and p is not None and spread is not None and spread.valid is not None:
         refined = torch.where(spread.valid[:, :, None], refined, p)
     return total, refined
 
@@ -57,8 +53,8 @@ class _Asked:
 
     votes: bool
     matrix: torch.dtype
-    groups: Tensor | None  # [B, R, N] int32
-    weight: Tensor | None  # [B, R, G, G] float32
+    groups: Tensor | None  # [B, R, N] int32, G is in no pair
+    weight: Tensor | None  # [B, R, G + 1, G + 1] float32
     beta: float | None
     log_gamma: float
     gate: Tensor | None  # [B, N] int32
@@ -71,7 +67,10 @@ class _Asked:
         groups = weight = beta = gate = valid = None
         log_gamma = 0.0
         if pairs is not None:
-            groups, weight = pairs.groups.int().contiguous(), pairs.weight.float().contiguous()
+            # one more group, of the pixels in no pair, whose weights are 0
+            count = pairs.weight.shape[-1]
+            groups = pairs.groups.masked_fill(pairs.groups < 0, count).int().contiguous()
+            weight = F.pad(pairs.weight.float(), (0, 1, 0, 1)).contiguous()
         if spread is not None:
             beta = float(spread.beta)
             valid = None if spread.valid is None else spread.valid.byte().contiguous()
@@ -85,16 +84,18 @@ class _Asked:
         kernel: Any,
         left: Tensor,
         bias: Tensor,
-        classes: int | None = None,
-        **tensors: Tensor | None,
+        tensors: dict[str, Tensor | None],
+        **constants: int,
     ) -> None:
         """Runs a kernel over all blocks of rows of all images."""
         images, n, channels = left.shape
         content = channels - VOTE_CHANNELS * self.votes
         p = tensors.get("p")
-        rows, columns = _block(content, self.matrix)
+        rows, columns = _block(self.matrix, kernel is _backward_kernel)
+        assert LARGEST % rows == LARGEST % columns == 0
+        filled = _filled_up(left[..., :content].to(self.matrix))
         used = {
-            "content": left[..., :content].to(self.matrix).contiguous(),
+            "content": filled,
             "tail": left[..., content:].contiguous() if self.votes else None,
             "bias": bias,
             "groups": self.groups,
@@ -109,12 +110,12 @@ class _Asked:
             N=n,
             beta=0.0 if self.beta is None else self.beta,
             log_gamma=self.log_gamma,
-            D=content,
-            D_PAD=max(SMALLEST, triton.next_power_of_2(content)),
+            N_PAD=filled.shape[1],
+            D=filled.shape[2],
             P_PAD=SMALLEST if p is None else p.shape[2],
-            **({} if classes is None else {"CLASSES": classes}),
+            **constants,
             ROUNDS=0 if self.groups is None else self.groups.shape[1],
-            GROUPS=0 if self.weight is None else self.weight.shape[-1],
+            GROUPS=0 if self.weight is None else self.weight.shape[-1] - 1,
             VOTES=self.votes,
             SPREAD=p is not None,
             GATE=self.gate is not None,
@@ -127,11 +128,19 @@ class _Asked:
         )
 
 
-def _block(channels: int, matrix: torch.dtype) -> tuple[int, int]:
-    """Rows and columns of a tile: what fits a multiprocessor's shared memory beside its factors."""
-    if INTERPRETED:
+def _block(matrix: torch.dtype, backward: bool) -> tuple[int, int]:
+    """Rows and columns of a tile: what a program's registers hold beside its sums."""
+    if interpreted():
         return 16, 16
-    return (64, 64) if matrix != torch.float32 or channels <= 128 else (64, 32)
+    wide = matrix != torch.float32 and not backward
+    return LARGEST, LARGEST if wide else LARGEST // 2
+
+
+def _filled_up(content: Tensor) -> Tensor:
+    """`[B, N, d]` with zeros up to whole tiles, so that loads of it need no mask."""
+    _, n, channels = content.shape
+    width = max(SMALLEST, triton.next_power_of_2(channels))
+    return F.pad(content, (0, width - channels, 0, -n % LARGEST)).contiguous()
 
 
 def _padded(p: Tensor, last: Tensor | None = None) -> Tensor:
@@ -158,17 +167,15 @@ class _Sweep(torch.autograd.Function):
                 _slopes_of(asked, left, bias, d_left, d_bias, d_total=one, sums=sums)
                 made = d_left, d_bias.sum(1)
             else:
-                asked.launch(
-                    _forward_kernel, left, bias, 0, sums=sums, out=None, log_sum=None, p=None
-                )
+                given = {"sums": sums, "out": None, "log_sum": None, "p": None}
+                asked.launch(_forward_kernel, left, bias, given, CLASSES=0)
             ctx.save_for_backward(left, bias, None, None, None, *made)
             return (None if sums is None else sums.sum(1)), None
         padded = _padded(p, torch.ones_like(p[..., :1]))
         out, log_sum = torch.empty_like(padded), left.new_empty(images, n)
         classes = p.shape[2]
-        asked.launch(
-            _forward_kernel, left, bias, classes, sums=sums, out=out, log_sum=log_sum, p=padded
-        )
+        given = {"sums": sums, "out": out, "log_sum": log_sum, "p": padded}
+        asked.launch(_forward_kernel, left, bias, given, CLASSES=classes)
         refined = out[..., :classes].contiguous()
         ctx.save_for_backward(left, bias, p, refined, log_sum)
         return (None if sums is None else sums.sum(1)), refined
@@ -214,25 +221,19 @@ def _slopes_of(
 ) -> None:
     """Fills the gradients of the factor and, by rows, of the bias."""
     content = left.shape[2] - VOTE_CHANNELS * asked.votes
-    d_content = torch.empty_like(left[..., :content])
+    d_content = torch.empty_like(_filled_up(left[..., :content]))
     d_tail = torch.empty_like(left[..., content:]) if asked.votes else None
     names = ("p", "d_refined", "own", "log_sum", "d_p", "d_total", "sums")
-    asked.launch(
-        _backward_kernel,
-        left,
-        bias,
-        d_content=d_content,
-        d_tail=d_tail,
-        d_bias=d_bias,
-        **{name: tensors.get(name) for name in names},
-    )
-    d_left[..., :content] = d_content
+    given = {name: tensors.get(name) for name in names}
+    made = {"d_content": d_content, "d_tail": d_tail, "d_bias": d_bias}
+    asked.launch(_backward_kernel, left, bias, given | made)
+    d_left[..., :content] = d_content[:, : left.shape[1], :content]
     if d_tail is not None:
         d_left[..., content:] = d_tail
 
 
 @triton.jit
-def _logits(rows, own, tail, bias, image, i, j, N, VOTES: tl.constexpr, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
+def _logits(rows, own, tail, bias, image, i, j, N, VOTES: tl.constexpr, PRECISION: tl.constexpr):
     """A tile of logits from the content of its rows and (transposed) columns, and its votes."""
     logit = tl.dot(rows, own, input_precision=PRECISION).to(tl.float32) - tl.load(bias)
     if VOTES:
@@ -240,36 +241,35 @@ def _logits(rows, own, tail, bias, image, i, j, N, VOTES: tl.constexpr, PRECISIO
         at_i = tail + (image * N + i) * 4
         at_j = tail + (image * N + j) * 4
         for channel in tl.static_range(4):
-            other: tl.constexpr = channel if channel < 2 else 5 - channel
             a = tl.load(at_i + channel, mask=i < N, other=0.0)
-            b = tl.load(at_j + other, mask=j < N, other=0.0)
+            exchanged = channel if channel < 2 else 5 - channel
+            b = tl.load(at_j + exchanged, mask=j < N, other=0.0)
             logit += a[:, None] * b[None, :]
     return logit
 
 
 @triton.jit
-def _log_sigmoid(x):  # type: ignore[no-untyped-def]
+def _log_sigmoid(x):
     """And the sigmoid; neither overflows."""
     small = tl.exp(-tl.abs(x))
     return tl.minimum(x, 0.0) - tl.log(1.0 + small), tl.where(x >= 0, 1.0, small) / (1.0 + small)
 
 
 @triton.jit
-def _pair_weight(groups, weight, image, i, j, N, ROUNDS: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _pair_weight(groups, weight, image, i, j, N, ROUNDS: tl.constexpr, GROUPS: tl.constexpr):
     """What each pair of a tile counts, over all groupings."""
     total = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
     for r in tl.static_range(ROUNDS):
         at = image * ROUNDS + r
-        a = tl.load(groups + at * N + i, mask=i < N, other=-1)
-        b = tl.load(groups + at * N + j, mask=j < N, other=-1)
-        counted = (a[:, None] >= 0) & (b[None, :] >= 0)
-        cell = (at * GROUPS + a[:, None]) * GROUPS + b[None, :]
-        total += tl.load(weight + cell, mask=counted, other=0.0)
+        a = tl.load(groups + at * N + i, mask=i < N, other=GROUPS)
+        b = tl.load(groups + at * N + j, mask=j < N, other=GROUPS)
+        table = weight + at * (GROUPS + 1) * (GROUPS + 1)
+        total += tl.load(table + (a[:, None] * (GROUPS + 1) + b[None, :]))
     return total
 
 
 @triton.jit
-def _gated(log_weight, gate, image, i, j, N, log_gamma, GATE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _gated(log_weight, gate, image, i, j, N, log_gamma, GATE: tl.constexpr):
     if GATE:
         a = tl.load(gate + image * N + i, mask=i < N, other=-1)
         b = tl.load(gate + image * N + j, mask=j < N, other=-1)
@@ -278,7 +278,7 @@ def _gated(log_weight, gate, image, i, j, N, log_gamma, GATE: tl.constexpr):  # 
 
 
 @triton.jit
-def _is_valid(valid, image, i, N, VALID: tl.constexpr):  # type: ignore[no-untyped-def]
+def _is_valid(valid, image, i, N, VALID: tl.constexpr):
     inside = i < N
     if VALID:
         inside = inside & (tl.load(valid + image * N + i, mask=inside, other=0) > 0)
@@ -286,7 +286,7 @@ def _is_valid(valid, image, i, N, VALID: tl.constexpr):  # type: ignore[no-untyp
 
 
 @triton.jit
-def _forward_kernel(  # type: ignore[no-untyped-def]
+def _forward_kernel(
     content,
     tail,
     bias,
@@ -299,10 +299,10 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     out,
     log_sum,
     N,
+    N_PAD,
     beta,
     log_gamma,
     D: tl.constexpr,
-    D_PAD: tl.constexpr,
     P_PAD: tl.constexpr,
     CLASSES: tl.constexpr,
     ROUNDS: tl.constexpr,
@@ -317,18 +317,17 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 ):
     image = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    d = tl.arange(0, D_PAD)
+    d = tl.arange(0, D)
+    content += image * N_PAD * D
     k = tl.arange(0, P_PAD)
-    at_i = content + (image * N + i[:, None]) * D + d[None, :]
-    rows = tl.load(at_i, mask=(i[:, None] < N) & (d[None, :] < D), other=0.0)
+    rows = tl.load(content + (i[:, None] * D + d[None, :]))
     top = tl.full((ROWS,), -1e30, tl.float32)
     spread = tl.zeros((ROWS, P_PAD), tl.float32)
     pair_sum = tl.zeros((ROWS,), tl.float32)
     for start in range(0, N, COLUMNS):
         j = start + tl.arange(0, COLUMNS)
-        at_j = content + (image * N + j[None, :]) * D + d[:, None]
-        own = tl.load(at_j, mask=(j[None, :] < N) & (d[:, None] < D), other=0.0)
-        logit = _logits(rows, own, tail, bias, image, i, j, N, VOTES, PRECISION)
+        columns = tl.load(content + (j[None, :] * D + d[:, None]))
+        logit = _logits(rows, columns, tail, bias, image, i, j, N, VOTES, PRECISION)
         log_sigma, sigma = _log_sigmoid(logit)
         if ROUNDS > 0:
             counts = _pair_weight(groups, weight, image, i, j, N, ROUNDS, GROUPS)
@@ -339,7 +338,7 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
             log_weight = tl.where(open_j[None, :], log_weight, -float("inf"))
             higher = tl.maximum(top, tl.max(log_weight, 1))
             share = tl.exp(log_weight - higher[:, None])
-            at_p = p + (image * N + j[:, None]) * P_PAD + k[None, :]
+            at_p = p + image * N * P_PAD + (j[:, None] * P_PAD + k[None, :])
             given = tl.load(at_p, mask=j[:, None] < N, other=0.0)
             spread *= tl.exp(top - higher)[:, None]
             spread += tl.dot(share, given, input_precision=PRECISION)
@@ -349,13 +348,13 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     if SPREAD:
         row_sum = tl.sum(tl.where(k[None, :] == CLASSES, spread, 0.0), 1)
         row_sum = tl.where(row_sum > 0, row_sum, 1.0)  # an invalid row may have none
-        at_o = out + (image * N + i[:, None]) * P_PAD + k[None, :]
+        at_o = out + image * N * P_PAD + (i[:, None] * P_PAD + k[None, :])
         tl.store(at_o, spread / row_sum[:, None], mask=i[:, None] < N)
         tl.store(log_sum + image * N + i, top + tl.log(row_sum), mask=i < N)
 
 
 @triton.jit
-def _backward_kernel(  # type: ignore[no-untyped-def]
+def _backward_kernel(
     content,
     tail,
     bias,
@@ -374,10 +373,10 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     d_bias,
     d_p,
     N,
+    N_PAD,
     beta,
     log_gamma,
     D: tl.constexpr,
-    D_PAD: tl.constexpr,
     P_PAD: tl.constexpr,
     ROUNDS: tl.constexpr,
     GROUPS: tl.constexpr,
@@ -391,13 +390,12 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
 ):
     image = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    d = tl.arange(0, D_PAD)
+    d = tl.arange(0, D)
+    content += image * N_PAD * D
     k = tl.arange(0, P_PAD)
-    at_i = content + (image * N + i[:, None]) * D + d[None, :]
-    in_rows = (i[:, None] < N) & (d[None, :] < D)
-    rows = tl.load(at_i, mask=in_rows, other=0.0)
+    rows = tl.load(content + (i[:, None] * D + d[None, :]))
     pull = tl.load(d_total + image)
-    d_rows = tl.zeros((ROWS, D_PAD), tl.float32)
+    d_rows = tl.zeros((ROWS, D), tl.float32)
     d_spread = tl.zeros((ROWS, P_PAD), tl.float32)
     d_y = tl.zeros((ROWS,), tl.float32)
     d_x = tl.zeros((ROWS,), tl.float32)
@@ -406,7 +404,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     d_logit = tl.zeros((ROWS,), tl.float32)
     pair_sum = tl.zeros((ROWS,), tl.float32)
     if SPREAD:
-        at_pi = (image * N + i[:, None]) * P_PAD + k[None, :]
+        at_pi = image * N * P_PAD + (i[:, None] * P_PAD + k[None, :])
         p_i = tl.load(p + at_pi, mask=i[:, None] < N, other=0.0)
         d_i = tl.load(d_refined + at_pi, mask=i[:, None] < N, other=0.0)
         own_i = tl.load(own + image * N + i, mask=i < N, other=0.0)
@@ -414,14 +412,12 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
         open_i = _is_valid(valid, image, i, N, VALID)
     for start in range(0, N, COLUMNS):
         j = start + tl.arange(0, COLUMNS)
-        at_j = content + (image * N + j[None, :]) * D + d[:, None]
-        in_j = (j[None, :] < N) & (d[:, None] < D)
-        columns = tl.load(at_j, mask=in_j, other=0.0)
+        columns = tl.load(content + (j[None, :] * D + d[:, None]))
         logit = _logits(rows, columns, tail, bias, image, i, j, N, VOTES, PRECISION)
         log_sigma, sigma = _log_sigmoid(logit)
         slope = tl.zeros((ROWS, COLUMNS), tl.float32)
         if SPREAD:
-            at_pj = (image * N + j[None, :]) * P_PAD + k[:, None]
+            at_pj = image * N * P_PAD + (j[None, :] * P_PAD + k[:, None])
             p_j = tl.load(p + at_pj, mask=j[None, :] < N, other=0.0)
             d_j = tl.load(d_refined + at_pj, mask=j[None, :] < N, other=0.0)
             own_j = tl.load(own + image * N + j, mask=j < N, other=0.0)
@@ -430,9 +426,9 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
             log_weight = _gated(beta * log_sigma, gate, image, i, j, N, log_gamma, GATE)
             both = open_i[:, None] & open_j[None, :]
             # as rows i over columns j, and as rows j over columns i
-            share = tl.where(both, tl.exp(log_weight - sum_i[:, None]), 0.0)
+            share = tl.exp(tl.where(both, log_weight - sum_i[:, None], -float("inf")))
             slope += share * (tl.dot(d_i, p_j, input_precision=PRECISION) - own_i[:, None])
-            share = tl.where(both, tl.exp(log_weight - sum_j[None, :]), 0.0)
+            share = tl.exp(tl.where(both, log_weight - sum_j[None, :], -float("inf")))
             slope += share * (tl.dot(p_i, d_j, input_precision=PRECISION) - own_j[None, :])
             slope *= beta * (1.0 - sigma)
             d_spread += tl.dot(share, tl.trans(d_j), input_precision=PRECISION)
@@ -449,7 +445,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
             d_square += tl.sum(slope * tl.load(at_tail + 3, mask=j < N, other=0.0)[None, :], 1)
             d_one += tl.sum(slope * tl.load(at_tail + 2, mask=j < N, other=0.0)[None, :], 1)
         d_rows += tl.dot(slope.to(columns.dtype), tl.trans(columns), input_precision=PRECISION)
-    tl.store(d_content + (image * N + i[:, None]) * D + d[None, :], d_rows, mask=in_rows)
+    tl.store(d_content + image * N_PAD * D + (i[:, None] * D + d[None, :]), d_rows)
     tl.store(d_bias + image * N + i, -0.5 * d_logit, mask=i < N)
     if VOTES:
         at_tail = d_tail + (image * N + i) * 4

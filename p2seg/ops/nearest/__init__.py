@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from p2seg.ops._kernels import fused
+
 
 def nearest(
     positions: Tensor, keys: Tensor, candidates: Tensor, candidate_keys: Tensor
@@ -22,6 +24,10 @@ def nearest(
         `[B, H, W]` float32: the margin `(d2 - d1) / (d2 + d1)` of the distances to the two nearest;
         1 where there is one alone, 0 where there is none.
     """
+    if fused(keys):
+        from p2seg.ops.nearest import triton  # not on every machine
+
+        return triton.nearest(positions, keys, candidates, candidate_keys)
     owner = torch.zeros_like(keys)
     margin = torch.zeros_like(positions[:, 0])
     for b, own in enumerate(candidate_keys):

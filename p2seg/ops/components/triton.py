@@ -1,0 +1,77 @@
+"""Connected regions by union-find in Triton: every pixel joins itself to the neighbours before it,
+with atomics, and then looks up its root. No step waits for the host."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 256
+"""Pixels of a program."""
+
+
+def connected_components(labels: Tensor) -> Tensor:
+    """As `p2seg.ops.components.connected_components`; a region's number is 1 + its first pixel."""
+    images, height, width = labels.shape
+    pixels = height * width
+    labels = labels.int().contiguous()
+    parent = torch.arange(pixels, dtype=torch.int32, device=labels.device).repeat(images, 1)
+    blocks = (triton.cdiv(pixels, BLOCK), images)
+    _merge[blocks](labels, parent, height, width, BLOCK=BLOCK)
+    numbers = torch.empty(labels.shape, dtype=torch.int64, device=labels.device)
+    _look_up[blocks](labels, parent, numbers, pixels, BLOCK=BLOCK)
+    return numbers
+
+
+@triton.jit
+def _merge(labels, parent, height, width, BLOCK: tl.constexpr):
+    pixels = height * width
+    at = tl.program_id(1).to(tl.int64) * pixels
+    labels += at
+    parent += at
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    y = p // width
+    x = p % width
+    own = tl.load(labels + p, mask=p < pixels, other=0)
+    for neighbour in tl.static_range(4):  # left, above left, above, above right
+        dy = 0 if neighbour == 0 else 1
+        dx = -1 if neighbour == 0 else neighbour - 2
+        there = (own > 0) & (y >= dy) & (x + dx >= 0) & (x + dx < width)
+        q = p - dy * width + dx
+        theirs = tl.load(labels + q, mask=there, other=0)
+        _join(parent, p, q, there & (theirs == own))
+
+
+@triton.jit
+def _join(parent, a, b, active):
+    """Makes a and b of one tree. Both climb to their roots, and the higher root is hung below the
+    lower one; where another program was faster, what it hung the root below is joined instead."""
+    while tl.max(active.to(tl.int32), 0) > 0:
+        above_a = tl.load(parent + a, mask=active, other=0, volatile=True)
+        above_b = tl.load(parent + b, mask=active, other=0, volatile=True)
+        roots = active & (above_a == a) & (above_b == b)
+        high = tl.maximum(a, b)
+        low = tl.minimum(a, b)
+        hang = roots & (a != b)
+        before = tl.atomic_min(parent + high, low, mask=hang)
+        active = active & ~(roots & (a == b)) & ~(hang & (before == high))
+        a = tl.where(hang, before, tl.where(roots, a, above_a))
+        b = tl.where(hang, low, tl.where(roots, b, above_b))
+
+
+@triton.jit
+def _look_up(labels, parent, numbers, pixels, BLOCK: tl.constexpr):
+    at = tl.program_id(1).to(tl.int64) * pixels
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = p < pixels
+    own = tl.load(labels + at + p, mask=inside, other=0)
+    root = p
+    above = tl.load(parent + at + root, mask=own > 0, other=0)
+    climbing = (own > 0) & (above != root)
+    while tl.max(climbing.to(tl.int32), 0) > 0:
+        root = tl.where(climbing, above, root)
+        above = tl.load(parent + at + root, mask=climbing, other=0)
+        climbing = climbing & (above != root)
+    tl.store(numbers + at + p, tl.where(own > 0, root + 1, 0).to(tl.int64), mask=inside)
