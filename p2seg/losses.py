@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from p2seg.errors import UserError
 from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
+from p2seg.ops.lookup import look_up
 from p2seg.structures import (
     IGNORED,
     STRIDE,
@@ -89,8 +90,7 @@ def offset_targets(instances: Tensor, points: list[Points]) -> Tensor:
         `[B, 2, H, W]` float32 (dy, dx); 0 where there is no instance.
     """
     goals = F.pad(PointBatch.of(points, instances.device).yx, (0, 0, 1, 0)).transpose(1, 2)
-    owner = instances.flatten(1)[:, None].expand(-1, 2, -1)
-    goal = goals.gather(2, owner).view(len(instances), 2, *instances.shape[1:])
+    goal = torch.stack([look_up(each, instances) for each in goals.unbind(1)], 1)
     return (goal - pixel_grid(instances)) * (instances > 0)[:, None]
 
 
@@ -304,9 +304,7 @@ def segmentation_target(semantic: Tensor, points: list[Points], border: int) -> 
         bottom = -F.max_pool2d(-known, side, 1, border)
         target[(top != bottom)[:, 0]] = IGNORED
     batch = PointBatch.of(points, target.device)
-    clicked = batch.on_pixels(*semantic.shape[1:])
-    label = F.pad(batch.labels, (1, 0)).gather(1, clicked.flatten(1)).view_as(target)
-    return torch.where(clicked > 0, label, target)
+    return batch.stamped(target, batch.labels)
 
 
 def _at_input_size(grid: Tensor, size: torch.Size) -> Tensor:

@@ -122,15 +122,19 @@ class PointBatch:
         inside = self.inside(height, width)
         return torch.where(inside, y * width + x, height * width)
 
-    def on_pixels(self, height: int, width: int) -> Tensor:
-        """`[B, H, W]` int64: k + 1 where the k-th point lies, the first of several; else 0."""
-        images, count = self.labels.shape
-        nobody = count + 1
-        owner = self.labels.new_full((images, height * width + 1), nobody)
-        order = torch.arange(1, nobody, device=owner.device).expand(images, -1)
-        owner.scatter_reduce_(1, self.cells(height, width), order, "amin")
-        owner = owner[:, :-1].reshape(images, height, width)
-        return owner.masked_fill(owner == nobody, 0)
+    def stamped(self, maps: Tensor, values: Tensor) -> Tensor:
+        """A copy of maps with each point's value on its pixel, the first one's of several points.
+
+        Args:
+            maps: `[B, H, W]`.
+            values: `[B, K]`, of the same dtype.
+        """
+        height, width = maps.shape[1:]
+        cells = self.cells(height, width)
+        later = (cells[:, :, None] == cells[:, None]).tril(-1).any(2)
+        flat = F.pad(maps.flatten(1), (0, 1))
+        flat.scatter_(1, cells.masked_fill(later, height * width), values)
+        return flat[:, :-1].view_as(maps)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.ops.components import connected_components
+from p2seg.ops.lookup import look_up
 from p2seg.structures import LABELS, PointBatch
 
 
@@ -20,8 +21,8 @@ class Regions:
     """The regions of the classes that have points, of a batch.
 
     Attributes:
-        labels: `[B, H, W]` int64: 0 outside; each region of an image has a number of its own.
-        classes: `[B, H, W]` int64: the class of every region's pixels, 0 outside.
+        labels: `[B, H, W]` int32: 0 outside; each region of an image has a number of its own.
+        classes: `[B, H, W]` int32: the class of every region's pixels, 0 outside.
         region_of: `[B, K]` int64, the region each point owns a part of; 0 none.
         count: `[B, H W + 1]` int64, points that own a part of each region; entry 0 counts nothing.
         first: `[B, H W + 1]` int64, k + 1 of the first of those points, 0 none.
@@ -33,13 +34,9 @@ class Regions:
     count: Tensor
     first: Tensor
 
-    def per_pixel(self, table: Tensor) -> Tensor:
-        """A table over regions, `[B, H W + 1]`, looked up at every pixel, `[B, H, W]`."""
-        return table.gather(1, self.labels.flatten(1)).view_as(self.labels)
-
     def sole_owner(self) -> Tensor:
-        """`[B, H, W]` int64: k + 1 where the k-th point owns the region alone, else 0."""
-        return self.per_pixel(self.first.masked_fill(self.count != 1, 0))
+        """`[B, H, W]` int32: k + 1 where the k-th point owns the region alone, else 0."""
+        return look_up(self.first.masked_fill(self.count != 1, 0).int(), self.labels)
 
 
 def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regions:
@@ -58,7 +55,7 @@ def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regi
     height, width = semantic.shape[1:]
     wanted = semantic.new_zeros(len(semantic), LABELS)
     wanted.scatter_(1, points.labels, points.labels)
-    classes = wanted.gather(1, semantic.flatten(1)).view_as(semantic)
+    classes = look_up(wanted.int(), semantic.int())
     labels = connected_components(classes)
     on_class = _at_points(classes, points) == points.labels
     region_of = torch.where(
@@ -74,8 +71,9 @@ def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regi
 def _at_points(pixels: Tensor, points: PointBatch) -> Tensor:
     """`[B, K]`: the value of a `[B, H, W]` map under every point; 0 outside."""
     height, width = pixels.shape[1:]
-    padded = F.pad(pixels.flatten(1), (0, 1))
-    return padded.gather(1, points.cells(height, width))
+    cells = points.cells(height, width)
+    inside = cells < height * width
+    return pixels.flatten(1).gather(1, cells.where(inside, 0)).where(inside, 0).long()
 
 
 def _repeated(points: PointBatch, height: int, width: int) -> Tensor:
@@ -128,7 +126,7 @@ def _snapped(
     seen = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
     cell = torch.where(seen, (y + dy) * width + x + dx, outside).flatten(1)
     shape = (*points.labels.shape, len(dy))
-    around = F.pad(labels.flatten(1), (0, 1)).gather(1, cell).view(shape)
+    around = F.pad(labels.flatten(1), (0, 1)).gather(1, cell).view(shape).long()
     theirs = F.pad(classes.flatten(1), (0, 1)).gather(1, cell).view(shape)
     around = torch.where(theirs == points.labels[:, :, None], around, 0)
     # nearest first, then the lower point, then the pixel that comes first in raster order

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from p2seg.mdm.regions import regions_of
+from p2seg.ops.lookup import look_up
 from p2seg.ops.nearest import nearest
 from p2seg.structures import Labels, PointBatch, Points, pixel_grid
 
@@ -44,15 +45,22 @@ class Seeder:
             one-point regions, and grows from 0 on the border between two points to 1 where the
             margin `(d2 - d1) / (d2 + d1)` reaches 0.5. Paper: Eq. 1.
         """
+        if semantic.device.type == "cpu" and len(points) > 1:  # an image fits the cache
+            alone = [self(semantic[b : b + 1], [p]) for b, p in enumerate(points)]
+            return Labels(
+                semantic,
+                torch.cat([each.instances for each in alone]),
+                torch.cat([each.weight for each in alone]),
+            )
         batch = PointBatch.of(points, semantic.device)
         regions = regions_of(semantic, batch, self.snap_radius)
         instances = regions.sole_owner()
         weight = (instances > 0).float()
         if self.conflict == "points_first":
-            split = regions.count > 1
-            keys = torch.where(regions.per_pixel(split), regions.labels, 0)
+            # where there is a choice; elsewhere the key is 0, and so are owner and margin
+            keys = regions.labels * look_up((regions.count > 1).int(), regions.labels)
             grid = pixel_grid(semantic).expand(len(semantic), -1, -1, -1)
             owner, margin = nearest(grid, keys, batch.yx, regions.region_of)
-            instances = torch.where(keys > 0, owner, instances)
-            weight = torch.where(keys > 0, (margin / SURE_MARGIN).clamp(0, 1), weight)
-        return Labels(semantic, instances, weight)
+            instances = instances + owner
+            weight = weight + (margin / SURE_MARGIN).clamp(0, 1)
+        return Labels(semantic, instances.long(), weight)

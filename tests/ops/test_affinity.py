@@ -239,5 +239,5 @@ def test_the_matrix_is_never_held(monkeypatch):
 
 def test_triton_without_a_gpu_is_a_sentence(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(UserError, match="ops.affinity=triton needs a CUDA GPU"):
+    with pytest.raises(UserError, match=r"ops\.affinity=triton needs a CUDA GPU"):
         affinity(*problem(0), way="triton")

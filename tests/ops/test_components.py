@@ -72,6 +72,8 @@ def test_shapes_that_are_hard_to_join(components):
         "empty": torch.zeros(side, side, dtype=torch.long),
         "one pixel": ((y == 5) & (x == 7)).long(),
         "dots": ((y % 2 == 0) & (x % 2 == 0)).long(),
+        "dots of three kinds": ((y % 2 == 0) & (x % 2 == 0))
+        * (y // 2 % 3 + 1),  # 272 before the last
     }
     made_of_all = components(torch.stack(list(shapes.values())))
     for made, labels in zip(made_of_all, shapes.values(), strict=True):

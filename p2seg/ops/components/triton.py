@@ -20,7 +20,7 @@ def connected_components(labels: Tensor) -> Tensor:
     parent = torch.arange(pixels, dtype=torch.int32, device=labels.device).repeat(images, 1)
     blocks = (triton.cdiv(pixels, BLOCK), images)
     _merge[blocks](labels, parent, height, width, BLOCK=BLOCK)
-    numbers = torch.empty(labels.shape, dtype=torch.int64, device=labels.device)
+    numbers = torch.empty_like(labels)
     _look_up[blocks](labels, parent, numbers, pixels, BLOCK=BLOCK)
     return numbers
 
@@ -74,4 +74,4 @@ def _look_up(labels, parent, numbers, pixels, BLOCK: tl.constexpr):
         root = tl.where(climbing, above, root)
         above = tl.load(parent + at + root, mask=climbing, other=0)
         climbing = climbing & (above != root)
-    tl.store(numbers + at + p, tl.where(own > 0, root + 1, 0).to(tl.int64), mask=inside)
+    tl.store(numbers + at + p, tl.where(own > 0, root + 1, 0), mask=inside)

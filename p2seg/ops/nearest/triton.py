@@ -21,8 +21,9 @@ def nearest(
     ordered, order = candidate_keys.sort(dim=1, stable=True)
     yx = candidates.float().gather(1, order[:, :, None].expand(-1, -1, 2)).contiguous()
     # a key that no candidate has starts at the end of its own, empty, stretch
+    keys = keys.to(ordered.dtype)
     start = torch.searchsorted(ordered, keys.flatten(1).contiguous(), out_int32=True)
-    owner = torch.empty(keys.shape, dtype=torch.int64, device=keys.device)
+    owner = torch.empty(keys.shape, dtype=torch.int32, device=keys.device)
     margin = torch.empty(keys.shape, dtype=torch.float32, device=keys.device)
     _nearest[(triton.cdiv(pixels, BLOCK), images)](
         positions.float().contiguous(),
@@ -80,7 +81,7 @@ def _nearest(
         active = active & (k < count)
         active = active & (tl.load(ordered + image * count + k, mask=active, other=0) == key)
     owned = tl.load(order + image * count + best, mask=found, other=-1) + 1
-    tl.store(owner + image * pixels + p, tl.where(found, owned, 0), mask=inside)
+    tl.store(owner + image * pixels + p, tl.where(found, owned, 0).to(tl.int32), mask=inside)
     d1 = tl.sqrt(least)
     d2 = tl.sqrt(second)
     clear = tl.where(second < infinite, (d2 - d1) / tl.maximum(d2 + d1, 1e-6), 1.0)

@@ -1,0 +1,1 @@
+"""What things cost, each beside a rival that does the same work, in one run."""

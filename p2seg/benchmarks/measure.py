@@ -1,0 +1,135 @@
+"""How long something takes, how much memory it needs, and what this machine can do."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of a benchmark.
+
+    Attributes:
+        name: of what was measured.
+        device: `cpu` or the GPU's name.
+        dtype: of the products or of the data.
+        h: side of the grid or image, pixels; 0 where there is none.
+        d: channels; 0 where there are none.
+        batch: images.
+        seconds: median of the runs.
+        peak_mb: MiB beyond what was held before; None where the system does not tell.
+        rival: the other way to the same result.
+        rival_seconds: its median; None where it cannot run here.
+        rival_peak_mb: its memory.
+        limit_seconds: what the machine's measured rates allow; None where no limit is known.
+    """
+
+    name: str
+    device: str
+    dtype: str
+    h: int
+    d: int
+    batch: int
+    seconds: float
+    peak_mb: float | None
+    rival: str = ""
+    rival_seconds: float | None = None
+    rival_peak_mb: float | None = None
+    limit_seconds: float | None = None
+
+
+def cost(work: Work, device: torch.device, repeats: int) -> tuple[float, float | None]:
+    """Median seconds of a piece of work after a warm-up, and the MiB it needs at its peak."""
+    before = _start_of_peak(device)
+    work()
+    _finish(device)
+    peak = _peak(device)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        _finish(device)
+        times.append(time.perf_counter() - start)
+    extra = None if peak is None or before is None else max(0.0, peak - before) / 2**20
+    return statistics.median(times), extra
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:
+    """Floating-point operations a second of a square matrix product, the best of several."""
+    a = torch.randn(side, side, device=device).to(dtype)
+    seconds = min(_seconds(lambda: a @ a, device) for _ in range(6))
+    return 2 * side**3 / seconds
+
+
+def bandwidth(device: torch.device, megabytes: int = 256) -> float:
+    """Bytes a second that a copy reads and writes, the best of several."""
+    a = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=device)
+    b = torch.empty_like(a)
+    return 2 * a.numel() / min(_seconds(lambda: b.copy_(a), device) for _ in range(6))
+
+
+def name_of(device: torch.device) -> str:
+    """`cpu` or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that could still be taken; a large number where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 62
+
+
+def _seconds(work: Work, device: torch.device) -> float:
+    _finish(device)
+    start = time.perf_counter()
+    work()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _start_of_peak(device: torch.device) -> int | None:
+    """Bytes in use, from which on the peak is taken."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is not held any more
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now
+        return _status("VmRSS")
+    return None
+
+
+def _peak(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        return _status("VmHWM")
+    return None
+
+
+def _status(key: str) -> int | None:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    return None
