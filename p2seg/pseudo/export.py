@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,14 @@ from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
 from p2seg.structures import Points
+
+THREADS = 2
+"""That read images and encode masks while the network works."""
+
+AHEAD = 4
+"""Images that are read before the network asks for them, or wait to be encoded after it."""
+
+_Read: TypeAlias = "tuple[ImageRecord, Points, Future[tuple[Tensor | None, Tensor]]]"
 
 DEFAULT_SCORE = 0.5
 """Score of the box that stands for a point which no pixel claimed."""
@@ -165,6 +175,8 @@ def label_images(
 ) -> Iterable[str | None]:
     """Labels this rank's share of the images that are not finished yet.
 
+    Images are read ahead and masks encoded behind, in threads, while the labeller works.
+
     Args:
         points: all images.
         reader: of images and maps.
@@ -183,29 +195,55 @@ def label_images(
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
     done = shards.finished()
-    for index in range(rank, len(points.images), world):
-        record, own = points.images[index], points.points[index]
-        if record.id in done:
-            yield None
-            continue
+    share = list(zip(points.images, points.points, strict=True))[rank::world]
+    todo = deque(pair for pair in share if pair[0].id not in done)
+    yield from (None for _ in range(len(share) - len(todo)))
+    with ThreadPoolExecutor(THREADS) as pool:
+        reads: deque[_Read] = deque()
+        masks: deque[tuple[int, Future[list[Instance]]]] = deque()
         try:
-            labelled = _labelled(record, own, reader, labeller)
-        except UserError as error:
-            if on_error != "skip":
-                raise
-            shards.skip(record.id, str(error))
-            yield str(error)
-            continue
-        shards.add(record.id, masks_of(labelled, own, rules))
-        yield None
+            while todo or reads:
+                while todo and len(reads) < AHEAD:
+                    record, own = todo.popleft()
+                    inputs = pool.submit(_inputs, record, own, reader, labeller.needs_image)
+                    reads.append((record, own, inputs))
+                record, own, inputs = reads.popleft()
+                try:
+                    image, first = inputs.result()
+                except UserError as error:
+                    if on_error != "skip":
+                        raise
+                    shards.skip(record.id, str(error))
+                    yield str(error)
+                    continue
+                labelled = labeller(image, own, first) if len(own) else _nothing(first)
+                masks.append((record.id, pool.submit(masks_of, labelled, own, rules)))
+                _keep(masks, shards, AHEAD)
+                yield None
+        finally:  # what is done is kept, also when something went wrong
+            for *_, inputs in reads:
+                inputs.cancel()
+            _keep(masks, shards, 0)
 
 
-def _labelled(record: ImageRecord, points: Points, reader: Reader, labeller: Labeller) -> Labelled:
+def _keep(masks: deque[tuple[int, Future[list[Instance]]]], shards: Shards, at_most: int) -> None:
+    """Writes finished images in their order until so many are waiting."""
+    while len(masks) > at_most:
+        image_id, instances = masks.popleft()
+        shards.add(image_id, instances.result())
+
+
+def _inputs(
+    record: ImageRecord, points: Points, reader: Reader, needs_image: bool
+) -> tuple[Tensor | None, Tensor]:
+    """The image, where it is needed, and the map; those of an image without points are not read."""
     if not len(points):
-        nothing = torch.zeros(record.height, record.width, dtype=torch.long)
-        return Labelled(nothing, nothing, torch.zeros(0))
-    image: Tensor | None = reader.image(record) if labeller.needs_image else None
-    return labeller(image, points, reader.map(record, points))
+        return None, torch.zeros(record.height, record.width, dtype=torch.long)
+    return reader.image(record) if needs_image else None, reader.map(record, points)
+
+
+def _nothing(first: Tensor) -> Labelled:
+    return Labelled(first, first, torch.zeros(0))
 
 
 def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, Any]) -> InstanceSet:
