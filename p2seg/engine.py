@@ -44,6 +44,9 @@ class Trainer:
         picture_every: steps between pictures; 0: none.
         checkpoint_every: steps between checkpoints; one is always written at the end.
         resume: go on from `last.pt` where there is one.
+        channels_last: how convolutions see their maps in memory; None: channels last on a GPU.
+        compile: through `torch.compile`; the first steps then take minutes. The affinity operators
+            and the labels stay outside of it.
 
     Raises:
         UserError: a count below 1.
@@ -60,6 +63,8 @@ class Trainer:
     picture_every: int = 500
     checkpoint_every: int = 1000
     resume: bool = True
+    channels_last: bool | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "batch_size", "log_every", "checkpoint_every"):
@@ -130,6 +135,11 @@ class Trainer:
         step = run.restore(path) if self.resume and path.is_file() else 0
         if step >= self.max_steps:
             return path
+        on_gpu = fabric.device.type == "cuda"
+        if on_gpu if self.channels_last is None else self.channels_last:
+            module.to(memory_format=cast(Any, torch.channels_last))
+        if self.compile:
+            module.compile()
         model, optimizer = fabric.setup(module, optimizer)
         run.optimizer = optimizer
         run.average_to(fabric.device)

@@ -16,6 +16,7 @@ Coordinates are (y, x) in pixels, the centre of the first pixel at (0, 0). An in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -44,18 +45,22 @@ def pixel_grid(like: Tensor) -> Tensor:
 
 def to_device(value: T, device: torch.device | str) -> T:
     """A copy with every tensor in dataclasses, lists, tuples and dicts on `device`."""
-    moved: Any = value
+    return mapped(value, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def mapped(value: T, function: Callable[[Tensor], Tensor]) -> T:
+    """A copy with a function of every tensor in dataclasses, lists, tuples and dicts."""
+    made: Any = value
     if isinstance(value, Tensor):
-        moved = value.to(device, non_blocking=True)
+        made = function(value)
     elif is_dataclass(value) and not isinstance(value, type):
-        moved = replace(
-            value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value)}
-        )
+        changes = {f.name: mapped(getattr(value, f.name), function) for f in fields(value)}
+        made = replace(value, **changes)
     elif isinstance(value, dict):
-        moved = {key: to_device(item, device) for key, item in value.items()}
+        made = {key: mapped(item, function) for key, item in value.items()}
     elif isinstance(value, (list, tuple)):
-        moved = type(value)(to_device(item, device) for item in value)
-    return cast(T, moved)
+        made = type(value)(mapped(item, function) for item in value)
+    return cast(T, made)
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,10 @@ class Batch:
     images: Tensor
     points: list[Points]
     labels: Labels
+
+    def pin_memory(self) -> Batch:
+        """In page-locked memory, for copies to a GPU that do not wait; the loader asks for it."""
+        return mapped(self, Tensor.pin_memory)
 
     @staticmethod
     def of(samples: list[Sample]) -> Batch:

@@ -344,3 +344,18 @@ def test_the_loop_trains_any_model(tmp_path):
     )
     assert float(model.weight.detach()) == pytest.approx(3, abs=0.05)
     assert float(model.bias.detach()) == pytest.approx(-1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "option", ["channels_last", pytest.param("compile", marks=pytest.mark.slow)]
+)
+def test_an_option_of_speed_changes_nothing_beyond_rounding(tmp_path, option):
+    plain, other = Run(tmp_path / "plain"), Run(tmp_path / option)
+    plain.fit(dataclasses.replace(TRAINER, max_steps=2))
+    other.fit(dataclasses.replace(TRAINER, max_steps=2, **{option: True}))
+    torch.testing.assert_close(
+        torch.tensor(other.losses[0]), torch.tensor(plain.losses[0]), rtol=1e-3, atol=1e-4
+    )
+    if option == "channels_last":
+        weight = other.network.class_head[0][0].weight
+        assert weight.is_contiguous(memory_format=torch.channels_last)

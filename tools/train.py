@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from _build import build
@@ -17,7 +16,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from p2seg.data.dataset import PointDataset, usable
-from p2seg.data.loader import StepSampler, batches
+from p2seg.data.loader import batches_of
 from p2seg.data.points import read_points
 from p2seg.progress import console
 from p2seg.structures import Batch
@@ -46,17 +45,14 @@ def run(cfg: DictConfig) -> Path:
         rounds = mdm(outputs, batch, rounds=None if step >= cfg.mdm.start_step else 0)
         return loss(outputs, rounds, batch, mdm.factors(outputs, batch.points), mdm.way)
 
-    def batches_from(step: int) -> Any:
-        sampler = StepSampler(
-            len(dataset),
-            trainer.batch_size,
-            seed=cfg.seed,
-            start=step,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-        )
-        return batches(dataset, Batch.of, sampler, workers=cfg.data.workers)
-
+    batches_from = batches_of(
+        fabric,
+        dataset,
+        Batch.of,
+        batch_size=trainer.batch_size,
+        seed=cfg.seed,
+        workers=cfg.data.workers,
+    )
     return trainer.fit(
         fabric,
         network,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from _build import build
@@ -17,7 +16,7 @@ from _segmentor import check_segmentor, segmentor_provenance
 from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
-from p2seg.data.loader import StepSampler, batches
+from p2seg.data.loader import batches_of
 from p2seg.progress import console
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, usable
 from p2seg.segmentors.training import segmentor_losses
@@ -46,18 +45,14 @@ def run(cfg: DictConfig) -> Path:
     )
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))
-
-    def batches_from(step: int) -> Any:
-        sampler = StepSampler(
-            len(dataset),
-            trainer.batch_size,
-            seed=cfg.seed,
-            start=step,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-        )
-        return batches(dataset, InstanceBatch.of, sampler, workers=cfg.data.workers)
-
+    batches_from = batches_of(
+        fabric,
+        dataset,
+        InstanceBatch.of,
+        batch_size=trainer.batch_size,
+        seed=cfg.seed,
+        workers=cfg.data.workers,
+    )
     return trainer.fit(
         fabric,
         model,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
+from lightning.fabric import Fabric
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from p2seg.errors import UserError
@@ -110,6 +111,36 @@ def batches(
         if isinstance(batch, UserError):
             raise batch
         yield batch
+
+
+def batches_of(
+    fabric: Fabric,
+    dataset: Dataset[Any],
+    collate: Callable[[list[Any]], Any],
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int,
+) -> Callable[[int], Iterator[Any]]:
+    """What a trainer asks for: the batches of this process from a step on.
+
+    Args:
+        fabric: of the run; it knows the processes and the device.
+        dataset: as of `batches`.
+        collate: as of `batches`.
+        batch_size: samples a batch of this process.
+        seed: of the order.
+        workers: processes that prepare samples.
+    """
+    length = len(cast(Sized, dataset))
+
+    def from_step(start: int) -> Iterator[Any]:
+        rank, world = fabric.global_rank, fabric.world_size
+        sampler = StepSampler(length, batch_size, seed=seed, start=start, rank=rank, world=world)
+        on_gpu = fabric.device.type == "cuda"
+        return batches(dataset, collate, sampler, workers=workers, pin_memory=on_gpu)
+
+    return from_step
 
 
 class _Telling(Dataset[Any]):

@@ -44,7 +44,10 @@ class Labelled:
 class Labeller(Protocol):
     """Gives every pixel of an image an owner."""
 
-    needs_image: bool
+    @property
+    def needs_image(self) -> bool:
+        """Whether the image is read."""
+        ...
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """Labels one image.

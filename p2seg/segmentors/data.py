@@ -18,6 +18,7 @@ from p2seg.data.coco import ImageRecord, Instance, InstanceSet, decode
 from p2seg.data.images import read_image
 from p2seg.data.loader import sample_generator
 from p2seg.errors import UserError
+from p2seg.structures import mapped
 
 READERS = 8
 """Threads that try images; Pillow decodes outside Python's lock."""
@@ -51,6 +52,10 @@ class InstanceBatch:
     names: list[str]
     images: list[Tensor]
     targets: list[InstanceTarget]
+
+    def pin_memory(self) -> InstanceBatch:
+        """In page-locked memory, for copies to a GPU that do not wait; the loader asks for it."""
+        return mapped(self, Tensor.pin_memory)
 
     @staticmethod
     def of(samples: list[tuple[str, Tensor, InstanceTarget]]) -> InstanceBatch:

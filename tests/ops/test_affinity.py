@@ -241,3 +241,15 @@ def test_triton_without_a_gpu_is_a_sentence(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(UserError, match=r"ops\.affinity=triton needs a CUDA GPU"):
         affinity(*problem(0), way="triton")
+
+
+def test_a_compiled_function_breaks_once_around_it():
+    f, pairs, _ = problem(8, dtype=torch.float32)
+
+    def function(left, bias):
+        return pair_sum(Factors(left * 2, bias), pairs).sum() + left.sum()
+
+    compiled = torch.compile(function, backend="eager")
+    torch.testing.assert_close(compiled(f.left, f.bias), function(f.left, f.bias))
+    found = torch._dynamo.explain(function)(f.left, f.bias)
+    assert found.graph_break_count == 1

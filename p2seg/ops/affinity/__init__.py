@@ -1,12 +1,15 @@
 """The two things done with the h w x h w affinity matrix, which is never held: a sum over pairs of
 pixels (Eq. 5) and the spread of class probabilities along it (I2S). Three ways, one result.
 
+Under `torch.compile` a call is one graph break; under autocast it stays in float32, but for the
+products of the Triton way, which are bf16 where autocast is.
+
 `dense` holds the matrix; `tiled` is plain PyTorch; `triton` is fused for CUDA.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,12 +21,13 @@ from p2seg.ops.affinity.inputs import Factors, Pairs, Spread, factors
 
 __all__ = ["Factors", "Pairs", "Spread", "Way", "affinity", "factors", "pair_sum", "refine"]
 
+Results = tuple[Tensor | None, Tensor | None]
 Way = Literal["auto", "dense", "tiled", "triton"]
 
 
 def affinity(
     factors: Factors, pairs: Pairs | None, spread: Spread | None, way: Way = "auto"
-) -> tuple[Tensor | None, Tensor | None]:
+) -> Results:
     """The sum over pairs and the spread, of the same matrix, in the same sweeps.
 
     Args:
@@ -41,6 +45,13 @@ def affinity(
         pixels of different groups, every row divided by its sum, Paper: Sec. 3.2,
         `S = A^(o beta) * C`. Both with gradients to left, bias and probabilities.
     """
+    return cast(Results, _outside_of_graphs(factors, pairs, spread, way))
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # there is nothing to fuse around it
+def _outside_of_graphs(
+    factors: Factors, pairs: Pairs | None, spread: Spread | None, way: Way
+) -> Results:
     device = factors.left.device.type
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     with torch.autocast(device, enabled=False):

@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 from p2seg.ops.affinity.inputs import Factors, Pairs, Spread, exchanged, symmetric
 
+LEAST = -60.0
+"""Log of the least weight that counts beside the largest of its row, or beside their sum."""
+
 TILE = 512
 """Rows and columns of a tile; 1 MiB in float32, so that it stays in the cache."""
 
@@ -147,7 +150,7 @@ class _Sweep(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         right = exchanged(left) if votes else left
         total = None if asked.member is None else left.new_zeros(())
-        running = None if p is None else _Running(p)
+        running = None if p is None else _Running(p, asked.valid)
         early = _Gradient(left, right) if p is None and any(ctx.needs_input_grad) else None
         for rows, columns in _tiles(len(left)):
             logit = torch.addmm(-bias, left[rows], right[columns].T)
@@ -189,10 +192,10 @@ class _Sweep(torch.autograd.Function):
             log_sigma = F.logsigmoid(torch.addmm(-bias, left[rows], right[columns].T))
             sigma = log_sigma.exp()
             to_rows, to_columns = asked.log_weight(log_sigma, rows, columns)
-            share = (to_rows - log_sum[rows, None]).exp_()
+            share = _weights(to_rows - log_sum[rows, None])
             slope = share * torch.addmm(-own[rows, None], d_refined[rows], p[columns].T)
             d_p[columns] += share.T @ d_refined[rows]
-            share = (to_columns - log_sum[None, columns]).exp_()
+            share = _weights(to_columns - log_sum[None, columns])
             slope += share * torch.addmm(-own[None, columns], p[rows], d_refined[columns].T)
             if rows != columns:
                 d_p[rows] += share @ d_refined[columns]
@@ -203,18 +206,26 @@ class _Sweep(torch.autograd.Function):
         return *gradient.result(), d_p, None, None
 
 
+def _weights(log_weight: Tensor) -> Tensor:
+    """Their exponentials, in place. What is nothing beside 1 stays just that: a processor needs ten
+    times as long for exponentials that are subnormal or 0."""
+    return log_weight.clamp_(min=LEAST).exp_()
+
+
 class _Running:
     """`W P` and the row sums of W over the tiles seen, in units of each row's maximum so far."""
 
-    def __init__(self, p: Tensor) -> None:
+    def __init__(self, p: Tensor, valid: Tensor | None) -> None:
         self.p = torch.cat([p, torch.ones_like(p[:, :1])], 1)
+        if valid is not None:
+            self.p *= valid[:, None]
         self.sums = torch.zeros_like(self.p)
         self.top = p.new_full((len(p), 1), torch.finfo(p.dtype).min)
 
     def add(self, log_weight: Tensor, rows: slice, columns: slice) -> None:
         top = torch.maximum(self.top[rows], log_weight.amax(1, keepdim=True))
         self.sums[rows] *= (self.top[rows] - top).exp()
-        self.sums[rows] += (log_weight - top).exp_() @ self.p[columns]
+        self.sums[rows] += _weights(log_weight - top) @ self.p[columns]
         self.top[rows] = top
 
     def result(self) -> tuple[Tensor, Tensor]:

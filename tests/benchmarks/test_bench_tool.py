@@ -1,0 +1,69 @@
+"""The benchmark runs, compares like with like, and writes what it promises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from p2seg.benchmarks import evaluation, labels
+from p2seg.benchmarks.measure import Row, cost
+
+
+def test_a_suite_prints_a_table_and_writes_its_rows(run_tool, tmp_path):
+    out = tmp_path / "rows.json"
+    code, shown, _ = run_tool(
+        *("bench", "suite=affinity", "bench.sides=[8]", "bench.channels=[16,24]"),
+        *("bench.repeats=1", f"out={out}"),
+    )
+    assert code == 0
+    rows = json.loads(out.read_text())
+    assert [row["d"] for row in rows] == [16, 24]
+    for row in rows:
+        assert set(row) == {each.name for each in fields(Row)} | {"versions"}
+        assert min(row["seconds"], row["rival_seconds"], row["limit_seconds"]) > 0
+        assert row["rival"] == "dense"
+    assert "pairs + spread + backward" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["suite=speed"], "suite=speed is unknown; it is all or one of affinity, labels"),
+        (["bench.repeats=0"], "whole numbers from 1 up"),
+        (["bench.repeats=many"], "bench.repeats=many cannot be; it is a whole number"),
+        (["bench.sides=[a]"], "bench.sides=['a'] cannot be"),
+    ],
+)
+def test_mistakes(run_tool, words, sentence):
+    code, _, mistake = run_tool("bench", *words)
+    assert code == 2
+    assert sentence in mistake
+
+
+@pytest.mark.parametrize("holes", labels.SCENES.values())
+def test_the_labels_rival_does_the_same_work(monkeypatch, holes):
+    monkeypatch.setattr(labels, "BATCH", 2)
+    monkeypatch.setattr(labels, "SIZE", 96)
+    scene = labels.scene(1, holes)
+    made, wanted = labels.ours(*scene), labels.rival(*scene)
+    labels._check_equal(made, wanted)
+    wanted[0][:] = 99
+    with pytest.raises(AssertionError, match="does other work"):
+        labels._check_equal(made, wanted)
+
+
+def test_the_evaluation_rival_finds_the_same_score():
+    gt, pred = evaluation.sets(6, 40)
+    score = evaluation.ours(gt, pred)
+    assert 0 < score < 1
+    assert evaluation.rival(gt, pred) == pytest.approx(score)
+
+
+def test_memory_is_what_a_piece_of_work_holds_at_its_peak():
+    seconds, peak = cost(lambda: np.ones(64 << 17).sum(), torch.device("cpu"), 1)
+    assert seconds > 0
+    assert peak is None or 60 < peak < 90

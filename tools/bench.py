@@ -1,0 +1,66 @@
+"""Measures what things cost, each beside a rival: `tools/bench.py suite=all out=FILE.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from _build import check_values
+from _common import device_of
+from _entry import entry
+from omegaconf import DictConfig
+from rich.console import Console
+
+from p2seg.benchmarks import affinity, evaluation, export, labels, step
+from p2seg.benchmarks.measure import Row
+from p2seg.benchmarks.tables import table_of
+from p2seg.errors import UserError
+from p2seg.files import write_json
+from p2seg.provenance import versions
+
+WIDTH = 170
+"""Columns of text that a table needs."""
+
+
+def suites_of(cfg: DictConfig) -> dict[str, Callable[[torch.device, int], list[Row]]]:
+    """Every suite by its name."""
+    keys = ("sides", "channels")
+    sizes = {key: tuple(cfg.bench[key]) for key in keys}
+    return {
+        "affinity": partial(affinity.suite, **sizes),
+        "labels": labels.suite,
+        "step": step.suite,
+        "export": export.suite,
+        "evaluation": evaluation.suite,
+    }
+
+
+@entry("bench")
+def main(cfg: DictConfig) -> None:
+    """Prints a table a suite, and writes all rows where `out` says."""
+    keys = ("repeats", "sides", "channels")
+    check_values(affinity.suite, {key: (f"bench.{key}", cfg.bench[key]) for key in keys})
+    if min(cfg.bench.repeats, *cfg.bench.sides, *cfg.bench.channels) < 1:
+        raise UserError("bench.repeats, bench.sides and bench.channels are whole numbers from 1 up")
+    suites = suites_of(cfg)
+    if cfg.suite not in (*suites, "all"):
+        raise UserError(f"suite={cfg.suite} is unknown; it is all or one of {', '.join(suites)}")
+    device = device_of(cfg)
+    console = Console()
+    console.width = max(console.width, WIDTH)  # also where there is no terminal
+    rows: list[Row] = []
+    for name in suites if cfg.suite == "all" else [cfg.suite]:
+        console.print(f"{name} on {device}, {torch.get_num_threads()} threads", highlight=False)
+        rows += (own := suites[name](device, cfg.bench.repeats))
+        console.print(table_of(own))
+        if cfg.out is not None:  # after every suite, so that nothing is lost
+            path = Path(cfg.out).expanduser()
+            write_json(path, [{**asdict(row), "versions": versions()} for row in rows], indent=2)
+            console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
