@@ -46,6 +46,13 @@ LOSS = P2SegLoss(
 )
 
 
+def objective(outputs, batch, rounds, way="auto"):
+    """The losses of one step."""
+    mdm = dataclasses.replace(MDM, way=way)
+    made = mdm(outputs, batch, rounds)
+    return LOSS(outputs, made, batch, mdm.factors(outputs, batch.points), way)
+
+
 class Run:
     """A training of the tiny network on a tiny set, and the losses of its steps."""
 
@@ -59,6 +66,7 @@ class Run:
         self.rates = {}
         self.stop_before = -1
         self.spoil = lambda losses, step: losses  # noqa: ARG005
+        self.watch = lambda *step: None  # noqa: ARG005
 
     def fit(self, trainer=TRAINER, content=CONTENT, seed=0, dtype=torch.float32, **options):
         network = self.network = tiny_network(seed=seed, affinity_position="vote").to(dtype)
@@ -70,8 +78,9 @@ class Run:
             # the global generator takes part, as in a segmentor that samples its boxes
             noise = 1 + 0.1 * torch.rand(())
             outputs = model(batch.images.to(dtype))
-            rounds = MDM(outputs, batch, rounds=None if step >= 3 else 0)
-            losses = LOSS(outputs, rounds, batch, MDM.factors(outputs, batch.points))
+            count = None if step >= 3 else 0
+            losses = objective(outputs, batch, count)
+            self.watch(outputs, batch, count, losses)
             losses = {name: loss * noise for name, loss in self.spoil(losses, step).items()}
             self.losses[step] = [float(loss.detach()) for loss in losses.values()]
             self.rates[step] = [group["lr"] for group in optimizer.param_groups]
@@ -359,3 +368,26 @@ def test_an_option_of_speed_changes_nothing_beyond_rounding(tmp_path, option):
     if option == "channels_last":
         weight = other.network.class_head[0][0].weight
         assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("steps", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_every_step_has_the_same_losses_and_gradients_whichever_operator_runs(run, steps):
+    """Step by step from the same weights: two trainings drift apart by their choices of pixels and
+    labels, which the last bit decides now and then."""
+    apart = []
+
+    def watch(outputs, batch, rounds, losses):
+        leaves = [each for each in outputs if each is not None and each.requires_grad]
+        other = objective(outputs, batch, rounds, "dense")
+        gradients = [
+            torch.autograd.grad(torch.stack(list(each.values())).sum(), leaves, retain_graph=True)
+            for each in (losses, other)
+        ]
+        pairs = [*zip(losses.values(), other.values(), strict=True), *zip(*gradients, strict=True)]
+        apart.append(max(float(((a - b).norm() / (b.norm() + 1e-12)).detach()) for a, b in pairs))
+
+    run.watch = watch
+    trainer = dataclasses.replace(TRAINER, max_steps=steps, checkpoint_every=steps)
+    run.fit(trainer, dtype=torch.float64)
+    assert len(apart) == steps
+    assert max(apart) < 1e-5

@@ -253,3 +253,20 @@ def test_a_compiled_function_breaks_once_around_it():
     torch.testing.assert_close(compiled(f.left, f.bias), function(f.left, f.bias))
     found = torch._dynamo.explain(function)(f.left, f.bias)
     assert found.graph_break_count == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("matrix", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("what", ASKED)
+def test_triton_on_a_gpu(what, matrix):
+    f, pairs, spread = problem(9, n=500, d=68, votes=True, dtype=torch.float32, valid=True)
+    f = replace(f, left=f.left * 0.3)
+    f, pairs, spread = (to_device(each, "cuda") for each in (f, pairs, spread))
+    own = asked_of(what, pairs, spread)
+    want = affinity(f, *own, "dense")
+    with torch.autocast("cuda", torch.bfloat16, enabled=matrix == torch.bfloat16):
+        made = affinity(f, *own, "triton")
+    close = 2e-2 if matrix == torch.bfloat16 else 2e-3
+    for one, other in zip(made, want, strict=True):
+        if other is not None:
+            torch.testing.assert_close(one, other, rtol=close, atol=close)
