@@ -11,8 +11,8 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from p2seg.errors import UserError
@@ -82,12 +82,14 @@ class Augment:
         packed = torch.stack(
             [labels.semantic, labels.instances, (labels.weight * WEIGHT_STEPS).round().long()]
         )
-        picture, mask = tv_tensors.Image(image), tv_tensors.Mask(packed.int())
+        picture = tv_tensors.Image(image)
         size = self.resized(
             height, width, self.scale[0] + (self.scale[1] - self.scale[0]) * _u(random)
         )
         picture = F.resize(picture, list(size), antialias=True)
-        mask = F.resize(mask, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
+        # older releases of torchvision resize masks by the other, shifted, nearest neighbour
+        grown = interpolate(packed[None].float(), size, mode="nearest-exact")[0]
+        mask = tv_tensors.Mask(grown.int())
         # a point moves as the middle of its pixel does: only so does it stay on its own label
         factor = torch.tensor([size[0] / height, size[1] / width])
         pixels = ((points.pixels + 0.5) * factor).floor()
