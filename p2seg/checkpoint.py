@@ -68,7 +68,7 @@ def refuse_other_run(path: Path, saved: dict[str, Any], present: dict[str, Any])
         UserError: they differ; the sentence names the first keys that do.
     """
     old, new = (
-        dict(_flat("", {**run.get("config", {}), **{key: run.get(key) for key in _FIXED}}))
+        flat({**run.get("config", {}), **{key: run.get(key) for key in _FIXED}})
         for run in (saved, present)
     )
     other = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
@@ -78,6 +78,11 @@ def refuse_other_run(path: Path, saved: dict[str, Any], present: dict[str, Any])
             f"{path} was trained with other settings ({seen}); give another out=DIR, or "
             "trainer.resume=false to start over"
         )
+
+
+def flat(tree: dict[str, Any]) -> dict[str, Any]:
+    """Nested dicts and lists as one dict, its keys joined by dots."""
+    return dict(_flat("", tree))
 
 
 def _flat(prefix: str, value: object) -> Iterable[tuple[str, object]]:

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from p2seg.checkpoint import load_checkpoint, refuse_other_run, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import Factor, WeightAverage
-from p2seg.progress import TrainingBar
+from p2seg.progress import TrainingBar, console
 from p2seg.structures import to_device
 
 LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
@@ -133,6 +133,9 @@ class Trainer:
         run = _Run(fabric, module, optimizer, WeightAverage(module) if self.ema else None, content)
         path = out / "last.pt"
         step = run.restore(path) if self.resume and path.is_file() else 0
+        if step and fabric.global_rank == 0:
+            left = "goes on" if step < self.max_steps else "there is nothing left to do"
+            console.print(f"{path} is at step {step} of {self.max_steps}: {left}", markup=False)
         if step >= self.max_steps:
             return path
         on_gpu = fabric.device.type == "cuda"

@@ -9,6 +9,7 @@ import torch
 from _build import build
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.checkpoint import flat
 from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
@@ -27,7 +28,7 @@ def path_of(cfg: DictConfig, key: str) -> Path:
 
 def output_folder(cfg: DictConfig, place: str) -> Path:
     """`out` where it is given, else `outputs/<name>/<place>`."""
-    return Path(cfg.out).expanduser() if cfg.out else Path("outputs") / cfg.name / place
+    return Path(cfg.out).expanduser() if cfg.out else Path("outputs") / str(cfg.name) / place
 
 
 def plain(node: Any) -> dict[str, Any]:
@@ -104,12 +105,23 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
     try:
         network.load_state_dict(checkpoint["average"] if averaged else checkpoint["model"])
     except RuntimeError as error:
-        theirs_model = checkpoint["config"]["model"]["backbone"]
+        other = differences(checkpoint["config"], cfg, ("model", "affinity"))
         raise UserError(
-            f"{cfg.ckpt} holds another model (backbone {theirs_model}) than this command builds "
-            f"(backbone {cfg.model.backbone}); give the +exp it was trained with"
+            f"{cfg.ckpt} holds another model than this command builds ({other}); give the +exp "
+            "and the model it was trained with"
         ) from error
     return network.eval()
+
+
+def differences(saved: dict[str, Any], cfg: DictConfig, groups: tuple[str, ...]) -> str:
+    """Which settings a checkpoint was trained with that are others now, in words; or nothing."""
+    old, new = (
+        flat({group: each.get(group) for group in groups})
+        for each in (saved, {group: plain(cfg[group]) for group in groups})
+    )
+    other = sorted(key for key in old.keys() & new.keys() if old[key] != new[key])
+    own = [key for key in other if not key.startswith("model.network.")] or other
+    return ", ".join(f"{key} was {old[key]} and is {new[key]}" for key in own)
 
 
 def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
@@ -136,5 +148,21 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
 def device_of(cfg: DictConfig) -> torch.device:
     """The device of tools that do not train."""
     wanted = cfg.trainer.accelerator
-    gpu = wanted in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    return torch.device("cuda" if gpu else "cpu")
+    if wanted in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise UserError(
+            f"trainer.accelerator={wanted} but there is no CUDA GPU; auto takes what is"
+        )
+    if wanted == "mps":
+        return torch.device("mps")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_file(path: Path) -> Path:
+    """A path that a file can be written to, before the work that it is for.
+
+    Raises:
+        UserError: a folder lies there.
+    """
+    if path.is_dir():
+        raise UserError(f"out={path} is a folder, but a file is written; give out=FILE")
+    return path

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import hydra
 from _mistakes import sentence_of
+from _ranges import check_ranges
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -106,8 +107,7 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
     def job(cfg: DictConfig) -> None:
         sys.argv = [argv[0], *words]  # Fabric starts other processes with them
         try:
-            if type(cfg.seed) is not int or cfg.seed < 0:
-                raise UserError(f"seed={cfg.seed} cannot be; it is a whole number from 0 up")
+            check_ranges(cfg)
             function(cfg)
         except BaseException as error:  # kept from Hydra, which prints and goes on its own way
             failures.append(error)

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from _build import build, check_values
-from _common import check_classes, load_network, plain
+from _common import check_classes, differences, load_network, plain
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.progress import console
 from p2seg.pseudo.export import MaskRules
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
 
@@ -50,6 +51,7 @@ def labeller_of(
     rules = plain(cfg.export)
     info: dict[str, Any] = {"description": "p2seg pseudo masks", "export": rules}
     if cfg.ckpt in (None, "none"):
+        info["export"] = {key: rules[key] for key in ("orphans", "min_pixels", "default_box")}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
         return SeedLabeller(build(cfg.seeder), cfg.export.orphans), info
     check_classes(cfg, points)
@@ -58,6 +60,9 @@ def labeller_of(
     missing = NEEDED - checkpoint.keys()
     if missing:
         raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of tools/train.py")
+    other = differences(checkpoint["config"], cfg, ("mdm", "affinity"))
+    if other:
+        console.print(f"other settings than {path} was trained with: {other}", markup=False)
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     labeller = NetworkLabeller(

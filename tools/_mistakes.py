@@ -41,7 +41,8 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
             path = seen.filename2 or seen.filename  # of a rename, the name that was wanted
             where = f" {path}" if path else ""
             return f"the system refused{where}: {seen.strerror}"
-        if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
+        full = "can't allocate memory" in str(seen)  # of torch, on the CPU a plain RuntimeError
+        if full or isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
             return (
                 "the memory is full; take a smaller trainer.batch_size, data.augment.crop or "
                 f"data.workers ({_in_one_line(str(seen))})"

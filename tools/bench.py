@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from _build import check_values
-from _common import device_of
+from _common import check_file, device_of
 from _entry import entry
 from omegaconf import DictConfig
 from rich.console import Console
@@ -43,8 +43,9 @@ def main(cfg: DictConfig) -> None:
     """Prints a table a suite, and writes all rows where `out` says."""
     keys = ("repeats", "sides", "channels")
     check_values(affinity.suite, {key: (f"bench.{key}", cfg.bench[key]) for key in keys})
-    if min(cfg.bench.repeats, *cfg.bench.sides, *cfg.bench.channels) < 1:
-        raise UserError("bench.repeats, bench.sides and bench.channels are whole numbers from 1 up")
+    if min([*cfg.bench.sides, *cfg.bench.channels, 1]) < 1 or not cfg.bench.sides:
+        raise UserError("bench.sides and bench.channels are lists of whole numbers from 1 up")
+    out = None if cfg.out is None else check_file(Path(cfg.out).expanduser())
     suites = suites_of(cfg)
     if cfg.suite not in (*suites, "all"):
         raise UserError(f"suite={cfg.suite} is unknown; it is all or one of {', '.join(suites)}")
@@ -56,10 +57,9 @@ def main(cfg: DictConfig) -> None:
         console.print(f"{name} on {device}, {torch.get_num_threads()} threads", highlight=False)
         rows += (own := suites[name](device, cfg.bench.repeats))
         console.print(table_of(own))
-        if cfg.out is not None:  # after every suite, so that nothing is lost
-            path = Path(cfg.out).expanduser()
-            write_json(path, [{**asdict(row), "versions": versions()} for row in rows], indent=2)
-            console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+        if out is not None:  # after every suite, so that nothing is lost
+            write_json(out, [{**asdict(row), "versions": versions()} for row in rows], indent=2)
+            console.print(f"written: {out}", soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ def main(cfg: DictConfig) -> None:
     """Prints the tables of all scores and writes them to `out`/metrics.json."""
     if cfg.void not in ("count", "ignore"):
         raise UserError(f"void={cfg.void} is unknown; it is count or ignore")
+    if cfg.out is not None and Path(cfg.out).expanduser().is_file():
+        raise UserError(f"out={cfg.out} is a file, but a folder is needed; give out=DIR")
     metrics = evaluate_files(
         Path(cfg.gt).expanduser(),
         Path(cfg.pred).expanduser(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _build import build
-from _common import output_folder, path_of, reader_of, semantic_source
+from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
 from _labeller import check_export, labeller_of
 from omegaconf import DictConfig
@@ -23,7 +23,7 @@ from p2seg.pseudo.export import MaskRules, Shards, export_key, label_images, wri
 
 def run(cfg: DictConfig) -> Path:
     """Labels every image and gives the written file."""
-    out = Path(cfg.out).expanduser() if cfg.out else output_folder(cfg, "pseudo.json")
+    out = check_file(output_folder(cfg, "pseudo.json"))
     check_export(cfg)
     points = read_points(path_of(cfg, "data.points"))
     reader = reader_of(cfg, points)

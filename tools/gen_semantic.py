@@ -26,6 +26,8 @@ def run(cfg: DictConfig) -> Path:
     """Makes the maps and gives their folder: `out`, else `data.semantic`."""
     images, file = path_of(cfg, "data.images"), path_of(cfg, "data.points")
     out = path_of(cfg, "data.semantic" if cfg.out is None else "out")
+    if out.is_file():
+        raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
     for key in ("maps", "gt"):
         if key in cfg.semantic:
             path_of(cfg, f"semantic.{key}")

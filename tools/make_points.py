@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from _common import check_file
 from _entry import entry
 from omegaconf import DictConfig
 from rich.console import Console
@@ -23,7 +24,7 @@ def run(cfg: DictConfig) -> Path:
     """Reads `gt`, writes `out` and gives its path."""
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
-    gt, out = Path(cfg.gt).expanduser(), Path(cfg.out).expanduser()
+    gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
         points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed)

@@ -34,6 +34,9 @@ def run(cfg: DictConfig) -> Path:
     points, skipped = usable(points, reader, cfg.data.on_error)
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
+    if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
+        told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
+        console.print(f"no round of MDM takes part: {told}", markup=False)
     mdm, loss, seeder = (build(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
     augment = build(cfg.data.augment)
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)

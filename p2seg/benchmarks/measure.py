@@ -31,7 +31,8 @@ class Row:
         rival: the other way to the same result.
         rival_seconds: its median; None where it cannot run here.
         rival_peak_mb: its memory.
-        limit_seconds: what the machine's measured rates allow; None where no limit is known.
+        limit_seconds: what the plain count of operations takes at the machine's measured rates
+            (three whole products for the affinity, of which symmetry saves one); None: not known.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Row:
 
 def cost(work: Work, device: torch.device, repeats: int) -> tuple[float, float | None]:
     """Median seconds of a piece of work after a warm-up, and the MiB it needs at its peak."""
+    work()  # libraries take memory once
     before = _start_of_peak(device)
     work()
     _finish(device)

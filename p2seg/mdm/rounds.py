@@ -146,8 +146,9 @@ class MutualDistillation:
 
     def _instances_on_grid(self, semantic: Tensor, offset: Tensor, points: list[Points]) -> Tensor:
         shrunk = [Points(p.yx / STRIDE, p.labels, p.ids) for p in points]
+        origin = (STRIDE - 1) / 2 / STRIDE  # the middle of 4 pixels, in cells
         return semantic_to_instances(
-            semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode
+            semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode, origin=origin
         )
 
     def _with_prior(self, p: Tensor, grid: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ def semantic_to_instances(
     decode: Decode = "vote",
     snap_radius: float = 0.0,
     orphans: Orphans = "nearest",
+    origin: float = 0.0,
 ) -> Tensor:
     """Gives every pixel of a class with points to one of them.
 
@@ -46,12 +47,19 @@ def semantic_to_instances(
         snap_radius: as in the seeds.
         orphans: what happens in regions without a point: `nearest` decodes them, `drop` leaves
             them without an instance.
+        origin: where the middle of the first pixel lies in the points' coordinates; of a grid
+            coarser than theirs it is not 0.
 
     Returns:
         `[B, H, W]` int64: 0 none, k + 1 the k-th point.
     """
     if semantic.device.type == "cpu" and len(points) > 1:  # an image fits the cache
-        options: Any = {"decode": decode, "snap_radius": snap_radius, "orphans": orphans}
+        options: Any = {
+            "decode": decode,
+            "snap_radius": snap_radius,
+            "orphans": orphans,
+            "origin": origin,
+        }
         alone = zip(semantic[:, None], offset[:, None], points, strict=True)
         return torch.cat([semantic_to_instances(s, o, [p], **options) for s, o, p in alone])
     height, width = semantic.shape[1:]
@@ -72,6 +80,6 @@ def semantic_to_instances(
         at_points = F.pad(offset.flatten(2), (0, 1)).gather(2, cells)
         targets = targets + at_points.transpose(1, 2)
     keys = regions.classes * asked
-    owner, _ = nearest(pixel_grid(semantic) + offset, keys, targets, batch.labels)
+    owner, _ = nearest(pixel_grid(semantic) + (offset + origin), keys, targets, batch.labels)
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
     return batch.stamped((sole + owner).long(), order.expand_as(batch.labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,9 @@ from p2seg.provenance import versions
 from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
 from p2seg.semantic.maps import map_paths, read_key, write_map
 from p2seg.semantic.source import MapTask, Source
+
+MAPS_A_WORKER = 8
+"""Fewer are not worth the seconds that a process needs to start."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def generate(
         images: folder of the images.
         out: folder of the maps and of `manifest.json`.
         points_sha256: of the points file, for the manifest.
-        workers: processes; 0 and 1: this one.
+        workers: processes at most; 0 and 1: this one, which also makes small sets.
         on_error: `raise` at the first image that cannot be used, or `skip` it.
         progress: sees the images go by.
 
@@ -158,11 +162,12 @@ def make_map(source: Source, job: Job) -> Outcome:
 
 def _outcomes(source: Source, jobs: list[Job], workers: int) -> Iterator[Outcome]:
     """The outcomes in the order of the jobs, each as soon as it and those before are there."""
+    workers = min(workers, os.cpu_count() or 1, len(jobs) // MAPS_A_WORKER)
     if workers <= 1:
         yield from (make_map(source, job) for job in jobs)
         return
     pool = ProcessPoolExecutor(
-        min(workers, max(1, len(jobs))),
+        workers,
         # a fork of a process with threads (torch's) may hang
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,

@@ -13,11 +13,15 @@ from scipy.spatial import cKDTree
 
 from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
+from p2seg.errors import UserError
 from p2seg.semantic.source import MapTask
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+MIN_SIDE = 16
+"""Pixels of a crop below which there is nothing to cut."""
 
 MIN_REACH = 4.0
 """Pixels; two points may lie on one pixel."""
@@ -52,6 +56,19 @@ class GrabCut:
     max_side: int = 160
     iterations: int = 2
     name = "grabcut"
+
+    def __post_init__(self) -> None:
+        fields = asdict(self)
+        small = [name for name in ("max_side", "iterations") if fields[name] < 1]
+        small += [name for name in fields if fields[name] <= 0 and name not in small]
+        if small:
+            told = ", ".join(f"semantic.source.{name}={fields[name]}" for name in small)
+            raise UserError(f"{told} cannot be; GrabCut's settings are all above 0")
+        if self.trust > 1 or self.max_side < MIN_SIDE:
+            raise UserError(
+                f"semantic.source.trust={self.trust} semantic.source.max_side={self.max_side} "
+                f"cannot be; trust is at most 1 and max_side at least {MIN_SIDE}"
+            )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def test_a_suite_prints_a_table_and_writes_its_rows(run_tool, tmp_path):
     ("words", "sentence"),
     [
         (["suite=speed"], "suite=speed is unknown; it is all or one of affinity, labels"),
-        (["bench.repeats=0"], "whole numbers from 1 up"),
-        (["bench.repeats=many"], "bench.repeats=many cannot be; it is a whole number"),
+        (["bench.repeats=0"], "bench.repeats=0 cannot be; it is a whole number from 1"),
+        (["bench.sides=[]"], "lists of whole numbers from 1 up"),
         (["bench.sides=[a]"], "bench.sides=['a'] cannot be"),
     ],
 )

@@ -90,6 +90,7 @@ def written_out(outputs, batch, b, rounds, beta, gamma, decode, prior):
             outputs.offset[b : b + 1].detach() / 4,
             [shrunk],
             decode=decode,
+            origin=1.5 / 4,
         ).flatten()
         W = torch.where(instances[:, None] == instances[None], W0, gamma * W0)
     return maps

@@ -43,6 +43,12 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.fixture(autouse=True)
+def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes also for a few images."""
+    monkeypatch.setattr("p2seg.semantic.generate.MAPS_A_WORKER", 1)
+
+
 def test_maps_do_not_depend_on_the_number_of_workers(drawn: Drawn) -> None:
     alone, many = drawn.out.parent / "alone", drawn.out.parent / "many"
     run(GrabCut(), drawn, alone, workers=0)

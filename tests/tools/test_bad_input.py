@@ -364,7 +364,10 @@ def test_a_tiny_and_a_very_wide_image_work(made, tools, size, tmp_path, run_tool
 
 def test_a_checkpoint_of_another_model(tools, tmp_path):
     refused(tools("gen_pseudo", "model.width=16"), "last.pt", "another model", "+exp")
-    refused(tools("gen_pseudo", "model.backbone=resnet18"), "backbone test_resnet", "resnet18")
+    refused(
+        tools("gen_pseudo", "model.backbone=resnet18"),
+        "model.backbone was test_resnet and is resnet18",
+    )
 
 
 def test_a_checkpoint_of_another_class_count(made, tools):
@@ -543,3 +546,60 @@ def test_a_training_whose_images_break_on_the_way(made, tools, monkeypatch):
         for k in range(4):
             (made.images / f"part/{k}.png").write_bytes(content)
         refused(tools("train", f"data.workers={workers}"), "is not an image")
+
+
+@pytest.mark.parametrize(
+    ("tool", "word", "sentence"),
+    [
+        (
+            "train",
+            "mdm.start_step=abc",
+            "mdm.start_step=abc cannot be; it is a whole number from 0",
+        ),
+        ("train", "trainer.clip_norm=-1", "it is a number above 0 or null"),
+        ("train", "model.width=0", "model.width=0 cannot be; it is a whole number from 1"),
+        ("train", "model.embedding=0", "model.embedding=0 cannot be"),
+        ("train", "loss.border=-3", "loss.border=-3 cannot be"),
+        ("train", "seed=99999999999999999999999", "cannot be; it is a whole number from 0 to"),
+        ("train", "data.workers=abc", "data.workers=abc cannot be"),
+        ("gen_pseudo", "trainer.accelerator=tpu", "it is one of auto, cpu, cuda"),
+        (
+            "seeds",
+            "export.min_pixels=0",
+            "export.min_pixels=0 cannot be; it is a whole number from 1",
+        ),
+        ("seeds", "export.rounds=-1", "export.rounds=-1 cannot be"),
+        ("seeds", "mdm.snap_radius=-5", "mdm.snap_radius=-5 cannot be; it is a number from 0"),
+        ("gen_semantic", "semantic.workers=-1", "semantic.workers=-1 cannot be"),
+        ("gen_semantic", "semantic.source.lone=-1", "lone=-1 cannot be; GrabCut's settings are"),
+        ("gen_semantic", "semantic.source.iterations=0", "iterations=0 cannot be"),
+        ("gen_semantic", "semantic.source.max_side=1", "max_side at least 16"),
+    ],
+)
+def test_a_number_that_cannot_be(tools, tool, word, sentence):
+    refused(tools(tool, word), sentence)
+
+
+def test_a_folder_where_a_file_is_written_is_seen_before_the_work(made, tools, tmp_path):
+    refused(tools("seeds", f"out={made.images}"), "is a folder, but a file is written")
+    assert not list(made.images.parent.glob("*.parts"))
+
+
+def test_a_number_can_be_a_name(tools, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    works(tools("seeds", "name=2024", "out=null"))
+    assert (tmp_path / "outputs/2024/pseudo.json").is_file()
+
+
+def test_settings_that_differ_from_the_checkpoints_are_named(tools):
+    said = works(tools("gen_pseudo", "mdm.beta=3"))
+    assert "mdm.beta was" in said
+    assert "and is 3" in said
+    refused(tools("gen_pseudo", "model.embedding=9"), "model.embedding was", "and is 9")
+
+
+def test_a_training_says_what_it_goes_on_from_and_that_no_round_takes_part(tools):
+    said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
+    assert "no round of MDM takes part: mdm.start_step=5 is not reached" in said
+    said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
+    assert "is at step 1 of 1: there is nothing left to do" in said

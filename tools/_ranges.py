@@ -1,0 +1,90 @@
+"""What the settings can be that tools read for themselves; `_build` checks those of objects."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, whole or not, in a range; or also null."""
+
+    low: float
+    high: float = math.inf
+    whole: bool = True
+    null: bool = False
+    above: bool = False
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is one of these."""
+        if value is None:
+            return self.null
+        fits = type(value) is int if self.whole else type(value) in (int, float)
+        return fits and self.low <= value <= self.high and not (self.above and value == self.low)
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        start = f"above {self.low}" if self.above else f"from {self.low}"
+        end = "" if math.isinf(self.high) else f" to {self.high}"
+        return f"{kind} {start}{end}" + (" or null" if self.null else "")
+
+
+COUNT, AT_LEAST_ONE = Number(0), Number(1)
+SHARE = Number(0, 1, whole=False)
+NUMBERS = {
+    "seed": Number(0, 2**63 - 1),
+    "data.workers": COUNT,
+    "semantic.workers": COUNT,
+    "trainer.picture_every": COUNT,
+    "trainer.clip_norm": Number(0, whole=False, null=True, above=True),
+    "mdm.rounds": COUNT,
+    "mdm.start_step": COUNT,
+    "mdm.snap_radius": Number(0, whole=False),
+    "optim.warmup_steps": COUNT,
+    "model.width": AT_LEAST_ONE,
+    "model.embedding": AT_LEAST_ONE,
+    "loss.border": COUNT,
+    "export.rounds": COUNT,
+    "export.min_pixels": AT_LEAST_ONE,
+    "predict.score": SHARE,
+    "predict.overlay_score": SHARE,
+    "segmentor.batch_size": AT_LEAST_ONE,
+    "segmentor.clip_norm": Number(0, whole=False, null=True, above=True),
+    "segmentor.schedule.epochs": Number(0, whole=False, above=True),
+    "bench.repeats": AT_LEAST_ONE,
+}
+CHOICES = {
+    "trainer.accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
+    "predict.ema": (True, False),
+    "export.ema": (True, False),
+}
+
+
+def check_ranges(cfg: DictConfig) -> None:
+    """Compares settings with what they can be, where the tool has them.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+    for key, number in NUMBERS.items():
+        value = OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=False)
+        if value is not _ABSENT and not number.takes(value):
+            raise UserError(f"{key}={_shown(value)} cannot be; it is {number}")
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(cfg, key, default=_ABSENT)
+        if value is not _ABSENT and value not in choices:
+            known = ", ".join(str(each).lower() for each in choices)
+            raise UserError(f"{key}={_shown(value)} is unknown; it is one of {known}")
+
+
+_ABSENT = object()
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
