@@ -49,6 +49,11 @@ class Labeller(Protocol):
         """Whether the image is read."""
         ...
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the processor is free while it works."""
+        ...
+
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """Labels one image.
 
@@ -73,6 +78,7 @@ class SeedLabeller:
     seeder: Seeder
     orphans: Orphans = "nearest"
     needs_image: bool = False
+    on_gpu: bool = False
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:  # noqa: ARG002
         """The seed of the image; every score is 1."""
@@ -117,6 +123,11 @@ class NetworkLabeller:
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
             raise UserError(f"export.scales={list(self.scales)}; give one or more above 0")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        return next(self.network.parameters()).is_cuda
 
     @torch.inference_mode()
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:

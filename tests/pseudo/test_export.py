@@ -96,6 +96,12 @@ def test_300_clicks_in_one_image():
     assert not any(each.default_box for each in made)
 
 
+@pytest.fixture(params=[False, True], ids=["in turn", "in threads"], autouse=True)
+def overlapping(request, monkeypatch):
+    """Every export as beside a GPU and without one."""
+    monkeypatch.setattr(Labelling, "on_gpu", request.param)
+
+
 class Exporting:
     """An export of the seeds of a small set, as tools/gen_pseudo.py runs it."""
 
@@ -127,6 +133,7 @@ class Labelling:
     """The labeller that counts its calls."""
 
     needs_image = True
+    on_gpu = False
 
     def __init__(self, exporting):
         self.exporting = exporting
