@@ -177,8 +177,8 @@ def label_images(
 ) -> Iterable[str | None]:
     """Labels this rank's share of the images that are not finished yet.
 
-    While a GPU works, threads read images ahead and encode masks behind it. Where there is none they
-    would only take the labeller's cores: measured, a third slower.
+    While a GPU works, threads read images ahead and encode masks behind it. Where there is none
+    they would only take the labeller's cores: measured, a third slower.
 
     Args:
         points: all images.
