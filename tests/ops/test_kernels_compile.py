@@ -29,7 +29,7 @@ content = {"float32": "*fp32", "bfloat16": "*bf16"}[matrix]
 constants = dict(D=int(channels), P_PAD=16, CLASSES=4, ROUNDS=2, GROUPS=61, VOTES=True, SPREAD=True,
                  GATE=True, VALID=True, PRECISION="tf32", BLOCK=256)
 kernels = {
-    "forward": affinity._forward_kernel, "backward": affinity._backward_kernel,
+    "forward": affinity.forward_kernel, "backward": affinity.backward_kernel,
     "merge": components._merge, "look_up": components._look_up, "nearest": nearest._nearest,
 }
 kernel = kernels[kind]
