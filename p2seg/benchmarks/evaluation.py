@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
 
-from p2seg.benchmarks.measure import Row, cost
+from p2seg.benchmarks.measure import Row, compared
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet
 from p2seg.data.rle import decode, encode
 from p2seg.evaluation.voc import THRESHOLDS, area_ap, mean, overlaps, voc_scores
@@ -79,7 +81,6 @@ def rival(gt: InstanceSet, pred: InstanceSet) -> float | None:
 
 def suite(_device: torch.device, repeats: int) -> list[Row]:
     """10,000 masks and as many predictions in 1,449 images, and a tenth of them for the memory."""
-    cpu = torch.device("cpu")
     rows = []
     for images, masks in ((IMAGES // 10, MASKS // 10), (IMAGES, MASKS)):
         gt, pred = sets(images, masks)
@@ -87,21 +88,18 @@ def suite(_device: torch.device, repeats: int) -> list[Row]:
         assert one is not None
         assert other is not None
         assert abs(one - other) < 1e-9, f"the rival does other work: {one} and {other}"
-        seconds, peak = cost(lambda: ours(gt, pred), cpu, repeats)  # noqa: B023
-        rival_seconds, rival_peak = cost(lambda: rival(gt, pred), cpu, min(repeats, 5))  # noqa: B023
         rows.append(
-            Row(
+            compared(
+                partial(ours, gt, pred),
+                partial(rival, gt, pred),
+                torch.device("cpu"),
+                repeats,
                 name=f"VOC evaluation, {masks:,} masks in {images:,} images",
-                device="cpu",
                 dtype="RLE",
                 h=HEIGHT,
                 d=0,
                 batch=images,
-                seconds=seconds,
-                peak_mb=peak,
                 rival="dense masks in NumPy",
-                rival_seconds=rival_seconds,
-                rival_peak_mb=rival_peak,
             )
         )
     return rows

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from p2seg.benchmarks.measure import Row, cost, name_of
+from p2seg.benchmarks.measure import Row, compared
 from p2seg.benchmarks.step import network_of
 from p2seg.data.dataset import Reader
 from p2seg.data.materials import CLASSES
@@ -51,20 +51,17 @@ def _row(
     device: torch.device,
     repeats: int,
 ) -> Row:
-    seconds, peak = cost(_overlapping(labeller, points, reader, root), device, repeats)
-    rival = cost(_one_by_one(labeller, points, reader, root), device, repeats)
-    return Row(
+    return compared(
+        _overlapping(labeller, points, reader, root),
+        _one_by_one(labeller, points, reader, root),
+        device,
+        repeats,
         name=f"export of {len(points.images)} images, {kind}",
-        device=name_of(device),
         dtype="float32",
         h=SIZE,
         d=0,
         batch=len(points.images),
-        seconds=seconds,
-        peak_mb=peak,
         rival="read, label and encode in turn",
-        rival_seconds=rival[0],
-        rival_peak_mb=rival[1],
     )
 
 

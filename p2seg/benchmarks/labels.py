@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from p2seg.benchmarks.measure import Row, bandwidth, cost, name_of
+from p2seg.benchmarks.measure import Row, bandwidth, compared
 from p2seg.losses import offset_targets
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import SURE_MARGIN, Seeder
@@ -109,24 +109,20 @@ def _row(name: str, holes: float, device: torch.device, repeats: int) -> Row:
     there = semantic.to(device), offset.to(device)
     near = [Points(p.yx.to(device), p.labels.to(device), p.ids) for p in points]
     _check_equal(ours(*there, near), rival(semantic, offset, points))
-    seconds, peak = cost(lambda: ours(*there, near), device, repeats)
-    rival_seconds, rival_peak = cost(
-        lambda: rival(semantic, offset, points), torch.device("cpu"), repeats
-    )
     # reads the map twice and the offsets, writes two maps of owners, weights and targets
     moved = BATCH * SIZE**2 * (2 * 8 + 8 + 2 * 8 + 4 + 8)
-    return Row(
+    return compared(
+        lambda: ours(*there, near),
+        lambda: rival(semantic, offset, points),
+        device,
+        repeats,
+        other_device=torch.device("cpu"),
         name=f"seed + S2I + offset targets, {name} maps",
-        device=name_of(device),
         dtype="float32",
         h=SIZE,
         d=0,
         batch=BATCH,
-        seconds=seconds,
-        peak_mb=peak,
         rival="NumPy, cdist a class and region (CPU)",
-        rival_seconds=rival_seconds,
-        rival_peak_mb=rival_peak,
         limit_seconds=moved / bandwidth(device),
     )
 

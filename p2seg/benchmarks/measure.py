@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,6 +65,37 @@ def cost(work: Work, device: torch.device, repeats: int) -> tuple[float, float |
         times.append(time.perf_counter() - start)
     extra = None if peak is None or before is None else max(0.0, peak - before) / 2**20
     return statistics.median(times), extra
+
+
+def compared(
+    work: Work,
+    other: Work,
+    device: torch.device,
+    repeats: int,
+    *,
+    other_device: torch.device | None = None,
+    **figures: Any,
+) -> Row:
+    """The row of a piece of work beside its rival's.
+
+    Args:
+        work: ours.
+        other: the rival's.
+        device: of ours.
+        repeats: timed runs of each.
+        other_device: of the rival, where it is another.
+        figures: the other fields of the row.
+    """
+    seconds, peak = cost(work, device, repeats)
+    rival_seconds, rival_peak = cost(other, other_device or device, repeats)
+    return Row(
+        device=name_of(device),
+        seconds=seconds,
+        peak_mb=peak,
+        rival_seconds=rival_seconds,
+        rival_peak_mb=rival_peak,
+        **figures,
+    )
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from p2seg.benchmarks.measure import Row, cost, name_of
+from p2seg.benchmarks.measure import Row, compared
 from p2seg.losses import P2SegLoss
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
@@ -93,20 +93,17 @@ def _row(setting: Setting, device: torch.device, repeats: int) -> Row:
     def alone(model: nn.Module) -> Tensor:
         return torch.stack([each.float().square().mean() for each in model(batch.images)[:3]]).sum()
 
-    seconds, peak = cost(_step(network, whole, setting), device, repeats)
-    rival_seconds, rival_peak = cost(_step(network, alone, setting), device, repeats)
-    return Row(
+    return compared(
+        _step(network, whole, setting),
+        _step(network, alone, setting),
+        device,
+        repeats,
         name=f"step of {name}, {setting.name}",
-        device=name_of(device),
         dtype="bfloat16" if setting.half else "float32",
         h=side,
-        d=network.affinity_head[-1].out_channels,  # type: ignore[arg-type]
+        d=network.affinity_head[-1].out_channels,
         batch=BATCH,
-        seconds=seconds,
-        peak_mb=peak,
         rival="the network without MDM and its losses",
-        rival_seconds=rival_seconds,
-        rival_peak_mb=rival_peak,
     )
 
 
