@@ -90,8 +90,8 @@ def offset_targets(instances: Tensor, points: list[Points]) -> Tensor:
         `[B, 2, H, W]` float32 (dy, dx); 0 where there is no instance.
     """
     goals = F.pad(PointBatch.of(points, instances.device).yx, (0, 0, 1, 0)).transpose(1, 2)
-    goal = torch.stack([look_up(each, instances) for each in goals.unbind(1)], 1)
-    return (goal - pixel_grid(instances)) * (instances > 0)[:, None]
+    goal = look_up(goals.contiguous(), instances)
+    return goal.sub_(pixel_grid(instances)).mul_((instances > 0)[:, None])
 
 
 def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[Points]) -> Tensor:
@@ -304,7 +304,7 @@ def segmentation_target(semantic: Tensor, points: list[Points], border: int) -> 
         bottom = -F.max_pool2d(-known, side, 1, border)
         target[(top != bottom)[:, 0]] = IGNORED
     batch = PointBatch.of(points, target.device)
-    return batch.stamped(target, batch.labels)
+    return batch.stamp_(target, batch.labels)
 
 
 def _at_input_size(grid: Tensor, size: torch.Size) -> Tensor:

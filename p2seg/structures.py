@@ -127,19 +127,25 @@ class PointBatch:
         inside = self.inside(height, width)
         return torch.where(inside, y * width + x, height * width)
 
-    def stamped(self, maps: Tensor, values: Tensor) -> Tensor:
-        """A copy of maps with each point's value on its pixel, the first one's of several points.
+    def stamp_(self, maps: Tensor, values: Tensor) -> Tensor:
+        """Writes each point's value on its pixel, the first one's of several points, in place.
 
         Args:
             maps: `[B, H, W]`.
             values: `[B, K]`, of the same dtype.
         """
         height, width = maps.shape[1:]
+        flat = maps.view(len(maps), -1)
         cells = self.cells(height, width)
         later = (cells[:, :, None] == cells[:, None]).tril(-1).any(2)
-        flat = F.pad(maps.flatten(1), (0, 1))
-        flat.scatter_(1, cells.masked_fill(later, height * width), values)
-        return flat[:, :-1].view_as(maps)
+        writes = (cells < height * width) & ~later
+        # a point that writes nothing repeats what the first writer does, or what is there already
+        first = writes.byte().argmax(1, keepdim=True)
+        some = writes.gather(1, first)
+        cell = cells.gather(1, first).where(some, 0)
+        value = values.gather(1, first).where(some, flat.gather(1, cell))
+        flat.scatter_(1, cells.where(writes, cell), values.where(writes, value))
+        return maps
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.ops.components import connected_components
-from p2seg.ops.lookup import look_up
 from p2seg.structures import LABELS, PointBatch
 
 
@@ -22,21 +21,17 @@ class Regions:
 
     Attributes:
         labels: `[B, H, W]` int32: 0 outside; each region of an image has a number of its own.
-        classes: `[B, H, W]` int32: the class of every region's pixels, 0 outside.
+        classes: `[B, R]` int64, R more than the largest number: each region's class, 0 at 0.
         region_of: `[B, K]` int64, the region each point owns a part of; 0 none.
-        count: `[B, H W + 1]` int64, points that own a part of each region; entry 0 counts nothing.
-        first: `[B, H W + 1]` int64, k + 1 of the first of those points, 0 none.
+        count: `[B, R]` int64, points that own a part of each region; entry 0 counts nothing.
+        sole: `[B, R]` int64, k + 1 of the point that owns a region alone, 0 of other regions.
     """
 
     labels: Tensor
     classes: Tensor
     region_of: Tensor
     count: Tensor
-    first: Tensor
-
-    def sole_owner(self) -> Tensor:
-        """`[B, H, W]` int32: k + 1 where the k-th point owns the region alone, else 0."""
-        return look_up(self.first.masked_fill(self.count != 1, 0).int(), self.labels)
+    sole: Tensor
 
 
 def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regions:
@@ -53,19 +48,17 @@ def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regi
         snap_radius: pixels, to the region's nearest pixel; 0 turns it off.
     """
     height, width = semantic.shape[1:]
-    wanted = semantic.new_zeros(len(semantic), LABELS)
-    wanted.scatter_(1, points.labels, points.labels)
-    classes = look_up(wanted.int(), semantic.int())
-    labels = connected_components(classes)
-    on_class = _at_points(classes, points) == points.labels
-    region_of = torch.where(
-        on_class & ~_repeated(points, height, width), _at_points(labels, points), 0
-    )
+    wanted = torch.zeros(len(semantic), LABELS, dtype=torch.bool, device=semantic.device)
+    wanted.scatter_(1, points.labels, value=True)
+    labels, classes = connected_components(semantic, wanted)
+    under = _at_points(labels, points)
+    on_class = classes.gather(1, under) == points.labels
+    region_of = torch.where(on_class & ~_repeated(points, height, width), under, 0)
     if snap_radius > 0:
         free = points.inside(height, width) & ~on_class
         region_of = _snapped(labels, classes, points, free, region_of, snap_radius)
-    count, first = _owners(region_of, height * width + 1)
-    return Regions(labels, classes, region_of, count, first)
+    count, first = _owners(region_of, classes.shape[1])
+    return Regions(labels, classes, region_of, count, first.masked_fill(count != 1, 0))
 
 
 def _at_points(pixels: Tensor, points: PointBatch) -> Tensor:
@@ -127,7 +120,7 @@ def _snapped(
     cell = torch.where(seen, (y + dy) * width + x + dx, outside).flatten(1)
     shape = (*points.labels.shape, len(dy))
     around = F.pad(labels.flatten(1), (0, 1)).gather(1, cell).view(shape).long()
-    theirs = F.pad(classes.flatten(1), (0, 1)).gather(1, cell).view(shape)
+    theirs = classes.gather(1, around.flatten(1)).view(shape)
     around = torch.where(theirs == points.labels[:, :, None], around, 0)
     # nearest first, then the lower point, then the pixel that comes first in raster order
     point = torch.arange(shape[1], device=labels.device)[:, None]
@@ -136,7 +129,7 @@ def _snapped(
     last = rank.new_full((), torch.iinfo(rank.dtype).max)
     taken = region_of
     for _ in range(shape[1]):
-        count, _ = _owners(taken, outside + 1)
+        count, _ = _owners(taken, classes.shape[1])
         waits = (around > 0) & (free & (taken == 0))[:, :, None]
         waits &= count.gather(1, around.flatten(1)).view(shape) == 0
         if waits.device.type == "cpu" and not bool(waits.any()):

@@ -5,16 +5,15 @@ Paper: Sec. 3.1, Fig. 5 (right).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.mdm.regions import regions_of
-from p2seg.ops.lookup import look_up
-from p2seg.ops.nearest import nearest
-from p2seg.structures import LABELS, PointBatch, Points, pixel_grid
+from p2seg.ops.owners import owners
+from p2seg.structures import LABELS, PointBatch, Points
 
 Decode = Literal["point", "vote"]
 Orphans = Literal["nearest", "drop"]
@@ -53,33 +52,21 @@ def semantic_to_instances(
     Returns:
         `[B, H, W]` int64: 0 none, k + 1 the k-th point.
     """
-    if semantic.device.type == "cpu" and len(points) > 1:  # an image fits the cache
-        options: Any = {
-            "decode": decode,
-            "snap_radius": snap_radius,
-            "orphans": orphans,
-            "origin": origin,
-        }
-        alone = zip(semantic[:, None], offset[:, None], points, strict=True)
-        return torch.cat([semantic_to_instances(s, o, [p], **options) for s, o, p in alone])
     height, width = semantic.shape[1:]
     batch = PointBatch.of(points, semantic.device)
     regions = regions_of(semantic, batch, snap_radius)
-    sole = regions.sole_owner()
     # classes of which a point lies outside
     cut = regions.region_of.new_zeros(len(semantic), LABELS)
     cut.scatter_(1, batch.labels.masked_fill(batch.inside(height, width), 0), 1)
-    if semantic.is_cuda or bool(cut[:, 1:].any()):
-        sole = sole * (look_up(cut, regions.classes) == 0)
-    asked = (sole == 0) & (regions.classes > 0)
+    sole = regions.sole.masked_fill(cut.gather(1, regions.classes) > 0, 0)
+    keys = regions.classes
     if orphans == "drop":
-        asked &= look_up(regions.count, regions.labels) > 0
+        keys = keys.masked_fill(regions.count == 0, 0)
     targets = batch.yx
     if decode == "vote":
         cells = batch.cells(height, width)[:, None].expand(-1, 2, -1)
         at_points = F.pad(offset.flatten(2), (0, 1)).gather(2, cells)
         targets = targets + at_points.transpose(1, 2)
-    keys = regions.classes * asked
-    owner, _ = nearest(pixel_grid(semantic) + (offset + origin), keys, targets, batch.labels)
+    owner, _ = owners(regions.labels, sole, keys, targets, batch.labels, offset, origin)
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
-    return batch.stamped((sole + owner).long(), order.expand_as(batch.labels))
+    return batch.stamp_(owner, order.expand_as(batch.labels))

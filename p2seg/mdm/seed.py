@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from p2seg.mdm.regions import regions_of
-from p2seg.ops.lookup import look_up
-from p2seg.ops.nearest import nearest
-from p2seg.structures import Labels, PointBatch, Points, pixel_grid
+from p2seg.ops.owners import owners
+from p2seg.structures import Labels, PointBatch, Points
 
 SURE_MARGIN = 0.5
 """Margin from which on the owner of a pixel in a split region is trusted wholly."""
@@ -45,22 +44,11 @@ class Seeder:
             one-point regions, and grows from 0 on the border between two points to 1 where the
             margin `(d2 - d1) / (d2 + d1)` reaches 0.5. Paper: Eq. 1.
         """
-        if semantic.device.type == "cpu" and len(points) > 1:  # an image fits the cache
-            alone = [self(semantic[b : b + 1], [p]) for b, p in enumerate(points)]
-            return Labels(
-                semantic,
-                torch.cat([each.instances for each in alone]),
-                torch.cat([each.weight for each in alone]),
-            )
         batch = PointBatch.of(points, semantic.device)
         regions = regions_of(semantic, batch, self.snap_radius)
-        instances = regions.sole_owner()
-        weight = (instances > 0).float()
+        keys = torch.zeros_like(regions.count)
         if self.conflict == "points_first":
-            # where there is a choice; elsewhere the key is 0, and so are owner and margin
-            keys = regions.labels * look_up((regions.count > 1).int(), regions.labels)
-            grid = pixel_grid(semantic).expand(len(semantic), -1, -1, -1)
-            owner, margin = nearest(grid, keys, batch.yx, regions.region_of)
-            instances = instances + owner
-            weight = weight + (margin / SURE_MARGIN).clamp(0, 1)
-        return Labels(semantic, instances.long(), weight)
+            numbers = torch.arange(keys.shape[1], device=keys.device)
+            keys = numbers.where(regions.count > 1, 0)
+        owner, margin = owners(regions.labels, regions.sole, keys, batch.yx, regions.region_of)
+        return Labels(semantic, owner, margin.div_(SURE_MARGIN).clamp_(max=1))

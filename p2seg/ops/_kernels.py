@@ -1,12 +1,16 @@
-"""Whether Triton's kernels can be used."""
+"""How compiled loops are had: Triton's on a GPU, Numba's on the CPU."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any, TypeVar
 
+import numba
 from torch import Tensor
 
+F = TypeVar("F", bound=Callable[..., Any])
 HAS_TRITON = find_spec("triton") is not None
 
 
@@ -18,3 +22,16 @@ def fused(tensor: Tensor) -> bool:
 def interpreted() -> bool:
     """Whether kernels run on the CPU, for tests; Triton decides when they are imported."""
     return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def compiled(function: F) -> F:
+    """Numba's machine code of a function, kept on disk where there is a place to write it.
+
+    Of one thread: Numba's own would not survive the fork of a data loader, and a pool beside
+    torch's was slower on two cores.
+    """
+    try:
+        made: F = numba.njit(function, cache=True)
+    except RuntimeError:  # neither the package's folder nor a home can be written to
+        made = numba.njit(function)
+    return made

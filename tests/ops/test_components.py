@@ -15,13 +15,17 @@ triton = pytest.importorskip("p2seg.ops.components.triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # or Triton's interpreter
 
 
-def fused(labels: torch.Tensor) -> torch.Tensor:
+def fused(labels: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """By the Triton kernel."""
-    return triton.connected_components(labels.to(DEVICE)).cpu()
+    made, kinds = triton.connected_components(labels.to(DEVICE), wanted.to(DEVICE))
+    return made.cpu(), kinds.cpu()
 
 
-def same_partition(made: torch.Tensor, labels: torch.Tensor) -> None:
+def same_partition(
+    made: torch.Tensor, kinds: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor
+) -> None:
     """Regions of one image against SciPy's, a label at a time."""
+    labels = labels * wanted[labels]
     want = np.zeros(labels.shape, np.int64)
     for label in labels.unique().tolist():
         if label:
@@ -30,7 +34,8 @@ def same_partition(made: torch.Tensor, labels: torch.Tensor) -> None:
     pairs = set(zip(made.flatten().tolist(), want.reshape(-1).tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     assert all((a == 0) == (b == 0) for a, b in pairs)
-    assert 0 <= made.min() <= made.max() <= labels.numel()
+    assert 0 <= made.min() <= made.max() < len(kinds)
+    assert torch.equal(kinds[made.long()], labels)
 
 
 @pytest.mark.parametrize("components", [connected_components, fused])
@@ -40,8 +45,9 @@ def test_regions_are_the_same_partition_as_scipys(components, height, width, dat
     size = 2 * height * width
     flat = data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size))
     labels = torch.tensor(flat).reshape(2, height, width)
-    for made, own in zip(components(labels), labels, strict=True):
-        same_partition(made, own)
+    wanted = torch.tensor(data.draw(st.lists(st.booleans(), min_size=6, max_size=6))).view(2, 3)
+    for image in zip(*components(labels, wanted), labels, wanted, strict=True):
+        same_partition(*image)
 
 
 def spiral(side: int) -> torch.Tensor:
@@ -75,6 +81,7 @@ def test_shapes_that_are_hard_to_join(components):
         "dots of three kinds": ((y % 2 == 0) & (x % 2 == 0))
         * (y // 2 % 3 + 1),  # 272 before the last
     }
-    made_of_all = components(torch.stack(list(shapes.values())))
-    for made, labels in zip(made_of_all, shapes.values(), strict=True):
-        same_partition(made, labels)
+    labels = torch.stack(list(shapes.values()))
+    wanted = torch.ones(len(labels), 4, dtype=torch.bool)
+    for image in zip(*components(labels, wanted), labels, wanted, strict=True):
+        same_partition(*image)

@@ -17,20 +17,21 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from p2seg.ops.affinity import triton as affinity
 from p2seg.ops.components import triton as components
-from p2seg.ops.nearest import triton as nearest
+from p2seg.ops.owners import triton as owners
 
 INTEGERS = {"groups": "*i32", "gate": "*i32", "valid": "*u8", "labels": "*i32", "parent": "*i32",
-            "numbers": "*i32", "keys": "*i64", "ordered": "*i64", "order": "*i64", "start": "*i32",
-            "owner": "*i32"}
-SCALARS = {name: "i32" for name in ("N", "N_PAD", "height", "width", "pixels", "count")}
-SCALARS |= {"beta": "fp32", "log_gamma": "fp32"}
+            "numbers": "*i32", "regions": "*i32", "sole": "*i64", "start": "*i64", "stop": "*i64",
+            "order": "*i64", "owner": "*i64"}
+SIZES = "N", "N_PAD", "height", "width", "pixels", "count", "candidates"
+SCALARS = dict.fromkeys(SIZES, "i32")
+SCALARS |= {"origin": "fp32", "beta": "fp32", "log_gamma": "fp32"}
 kind, channels, matrix, target = sys.argv[1:]
 content = {"float32": "*fp32", "bfloat16": "*bf16"}[matrix]
 constants = dict(D=int(channels), P_PAD=16, CLASSES=4, ROUNDS=2, GROUPS=61, VOTES=True, SPREAD=True,
-                 GATE=True, VALID=True, PRECISION="tf32", BLOCK=256)
+                 GATE=True, VALID=True, PRECISION="tf32", BLOCK=256, MOVED=True)
 kernels = {
     "forward": affinity.forward_kernel, "backward": affinity.backward_kernel,
-    "merge": components._merge, "look_up": components._look_up, "nearest": nearest._nearest,
+    "merge": components._merge, "look_up": components._look_up, "owners": owners._owners,
 }
 kernel = kernels[kind]
 import torch
@@ -71,6 +72,6 @@ def test_affinity_kernels(kind, channels, matrix, target):
     assert made["shared"] <= SHARED[target]
 
 
-@pytest.mark.parametrize("kind", ["merge", "look_up", "nearest"])
+@pytest.mark.parametrize("kind", ["merge", "look_up", "owners"])
 def test_label_kernels(kind):
     assert compiled(kind, 64, "float32", 90)["shared"] <= SHARED[90]

@@ -7,22 +7,24 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional as F
 
 BLOCK = 256
 """Pixels of a program."""
 
 
-def connected_components(labels: Tensor) -> Tensor:
+def connected_components(labels: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """As `p2seg.ops.components.connected_components`; a region's number is 1 + its first pixel."""
     images, height, width = labels.shape
     pixels = height * width
-    labels = labels.int().contiguous()
+    kinds = labels * wanted.gather(1, labels.flatten(1)).view_as(labels)
+    labels = kinds.int()
     parent = torch.arange(pixels, dtype=torch.int32, device=labels.device).repeat(images, 1)
     blocks = (triton.cdiv(pixels, BLOCK), images)
     _merge[blocks](labels, parent, height, width, BLOCK=BLOCK)
     numbers = torch.empty_like(labels)
     _look_up[blocks](labels, parent, numbers, pixels, BLOCK=BLOCK)
-    return numbers
+    return numbers, F.pad(kinds.flatten(1), (1, 0))
 
 
 @triton.jit

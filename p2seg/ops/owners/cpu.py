@@ -1,0 +1,91 @@
+"""The owner of every pixel on the CPU: a loop over the candidates of the pixel's own key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2seg.ops._kernels import compiled
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def owners(
+    regions: Tensor,
+    sole: Tensor,
+    start: Tensor,
+    stop: Tensor,
+    yx: Tensor,
+    order: Tensor,
+    offset: Tensor | None,
+    origin: float,
+) -> tuple[Tensor, Tensor]:
+    """As `p2seg.ops.owners.owners`, with candidates sorted by key.
+
+    Args:
+        regions: `[B, H, W]` int32.
+        sole: `[B, R]` int64.
+        start: `[B, R]` int64, where the candidates of each region begin.
+        stop: `[B, R]` int64, behind the last of them.
+        yx: `[B, K, 2]` float32, sorted.
+        order: `[B, K]` int64, k + 1 of the sorted candidates.
+        offset: `[B, 2, H, W]` float32 or None.
+        origin: where the middle of the first pixel lies.
+    """
+    owner = torch.empty(regions.shape, dtype=torch.int64)
+    margin = torch.empty(regions.shape, dtype=torch.float32)
+    if offset is None:
+        offset = yx.new_empty(len(yx), 2, 0, 0)
+    given = regions, sole, start, stop, yx, order, offset
+    images = [each.detach().cpu().numpy() for each in given]
+    for image in zip(*images, owner.numpy(), margin.numpy(), strict=True):
+        _owners(np.float32(origin), *image)
+    return owner.to(regions.device), margin.to(regions.device)
+
+
+@compiled
+def _owners(
+    origin: np.float32,
+    regions: Array,
+    sole: Array,
+    start: Array,
+    stop: Array,
+    yx: Array,
+    order: Array,
+    offset: Array,
+    owner: Array,
+    margin: Array,
+) -> None:
+    height, width = regions.shape
+    moved = offset.size > 0
+    for y in range(height):
+        for x in range(width):
+            region = regions[y, x]
+            first, last = start[region], stop[region]
+            if sole[region] > 0 or first == last:
+                owner[y, x] = sole[region]
+                margin[y, x] = np.float32(1 if sole[region] > 0 else 0)
+            elif last - first == 1:
+                owner[y, x] = order[first]
+                margin[y, x] = np.float32(1)
+            else:
+                from_y, from_x = np.float32(y) + origin, np.float32(x) + origin
+                if moved:
+                    from_y = np.float32(y) + (offset[0, y, x] + origin)
+                    from_x = np.float32(x) + (offset[1, y, x] + origin)
+                best = first
+                least = np.float32(np.inf)
+                second = least
+                for k in range(first, last):
+                    dy, dx = from_y - yx[k, 0], from_x - yx[k, 1]
+                    square = dy * dy + dx * dx
+                    if square < least:
+                        second, least, best = least, square, k
+                    elif square < second:
+                        second = square
+                owner[y, x] = order[best]
+                d1, d2 = np.sqrt(least), np.sqrt(second)
+                margin[y, x] = (d2 - d1) / max(d2 + d1, np.float32(1e-6))

@@ -1,0 +1,104 @@
+"""The owner of every pixel in Triton: a pixel goes over the candidates of its region's key alone,
+which lie side by side."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 256
+"""Pixels of a program."""
+
+
+def owners(
+    regions: Tensor,
+    sole: Tensor,
+    start: Tensor,
+    stop: Tensor,
+    yx: Tensor,
+    order: Tensor,
+    offset: Tensor | None,
+    origin: float,
+) -> tuple[Tensor, Tensor]:
+    """As `p2seg.ops.owners.cpu.owners`."""
+    images, height, width = regions.shape
+    pixels = height * width
+    owner = torch.empty(regions.shape, dtype=torch.int64, device=regions.device)
+    margin = torch.empty(regions.shape, dtype=torch.float32, device=regions.device)
+    _owners[(triton.cdiv(pixels, BLOCK), images)](
+        regions,
+        sole,
+        start,
+        stop,
+        yx,
+        order,
+        yx if offset is None else offset,
+        origin,
+        owner,
+        margin,
+        pixels,
+        width,
+        sole.shape[1],
+        order.shape[1],
+        MOVED=offset is not None,
+        BLOCK=BLOCK,
+    )
+    return owner, margin
+
+
+@triton.jit
+def _owners(
+    regions,
+    sole,
+    start,
+    stop,
+    yx,
+    order,
+    offset,
+    origin,
+    owner,
+    margin,
+    pixels,
+    width,
+    count,
+    candidates,
+    MOVED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    image = tl.program_id(1).to(tl.int64)
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = p < pixels
+    region = tl.load(regions + image * pixels + p, mask=inside, other=0)
+    alone = tl.load(sole + image * count + region)
+    k = tl.load(start + image * count + region)
+    last = tl.load(stop + image * count + region)
+    y = (p // width).to(tl.float32) + origin
+    x = (p % width).to(tl.float32) + origin
+    if MOVED:
+        y += tl.load(offset + image * 2 * pixels + p, mask=inside, other=0.0)
+        x += tl.load(offset + (image * 2 + 1) * pixels + p, mask=inside, other=0.0)
+    infinite = 3e38  # not inf: nothing is subtracted from itself
+    least = tl.full((BLOCK,), infinite, tl.float32)
+    second = tl.full((BLOCK,), infinite, tl.float32)
+    best = k
+    chooses = inside & (alone == 0) & (k < last)
+    active = chooses
+    while tl.max(active.to(tl.int32), 0) > 0:
+        at = yx + (image * candidates + k) * 2
+        dy = y - tl.load(at, mask=active, other=0.0)
+        dx = x - tl.load(at + 1, mask=active, other=0.0)
+        square = tl.where(active, dy * dy + dx * dx, infinite)
+        best = tl.where(square < least, k, best)
+        second = tl.minimum(second, tl.maximum(least, square))
+        least = tl.minimum(least, square)
+        k += 1
+        active = active & (k < last)
+    owned = tl.load(order + image * candidates + best, mask=chooses, other=0)
+    tl.store(owner + image * pixels + p, tl.where(chooses, owned, alone), mask=inside)
+    d1 = tl.sqrt(least)
+    d2 = tl.sqrt(second)
+    clear = tl.where(second < infinite, (d2 - d1) / tl.maximum(d2 + d1, 1e-6), 1.0)
+    sure = tl.where(alone > 0, 1.0, 0.0)
+    tl.store(margin + image * pixels + p, tl.where(chooses, clear, sure), mask=inside)
