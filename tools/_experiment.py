@@ -108,11 +108,13 @@ class Experiment:
         change: dict[str, Any] = {"out": self._masks(stage), "ckpt": ckpt}
         if stage == "seed":
             change["export.orphans"] = "drop"
+        if stage == "control":
+            change["mdm.ways.kind"] = "straight"  # the yardstick: Eq. 1, no network
         self.stages.run(
             stage,
             lambda: gen_pseudo.run(self._with(**change)),
             settings=[
-                self._plain("mdm"),
+                plain(self._with(**change).mdm),
                 self._plain("export"),
                 self._plain("trainer")["precision"],
             ],

@@ -52,7 +52,7 @@ class PointDataset(Dataset[Sample]):
     Args:
         points: the images and their points; images without points are left out.
         reader: of images and maps.
-        seeder: makes the first instance labels of a whole image from its map and points.
+        seeder: makes the first instance labels of a whole image from its map, points and image.
         augment: moves image, points and labels together.
         seed: of the augmentation.
 
@@ -64,7 +64,7 @@ class PointDataset(Dataset[Sample]):
         self,
         points: PointSet,
         reader: Reader,
-        seeder: Callable[[Tensor, list[Points]], Labels],
+        seeder: Callable[[Tensor, list[Points], Tensor], Labels],
         augment: Augment,
         seed: int,
     ) -> None:
@@ -87,7 +87,8 @@ class PointDataset(Dataset[Sample]):
         epoch, index = key
         record, points = self.items[index]
         image = self.reader.image(record)
-        labels = self.seeder(self.reader.map(record, points)[None], [points]).of_image(0)
+        first = self.reader.map(record, points)
+        labels = self.seeder(first[None], [points], image[None]).of_image(0)
         random = sample_generator(self.seed, epoch, index)
         image, points, labels = self.augment(image, points, labels, random)
         return Sample(record.file_name, image, points, labels)

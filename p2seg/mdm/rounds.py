@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.mdm.grid import on_grid, upsample
 from p2seg.mdm.i2s import (
     affinity_factors,
     channels_of,
@@ -21,6 +22,7 @@ from p2seg.mdm.i2s import (
     instance_to_semantic,
 )
 from p2seg.mdm.s2i import Decode, semantic_to_instances
+from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.ops.affinity import Factors, Way
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
 
@@ -35,6 +37,8 @@ class MutualDistillation:
         gamma: weight of the affinity between pixels of different instances from round 2 on; 1 is a
             plain random walk.
         decode: how S2I reads offsets, `vote` or `point`.
+        ways: how far the pixels of a split region are from the points in it: straight, which is
+            `decode`'s question, or along the image.
         prior: what the rounds start from: the network's class probabilities, or those times the
             first map (`(1 - e) onehot(S0) + e`).
         prior_epsilon: e.
@@ -45,6 +49,7 @@ class MutualDistillation:
     beta: float = 3.0
     gamma: float = 0.1
     decode: Decode = "vote"
+    ways: Ways = STRAIGHT
     prior: Literal["network", "S0"] = "network"
     prior_epsilon: float = 0.1
     way: Way = "auto"
@@ -71,9 +76,10 @@ class MutualDistillation:
         maps: list[Tensor] = []
         T = self.rounds if rounds is None else rounds
         size = batch.labels.semantic.shape[1:]
-        for semantic in self.semantics(outputs, batch.points, batch.labels.semantic, T):
+        guide = self.ways.guide(batch.images, outputs) if T else None
+        for semantic in self.semantics(outputs, batch.points, batch.labels.semantic, T, guide):
             maps.append(semantic)
-            labels.append(self.labels_of(semantic, outputs.offset, batch.points, size))
+            labels.append(self.labels_of(semantic, outputs.offset, batch.points, size, guide))
         return [Round(labels[0], None), *map(Round, labels[1:], maps)]
 
     def factors(self, outputs: Outputs, points: list[Points]) -> Factors:
@@ -82,7 +88,12 @@ class MutualDistillation:
         return affinity_factors(outputs, p.argmax(1) > 0)
 
     def semantics(
-        self, outputs: Outputs, points: list[Points], first: Tensor, rounds: int
+        self,
+        outputs: Outputs,
+        points: list[Points],
+        first: Tensor,
+        rounds: int,
+        guide: Tensor | None = None,
     ) -> list[Tensor]:
         """`S_1 .. S_T` of a batch.
 
@@ -91,6 +102,7 @@ class MutualDistillation:
             points: of the B images.
             first: `[B, H, W]` int64, the first semantic map; its 255 takes part in nothing.
             rounds: T.
+            guide: `[B, G, H, W]`, of `ways`.
 
         Returns:
             T maps `[B, C+1, h, w]`, float32 probabilities, with gradient.
@@ -119,12 +131,18 @@ class MutualDistillation:
             )
             maps.append(p)
             if t + 1 < rounds:
-                instances = self._instances_on_grid(p.detach(), outputs.offset.detach(), points)
+                offset = outputs.offset.detach()
+                instances = self._instances_on_grid(p.detach(), offset, points, guide)
         return maps
 
     @torch.no_grad()
     def labels_of(
-        self, semantic: Tensor, offset: Tensor, points: list[Points], size: tuple[int, ...]
+        self,
+        semantic: Tensor,
+        offset: Tensor,
+        points: list[Points],
+        size: tuple[int, ...],
+        guide: Tensor | None = None,
     ) -> Labels:
         """Labels at input size from a round's map.
 
@@ -133,22 +151,29 @@ class MutualDistillation:
             offset: `[B, 2, h, w]` pixels.
             points: of the B images.
             size: (H, W).
+            guide: `[B, G, H, W]`, of `ways`.
         """
         channels = class_channels(points, semantic.shape[1] - 1, semantic.device)
         probabilities = upsample(channels_of(semantic, channels), size)
         confidence, best = probabilities.max(1)
         classes = channels.gather(1, best.flatten(1)).view_as(best)
         instances = semantic_to_instances(
-            classes, upsample(offset, size), points, decode=self.decode
+            classes, upsample(offset, size), points, decode=self.decode, guide=guide
         )
         weight = mean_over_masks(confidence, instances, max(map(len, points)))
         return Labels(classes, instances, weight.clamp(0.1, 1))
 
-    def _instances_on_grid(self, semantic: Tensor, offset: Tensor, points: list[Points]) -> Tensor:
-        shrunk = [Points(p.yx / STRIDE, p.labels, p.ids) for p in points]
-        origin = (STRIDE - 1) / 2 / STRIDE  # the middle of 4 pixels, in cells
+    def _instances_on_grid(
+        self, semantic: Tensor, offset: Tensor, points: list[Points], guide: Tensor | None
+    ) -> Tensor:
+        h, w = semantic.shape[2:]
         return semantic_to_instances(
-            semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode, origin=origin
+            semantic.argmax(1),
+            offset / STRIDE,
+            [Points(p.yx / STRIDE, p.labels, p.ids) for p in points],
+            decode=self.decode,
+            origin=(STRIDE - 1) / 2 / STRIDE,  # the middle of 4 pixels, in cells
+            guide=None if guide is None else on_grid(guide)[..., :h, :w] / STRIDE,
         )
 
     def _with_prior(self, p: Tensor, grid: Tensor) -> Tensor:
@@ -157,24 +182,6 @@ class MutualDistillation:
         factor = torch.where((grid == IGNORED)[:, None], torch.ones_like(factor), factor)
         p = p * factor
         return p / p.sum(1, keepdim=True)
-
-
-def on_grid(labels: Tensor) -> Tensor:
-    """Labels `[B, H, W]` at the centres of the stride-4 grid, `[B, ceil(H/4), ceil(W/4)]`."""
-    height, width = labels.shape[-2:]
-    y = (torch.arange(0, height, STRIDE, device=labels.device) + STRIDE // 2).clamp(max=height - 1)
-    x = (torch.arange(0, width, STRIDE, device=labels.device) + STRIDE // 2).clamp(max=width - 1)
-    return labels[..., y[:, None], x[None, :]]
-
-
-def upsample(grid: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Brings `[B, n, h, w]` of the stride-4 grid to `[B, n, H, W]`, bilinearly.
-
-    A grid that stands out over the image (its sides are no multiple of 4) is cut.
-    """
-    full = (grid.shape[-2] * STRIDE, grid.shape[-1] * STRIDE)
-    large = F.interpolate(grid.float(), full, mode="bilinear", align_corners=False)
-    return large[..., : size[0], : size[1]]
 
 
 def mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.mdm.regions import regions_of
+from p2seg.mdm.ways import owners_along
 from p2seg.ops.owners import owners
 from p2seg.structures import LABELS, PointBatch, Points
 
@@ -28,6 +29,7 @@ def semantic_to_instances(
     snap_radius: float = 0.0,
     orphans: Orphans = "nearest",
     origin: float = 0.0,
+    guide: Tensor | None = None,
 ) -> Tensor:
     """Gives every pixel of a class with points to one of them.
 
@@ -48,6 +50,8 @@ def semantic_to_instances(
             them without an instance.
         origin: where the middle of the first pixel lies in the points' coordinates; of a grid
             coarser than theirs it is not 0.
+        guide: `[B, G, H, W]` of `p2seg.mdm.ways`: pixels of regions with several points, all of
+            whose class are inside, go to the one with the shortest way; None: they are decoded.
 
     Returns:
         `[B, H, W]` int64: 0 none, k + 1 the k-th point.
@@ -58,7 +62,8 @@ def semantic_to_instances(
     # classes of which a point lies outside
     cut = regions.region_of.new_zeros(len(semantic), LABELS)
     cut.scatter_(1, batch.labels.masked_fill(batch.inside(height, width), 0), 1)
-    sole = regions.sole.masked_fill(cut.gather(1, regions.classes) > 0, 0)
+    lies_out = cut.gather(1, regions.classes) > 0
+    sole = regions.sole.masked_fill(lies_out, 0)
     keys = regions.classes
     if orphans == "drop":
         keys = keys.masked_fill(regions.count == 0, 0)
@@ -69,4 +74,8 @@ def semantic_to_instances(
         targets = targets + at_points.transpose(1, 2)
     owner, _ = owners(regions.labels, sole, keys, targets, batch.labels, offset, origin)
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
+    if guide is not None:
+        split = (regions.count > 1) & ~lies_out
+        near, _ = owners_along(regions, split, batch, guide)
+        owner = near.where(near > 0, owner)
     return batch.stamp_(owner, order.expand_as(batch.labels))

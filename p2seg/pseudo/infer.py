@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
+from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities, class_set
-from p2seg.mdm.rounds import MutualDistillation, upsample
+from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points
@@ -77,12 +78,17 @@ class SeedLabeller:
 
     seeder: Seeder
     orphans: Orphans = "nearest"
-    needs_image: bool = False
     on_gpu: bool = False
 
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:  # noqa: ARG002
+    @property
+    def needs_image(self) -> bool:
+        """Whether ways go along the image."""
+        return self.seeder.ways.kind == "geodesic"
+
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """The seed of the image; every score is 1."""
-        instances = self.seeder(first[None], [points]).instances[0]
+        images = None if image is None else image[None]
+        instances = self.seeder(first[None], [points], images).instances[0]
         if self.orphans == "nearest" and self.seeder.conflict == "points_first":
             still = torch.zeros(1, 2, *first.shape)
             [filled] = semantic_to_instances(
@@ -136,8 +142,10 @@ class NetworkLabeller:
         size = (image.shape[1], image.shape[2])
         device = next(self.network.parameters()).device
         first = first.to(device)
-        outputs = self.outputs(image.to(device), points)
-        maps = self.mdm.semantics(outputs, [points], first[None], self.rounds)
+        image = image.to(device)
+        outputs = self.outputs(image, points)
+        guide = self.mdm.ways.guide(image[None], outputs)
+        maps = self.mdm.semantics(outputs, [points], first[None], self.rounds, guide)
         last = maps[-1] if maps else class_probabilities(outputs.class_logits, [points])
         classes = class_set([points], last.shape[1] - 1, device)[0].nonzero()[:, 0]
         probabilities = upsample(last[:, classes], size)[0]
@@ -149,6 +157,7 @@ class NetworkLabeller:
             decode=self.mdm.decode,
             snap_radius=self.snap_radius,
             orphans=self.orphans,
+            guide=guide,
         )
         scores = _scores(probabilities, classes, instances, points)
         return Labelled(semantic.cpu(), instances.cpu(), scores.cpu())

@@ -73,7 +73,7 @@ def test_seeds_are_made_on_the_whole_image(tmp_path):
     made = training_set(tmp_path)
     seen = []
 
-    def seeder(semantic, points):
+    def seeder(semantic, points, images):
         seen.append((tuple(semantic.shape[1:]), points[0].yx.tolist()))
         return Seeder()(semantic, points)
 

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities
-from p2seg.mdm.rounds import MutualDistillation, upsample
+from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.infer import FUSED_ODDS, NetworkLabeller, SeedLabeller

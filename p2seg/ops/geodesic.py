@@ -1,0 +1,110 @@
+"""Which point owns each pixel by the shortest way to it, inside the pixel's own region.
+
+The way lies on the surface that the pixels make in the space of their places and guides: beside
+the distance in the picture a step costs what the guides (colours, where the pixels vote) change.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2seg.ops._kernels import compiled
+
+Array = np.ndarray[Any, np.dtype[Any]]
+NEIGHBOURS = np.array(
+    [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx], dtype=np.int64
+)
+
+
+def geodesic_owners(regions: Tensor, starts: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+    """The start with the shortest way to every pixel, and how clear that is.
+
+    A step goes to one of the 8 neighbours with the same region number and costs
+    `sqrt(|step|^2 + |guide change|^2)`. On the CPU; tensors on a GPU go there and back.
+
+    Args:
+        regions: `[B, H, W]` int32; nothing reaches 0.
+        starts: `[B, K]` int64, raster index of the pixel that each way starts from; H W: none. Of
+            several on one pixel the first one counts.
+        guide: `[B, G, H, W]` float32, in pixels: a change by 1 is as far as a pixel.
+
+    Returns:
+        `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start. And `[B, H, W]` float32:
+        the margin `(d2 - d1) / (d2 + d1)` of the ways to the two nearest; 1 where there is one
+        alone, 0 where there is none.
+    """
+    owner = torch.zeros(regions.shape, dtype=torch.int64)
+    margin = torch.zeros(regions.shape, dtype=torch.float32)
+    guide = guide.detach().float().movedim(1, -1)
+    given = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
+    for image in zip(*given, owner.numpy(), margin.numpy(), strict=True):
+        _spread(NEIGHBOURS, *image)
+    return owner.to(regions.device), margin.to(regions.device)
+
+
+@compiled
+def _spread(
+    neighbours: Array, regions: Array, starts: Array, guide: Array, owner: Array, margin: Array
+) -> None:
+    """Dijkstra's algorithm from all starts at once; the two nearest starts settle at a pixel."""
+    height, width = regions.shape
+    pixels = height * width
+    near = np.full((2, pixels), np.inf, np.float32)  # the least known ways
+    whose = np.zeros((2, pixels), np.int32)
+    settled = np.zeros(pixels, np.uint8)
+    heap = [(np.float32(0), np.int32(1), np.int64(0)) for _ in range(0)]
+    for k in range(len(starts)):
+        at = starts[k]
+        if at < pixels and regions[at // width, at % width] > 0 and whose[0, at] == 0:
+            near[0, at] = 0
+            whose[0, at] = k + 1
+            heappush(heap, (np.float32(0), np.int32(k + 1), np.int64(at)))
+    while len(heap) > 0:
+        far, who, at = heappop(heap)
+        place = settled[at]
+        if place == 2 or (place == 1 and whose[0, at] == who) or whose[place, at] != who:
+            continue
+        settled[at] = place + 1
+        y, x = at // width, at % width
+        for n in range(len(neighbours)):
+            dy, dx = neighbours[n]
+            v, u = y + dy, x + dx
+            if v < 0 or u < 0 or v >= height or u >= width or regions[v, u] != regions[y, x]:
+                continue
+            to = v * width + u
+            square = np.float32(dy * dy + dx * dx)
+            for g in range(guide.shape[2]):
+                change = guide[v, u, g] - guide[y, x, g]
+                square += change * change
+            way = far + np.sqrt(square)
+            if _known(near, whose, settled, to, way, who):
+                heappush(heap, (way, who, np.int64(to)))
+    for at in range(pixels):
+        if settled[at] > 0:
+            d1, d2 = near[0, at], near[1, at]
+            y, x = at // width, at % width
+            owner[y, x] = whose[0, at]
+            clear = (d2 - d1) / max(d2 + d1, np.float32(1e-6)) if settled[at] == 2 else 1.0
+            margin[y, x] = clear
+
+
+@compiled
+def _known(near: Array, whose: Array, settled: Array, to: int, way: Any, who: Any) -> bool:
+    """Notes a way to a pixel if it is one of the two least, of different starts."""
+    if settled[to] == 2 or way >= near[1, to]:
+        return False
+    if whose[0, to] == who:
+        if way >= near[0, to]:
+            return False
+        near[0, to] = way
+    elif settled[to] == 0 and way < near[0, to]:
+        near[1, to], whose[1, to] = near[0, to], whose[0, to]
+        near[0, to], whose[0, to] = way, who
+    else:
+        near[1, to], whose[1, to] = way, who
+    return True
