@@ -27,11 +27,11 @@ def interpreted() -> bool:
 def compiled(function: F) -> F:
     """Numba's machine code of a function, kept on disk where there is a place to write it.
 
-    Of one thread: Numba's own would not survive the fork of a data loader, and a pool beside
-    torch's was slower on two cores.
+    Of one thread: Numba's own would not survive the fork of a data loader. It holds no lock, so
+    that images can each have a thread where that is worth it.
     """
     try:
-        made: F = numba.njit(function, cache=True)
+        made: F = numba.njit(function, cache=True, nogil=True)
     except RuntimeError:  # neither the package's folder nor a home can be written to
-        made = numba.njit(function)
+        made = numba.njit(function, nogil=True)
     return made

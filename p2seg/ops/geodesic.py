@@ -6,6 +6,8 @@ the distance in the picture a step costs what the guides (colours, where the pix
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -42,8 +44,8 @@ def geodesic_owners(regions: Tensor, starts: Tensor, guide: Tensor) -> tuple[Ten
     margin = torch.zeros(regions.shape, dtype=torch.float32)
     guide = guide.detach().float().movedim(1, -1)
     given = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
-    for image in zip(*given, owner.numpy(), margin.numpy(), strict=True):
-        _spread(NEIGHBOURS, *image)
+    with ThreadPoolExecutor(min(len(regions), torch.get_num_threads())) as threads:
+        list(threads.map(partial(_spread, NEIGHBOURS), *given, owner.numpy(), margin.numpy()))
     return owner.to(regions.device), margin.to(regions.device)
 
 

@@ -12,6 +12,7 @@ from p2seg.data.coco import ImageRecord, Instance, decode, read_instances
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.semantic.degrade import Degrade
 from p2seg.semantic.source import MapTask
 
 
@@ -24,17 +25,23 @@ class Oracle:
         gt_sha256: of the file.
         classes: names; class k is `classes[k - 1]`.
         images: each image and its instances, by file name.
+        degrade: makes the maps worse.
     """
 
     gt: str
     gt_sha256: str
     classes: tuple[str, ...]
     images: dict[str, tuple[ImageRecord, list[Instance]]] = field(repr=False)
+    degrade: Degrade = field(default_factory=Degrade)
     name = "oracle"
 
     @staticmethod
-    def read(gt: str) -> Oracle:
+    def read(gt: str, degrade: Degrade | None = None) -> Oracle:
         """The oracle of an instances file.
+
+        Args:
+            gt: its path.
+            degrade: makes the maps worse; None: they stay.
 
         Raises:
             UserError: the file is missing or not of its form.
@@ -47,11 +54,13 @@ class Oracle:
             gt_sha256=sha256(path),
             classes=tuple(category.name for category in instances.categories),
             images={record.file_name: (record, own) for record, own in pairs},
+            degrade=degrade or Degrade(),
         )
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"gt": self.gt, "gt_sha256": self.gt_sha256}
+        worse = {} if self.degrade == Degrade() else {"degrade": self.degrade.parameters}
+        return {"gt": self.gt, "gt_sha256": self.gt_sha256, **worse}
 
     def inputs(self, task: MapTask) -> list[Path]:  # noqa: ARG002
         return []  # the ground truth, whose hash is a parameter
@@ -74,7 +83,7 @@ class Oracle:
                 f"{task.record.width}x{task.record.height} in the points file; make the points "
                 "from this file"
             )
-        return paint(instances, task.size)
+        return self.degrade(paint(instances, task.size), record.file_name)
 
 
 def paint(instances: list[Instance], size: tuple[int, int]) -> SemanticMap:
