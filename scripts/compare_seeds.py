@@ -1,0 +1,141 @@
+"""How good instance labels are without any network: three ways to split what neighbours share.
+
+    python scripts/compare_seeds.py --gt instances_train2017.json --images train2017
+    python scripts/compare_seeds.py ... --sampler inner --missing .3 --noise 4 --erode 2
+
+For every seed clicks are drawn and maps are painted from the ground truth (and made worse where
+that is asked for). The rows: `control` is Eq. 1, straight; `watershed` floods the control's
+regions from the clicks over the strength of the image's edges (scikit-image's compact watershed);
+`along the image` are the ways of `mdm.ways.kind=geodesic`. Mean and half the range over the seeds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from _command import Parser, command, path, progress
+
+from p2seg.data.coco import Instance, InstanceSet, read_instances
+from p2seg.data.images import read_image
+from p2seg.data.points import make_points
+from p2seg.errors import UserError
+from p2seg.evaluation.quality import quality
+from p2seg.mdm.seed import Seeder
+from p2seg.mdm.ways import Ways
+from p2seg.pseudo.export import MaskRules, masks_of
+from p2seg.pseudo.infer import Labelled, SeedLabeller
+from p2seg.semantic.degrade import Degrade
+from p2seg.semantic.oracle import paint
+from p2seg.structures import Points
+
+COLUMNS = {"mean IoU": "mean_iou", "multi mean IoU": "multi_mean_iou", "IoU > .5": "iou50"}
+Split = Callable[[torch.Tensor, Points, torch.Tensor], Labelled]
+
+
+def parser() -> Parser:
+    """The command line."""
+    words = Parser(description="Instance labels without a network.", allow_abbrev=False)
+    words.add_argument("--gt", type=path, required=True)
+    words.add_argument("--images", type=path, required=True)
+    words.add_argument("--sampler", default="random")
+    words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    words.add_argument("--colour", type=float, default=3.0, help="of the ways")
+    words.add_argument("--compactness", type=float, default=1.0, help="of the watershed")
+    for name, kind in {"missing": float, "noise": float, "erode": int, "dilate": int}.items():
+        words.add_argument(f"--{name}", type=kind, default=0, help="see semantic.degrade")
+    return words
+
+
+@command
+def main(words: list[str]) -> None:
+    """Prints the table as Markdown."""
+    asked = parser().parse_args(words)
+    truth = read_instances(asked.gt)
+    control = SeedLabeller(Seeder())
+    along = SeedLabeller(Seeder(ways=Ways("geodesic", colour=asked.colour)))
+    ways: dict[str, Split] = {
+        "control": control,
+        "watershed": _watershed(control, asked.compactness),
+        "along the image": along,
+    }
+    scores: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for seed in asked.seeds:
+        worse = Degrade(asked.missing, 0.3, asked.noise, asked.erode, asked.dilate, seed)
+        made = _masks(truth, asked.images, ways, asked.sampler, worse)
+        for name, instances in made.items():
+            scores[name].append(quality(truth, replace(truth, instances=instances)))
+    lines = [f"| labels | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    for name, each in scores.items():
+        cells = [_cell([one[key] for one in each]) for key in COLUMNS.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+        if name != "control":
+            pairs = zip(each, scores["control"], strict=True)
+            gain = [one["multi_mean_iou"] - base["multi_mean_iou"] for one, base in pairs]
+            lines.append(f"| {name} - control | | {_cell(gain)} | |")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _masks(
+    truth: InstanceSet, images: Path, ways: dict[str, Split], sampler: str, worse: Degrade
+) -> dict[str, list[list[Instance]]]:
+    clicks = make_points(truth, sampler, worse.seed)
+    points_of = {
+        record.file_name: own for record, own in zip(clicks.images, clicks.points, strict=True)
+    }
+    own_of = {
+        record.file_name: own for record, own in zip(truth.images, truth.instances, strict=True)
+    }
+    record_of = {record.file_name: record for record in truth.images}
+    made: dict[str, list[list[Instance]]] = {name: [] for name in ways}
+    for file in progress(f"seed {worse.seed}")(list(record_of)):
+        points = points_of[file]
+        size = (record_of[file].height, record_of[file].width)
+        image = torch.from_numpy(read_image(images / file, size)).permute(2, 0, 1)
+        first = torch.from_numpy(worse(paint(own_of[file], size), file)).long()
+        for name, way in ways.items():
+            made[name].append(masks_of(way(image, points, first), points, MaskRules()))
+    return made
+
+
+def _watershed(control: SeedLabeller, compactness: float) -> Split:
+    try:
+        from skimage.segmentation import watershed
+    except ImportError as error:
+        raise UserError("the watershed is scikit-image's; pip install scikit-image") from error
+
+    def split(image: torch.Tensor, points: Points, first: torch.Tensor) -> Labelled:
+        given = control(None, points, first)
+        lab = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)
+        smooth = cv2.GaussianBlur(lab.astype(np.float32), (0, 0), 1)
+        steps = [cv2.Sobel(smooth, cv2.CV_32F, *axis) / 8 for axis in ((1, 0), (0, 1))]
+        strength = np.sqrt(sum((step**2).sum(2) for step in steps))
+        owner = given.instances.numpy().copy()
+        markers = np.zeros_like(owner)
+        for k, (y, x) in reversed(list(enumerate(points.pixels.tolist()))):
+            markers[y, x] = k + 1
+        for label in points.labels.unique().tolist():
+            mine = np.flatnonzero(points.labels.numpy() == label) + 1
+            where = np.isin(owner, mine)
+            if len(mine) > 1 and where.any():
+                begin = np.where(where & np.isin(markers, mine), markers, 0)
+                flood = watershed(strength, begin, mask=where, compactness=compactness)
+                owner[flood > 0] = flood[flood > 0]
+        return replace(given, instances=torch.from_numpy(owner))
+
+    return split
+
+
+def _cell(values: list[float]) -> str:
+    mean, spread = sum(values) / len(values), (max(values) - min(values)) / 2
+    form = ".0f" if abs(mean) > 2 else ".3f"
+    return f"{mean:{form}} ± {spread:{form}}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

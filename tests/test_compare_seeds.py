@@ -1,0 +1,64 @@
+"""scripts/compare_seeds.py on a picture whose answer is known."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from p2seg.data.coco import (
+    Category,
+    ImageRecord,
+    Instance,
+    InstanceSet,
+    encode,
+    write_instances,
+)
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs the script: its exit code, its table and what it said."""
+    pytest.importorskip("skimage")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = importlib.import_module("compare_seeds").main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
+    image = np.full((40, 60, 3), 30, np.uint8)
+    image[10:30, 20:] = 220
+    Image.fromarray(image).save(tmp_path / "a.png")
+    left, right = np.zeros((2, 40, 60), bool)
+    left[10:30, 2:20] = right[10:30, 20:56] = True
+    truth = InstanceSet(
+        images=[ImageRecord(id=1, file_name="a.png", height=40, width=60)],
+        categories=[Category(1, "square")],
+        instances=[[Instance(1, 1, encode(left)), Instance(2, 1, encode(right))]],
+    )
+    write_instances(tmp_path / "gt.json", truth)
+    words = "--gt", tmp_path / "gt.json", "--images", tmp_path
+    code, table, _ = compare(*words, "--sampler", "box_center", "--seeds", 0, 1)
+    assert code == 0
+    rows = dict(line.strip("| ").split(" | ", 1) for line in table.splitlines()[2:])
+    assert rows["along the image"].split(" | ")[1] == "1.000 ± 0.000"
+    names = "control", "watershed"
+    score = {name: float(rows[name].split(" | ")[1].split()[0]) for name in names}
+    assert score["control"] < score["watershed"] < 1
+    worse = compare(*words, "--sampler", "box_center", "--seeds", 0, "--erode", 2)[1]
+    assert "1.000" not in worse
+
+
+def test_a_missing_file_is_told(compare, tmp_path):
+    code, _, said = compare("--gt", tmp_path / "gt.json", "--images", tmp_path)
+    assert code == 2
+    assert "gt.json" in said
