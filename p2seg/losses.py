@@ -28,6 +28,7 @@ from p2seg.structures import (
 )
 
 Balance = Literal["group", "pairs"]
+Trust = Literal["margin", "one"]
 
 PROBABILITY_FLOOR = 1e-3
 """Share of the uniform distribution mixed into probabilities before their logarithm is taken: a
@@ -184,6 +185,46 @@ def affinity_loss(
     return constant + pair_sum(factors, Pairs(groups, weight.float()), way).sum()
 
 
+def label_losses(
+    outputs: Outputs,
+    rounds: list[Round],
+    batch: Batch,
+    *,
+    hard_pixel_ratio: float,
+    offset_weight: Trust,
+    border: int,
+) -> tuple[Tensor, Tensor]:
+    """Eqs. 4 and 3 of a batch, each averaged over the rounds.
+
+    Args:
+        outputs: of the network on the batch.
+        rounds: the seed first.
+        batch: the batch.
+        hard_pixel_ratio: share of the pixels Eq. 4 looks at.
+        offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
+        border: pixels on each side of a border of the first map that Eq. 4 leaves out.
+
+    Returns:
+        `[]` and `[]`.
+    """
+    size = batch.labels.semantic.shape[1:]
+    target = segmentation_target(batch.labels.semantic, batch.points, border)
+    offset = _at_input_size(outputs.offset, size)
+    logits = _at_input_size(outputs.class_logits, size)
+    log_maps = [F.log_softmax(logits, 1)]
+    log_maps += [
+        log_of_probabilities(_at_input_size(r.semantic, size))
+        for r in rounds
+        if r.semantic is not None
+    ]
+    segmentation = [segmentation_loss(m, target, hard_pixel_ratio) for m in log_maps]
+    offsets = []
+    for r in rounds:
+        weight = r.labels.weight if offset_weight == "margin" else r.labels.weight * 0 + 1
+        offsets.append(offset_loss(offset, r.labels.instances, weight, batch.points))
+    return torch.stack(segmentation).mean(), torch.stack(offsets).mean()
+
+
 @dataclass(frozen=True)
 class P2SegLoss:
     """Weights and choices of the whole objective; it keeps nothing between calls.
@@ -204,7 +245,7 @@ class P2SegLoss:
     offset: float = 0.01
     affinity: float = 1.0
     hard_pixel_ratio: float = 0.2
-    offset_weight: Literal["margin", "one"] = "margin"
+    offset_weight: Trust = "margin"
     balance: Balance = "group"
     same_class: float = 4.0
     min_weight: float = 0.4
@@ -236,22 +277,16 @@ class P2SegLoss:
         Returns:
             `segmentation`, `offset` and `affinity`, each `[]`; the objective is their sum.
         """
-        size = batch.labels.semantic.shape[1:]
-        target = segmentation_target(batch.labels.semantic, batch.points, self.border)
-        offset = _at_input_size(outputs.offset, size)
-        logits = _at_input_size(outputs.class_logits, size)
-        log_maps = [F.log_softmax(logits, 1)]
-        log_maps += [
-            log_of_probabilities(_at_input_size(r.semantic, size))
-            for r in rounds
-            if r.semantic is not None
-        ]
-        segmentation = [segmentation_loss(m, target, self.hard_pixel_ratio) for m in log_maps]
-        offsets = [
-            offset_loss(offset, r.labels.instances, self._trust(r), batch.points) for r in rounds
-        ]
+        segmentation, offset = label_losses(
+            outputs,
+            rounds,
+            batch,
+            hard_pixel_ratio=self.hard_pixel_ratio,
+            offset_weight=self.offset_weight,
+            border=self.border,
+        )
         groups = [pixel_groups(r.labels, self.min_weight).flatten(1) for r in rounds]
-        labels = F.pad(PointBatch.of(batch.points, target.device).labels, (1, 0))
+        labels = F.pad(PointBatch.of(batch.points, segmentation.device).labels, (1, 0))
         affinity = affinity_loss(
             factors,
             torch.stack(groups, 1),
@@ -261,13 +296,10 @@ class P2SegLoss:
             way=way,
         )
         return {
-            "segmentation": self.segmentation * torch.stack(segmentation).mean(),
-            "offset": self.offset * torch.stack(offsets).mean(),
+            "segmentation": self.segmentation * segmentation,
+            "offset": self.offset * offset,
             "affinity": self.affinity * affinity,
         }
-
-    def _trust(self, r: Round) -> Tensor:
-        return r.labels.weight if self.offset_weight == "margin" else r.labels.weight * 0 + 1
 
 
 def pixel_groups(labels: Labels, min_weight: float) -> Tensor:

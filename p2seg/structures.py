@@ -227,16 +227,19 @@ class Outputs(NamedTuple):
         class_logits: `[B, C+1, h, w]`, channel 0 background.
         offset: `[B, 2, h, w]`, (dy, dx) in input pixels from a pixel to its point.
         embedding: `[B, d, h, w]`; the affinity logit is `f_i . f_j / sqrt(d) - affinity_bias`.
-        affinity_bias: `[]`.
+            None of a network without affinities (BESTIE's).
+        affinity_bias: `[]`, or None.
         affinity_scale: `[]`, pixels: the spread `s` of votes of one instance, where the affinity
             also looks at positions (`affinity.position=vote`); None where it does not.
+        centre: `[B, 1, h, w]`, the heatmap of clicks of a network that has one (BESTIE's).
     """
 
     class_logits: Tensor
     offset: Tensor
-    embedding: Tensor
-    affinity_bias: Tensor
+    embedding: Tensor | None = None
+    affinity_bias: Tensor | None = None
     affinity_scale: Tensor | None = None
+    centre: Tensor | None = None
 
 
 @dataclass(frozen=True)

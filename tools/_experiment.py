@@ -109,7 +109,8 @@ class Experiment:
         if stage == "seed":
             change["export.orphans"] = "drop"
         if stage == "control":
-            change["mdm.ways.kind"] = "straight"  # the yardstick: Eq. 1, no network
+            # the yardstick of every experiment: Eq. 1, no network
+            change |= {"mdm.ways.kind": "straight", "mdm.conflict": "points_first"}
         self.stages.run(
             stage,
             lambda: gen_pseudo.run(self._with(**change)),

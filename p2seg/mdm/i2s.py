@@ -60,7 +60,12 @@ def affinity_factors(outputs: Outputs, foreground: Tensor) -> Factors:
     Args:
         outputs: of the network.
         foreground: `[B, h, w]` bool, the pixels that vote.
+
+    Raises:
+        ValueError: the network has no affinities.
     """
+    if outputs.embedding is None or outputs.affinity_bias is None:
+        raise ValueError("this network has no affinities")
     if outputs.affinity_scale is None:
         return factors(outputs.embedding, outputs.affinity_bias)
     middle = pixel_grid(foreground) * STRIDE + (STRIDE - 1) / 2

@@ -6,7 +6,7 @@ Paper: Figs. 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,31 @@ from p2seg.mdm.s2i import Decode, semantic_to_instances
 from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.ops.affinity import Factors, Way
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
+
+
+class Distillation(Protocol):
+    """What labels images at export: the module below, or the baseline's (`p2seg.bestie`)."""
+
+    @property
+    def decode(self) -> Decode:
+        """How S2I reads offsets."""
+        ...
+
+    @property
+    def ways(self) -> Ways:
+        """How far pixels are from points."""
+        ...
+
+    def semantics(
+        self,
+        outputs: Outputs,
+        points: list[Points],
+        first: Tensor,
+        rounds: int,
+        guide: Tensor | None = None,
+    ) -> list[Tensor]:
+        """The maps of the rounds; see `MutualDistillation.semantics`."""
+        ...
 
 
 @dataclass(frozen=True)

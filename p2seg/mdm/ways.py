@@ -64,7 +64,7 @@ class Ways:
         if outputs is not None and self.vote > 0:
             votes = upsample(outputs.offset.detach(), size) + pixel_grid(images[:, 0])
             parts.append(votes * self.vote)
-        if outputs is not None and self.affinity > 0:
+        if outputs is not None and outputs.embedding is not None and self.affinity > 0:
             embedding = outputs.embedding.detach().float()
             unit = embedding.shape[1] ** -0.25
             parts.append(upsample(embedding, size) * (unit * self.affinity))

@@ -24,7 +24,68 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class P2SegNetwork(nn.Module):
+class Trunk(nn.Module):
+    """What every network of this package shares: a backbone, two decoders, class and offset heads.
+
+    Args:
+        backbone: feature maps at strides 4 to 32.
+        num_classes: C, without background.
+        width: channels of the decoders.
+        dilations: of the decoders' ASPP.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Backbone, num_classes: int, width: int, dilations: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.semantic_decoder = Decoder(backbone.channels, width, dilations)
+        self.instance_decoder = Decoder(backbone.channels, width, dilations)
+        self.class_head = Head(width, num_classes + 1)
+        self.offset_head = Head(width, 2, last_std=1e-3)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def set_norms(self, norm: Norm) -> None:
+        """Norms of all parts, once they are there.
+
+        Args:
+            norm: `batch`, `group` or `frozen`; frozen is the backbone's, whose statistics are those
+                of its weights: the decoders and heads then have group norms.
+        """
+        set_norms(self.backbone, norm)
+        for part in self.children():
+            if part is not self.backbone:
+                set_norms(part, "group" if norm == "frozen" else norm)
+
+    def see(self, images: Tensor) -> tuple[Outputs, Tensor]:
+        """Class logits and offsets, and the map that further heads look at.
+
+        Args:
+            images: `[B, 3, H, W]` uint8 RGB, of any size; padded to a multiple of 32 inside.
+
+        Returns:
+            `Outputs` of h = ceil(H / 4), w = ceil(W / 4), and `[B, width, >= h, >= w]`.
+        """
+        height, width = images.shape[2:]
+        x = (images.float() / 255 - self.mean) / self.std
+        x = F.pad(x, (0, -width % 32, 0, -height % 32))
+        features = self.backbone(x)
+        semantic = self.semantic_decoder(features)
+        instance = self.instance_decoder(features)
+        h, w = -(-height // STRIDE), -(-width // STRIDE)
+        outputs = Outputs(
+            class_logits=self.class_head(semantic)[..., :h, :w].float(),
+            offset=self.offset_head(instance)[..., :h, :w].float() * OFFSET_UNIT,
+        )
+        return outputs, instance
+
+
+class P2SegNetwork(Trunk):
     """Class logits, offsets and affinity embeddings at stride 4.
 
     Args:
@@ -33,16 +94,12 @@ class P2SegNetwork(nn.Module):
         width: channels of the decoders.
         embedding: d, channels of the affinity embedding.
         dilations: of the decoders' ASPP.
-        norm: `batch`, `group` or `frozen`; frozen is the backbone's, whose statistics are those of
-            its weights: the decoders and heads then have group norms.
+        norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
         affinity_bias: whether the affinity logit has a learned bias (2 at the start); without it
             (the literal reading) a Gram matrix cannot push all groups apart.
         affinity_position: `vote` lowers the affinity of foreground pixels by how far apart they
             point (semi-convolutional, Novotny et al. 2018); `none` is the literal reading.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -56,47 +113,20 @@ class P2SegNetwork(nn.Module):
         affinity_bias: bool = True,
         affinity_position: Literal["none", "vote"] = "none",
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.backbone = backbone
-        self.semantic_decoder = Decoder(backbone.channels, width, dilations)
-        self.instance_decoder = Decoder(backbone.channels, width, dilations)
-        self.class_head = Head(width, num_classes + 1)
-        self.offset_head = Head(width, 2, last_std=1e-3)
+        super().__init__(backbone, num_classes, width, dilations)
         self.affinity_head = Head(width, embedding)
         start = torch.tensor(2.0 if affinity_bias else 0.0)
         self.affinity_bias = nn.Parameter(start, requires_grad=affinity_bias)
         self.log_scale: nn.Parameter | None = None
         if affinity_position == "vote":
             self.log_scale = nn.Parameter(torch.tensor(20.0).log())
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        set_norms(self.backbone, norm)
-        for part in (self.semantic_decoder, self.instance_decoder, *self._heads()):
-            set_norms(part, "group" if norm == "frozen" else norm)
-
-    def _heads(self) -> tuple[Head, Head, Head]:
-        return self.class_head, self.offset_head, self.affinity_head
+        self.set_norms(norm)
 
     def forward(self, images: Tensor) -> Outputs:
-        """Runs the network.
-
-        Args:
-            images: `[B, 3, H, W]` uint8 RGB, of any size; padded to a multiple of 32 inside.
-
-        Returns:
-            `Outputs` of h = ceil(H / 4), w = ceil(W / 4).
-        """
-        height, width = images.shape[2:]
-        x = (images.float() / 255 - self.mean) / self.std
-        x = F.pad(x, (0, -width % 32, 0, -height % 32))
-        features = self.backbone(x)
-        semantic = self.semantic_decoder(features)
-        instance = self.instance_decoder(features)
-        h, w = -(-height // STRIDE), -(-width // STRIDE)
-        return Outputs(
-            class_logits=self.class_head(semantic)[..., :h, :w].float(),
-            offset=self.offset_head(instance)[..., :h, :w].float() * OFFSET_UNIT,
+        """Runs the network; images and sizes are those of `Trunk.see`."""
+        outputs, instance = self.see(images)
+        h, w = outputs.offset.shape[2:]
+        return outputs._replace(
             embedding=self.affinity_head(instance)[..., :h, :w],
             affinity_bias=self.affinity_bias,
             affinity_scale=None if self.log_scale is None else self.log_scale.exp(),

@@ -13,7 +13,7 @@ from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities, class_set
-from p2seg.mdm.rounds import MutualDistillation
+from p2seg.mdm.rounds import Distillation
 from p2seg.mdm.s2i import Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points
@@ -117,7 +117,7 @@ class NetworkLabeller:
     """
 
     network: nn.Module
-    mdm: MutualDistillation
+    mdm: Distillation
     rounds: int = 1
     silhouette: Silhouette = "S0"
     orphans: Orphans = "nearest"

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.engine import Trainer
-from p2seg.models.network import P2SegNetwork
+from p2seg.models.network import Trunk
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 TOOLS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -67,10 +67,10 @@ def test_every_tool_composes_alone(tool):
     OmegaConf.to_container(given(compose(tool)), resolve=True)
 
 
-def network_of(cfg: DictConfig) -> P2SegNetwork:
+def network_of(cfg: DictConfig) -> Trunk:
     with torch.device("meta"):  # shapes without numbers: an HRNet takes seconds otherwise
         network = build(cfg.model.network)
-    assert isinstance(network, P2SegNetwork)
+    assert isinstance(network, Trunk)
     assert network.num_classes == cfg.data.num_classes
     return network
 

@@ -144,6 +144,32 @@ def test_from_masks_to_clicks_and_back(drawn, tmp_path, run_tool):
     assert "quality" not in metrics
 
 
+def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
+    gt = drawn / "instances_train.json"
+    own = [*words(drawn), *NETWORK, "mdm=bestie", "mdm.start_step=1"]
+    for tool, more in {
+        "make_points": [f"gt={gt}", "sampler=inner", f"out={drawn}/points.json"],
+        "gen_semantic": ["semantic=oracle", f"semantic.gt={gt}", f"out={drawn}/semantic"],
+        "train": [f"out={tmp_path}/network"],
+        "gen_pseudo": [f"ckpt={tmp_path}/network/last.pt", f"out={tmp_path}/pseudo.json"],
+    }.items():
+        code, out, error = run_tool(tool, *own, *more)
+        assert code == 0, error
+        if tool == "train":
+            assert "centre" in out
+    masks = read_instances(tmp_path / "pseudo.json")
+    assert sum(map(len, masks.instances)) == sum(map(len, read_instances(gt).instances))
+    code, _, error = run_tool(
+        "gen_pseudo",
+        *words(drawn),
+        *NETWORK,
+        f"ckpt={tmp_path}/network/last.pt",
+        f"out={tmp_path}/x.json",
+    )
+    assert code == 2, "another network"
+    assert "holds another model" in error
+
+
 def pipeline_words(root, *more):
     prepare = '[prepare_synthetic.py,--out,"${data.root}",--train,"3",--val,"2",--size,"64"]'
     return [

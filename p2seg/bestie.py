@@ -1,0 +1,214 @@
+"""BESTIE, the baseline of the paper's tables (Kim et al., 2022): all that is its own.
+
+A centre heatmap beside classes and offsets instead of affinities; regions with several points are
+left out of the first labels (`mdm.conflict=semantic_first`), and come back by what the network's
+own offsets say. Everything else is shared with the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from p2seg.errors import UserError
+from p2seg.losses import Trust, label_losses
+from p2seg.mdm.grid import upsample
+from p2seg.mdm.i2s import class_probabilities
+from p2seg.mdm.rounds import mean_over_masks
+from p2seg.mdm.s2i import Decode, semantic_to_instances
+from p2seg.mdm.ways import STRAIGHT, Ways
+from p2seg.models.backbones import Backbone
+from p2seg.models.heads import Head
+from p2seg.models.network import Trunk
+from p2seg.models.norms import Norm
+from p2seg.ops.affinity import Way
+from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, PointBatch, Points, Round
+
+
+class BestieNetwork(Trunk):
+    """Class logits, offsets and a heatmap of the clicks at stride 4.
+
+    Args:
+        backbone: feature maps at strides 4 to 32.
+        num_classes: C, without background.
+        width: channels of the decoders.
+        dilations: of the decoders' ASPP.
+        norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        width: int = 256,
+        dilations: Sequence[int] = (3, 6, 9),
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__(backbone, num_classes, width, dilations)
+        self.centre_head = Head(width, 1)
+        self.set_norms(norm)
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Runs the network; images and sizes are those of `Trunk.see`."""
+        outputs, instance = self.see(images)
+        h, w = outputs.offset.shape[2:]
+        return outputs._replace(centre=self.centre_head(instance)[..., :h, :w].float())
+
+
+@dataclass(frozen=True)
+class SelfRefinement:
+    """Labels from the network's own offsets: S2I on the first map, and no I2S.
+
+    It stands where `MutualDistillation` stands, and has its interface.
+
+    Attributes:
+        rounds: 1, or 0 for the seeds alone.
+        decode: how offsets are read.
+        ways: straight: offsets decide in every region.
+        way: of affinity operators; there are none.
+    """
+
+    rounds: int = 1
+    decode: Decode = "point"
+    ways: Ways = STRAIGHT
+    way: Way = "auto"
+
+    def __post_init__(self) -> None:
+        if self.rounds not in (0, 1):
+            raise UserError(f"mdm.rounds={self.rounds}; BESTIE refines its labels 0 or 1 times")
+
+    @torch.no_grad()
+    def __call__(self, outputs: Outputs, batch: Batch, rounds: int | None = None) -> list[Round]:
+        """The seed and, after it, the refined labels, at `[B, H, W]`.
+
+        Args:
+            outputs: of the network on the batch.
+            batch: its first semantic map, seed and points.
+            rounds: for this call; None: the object's.
+        """
+        made = [Round(batch.labels, None)]
+        if self.rounds if rounds is None else rounds:
+            made.append(Round(self._refined(outputs, batch), None))
+        return made
+
+    def _refined(self, outputs: Outputs, batch: Batch) -> Labels:
+        first = batch.labels.semantic
+        size = first.shape[1:]
+        instances = semantic_to_instances(
+            first.masked_fill(first == IGNORED, 0),
+            upsample(outputs.offset, size),
+            batch.points,
+            decode=self.decode,
+        )
+        probabilities = upsample(class_probabilities(outputs.class_logits, batch.points), size)
+        own = first.masked_fill(first == IGNORED, 0)[:, None]
+        confidence = probabilities.gather(1, own)[:, 0]
+        weight = mean_over_masks(confidence, instances, max(map(len, batch.points)))
+        return Labels(first, instances, weight.clamp(0.1, 1))
+
+    def factors(self, outputs: Outputs, points: list[Points]) -> None:
+        """There are no affinities."""
+
+    def semantics(
+        self,
+        outputs: Outputs,  # noqa: ARG002
+        points: list[Points],  # noqa: ARG002
+        first: Tensor,  # noqa: ARG002
+        rounds: int,  # noqa: ARG002
+        guide: Tensor | None = None,  # noqa: ARG002
+    ) -> list[Tensor]:
+        """No map comes of instances here."""
+        return []
+
+
+def centre_targets(points: list[Points], size: tuple[int, int], sigma: float) -> Tensor:
+    """Heatmaps of clicks: the largest of Gaussians of height 1 around them.
+
+    Args:
+        points: of B images, in input pixels.
+        size: (h, w) of the stride-4 grid.
+        sigma: input pixels.
+
+    Returns:
+        `[B, 1, h, w]` float32 on the device of the points.
+    """
+    batch = PointBatch.of(points, points[0].yx.device)
+    squares = []
+    for axis, length in enumerate(size):
+        middle = torch.arange(length, device=batch.yx.device) * STRIDE + (STRIDE - 1) / 2
+        squares.append((middle - batch.yx[:, :, axis, None]) ** 2)
+    square = squares[0][:, :, :, None] + squares[1][:, :, None, :]
+    heat = torch.exp(-square / (2 * sigma**2)) * (batch.labels > 0)[:, :, None, None]
+    return heat.amax(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class BestieLoss:
+    """Weights and choices of BESTIE's objective.
+
+    Attributes:
+        segmentation: weight of Eq. 4.
+        offset: weight of Eq. 3.
+        centre: weight of the mean squared error of the heatmap.
+        sigma: of the heatmap's Gaussians, input pixels.
+        hard_pixel_ratio: share of the pixels Eq. 4 looks at.
+        offset_weight: `margin` or `one`, as of `P2SegLoss`.
+        border: pixels on each side of a border of the first map that Eq. 4 leaves out.
+    """
+
+    segmentation: float = 1.0
+    offset: float = 0.01
+    centre: float = 200.0
+    sigma: float = 6.0
+    hard_pixel_ratio: float = 0.2
+    offset_weight: Trust = "margin"
+    border: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hard_pixel_ratio <= 1 or self.sigma <= 0:
+            raise UserError(
+                f"loss.hard_pixel_ratio={self.hard_pixel_ratio} loss.sigma={self.sigma}; the "
+                "ratio must be above 0 and at most 1, sigma above 0"
+            )
+
+    def __call__(
+        self,
+        outputs: Outputs,
+        rounds: list[Round],
+        batch: Batch,
+        factors: None = None,  # noqa: ARG002
+        way: Way = "auto",  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """The weighted losses.
+
+        Args:
+            outputs: of a `BestieNetwork` on the batch.
+            rounds: of `SelfRefinement`, the seed first.
+            batch: the batch.
+            factors: None, there are no affinities.
+            way: of their operators.
+
+        Returns:
+            `segmentation`, `offset` and `centre`, each `[]`; the objective is their sum.
+        """
+        segmentation, offset = label_losses(
+            outputs,
+            rounds,
+            batch,
+            hard_pixel_ratio=self.hard_pixel_ratio,
+            offset_weight=self.offset_weight,
+            border=self.border,
+        )
+        assert outputs.centre is not None
+        h, w = outputs.centre.shape[2:]
+        heat = centre_targets(batch.points, (h, w), self.sigma).to(outputs.centre.device)
+        return {
+            "segmentation": self.segmentation * segmentation,
+            "offset": self.offset * offset,
+            "centre": self.centre * F.mse_loss(outputs.centre, heat),
+        }
