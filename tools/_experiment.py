@@ -51,6 +51,7 @@ class Experiment:
         self.val_gt = path_of(cfg, "data.val_gt")
         self.manifest = self.maps / "manifest.json"
         self.network = self.home / "network" / "last.pt"
+        self.masks: list[str] = []
         self.segmentors: list[str] = []
 
     def prepare(self) -> None:
@@ -122,6 +123,7 @@ class Experiment:
             inputs=[self.clicks, self.manifest, *([self.network] if stage == "mdm" else [])],
             outputs=[self._masks(stage)],
         )
+        self.masks.append(stage)
 
     def segmentor(self, masks: str) -> None:
         """A segmentor on `mdm`, `control` or `gt` masks, and what it finds in the val images."""
@@ -152,14 +154,14 @@ class Experiment:
         scores: dict[str, dict[str, Any]] = {
             "semantic": semantic_scores(self.maps, read_instances(self.gt))
         }
-        for stage in PSEUDO_TITLES:
+        for stage in self.masks:
             scores[stage] = evaluate_files(self.gt, self._masks(stage), "pseudo")
         for name in self.segmentors:
             scores[name] = evaluate_files(self.val_gt, self._found(name), "model")
         points = read_points(self.clicks)
         reader = reader_of(self.cfg, points)
         truth = read_instances(self.gt)
-        columns = [Shown(t, read_instances(self._masks(s))) for s, t in PSEUDO_TITLES.items()]
+        columns = [Shown(PSEUDO_TITLES[s], read_instances(self._masks(s))) for s in self.masks]
         columns.append(Shown("ground truth", truth))
         rows = report_rows(points, reader, columns, self.cfg.pipeline.rows)
         if "segmentor" in self.segmentors:

@@ -20,8 +20,11 @@ def run(cfg: DictConfig) -> Path:
     experiment.prepare()
     experiment.points()
     experiment.semantic()
-    experiment.train()
-    for stage in ("seed", "control", "mdm"):
+    stages = ["seed", "control"]
+    if cfg.pipeline.network:
+        experiment.train()
+        stages.append("mdm")
+    for stage in stages:
         experiment.pseudo(stage)
     for masks in cfg.pipeline.segmentors:
         experiment.segmentor(masks)
