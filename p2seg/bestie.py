@@ -81,6 +81,11 @@ class SelfRefinement:
     def __post_init__(self) -> None:
         if self.rounds not in (0, 1):
             raise UserError(f"mdm.rounds={self.rounds}; BESTIE refines its labels 0 or 1 times")
+        if self.ways.kind != "straight":
+            raise UserError(
+                f"mdm.ways.kind={self.ways.kind}; BESTIE's regions are split by its offsets, so "
+                "give mdm.ways.kind=straight"
+            )
 
     @torch.no_grad()
     def __call__(self, outputs: Outputs, batch: Batch, rounds: int | None = None) -> list[Round]:

@@ -49,7 +49,7 @@ def hardest_mean(losses: Tensor, valid: Tensor, ratio: float) -> Tensor:
     valid = valid.flatten(1)
     pixels = valid.sum(1)
     if ratio < 1:
-        count = (ratio * pixels).long().clamp(min=1)
+        count = (ratio * pixels.double()).long().clamp(min=1)
         # as many as there can be, for the host does not know the count; the others weigh nothing
         most = max(1, int(ratio * valid.shape[1]))
         hardest = losses.flatten(1).masked_fill(~valid, -1).topk(most, 1).values
@@ -328,7 +328,7 @@ def segmentation_target(semantic: Tensor, points: list[Points], border: int) -> 
         points: of the B images.
         border: pixels on each side of a border between labels that become 255.
     """
-    target = semantic.clone()
+    target = semantic.clone(memory_format=torch.contiguous_format)
     if border > 0:
         side = 2 * border + 1
         known = semantic[:, None].float()

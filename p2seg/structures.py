@@ -106,7 +106,7 @@ class PointBatch:
     @staticmethod
     def of(points: list[Points], device: torch.device) -> PointBatch:
         """Pads the points of B images; asks the device nothing."""
-        count = max(1, *(len(p) for p in points))
+        count = max([1, *map(len, points)])
         yx = [F.pad(p.yx.to(device), (0, 0, 0, count - len(p))) for p in points]
         labels = [F.pad(p.labels.to(device), (0, count - len(p))) for p in points]
         return PointBatch(torch.stack(yx), torch.stack(labels))
@@ -131,7 +131,7 @@ class PointBatch:
         """Writes each point's value on its pixel, the first one's of several points, in place.
 
         Args:
-            maps: `[B, H, W]`.
+            maps: `[B, H, W]`, contiguous.
             values: `[B, K]`, of the same dtype.
         """
         height, width = maps.shape[1:]

@@ -26,7 +26,8 @@ def reproduce(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("data", ["demo", "real", "full"])
 @pytest.mark.parametrize("table", range(1, 7))
 def test_every_plan_is_of_settings_that_compose(reproduce, table, data, monkeypatch):
-    code, plan, _ = reproduce(table, "--data", data, "--dry-run", "--seeds", 3, 4)
+    more = ["semantic.maps=maps"] if data == "full" else []
+    code, plan, _ = reproduce(table, "--data", data, "--dry-run", "--seeds", 3, 4, *more)
     assert code == 0
     commands = [line.split()[1:] for line in plan.splitlines() if "pipeline.py" in line]
     assert commands
@@ -51,11 +52,12 @@ def test_a_table_is_made_once(reproduce, tmp_path):
     assert code == 0, said
     content = json.loads((tmp_path / "table6_demo.json").read_text())
     assert (tmp_path / "table6_demo.md").read_text() == table
-    semantic, points = content["rows"]
+    semantic, points, along = content["rows"]
+    assert along["row"] == "points first, ways along the image"
     assert semantic["paper"]["IoU > .5"] == 5782
     assert semantic["ours"]["mean IoU"]["mean"] < points["ours"]["mean IoU"]["mean"]
     assert 1 <= points["ours"]["IoU > .5"]["mean"] <= 22  # a count, not a share
-    assert len(content["commands"]) == 2
+    assert len(content["commands"]) == 3
     made = (tmp_path / "table6_demo_points_first_seed0" / "seed.json").stat().st_mtime_ns
     assert reproduce(*words)[0] == 0
     again = (tmp_path / "table6_demo_points_first_seed0" / "seed.json").stat().st_mtime_ns
@@ -63,7 +65,7 @@ def test_a_table_is_made_once(reproduce, tmp_path):
 
 
 def test_mistakes_are_told(reproduce, tmp_path):
-    assert "no setting" in reproduce(1, "--dry-run", "nonsense")[2]
+    assert "semantic.maps=DIR" in reproduce(1, "--data", "full", "--dry-run")[2]
     assert "invalid choice" in reproduce(7)[2]
     code, _, said = reproduce(6, "--seeds", 0, "--out", tmp_path, "data.prepare=[nothing.py]")
     assert code == 2

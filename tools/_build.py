@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import types
@@ -119,6 +120,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str)
     if hint is types.NoneType:
         return value is None
+    if dataclasses.is_dataclass(hint):
+        return False  # an object of the config is built before, from a node with a _target_
     if origin in (tuple, list, Sequence):
         if not isinstance(value, (ListConfig, list)):
             return False
@@ -135,5 +138,7 @@ def _described(hint: Any) -> str:
     if origin in (tuple, list, Sequence):
         count = f"{len(arguments)} " if len(arguments) == 2 and ... not in arguments else ""
         return f"a list of {count}{_described(arguments[0]).split(' ')[-1]}s in square brackets"
+    if dataclasses.is_dataclass(hint):
+        return "a group of settings; give one of them, as in group.setting=value"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     return {**words, Path: "a path", types.NoneType: "null"}.get(hint, "something else")

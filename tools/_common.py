@@ -14,7 +14,7 @@ from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import read_json, sha256
-from p2seg.models.network import P2SegNetwork
+from p2seg.models.network import Trunk
 from p2seg.provenance import versions
 
 
@@ -80,12 +80,12 @@ def check_classes(cfg: DictConfig, points: PointSet) -> None:
         )
 
 
-def network_of(cfg: DictConfig) -> P2SegNetwork:
+def network_of(cfg: DictConfig) -> Trunk:
     """The network of the config."""
-    return cast(P2SegNetwork, build(cfg.model.network))
+    return cast(Trunk, build(cfg.model.network))
 
 
-def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) -> P2SegNetwork:
+def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) -> Trunk:
     """The config's network with a checkpoint's weights.
 
     Raises:

@@ -53,6 +53,7 @@ def labeller_of(
     if cfg.ckpt in (None, "none"):
         info["export"] = {key: rules[key] for key in ("orphans", "min_pixels", "default_box")}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
+        info["ways"] = plain(cfg.mdm.ways)
         return SeedLabeller(build(cfg.seeder), cfg.export.orphans), info
     check_classes(cfg, points)
     path = Path(cfg.ckpt).expanduser()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import ndimage
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import dijkstra
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from p2seg.benchmarks.measure import Row, bandwidth, compared
 from p2seg.losses import offset_targets
+from p2seg.mdm.regions import regions_of
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import SURE_MARGIN, Seeder
-from p2seg.structures import Points
+from p2seg.ops.geodesic import geodesic_owners
+from p2seg.structures import PointBatch, Points
 
 BATCH, SIZE, CLASSES = 8, 416, 20
 EIGHT = np.ones((3, 3))
@@ -100,8 +104,62 @@ def _rival_of_one(
 
 
 def suite(device: torch.device, repeats: int) -> list[Row]:
-    """Seeds, one round of S2I and offset targets of 8 images of 416 px, smooth and ragged."""
-    return [_row(name, holes, device, repeats) for name, holes in SCENES.items()]
+    """Seeds, one round of S2I and offset targets of 8 images of 416 px; seeds along the image."""
+    rows = [_row(name, holes, device, repeats) for name, holes in SCENES.items()]
+    return [*rows, _ways_row(device, repeats)]
+
+
+def rival_ways(regions: Tensor, starts: Tensor, guide: Tensor) -> list[np.ndarray]:
+    """The nearest start of every pixel by SciPy's Dijkstra, from all starts of an image at once."""
+    made = []
+    for own, begin, values in zip(regions.numpy(), starts.numpy(), guide.numpy(), strict=True):
+        number = np.arange(own.size).reshape(own.shape)
+        edges = []
+        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            here = (slice(0, SIZE - dy), slice(max(0, -dx), SIZE - max(0, dx)))
+            there = (slice(dy, SIZE), slice(max(0, dx), SIZE + min(0, dx)))
+            joined = (own[here] == own[there]) & (own[here] > 0)
+            change = ((values[(slice(None), *here)] - values[(slice(None), *there)]) ** 2).sum(0)
+            step = np.sqrt(dy * dy + dx * dx + change)[joined]
+            edges.append((step, number[here][joined], number[there][joined]))
+        step, a, b = (np.concatenate(each) for each in zip(*edges, strict=True))
+        graph = csr_matrix((step, (a, b)), (own.size, own.size))
+        real = np.flatnonzero(begin < own.size)
+        real = real[np.unique(begin[real], return_index=True)[1]]
+        _, _, source = dijkstra(
+            graph, directed=False, indices=begin[real], min_only=True, return_predecessors=True
+        )
+        owner_at = np.zeros(own.size + 1, np.int64)
+        owner_at[begin[real]] = real + 1
+        made.append(np.where(source >= 0, owner_at[source], 0).reshape(own.shape))
+    return [np.stack(made)]
+
+
+def _ways_row(device: torch.device, repeats: int) -> Row:
+    semantic, _, points = scene(0, 0.0)
+    random = np.random.default_rng(0)
+    colours = torch.from_numpy(random.normal(0, 4, (BATCH, 3, SIZE, SIZE)).astype(np.float32))
+    batch = PointBatch.of(points, torch.device("cpu"))
+    regions = regions_of(semantic, batch, 0.0)
+    starts = batch.cells(SIZE, SIZE).where(regions.region_of > 0, SIZE**2)
+    given = regions.labels, starts, colours
+    there = [each.to(device) for each in given]
+    own, rivals = geodesic_owners(*there)[0].cpu(), rival_ways(*given)
+    _check_equal([own], rivals)
+    return compared(
+        lambda: geodesic_owners(*there, margins=False),
+        lambda: rival_ways(*given),
+        device,
+        repeats,
+        other_device=torch.device("cpu"),
+        name="ways along the image",
+        dtype="float32",
+        h=SIZE,
+        d=0,
+        batch=BATCH,
+        rival="SciPy's Dijkstra (CPU)",
+        limit_seconds=None,
+    )
 
 
 def _row(name: str, holes: float, device: torch.device, repeats: int) -> Row:

@@ -76,6 +76,6 @@ def semantic_to_instances(
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
     if guide is not None:
         split = (regions.count > 1) & ~lies_out
-        near, _ = owners_along(regions, split, batch, guide)
+        near, _ = owners_along(regions, split, batch, guide, margins=False)
         owner = near.where(near > 0, owner)
     return batch.stamp_(owner, order.expand_as(batch.labels))

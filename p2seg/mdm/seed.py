@@ -57,8 +57,8 @@ class Seeder:
             split = torch.zeros_like(split)
         keys = torch.arange(split.shape[1], device=split.device).where(split, 0)
         owner, margin = owners(regions.labels, regions.sole, keys, batch.yx, regions.region_of)
-        guide = self.ways.guide(images)
+        guide = self.ways.guide(images) if self.conflict == "points_first" else None
         if guide is not None:
-            near, clear = owners_along(regions, split, batch, guide)
+            near, clear = owners_along(regions, split, batch, guide, margins=True)
             owner, margin = near.where(near > 0, owner), clear.where(near > 0, margin)
         return Labels(semantic, owner, margin.div_(SURE_MARGIN).clamp_(max=1))

@@ -7,7 +7,8 @@ an edge or leaves the region. docs/results.md has what that is worth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.regions import Regions
 from p2seg.ops.geodesic import geodesic_owners
@@ -41,6 +43,15 @@ class Ways:
     colour: float = 3.0
     vote: float = 0.0
     affinity: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = self.colour, self.vote, self.affinity
+        known = self.kind in ("straight", "geodesic")
+        if not known or not all(0 <= weight < math.inf for weight in weights):
+            raise UserError(
+                f"mdm.ways={asdict(self)} cannot be; kind is straight or geodesic, and colour, "
+                "vote and affinity are numbers from 0"
+            )
 
     def guide(self, images: Tensor | None, outputs: Outputs | None = None) -> Tensor | None:
         """What ways follow beside the pixels' places.
@@ -76,7 +87,7 @@ STRAIGHT = Ways()
 
 
 def owners_along(
-    regions: Regions, split: Tensor, points: PointBatch, guide: Tensor
+    regions: Regions, split: Tensor, points: PointBatch, guide: Tensor, *, margins: bool
 ) -> tuple[Tensor, Tensor]:
     """The point of its own region that each pixel of a split region has the shortest way to.
 
@@ -85,6 +96,7 @@ def owners_along(
         split: `[B, R]` bool, the regions that are asked about.
         points: of the B images.
         guide: `[B, G, H, W]`.
+        margins: whether they are asked for.
 
     Returns:
         Owners and margins as of `p2seg.ops.geodesic.geodesic_owners`.
@@ -93,7 +105,7 @@ def owners_along(
     numbers = torch.arange(split.shape[1], device=split.device)
     asked = look_up(numbers.where(split, 0).int()[:, None], regions.labels)[:, 0]
     starts = points.cells(height, width).where(split.gather(1, regions.region_of), height * width)
-    return geodesic_owners(asked, starts, guide)
+    return geodesic_owners(asked, starts, guide, margins=margins)
 
 
 def _lab(images: Tensor) -> Tensor:

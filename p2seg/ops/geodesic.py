@@ -23,7 +23,9 @@ NEIGHBOURS = np.array(
 )
 
 
-def geodesic_owners(regions: Tensor, starts: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+def geodesic_owners(
+    regions: Tensor, starts: Tensor, guide: Tensor, *, margins: bool = True
+) -> tuple[Tensor, Tensor]:
     """The start with the shortest way to every pixel, and how clear that is.
 
     A step goes to one of the 8 neighbours with the same region number and costs
@@ -34,42 +36,55 @@ def geodesic_owners(regions: Tensor, starts: Tensor, guide: Tensor) -> tuple[Ten
         starts: `[B, K]` int64, raster index of the pixel that each way starts from; H W: none. Of
             several on one pixel the first one counts.
         guide: `[B, G, H, W]` float32, in pixels: a change by 1 is as far as a pixel.
+        margins: whether the second nearest start is looked for, which takes twice the time.
 
     Returns:
         `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start. And `[B, H, W]` float32:
         the margin `(d2 - d1) / (d2 + d1)` of the ways to the two nearest; 1 where there is one
-        alone, 0 where there is none.
+        alone or margins are not asked for, 0 where there is none.
     """
     owner = torch.zeros(regions.shape, dtype=torch.int64)
     margin = torch.zeros(regions.shape, dtype=torch.float32)
     guide = guide.detach().float().movedim(1, -1)
     given = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
     with ThreadPoolExecutor(min(len(regions), torch.get_num_threads())) as threads:
-        list(threads.map(partial(_spread, NEIGHBOURS), *given, owner.numpy(), margin.numpy()))
+        list(
+            threads.map(
+                partial(_spread, NEIGHBOURS, 1 + margins), *given, owner.numpy(), margin.numpy()
+            )
+        )
     return owner.to(regions.device), margin.to(regions.device)
 
 
 @compiled
 def _spread(
-    neighbours: Array, regions: Array, starts: Array, guide: Array, owner: Array, margin: Array
+    neighbours: Array,
+    most: int,
+    regions: Array,
+    starts: Array,
+    guide: Array,
+    owner: Array,
+    margin: Array,
 ) -> None:
-    """Dijkstra's algorithm from all starts at once; the two nearest starts settle at a pixel."""
+    """Dijkstra's algorithm from all starts at once; the `most` nearest starts settle at a pixel."""
     height, width = regions.shape
     pixels = height * width
     near = np.full((2, pixels), np.inf, np.float32)  # the least known ways
     whose = np.zeros((2, pixels), np.int32)
     settled = np.zeros(pixels, np.uint8)
-    heap = [(np.float32(0), np.int32(1), np.int64(0)) for _ in range(0)]
+    # ways under way: length, and start and pixel in one number; of equal ones the first start's
+    heap = [(np.float32(0), np.int64(0)) for _ in range(0)]
     for k in range(len(starts)):
         at = starts[k]
         if at < pixels and regions[at // width, at % width] > 0 and whose[0, at] == 0:
             near[0, at] = 0
             whose[0, at] = k + 1
-            heappush(heap, (np.float32(0), np.int32(k + 1), np.int64(at)))
+            heappush(heap, (np.float32(0), np.int64((k + 1) * pixels + at)))
     while len(heap) > 0:
-        far, who, at = heappop(heap)
+        far, both = heappop(heap)
+        who, at = both // pixels, both % pixels
         place = settled[at]
-        if place == 2 or (place == 1 and whose[0, at] == who) or whose[place, at] != who:
+        if place == most or whose[place, at] != who or far > near[place, at]:
             continue
         settled[at] = place + 1
         y, x = at // width, at % width
@@ -79,13 +94,15 @@ def _spread(
             if v < 0 or u < 0 or v >= height or u >= width or regions[v, u] != regions[y, x]:
                 continue
             to = v * width + u
+            if settled[to] == most or (settled[to] == 1 and whose[0, to] == who):
+                continue
             square = np.float32(dy * dy + dx * dx)
             for g in range(guide.shape[2]):
                 change = guide[v, u, g] - guide[y, x, g]
                 square += change * change
             way = far + np.sqrt(square)
-            if _known(near, whose, settled, to, way, who):
-                heappush(heap, (way, who, np.int64(to)))
+            if _known(near, whose, settled, to, way, who, most):
+                heappush(heap, (way, np.int64(who * pixels + to)))
     for at in range(pixels):
         if settled[at] > 0:
             d1, d2 = near[0, at], near[1, at]
@@ -96,17 +113,26 @@ def _spread(
 
 
 @compiled
-def _known(near: Array, whose: Array, settled: Array, to: int, way: Any, who: Any) -> bool:
-    """Notes a way to a pixel if it is one of the two least, of different starts."""
-    if settled[to] == 2 or way >= near[1, to]:
-        return False
+def _known(
+    near: Array, whose: Array, settled: Array, to: int, way: Any, who: Any, most: int
+) -> bool:
+    """Notes a way to a pixel if it is one of the `most` least, of different starts."""
     if whose[0, to] == who:
         if way >= near[0, to]:
             return False
         near[0, to] = way
-    elif settled[to] == 0 and way < near[0, to]:
+        return True
+    if settled[to] == 0 and _before(way, who, near[0, to], whose[0, to]):
         near[1, to], whose[1, to] = near[0, to], whose[0, to]
         near[0, to], whose[0, to] = way, who
-    else:
+        return True
+    if most == 2 and _before(way, who, near[1, to], whose[1, to]):
         near[1, to], whose[1, to] = way, who
-    return True
+        return True
+    return False
+
+
+@compiled
+def _before(way: Any, who: Any, other: Any, whose: Any) -> bool:
+    """Whether a way is shorter, or as long and of an earlier start: the order of the heap."""
+    return bool(way < other or (way == other and who < whose))

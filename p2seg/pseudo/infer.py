@@ -73,7 +73,7 @@ class SeedLabeller:
     Attributes:
         seeder: makes the seeds.
         orphans: `nearest` gives pixels of regions without a point to the nearest point of their
-            class; `drop` leaves them out.
+            class; `drop` leaves them out, as seeds with `semantic_first` always do.
     """
 
     seeder: Seeder

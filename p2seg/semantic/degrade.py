@@ -16,6 +16,10 @@ WAVE = 12.0
 """How wide the waves of noisy borders are, pixels (sigma of the field that shifts them)."""
 
 
+MOST = 100
+"""Pixels that borders may be moved by."""
+
+
 @dataclass(frozen=True)
 class Degrade:
     """What happens to a map, in this order; all zero changes nothing.
@@ -38,11 +42,17 @@ class Degrade:
 
     def __post_init__(self) -> None:
         shares = all(0 <= share <= 1 for share in (self.missing, self.part))
-        if not shares or min(self.noise, self.erode, self.dilate) < 0:
+        pixels = all(0 <= length <= MOST for length in (self.noise, self.erode, self.dilate))
+        if not shares or not pixels or self.seed < 0:
             raise UserError(
                 f"semantic.degrade={self.parameters}: missing and part are shares in 0..1, noise, "
-                "erode and dilate pixels from 0"
+                f"erode and dilate pixels in 0..{MOST}, seed is not negative"
             )
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything happens to a map."""
+        return max(self.missing, self.noise, self.erode, self.dilate) > 0
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Oracle:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        worse = {} if self.degrade == Degrade() else {"degrade": self.degrade.parameters}
+        worse = {"degrade": self.degrade.parameters} if self.degrade.changes else {}
         return {"gt": self.gt, "gt_sha256": self.gt_sha256, **worse}
 
     def inputs(self, task: MapTask) -> list[Path]:  # noqa: ARG002

@@ -69,7 +69,10 @@ def test_draws_depend_on_seed_and_name_alone():
     )
 
 
-@pytest.mark.parametrize("wrong", [{"missing": 1.5}, {"part": -0.1}, {"erode": -1}, {"noise": -2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"missing": 1.5}, {"part": -0.1}, {"erode": -1}, {"noise": -2}, {"seed": -1}, {"dilate": 101}],
+)
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(UserError, match="missing and part are shares"):
         Degrade(**wrong)
