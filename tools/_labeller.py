@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from p2seg.checkpoint import load_checkpoint
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.mdm.rounds import Distillation, MutualDistillation
 from p2seg.progress import console
 from p2seg.pseudo.export import MaskRules
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
@@ -68,7 +70,7 @@ def labeller_of(
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     labeller = NetworkLabeller(
         network=load_network(cfg, checkpoint, points).to(device),
-        mdm=build(cfg.mdm_module),
+        mdm=_distillation(cfg),
         rounds=cfg.export.rounds,
         silhouette=cfg.export.semantic,
         orphans=cfg.export.orphans,
@@ -77,3 +79,13 @@ def labeller_of(
         scales=tuple(cfg.export.scales),
     )
     return labeller, info
+
+
+def _distillation(cfg: DictConfig) -> Distillation:
+    """The module at export, whose power may be another than in training."""
+    mdm: Distillation = build(cfg.mdm_module)
+    if cfg.export.beta is None:
+        return mdm
+    if not isinstance(mdm, MutualDistillation):
+        raise UserError(f"export.beta={cfg.export.beta} is of affinities, which mdm=bestie has not")
+    return replace(mdm, beta=cfg.export.beta)

@@ -52,6 +52,7 @@ NUMBERS = {
     "loss.border": COUNT,
     "export.rounds": COUNT,
     "export.min_pixels": AT_LEAST_ONE,
+    "export.beta": Number(0, whole=False, null=True, above=True),
     "predict.score": SHARE,
     "predict.overlay_score": SHARE,
     "segmentor.batch_size": AT_LEAST_ONE,

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.engine import Trainer
+from p2seg.errors import UserError
 from p2seg.models.network import Trunk
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
@@ -196,3 +197,23 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
     assert provenance(same, Points, [])["config"] == first["config"]
     (tmp_path / "manifest.json").write_text('{"source": "grabcut"}')
     assert provenance(cfg, Points, [])["inputs"] != first["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "power"),
+    [([], 500), (["mdm=paper"], 3), (["export.beta=7"], 7), (["export.beta=null"], 20)],
+)
+def test_the_power_at_export(words, power):
+    from _labeller import _distillation
+
+    cfg = compose("gen_pseudo", words)
+    assert cfg.mdm.beta == (3 if "mdm=paper" in words else 20)
+    assert _distillation(cfg).beta == power
+
+
+def test_the_baseline_has_no_power():
+    from _labeller import _distillation
+
+    with pytest.raises(UserError, match="of affinities"):
+        _distillation(compose("gen_pseudo", ["mdm=bestie", "export.beta=5"]))
+    assert _distillation(compose("gen_pseudo", ["mdm=bestie"])).decode == "point"
