@@ -46,7 +46,7 @@ def test_every_plan_is_of_settings_that_compose(reproduce, table, data, monkeypa
 
 
 def test_a_table_is_made_once(reproduce, tmp_path):
-    drawing = '[prepare_synthetic.py,--out,"${data.root}",--train,"4",--val,"2",--size,"64"]'
+    drawing = '[prepare_synthetic.py,--out,"${data.root}",--train,"10",--val,"2",--size,"96"]'
     words = 6, "--seeds", 0, "--out", tmp_path, f"data.prepare={drawing}", "data.workers=0"
     code, table, said = reproduce(*words)
     assert code == 0, said
@@ -56,7 +56,7 @@ def test_a_table_is_made_once(reproduce, tmp_path):
     assert along["row"] == "points first, ways along the image"
     assert semantic["paper"]["IoU > .5"] == 5782
     assert semantic["ours"]["mean IoU"]["mean"] < points["ours"]["mean IoU"]["mean"]
-    assert 1 <= points["ours"]["IoU > .5"]["mean"] <= 22  # a count, not a share
+    assert 1 <= points["ours"]["IoU > .5"]["mean"] <= 200  # a count, not a share
     assert len(content["commands"]) == 3
     made = (tmp_path / "table6_demo_points_first_seed0" / "seed.json").stat().st_mtime_ns
     assert reproduce(*words)[0] == 0
