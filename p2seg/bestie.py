@@ -103,16 +103,13 @@ class SelfRefinement:
 
     def _refined(self, outputs: Outputs, batch: Batch) -> Labels:
         first = batch.labels.semantic
+        known = first.masked_fill(first == IGNORED, 0)
         size = first.shape[1:]
         instances = semantic_to_instances(
-            first.masked_fill(first == IGNORED, 0),
-            upsample(outputs.offset, size),
-            batch.points,
-            decode=self.decode,
+            known, upsample(outputs.offset, size), batch.points, decode=self.decode
         )
         probabilities = upsample(class_probabilities(outputs.class_logits, batch.points), size)
-        own = first.masked_fill(first == IGNORED, 0)[:, None]
-        confidence = probabilities.gather(1, own)[:, 0]
+        confidence = probabilities.gather(1, known[:, None])[:, 0]
         weight = mean_over_masks(confidence, instances, max(map(len, batch.points)))
         return Labels(first, instances, weight.clamp(0.1, 1))
 
