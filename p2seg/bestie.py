@@ -20,7 +20,6 @@ from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import mean_over_masks
 from p2seg.mdm.s2i import Decode, semantic_to_instances
-from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.models.backbones import Backbone
 from p2seg.models.heads import Head
 from p2seg.models.network import Trunk
@@ -69,23 +68,16 @@ class SelfRefinement:
     Attributes:
         rounds: 1, or 0 for the seeds alone.
         decode: how offsets are read.
-        ways: straight: offsets decide in every region.
         way: of affinity operators; there are none.
     """
 
     rounds: int = 1
     decode: Decode = "point"
-    ways: Ways = STRAIGHT
     way: Way = "auto"
 
     def __post_init__(self) -> None:
         if self.rounds not in (0, 1):
             raise UserError(f"mdm.rounds={self.rounds}; BESTIE refines its labels 0 or 1 times")
-        if self.ways.kind != "straight":
-            raise UserError(
-                f"mdm.ways.kind={self.ways.kind}; BESTIE's regions are split by its offsets, so "
-                "give mdm.ways.kind=straight"
-            )
 
     @torch.no_grad()
     def __call__(self, outputs: Outputs, batch: Batch, rounds: int | None = None) -> list[Round]:
@@ -122,7 +114,6 @@ class SelfRefinement:
         points: list[Points],  # noqa: ARG002
         first: Tensor,  # noqa: ARG002
         rounds: int,  # noqa: ARG002
-        guide: Tensor | None = None,  # noqa: ARG002
     ) -> list[Tensor]:
         """No map comes of instances here."""
         return []

@@ -43,6 +43,8 @@ class Trainer:
         log_every: steps between scalars.
         picture_every: steps between pictures; 0: none.
         checkpoint_every: steps between checkpoints; one is always written at the end.
+        snapshots: steps after which the weights alone are kept, each in a file of its own; 0 are
+            those it starts from.
         resume: go on from `last.pt` where there is one.
         channels_last: how convolutions see their maps in memory; None: channels last on a GPU.
         compile: through `torch.compile`; the first steps then take minutes. The affinity operators
@@ -62,6 +64,7 @@ class Trainer:
     log_every: int = 20
     picture_every: int = 500
     checkpoint_every: int = 1000
+    snapshots: tuple[int, ...] = ()
     resume: bool = True
     channels_last: bool | None = None
     compile: bool = False
@@ -70,6 +73,8 @@ class Trainer:
         for name in ("max_steps", "batch_size", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"trainer.{name}={getattr(self, name)}; it must be at least 1")
+        if min([0, *self.snapshots]) < 0:
+            raise UserError(f"trainer.snapshots={list(self.snapshots)}; steps are from 0 up")
 
     def fabric(self) -> Fabric:
         """Starts Fabric for one process or many (its own or torchrun's).
@@ -150,6 +155,8 @@ class Trainer:
         writer = SummaryWriter(out) if shown else None
         images = self.batch_size * fabric.world_size
         model.train()
+        if step in self.snapshots:
+            run.snapshot(snapshot_path(out, step), step)
         with TrainingBar(step, self.max_steps, images, self.log_every, shown) as progress:
             for batch in batches_from(step):
                 batch = to_device(batch, fabric.device)
@@ -179,6 +186,8 @@ class Trainer:
                         _write_pictures(writer, pictures_of(module, batch, step), step)
                 if due or step % self.checkpoint_every == 0:
                     run.save(path, step)
+                if step in self.snapshots:
+                    run.snapshot(snapshot_path(out, step), step)
                 if due:
                     break
         if writer is not None:
@@ -187,6 +196,11 @@ class Trainer:
 
     def _pictured(self, step: int) -> bool:
         return self.picture_every > 0 and (step == 1 or step % self.picture_every == 0)
+
+
+def snapshot_path(out: Path, step: int) -> Path:
+    """Where a training in `out` keeps the weights it had after a step."""
+    return out / "snapshots" / f"step_{step:06d}.pt"
 
 
 class _Run:
@@ -235,6 +249,12 @@ class _Run:
                 "random_gpu": random_gpu,
             },
         )
+
+    def snapshot(self, path: Path, step: int) -> None:
+        """Writes the weights that export takes: the averaged ones where there are any."""
+        if self.fabric.global_rank == 0:
+            state = self.module.state_dict() if self.average is None else self.average.state
+            save_checkpoint(path, {**self.content, "step": step, "model": state, "average": None})
 
     def _gathered(self, state: Tensor) -> Tensor:
         """The states of all ranks, `[ranks, bytes]`."""

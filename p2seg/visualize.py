@@ -7,17 +7,17 @@ Images are uint8 RGB `[H, W, 3]`, in and out. Maps and masks may be of another s
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
 
-from p2seg.structures import IGNORED, Batch, Outputs, Points, Round
+from p2seg.files import write_bytes
+from p2seg.structures import IGNORED, Points
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -143,8 +143,29 @@ def draw_offset(offset: ArrayLike, longest: float | None = None) -> Picture:
     return np.round(rgb * 255).astype(np.uint8)
 
 
+def draw_heat(image: Picture, heat: ArrayLike, opacity: float = 0.75) -> Picture:
+    """Values as colours from dark (0) over red to light (1), over the grey image.
+
+    Args:
+        image: `[H, W, 3]`.
+        heat: `[h, w]` float in 0..1.
+        opacity: of the colours, 0..1.
+    """
+    size = image.shape[1], image.shape[0]
+    large = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
+    levels = np.round(np.clip(large, 0, 1) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    grey = image.mean(axis=2, keepdims=True)
+    drawn: Picture = np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
+    return drawn
+
+
 def grid(
-    rows: Sequence[Sequence[Picture]], titles: Sequence[str] = (), cell: int = 320, gap: int = 8
+    rows: Sequence[Sequence[Picture]],
+    titles: Sequence[str] = (),
+    cell: int = 320,
+    gap: int = 8,
+    names: Sequence[str] = (),
 ) -> Picture:
     """Pictures in rows and columns on white, each scaled into a square of `cell` pixels.
 
@@ -153,60 +174,54 @@ def grid(
         titles: one a column.
         cell: pixels.
         gap: pixels between the pictures and around them.
+        names: one a row, written upwards on its left.
     """
     scaled = [[fit(picture, cell) for picture in row] for row in rows]
     heights = [max((p.shape[0] for p in row), default=0) for row in scaled]
     columns = max([len(titles), *map(len, rows)])
-    head = cell // 10 if titles else 0
-    size = gap + columns * (cell + gap), gap + head + sum(height + gap for height in heights)
+    head, side = cell // 10 if titles else 0, gap + (cell // 10 if names else 0)
+    size = side + columns * (cell + gap), gap + head + sum(height + gap for height in heights)
     sheet = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(sheet)
+    font = _font(cell // 18)
     for column, title in enumerate(titles):
-        middle = gap + column * (cell + gap) + cell // 2
-        pen.text((middle, gap + head // 2), title, INK, _font(cell // 18), anchor="mm")
+        middle = side + column * (cell + gap) + cell // 2
+        pen.text((middle, gap + head // 2), title, INK, font, anchor="mm")
     top = gap + head
-    for row, height in zip(scaled, heights, strict=True):
+    for number, (row, height) in enumerate(zip(scaled, heights, strict=True)):
+        if number < len(names):
+            plate = Image.new("RGB", (height, side), PAPER)
+            centre = height / 2, side / 2
+            ImageDraw.Draw(plate).text(centre, names[number], INK, font, anchor="mm")
+            sheet.paste(plate.rotate(90, expand=True), (0, top))
         for column, picture in enumerate(row):
-            left = gap + column * (cell + gap) + (cell - picture.shape[1]) // 2
+            left = side + column * (cell + gap) + (cell - picture.shape[1]) // 2
             sheet.paste(Image.fromarray(picture), (left, top + (height - picture.shape[0]) // 2))
         top += height + gap
     return np.asarray(sheet)
 
 
-@torch.no_grad()
-def training_pictures(
-    model: nn.Module,
-    batch: Batch,
-    step: int,  # noqa: ARG001
-    mdm: Callable[[Outputs, Batch], list[Round]],
-    images: int = 4,
-) -> Mapping[str, Picture]:
-    """What TensorBoard shows of a batch: labels of every round, and offsets as colours.
+def panels(pictures: Mapping[str, Picture], columns: int = 5, cell: int = 320) -> Picture:
+    """Pictures with a title each, as many in a row as there are columns.
 
     Args:
-        model: the network; its state is left as it was.
-        batch: of which the first are shown.
-        step: of the training.
-        mdm: makes the rounds.
-        images: shown at most.
+        pictures: by title.
+        columns: at most.
+        cell: pixels of each.
     """
-    training = model.training
-    model.eval()  # or a look would move the running statistics
-    outputs = model(batch.images)
-    rounds = mdm(outputs, batch)
-    model.train(training)
-    rows = []
-    for b in range(min(images, len(batch.names))):
-        image = batch.images[b].permute(1, 2, 0).cpu().numpy()
-        points = Points(batch.points[b].yx.cpu(), batch.points[b].labels, batch.points[b].ids)
-        row = [draw_points(image, points)]
-        for each in rounds:
-            row.append(draw_semantic(image, each.labels.semantic[b].cpu().numpy()))
-            row.append(draw_instances(image, each.labels.instances[b].cpu().numpy()))
-        rows.append([*row, draw_offset(outputs.offset[b].float().cpu().numpy())])
-    names = ["seed", *(f"round {t}" for t in range(1, len(rounds)))]
-    titles = [f"{what} of {name}" for name in names for what in ("semantic", "instances")]
-    return {"rounds": grid(rows, ["points", *titles, "offset"], cell=208)}
+    items = list(pictures.items())
+    columns = min(columns, len(items))
+    sheets = []
+    for start in range(0, len(items), columns):
+        part = items[start : start + columns]
+        titles = [title for title, _ in part] + [""] * (columns - len(part))
+        sheets.append(grid([[picture for _, picture in part]], titles, cell))
+    return np.concatenate(sheets)
+
+
+def write_png(file: Path, picture: Picture) -> None:
+    """Writes a picture as PNG."""
+    write_bytes(file, cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
 
 
 def _masks(instances: ArrayLike | Sequence[Mask]) -> list[Mask]:

@@ -17,12 +17,12 @@ from p2seg.data.loader import StepSampler, batches
 from p2seg.data.transforms import Augment
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
+from p2seg.figures import training_pictures
 from p2seg.losses import P2SegLoss
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.optim import adamw, poly
 from p2seg.structures import Batch
-from p2seg.visualize import training_pictures
 
 CONTENT = {
     "kind": "network",
@@ -156,6 +156,31 @@ def test_the_average_is_of_the_weights_after_every_step(run, monkeypatch):
 def test_without_an_average(run):
     saved = load_checkpoint(run.fit(dataclasses.replace(TRAINER, ema=False)), "network")
     assert saved["average"] is None
+
+
+def test_snapshots_are_the_weights_of_their_steps(run):
+    start = tiny_network(affinity_position="vote").state_dict()
+    trainer = dataclasses.replace(TRAINER, snapshots=(0, 3, 6))
+    last = load_checkpoint(run.fit(trainer), "network")
+    files = sorted((run.out / "snapshots").iterdir())
+    assert [file.name for file in files] == [f"step_{step:06d}.pt" for step in (0, 3, 6)]
+    kept = [load_checkpoint(file, "network") for file in files]
+    assert [each["step"] for each in kept] == [0, 3, 6]
+    assert kept[0]["config"] == CONTENT["config"]
+    assert all(torch.equal(start[name], kept[0]["model"][name]) for name in start)
+    assert all(torch.equal(last["average"][name], kept[2]["model"][name]) for name in start)
+    key = "class_head.1.weight"
+    assert not torch.equal(kept[1]["model"][key], kept[2]["model"][key])
+    assert "optimizer" not in kept[0]
+
+
+def test_snapshots_without_an_average_and_of_no_step(run):
+    trainer = dataclasses.replace(TRAINER, snapshots=(6,), ema=False)
+    last = load_checkpoint(run.fit(trainer), "network")
+    kept = load_checkpoint(run.out / "snapshots" / "step_000006.pt", "network")
+    assert all(torch.equal(last["model"][name], kept["model"][name]) for name in kept["model"])
+    with pytest.raises(UserError, match="steps are from 0 up"):
+        dataclasses.replace(TRAINER, snapshots=(-1,))
 
 
 def test_a_finished_run_is_left_as_it_is(run):

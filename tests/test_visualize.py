@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
+from p2seg.figures import training_pictures
 from p2seg.structures import Batch, Labels, Points, Round, Sample
 from p2seg.visualize import (
+    draw_heat,
     draw_instances,
     draw_offset,
     draw_points,
@@ -21,7 +25,8 @@ from p2seg.visualize import (
     fit,
     grid,
     palette,
-    training_pictures,
+    panels,
+    write_png,
 )
 
 GREY = np.full((60, 80, 3), 120, np.uint8)
@@ -155,6 +160,41 @@ def test_every_size_can_be_drawn(height: int, width: int, count: int) -> None:
         assert picture.dtype == np.uint8
     assert (image == before).all()
     assert max(fit(image, 50).shape) == 50
+
+
+def test_heat_is_dark_at_0_and_light_at_1() -> None:
+    heat = np.zeros((15, 20), np.float32)
+    heat[:, 10:] = 1
+    drawn = draw_heat(GREY, heat, opacity=1.0).astype(int)
+    assert drawn.shape == GREY.shape
+    assert drawn[30, 5].sum() < 30
+    assert drawn[30, 75].sum() > 600
+    assert np.abs(draw_heat(GREY, heat, opacity=0.0).astype(int) - 120).max() <= 1
+    assert (draw_heat(GREY, heat * 7)[30, 75] == draw_heat(GREY, heat)[30, 75]).all()
+
+
+def test_rows_have_names_on_their_left() -> None:
+    plain = grid([[GREY, GREY], [GREY]], ["a", "b"], cell=80)
+    named = grid([[GREY, GREY], [GREY]], ["a", "b"], cell=80, names=["first", ""])
+    assert named.shape == (plain.shape[0], plain.shape[1] + 8, 3)
+    assert (named[:, 16:] == plain[:, 8:]).all()
+    assert (named[16:76, :16] < 128).any()
+    assert (named[84:, :16] == 255).all()
+
+
+def test_panels_break_into_rows() -> None:
+    pictures = {f"picture {k}": GREY for k in range(5)}
+    sheet = panels(pictures, 3, cell=80)
+    assert sheet.shape == (2 * (8 + 8 + 60 + 8), 8 + 3 * 88, 3)
+    assert (sheet[-20, -40] == 255).all()
+    assert (sheet[-20, 100] == 120).all()
+    assert panels(pictures, 9, cell=80).shape[1] == 8 + 5 * 88
+
+
+def test_a_picture_is_written_as_it_is(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    write_png(tmp_path / "a" / "b.png", picture)
+    assert (np.asarray(Image.open(tmp_path / "a" / "b.png")) == picture).all()
 
 
 class Network(nn.Module):

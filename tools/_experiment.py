@@ -17,19 +17,22 @@ import train
 import train_segmentor
 from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
+from _figures import Figures
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import InstanceSet, read_instances, write_instances
 from p2seg.data.points import read_points
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate_files
-from p2seg.evaluation.pictures import SHOWN_SCORE, Shown, chosen_images, report_rows
+from p2seg.evaluation.pictures import SHOWN_SCORE, Shown, crowded, report_rows
 from p2seg.evaluation.readers import read_predictions
 from p2seg.evaluation.report import write_report
 from p2seg.evaluation.semantic import semantic_scores
 from p2seg.progress import console
 from p2seg.provenance import versions
 from p2seg.stages import Stages
+from p2seg.visualize import Picture
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 PSEUDO_TITLES = {"seed": "seed", "control": "control", "mdm": "MDM"}
@@ -50,7 +53,8 @@ class Experiment:
         self.clicks, self.gt = path_of(cfg, "data.points"), path_of(cfg, "data.gt")
         self.val_gt = path_of(cfg, "data.val_gt")
         self.manifest = self.maps / "manifest.json"
-        self.network = self.home / "network" / "last.pt"
+        given = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
+        self.network = self.home / "network" / "last.pt" if given is None else given
         self.masks: list[str] = []
         self.segmentors: list[str] = []
 
@@ -76,7 +80,7 @@ class Experiment:
         self.stages.run(
             "points",
             lambda: make_points.run(self._with(gt=self.gt, out=self.clicks)),
-            settings=[self.cfg.sampler, self.cfg.seed],
+            settings=[self.cfg.sampler, self.cfg.jitter, self.cfg.seed],
             inputs=[self.gt],
             outputs=[self.clicks],
         )
@@ -92,7 +96,11 @@ class Experiment:
         )
 
     def train(self) -> None:
-        """The network."""
+        """The network, unless `ckpt` gives one."""
+        if self.cfg.ckpt not in (None, "none"):
+            load_checkpoint(self.network, "network")
+            console.print(f"network: {self.network} as it is", markup=False)
+            return
         keys = ("model", "mdm", "affinity", "loss", "optim", "trainer", "seed")
         resume = self._resume("train")
         self.stages.run(
@@ -163,15 +171,37 @@ class Experiment:
         truth = read_instances(self.gt)
         columns = [Shown(PSEUDO_TITLES[s], read_instances(self._masks(s))) for s in self.masks]
         columns.append(Shown("ground truth", truth))
-        rows = report_rows(points, reader, columns, self.cfg.pipeline.rows)
+        chosen = crowded(points, self.cfg.pipeline.rows)
         if "segmentor" in self.segmentors:
-            columns.append(
-                Shown("segmentor", self._seen(truth, chosen_images(points, rows)), SHOWN_SCORE)
-            )
-            rows = report_rows(points, reader, columns, self.cfg.pipeline.rows)
+            found = self._seen(truth, {points.images[i].id for i in chosen})
+            columns.append(Shown("segmentor", found, SHOWN_SCORE))
+        rows = report_rows(points, reader, columns, chosen)
         run = {key: self._plain(key) for key in self.cfg if key not in ("hydra", "out")}
-        write_report(self.home, rows, scores, {**run, "versions": versions()}, self.stages.seconds)
+        figures = self._figures([points.images[i].file_name for i in chosen[:2]])
+        run["versions"] = versions()
+        write_report(self.home, rows, scores, run, self.stages.seconds, figures)
         return self.home / "report.html"
+
+    def _figures(self, names: list[str]) -> dict[str, Picture]:
+        """What the network sees of some images, and how it learned to."""
+        if "mdm" not in self.masks or not names:
+            return {}
+        layout = {
+            "figure": "rounds",
+            "masks": [],
+            "titles": [],
+            "count": 2,
+            "clicks": 2,
+            "cell": 240,
+        }
+        given = {"gt": self.gt, "ckpt": self.network, "runs": self.network.parent}
+        drawer = Figures(self._with(**layout, **given, names=names))
+        figures = {"One image through the rounds": drawer.rounds(), "Offsets": drawer.offset()}
+        if self.cfg.mdm_module._target_.endswith("MutualDistillation"):
+            figures["Affinities of clicked pixels"] = drawer.affinity()
+        if any(self.network.parent.glob("snapshots/*.pt")):
+            figures["Instances, step by step"] = drawer.progress()
+        return figures
 
     def _seen(self, truth: InstanceSet, ids: set[int]) -> InstanceSet:
         """What the segmentor finds in the report's images."""

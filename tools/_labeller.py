@@ -75,6 +75,7 @@ def labeller_of(
         silhouette=cfg.export.semantic,
         orphans=cfg.export.orphans,
         snap_radius=cfg.mdm.snap_radius,
+        ways=build(cfg.mdm.ways),
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
     )

@@ -59,6 +59,10 @@ NUMBERS = {
     "segmentor.clip_norm": Number(0, whole=False, null=True, above=True),
     "segmentor.schedule.epochs": Number(0, whole=False, above=True),
     "bench.repeats": AT_LEAST_ONE,
+    "jitter": SHARE,
+    "count": AT_LEAST_ONE,
+    "clicks": AT_LEAST_ONE,
+    "cell": Number(32),
 }
 CHOICES = {
     "trainer.accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),

@@ -27,7 +27,7 @@ def run(cfg: DictConfig) -> Path:
     gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
-        points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed)
+        points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed, cfg.jitter)
         count = sum(map(len, points.points))
         if not count:
             raise UserError(f"{gt} has no instance to make a point of; give a file that has some")

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
 from p2seg.data.points import read_points
+from p2seg.figures import training_pictures
 from p2seg.progress import console
 from p2seg.structures import Batch
-from p2seg.visualize import training_pictures
 
 
 def run(cfg: DictConfig) -> Path:

@@ -42,6 +42,7 @@ def run(cfg: DictConfig) -> Path:
         batch_size=cfg.segmentor.batch_size,
         clip_norm=cfg.segmentor.clip_norm,
         ema=cfg.segmentor.ema,
+        snapshots=(),
     )
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))

@@ -106,7 +106,7 @@ def write_points(path: Path, points: PointSet) -> None:
     write_json(path, content)
 
 
-def make_points(instances: InstanceSet, sampler: str, seed: int) -> PointSet:
+def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float = 0.0) -> PointSet:
     """One point an instance; crowds and empty masks get none.
 
     The point of an instance depends on its mask, its id and the seed alone, not on what else the
@@ -116,21 +116,25 @@ def make_points(instances: InstanceSet, sampler: str, seed: int) -> PointSet:
         instances: the masks.
         sampler: `inner` (the pixel farthest from the mask's edge), `box_center`, `centroid` (both
             may lie outside the mask) or `random` (any pixel of the mask).
-        seed: of `random`, from 0 up.
+        seed: of `random` and of the jitter, from 0 up.
+        jitter: the share of the mask's box by which a point is moved at most, up or down and left
+            or right, 0..1; it may leave the mask, not the image.
 
     Returns:
-        The points; `info` names sampler and seed.
+        The points; `info` names sampler, seed and jitter.
 
     Raises:
-        UserError: there is no such sampler, or the seed is negative.
+        UserError: there is no such sampler, the seed is negative, or the jitter beyond its range.
     """
     if sampler not in SAMPLERS:
         raise UserError(f"there is no sampler {sampler!r}; choose from {', '.join(SAMPLERS)}")
     if type(seed) is not int or seed < 0:
         raise UserError(f"the seed is {seed!r}; give a whole number from 0 up")
+    if type(jitter) not in (int, float) or not 0 <= jitter <= 1:
+        raise UserError(f"jitter={jitter!r} cannot be; it is a share of an object's box, 0 to 1")
     points = []
     for group in instances.instances:
-        clicked = [(instance, _click(instance, sampler, seed)) for instance in group]
+        clicked = [(instance, _click(instance, sampler, seed, jitter)) for instance in group]
         found = [(instance, yx) for instance, yx in clicked if yx is not None]
         points.append(
             _tensors(
@@ -143,11 +147,13 @@ def make_points(instances: InstanceSet, sampler: str, seed: int) -> PointSet:
         images=instances.images,
         categories=instances.categories,
         points=points,
-        info={"sampler": sampler, "seed": seed},
+        info={"sampler": sampler, "seed": seed, "jitter": jitter},
     )
 
 
-def _click(instance: Instance, sampler: str, seed: int) -> tuple[float, float] | None:
+def _click(
+    instance: Instance, sampler: str, seed: int, jitter: float
+) -> tuple[float, float] | None:
     """The point (y, x) of an instance; None for a crowd or an empty mask."""
     mask = decode(instance)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -155,8 +161,12 @@ def _click(instance: Instance, sampler: str, seed: int) -> tuple[float, float] |
         return None
     top, left = int(rows[0]), int(columns[0])
     tight = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    y, x = SAMPLERS[sampler](tight, np.random.default_rng([seed, instance.id]))
-    return top + y, left + x
+    rng = np.random.default_rng([seed, instance.id])
+    place = np.array([top, left]) + SAMPLERS[sampler](tight, rng)
+    if jitter:
+        moved = place + rng.uniform(-jitter, jitter, 2) * tight.shape
+        place = moved.clip(0, np.array(mask.shape) - 1)
+    return float(place[0]), float(place[1])
 
 
 def _inner(mask: Mask, _: np.random.Generator) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from p2seg.errors import UserError
 from p2seg.evaluation import coco, voc
 from p2seg.evaluation.quality import quality
 from p2seg.evaluation.readers import align, read_ground_truth, read_predictions
+from p2seg.evaluation.semantic import masks_miou
 from p2seg.evaluation.void import without_void
 
 __all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle"]
@@ -36,8 +37,8 @@ def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
         `voc_area` and `voc_11pt` (`mAP25`, `mAP50`, `mAP70`, `mAP75`), `coco` (`AP`, `AP25`,
         `AP50`, `AP70`, `AP75`), `scores_one` (those three again as if every score were 1),
         `per_class` (AP50 by each definition), `quality` (kind pseudo only; see
-        `p2seg.evaluation.quality`) and `run`. Scores are fractions 0..1, None (JSON's null) where
-        there is no ground truth.
+        `p2seg.evaluation.quality`; and `miou` of the class map that the masks make) and `run`.
+        Scores are fractions 0..1, None (JSON's null) where there is no ground truth.
 
     Raises:
         UserError: the sets do not belong together, or `kind` is none of the two.
@@ -56,7 +57,7 @@ def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
         "per_class": _per_class(gt, found, aps),
     }
     if kind == "pseudo":
-        metrics["quality"] = quality(gt, pred)
+        metrics["quality"] = {**quality(gt, pred), "miou": masks_miou(gt, pred)}
     metrics["run"] = {
         "kind": kind,
         "points_given": kind == "pseudo",

@@ -37,31 +37,33 @@ class Shown:
     score: float = 0.0
 
 
-def report_rows(
-    points: PointSet, reader: Reader, columns: Sequence[Shown], count: int
-) -> list[ReportRow]:
-    """The images with the most neighbours of one class, seen by every stage.
+def crowded(points: PointSet, count: int) -> list[int]:
+    """The images with the most neighbours of one class, ascending indices.
 
     Args:
         points: the images and their points.
-        reader: of images and first maps.
-        columns: what stands beside image and map.
-        count: rows.
+        count: images.
     """
     chosen = sorted(
         (i for i, own in enumerate(points.points) if 2 <= len(own) <= 20),
         key=lambda i: (-_neighbours(points.points[i]), points.images[i].id),
     )
-    # every other one of the twice as many hardest, or all rows would be crowds
-    return [
-        _row(points, index, reader, columns) for index in sorted(chosen[: 2 * count])[::2][:count]
-    ]
+    # every other one of the twice as many hardest, or all of them would be crowds
+    return sorted(chosen[: 2 * count])[::2][:count]
 
 
-def chosen_images(points: PointSet, rows: list[ReportRow]) -> set[int]:
-    """Ids of the images of rows."""
-    names = {row.name for row in rows}
-    return {image.id for image in points.images if image.file_name in names}
+def report_rows(
+    points: PointSet, reader: Reader, columns: Sequence[Shown], indices: Sequence[int]
+) -> list[ReportRow]:
+    """Images seen by every stage.
+
+    Args:
+        points: the images and their points.
+        reader: of images and first maps.
+        columns: what stands beside image and map.
+        indices: of the images.
+    """
+    return [_row(points, index, reader, columns) for index in indices]
 
 
 def _neighbours(points: Points) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files as resources
@@ -18,6 +18,7 @@ from p2seg.evaluation.metrics import from_oracle
 from p2seg.evaluation.tables import flat, fraction, percent
 from p2seg.evaluation.voc import THRESHOLDS
 from p2seg.files import write_bytes, write_json, write_text
+from p2seg.visualize import write_png
 
 LONGEST_SIDE = 480
 """Of a picture, pixels; larger ones are made smaller."""
@@ -40,6 +41,7 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("instances", ("quality", "instances"), str),
     ("mean IoU", ("quality", "mean_iou"), fraction),
     ("multi mean IoU", ("quality", "multi_mean_iou"), fraction),
+    ("mIoU of classes", ("quality", "miou"), percent),
     ("IoU > .5", ("quality", "iou50"), str),
     ("IoU > .7", ("quality", "iou70"), str),
     ("IoU > .9", ("quality", "iou90"), str),
@@ -76,6 +78,7 @@ def write_report(
     stages: dict[str, dict[str, Any]],
     run: dict[str, Any],
     seconds: dict[str, float],
+    figures: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> None:
     """Writes `report.html` with its pictures in `report/`, and `report.json`.
 
@@ -87,6 +90,8 @@ def write_report(
             `report.json`, beside `seconds` and `run`.
         run: what was run: name, seed, commit, parameters.
         seconds: the time each stage took, seconds.
+        figures: pictures shown whole below the rows, by title, `[H, W, 3]` uint8 RGB; they lie in
+            `report/` as PNG.
     """
     pictures = _write_pictures(folder / "report", rows)
     columns = list(dict.fromkeys(title for row in rows for title in row.images))
@@ -98,6 +103,7 @@ def write_report(
         *_scores(stages),
         _seconds(seconds),
         _pictures(rows, columns, pictures),
+        *_figures(folder / "report", figures or {}),
         _facts(run),
         "</main>",
     ]
@@ -126,8 +132,7 @@ def _write_pictures(folder: Path, rows: list[ReportRow]) -> Pictures:
     written: Pictures = {}
     for number, row in enumerate(rows):
         for column, (title, image) in enumerate(row.images.items()):
-            slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40]
-            name = f"{number:03d}-{column}-{slug}.jpg"
+            name = f"{number:03d}-{column}-{_slug(title)}.jpg"
             bgr = cv2.cvtColor(_small(image), cv2.COLOR_RGB2BGR)
             _, encoded = cv2.imencode(".jpg", bgr, JPEG)
             write_bytes(folder / name, encoded.tobytes())
@@ -137,6 +142,25 @@ def _write_pictures(folder: Path, rows: list[ReportRow]) -> Pictures:
         if old.name not in names:
             old.unlink()
     return written
+
+
+def _figures(folder: Path, figures: Mapping[str, NDArray[np.uint8]]) -> Iterable[str]:
+    """Writes the figures and gives their sections; those of an earlier report are removed."""
+    names = {f"figure-{_slug(title)}.png": title for title in figures}
+    for old in folder.glob("figure-*.png"):
+        if old.name not in names:
+            old.unlink()
+    for name, title in names.items():
+        write_png(folder / name, figures[title])
+        source = f"report/{name}"
+        picture = (
+            f'<a href="{source}"><img loading="lazy" src="{source}" alt="{escape(title)}"></a>'
+        )
+        yield _section(title, f'<div class="wide">{picture}</div>')
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40]
 
 
 def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

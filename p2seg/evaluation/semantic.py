@@ -1,4 +1,4 @@
-"""How good the first semantic maps are: mean IoU over classes against the ground truth."""
+"""How good semantic maps are, also those of masks: mean IoU over classes against the truth."""
 
 from __future__ import annotations
 
@@ -51,8 +51,26 @@ def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
     }
 
 
+def masks_miou(gt: InstanceSet, masks: InstanceSet) -> float | None:
+    """mIoU of the class map that instance masks make, by the rules of `semantic_scores`.
+
+    Args:
+        gt: ground truth.
+        masks: of the same images and classes, in the same order.
+
+    Returns:
+        A fraction 0..1; None without ground truth.
+    """
+    classes = len(gt.categories)
+    counts = np.zeros((classes + 1, classes + 2), np.int64)
+    for image, true, given in zip(gt.images, gt.instances, masks.instances, strict=True):
+        size = (image.height, image.width)
+        counts += confusion(painted(true, size), painted(given, size), classes)
+    return mean(class_ious(counts))
+
+
 def painted(instances: list[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The semantic map of ground truth: classes painted by descending area, crowds ignored.
+    """The semantic map of instances: classes painted by descending area, crowds ignored.
 
     Args:
         instances: of one image.

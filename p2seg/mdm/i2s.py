@@ -74,6 +74,23 @@ def affinity_factors(outputs: Outputs, foreground: Tensor) -> Factors:
     return factors(outputs.embedding, outputs.affinity_bias, votes, outputs.affinity_scale)
 
 
+def affinities_of(outputs: Outputs, points: list[Points], cell: int) -> Tensor:
+    """The affinity of every pixel to one.
+
+    Args:
+        outputs: of the network.
+        points: of the B images.
+        cell: raster index of the one on the stride-4 grid.
+
+    Returns:
+        `[B, h, w]` float32 in 0..1.
+    """
+    foreground = class_probabilities(outputs.class_logits, points).argmax(1) > 0
+    given = affinity_factors(outputs, foreground)
+    logit = (given.left @ given.right[:, cell, :, None])[..., 0] - given.bias
+    return logit.sigmoid().view(foreground.shape)
+
+
 def instance_to_semantic(
     factors: Factors,
     probabilities: Tensor,

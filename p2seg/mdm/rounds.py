@@ -22,7 +22,6 @@ from p2seg.mdm.i2s import (
     instance_to_semantic,
 )
 from p2seg.mdm.s2i import Decode, semantic_to_instances
-from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.ops.affinity import Factors, Way
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
 
@@ -35,18 +34,8 @@ class Distillation(Protocol):
         """How S2I reads offsets."""
         ...
 
-    @property
-    def ways(self) -> Ways:
-        """How far pixels are from points."""
-        ...
-
     def semantics(
-        self,
-        outputs: Outputs,
-        points: list[Points],
-        first: Tensor,
-        rounds: int,
-        guide: Tensor | None = None,
+        self, outputs: Outputs, points: list[Points], first: Tensor, rounds: int
     ) -> list[Tensor]:
         """The maps of the rounds; see `MutualDistillation.semantics`."""
         ...
@@ -62,8 +51,6 @@ class MutualDistillation:
         gamma: weight of the affinity between pixels of different instances from round 2 on; 1 is a
             plain random walk.
         decode: how S2I reads offsets, `vote` or `point`.
-        ways: how far the pixels of a split region are from the points in it: straight, which is
-            `decode`'s question, or along the image.
         prior: what the rounds start from: the network's class probabilities, or those times the
             first map (`(1 - e) onehot(S0) + e`).
         prior_epsilon: e.
@@ -74,7 +61,6 @@ class MutualDistillation:
     beta: float = 3.0
     gamma: float = 0.1
     decode: Decode = "vote"
-    ways: Ways = STRAIGHT
     prior: Literal["network", "S0"] = "network"
     prior_epsilon: float = 0.1
     way: Way = "auto"
@@ -101,10 +87,9 @@ class MutualDistillation:
         maps: list[Tensor] = []
         T = self.rounds if rounds is None else rounds
         size = batch.labels.semantic.shape[1:]
-        guide = self.ways.guide(batch.images, outputs) if T else None
-        for semantic in self.semantics(outputs, batch.points, batch.labels.semantic, T, guide):
+        for semantic in self.semantics(outputs, batch.points, batch.labels.semantic, T):
             maps.append(semantic)
-            labels.append(self.labels_of(semantic, outputs.offset, batch.points, size, guide))
+            labels.append(self.labels_of(semantic, outputs.offset, batch.points, size))
         return [Round(labels[0], None), *map(Round, labels[1:], maps)]
 
     def factors(self, outputs: Outputs, points: list[Points]) -> Factors:
@@ -113,12 +98,7 @@ class MutualDistillation:
         return affinity_factors(outputs, p.argmax(1) > 0)
 
     def semantics(
-        self,
-        outputs: Outputs,
-        points: list[Points],
-        first: Tensor,
-        rounds: int,
-        guide: Tensor | None = None,
+        self, outputs: Outputs, points: list[Points], first: Tensor, rounds: int
     ) -> list[Tensor]:
         """`S_1 .. S_T` of a batch.
 
@@ -127,7 +107,6 @@ class MutualDistillation:
             points: of the B images.
             first: `[B, H, W]` int64, the first semantic map; its 255 takes part in nothing.
             rounds: T.
-            guide: `[B, G, H, W]`, of `ways`.
 
         Returns:
             T maps `[B, C+1, h, w]`, float32 probabilities, with gradient.
@@ -156,18 +135,12 @@ class MutualDistillation:
             )
             maps.append(p)
             if t + 1 < rounds:
-                offset = outputs.offset.detach()
-                instances = self._instances_on_grid(p.detach(), offset, points, guide)
+                instances = self._instances_on_grid(p.detach(), outputs.offset.detach(), points)
         return maps
 
     @torch.no_grad()
     def labels_of(
-        self,
-        semantic: Tensor,
-        offset: Tensor,
-        points: list[Points],
-        size: tuple[int, ...],
-        guide: Tensor | None = None,
+        self, semantic: Tensor, offset: Tensor, points: list[Points], size: tuple[int, ...]
     ) -> Labels:
         """Labels at input size from a round's map.
 
@@ -176,29 +149,22 @@ class MutualDistillation:
             offset: `[B, 2, h, w]` pixels.
             points: of the B images.
             size: (H, W).
-            guide: `[B, G, H, W]`, of `ways`.
         """
         channels = class_channels(points, semantic.shape[1] - 1, semantic.device)
         probabilities = upsample(channels_of(semantic, channels), size)
         confidence, best = probabilities.max(1)
         classes = channels.gather(1, best.flatten(1)).view_as(best)
         instances = semantic_to_instances(
-            classes, upsample(offset, size), points, decode=self.decode, guide=guide
+            classes, upsample(offset, size), points, decode=self.decode
         )
         weight = mean_over_masks(confidence, instances, max(map(len, points)))
         return Labels(classes, instances, weight.clamp(0.1, 1))
 
-    def _instances_on_grid(
-        self, semantic: Tensor, offset: Tensor, points: list[Points], guide: Tensor | None
-    ) -> Tensor:
-        h, w = semantic.shape[2:]
+    def _instances_on_grid(self, semantic: Tensor, offset: Tensor, points: list[Points]) -> Tensor:
+        shrunk = [Points(p.yx / STRIDE, p.labels, p.ids) for p in points]
+        origin = (STRIDE - 1) / 2 / STRIDE  # the middle of 4 pixels, in cells
         return semantic_to_instances(
-            semantic.argmax(1),
-            offset / STRIDE,
-            [Points(p.yx / STRIDE, p.labels, p.ids) for p in points],
-            decode=self.decode,
-            origin=(STRIDE - 1) / 2 / STRIDE,  # the middle of 4 pixels, in cells
-            guide=None if guide is None else on_grid(guide)[..., :h, :w] / STRIDE,
+            semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode, origin=origin
         )
 
     def _with_prior(self, p: Tensor, grid: Tensor) -> Tensor:

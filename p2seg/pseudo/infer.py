@@ -16,6 +16,7 @@ from p2seg.mdm.i2s import class_probabilities, class_set
 from p2seg.mdm.rounds import Distillation
 from p2seg.mdm.s2i import Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
+from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points
 
 FUSED_ODDS = 3.0
@@ -112,6 +113,8 @@ class NetworkLabeller:
             does not find another three times as probable (`fused`).
         orphans: `nearest` or `drop`.
         snap_radius: as in the seeds.
+        ways: how far the pixels of a region with several points are from them: straight, which is
+            S2I's question, or along the image.
         flip: also the mirrored image, averaged.
         scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
     """
@@ -122,6 +125,7 @@ class NetworkLabeller:
     silhouette: Silhouette = "S0"
     orphans: Orphans = "nearest"
     snap_radius: float = 16.0
+    ways: Ways = STRAIGHT
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     needs_image: bool = True
@@ -133,34 +137,63 @@ class NetworkLabeller:
     @property
     def on_gpu(self) -> bool:
         """Whether the network is on a GPU."""
-        return next(self.network.parameters()).is_cuda
+        return self.device.type == "cuda"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     @torch.inference_mode()
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """Labels one image."""
         assert image is not None
-        size = (image.shape[1], image.shape[2])
-        device = next(self.network.parameters()).device
-        first = first.to(device)
-        image = image.to(device)
+        image, first = image.to(self.device), first.to(self.device)
         outputs = self.outputs(image, points)
-        guide = self.mdm.ways.guide(image[None], outputs)
-        maps = self.mdm.semantics(outputs, [points], first[None], self.rounds, guide)
-        last = maps[-1] if maps else class_probabilities(outputs.class_logits, [points])
-        classes = class_set([points], last.shape[1] - 1, device)[0].nonzero()[:, 0]
-        probabilities = upsample(last[:, classes], size)[0]
-        semantic = self.silhouette_of(probabilities, classes, first)
+        last = self.maps(outputs, points, first)[-1]
+        return self.labelled(last, outputs, image, points, first)
+
+    def maps(self, outputs: Outputs, points: Points, first: Tensor) -> list[Tensor]:
+        """The maps of the rounds at export: `P_0, S_1 .. S_T`.
+
+        Args:
+            outputs: of `outputs`.
+            points: of the image.
+            first: `[H, W]` int64, the first map.
+
+        Returns:
+            T + 1 maps `[1, C+1, h, w]`, float32 probabilities.
+        """
+        given = class_probabilities(outputs.class_logits, [points])
+        return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
+
+    def labelled(
+        self, semantic: Tensor, outputs: Outputs, image: Tensor, points: Points, first: Tensor
+    ) -> Labelled:
+        """What one of the `maps` makes of the image.
+
+        Args:
+            semantic: `[1, C+1, h, w]` probabilities.
+            outputs: of `outputs`.
+            image: `[3, H, W]` uint8.
+            points: of the image.
+            first: `[H, W]` int64, the first map.
+        """
+        size = (image.shape[1], image.shape[2])
+        classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
+        probabilities = upsample(semantic[:, classes], size)[0]
+        split = self.silhouette_of(probabilities, classes, first)
         [instances] = semantic_to_instances(
-            semantic[None],
+            split[None],
             upsample(outputs.offset, size),
             [points],
             decode=self.mdm.decode,
             snap_radius=self.snap_radius,
             orphans=self.orphans,
-            guide=guide,
+            guide=self.ways.guide(image[None], outputs),
         )
         scores = _scores(probabilities, classes, instances, points)
-        return Labelled(semantic.cpu(), instances.cpu(), scores.cpu())
+        return Labelled(split.cpu(), instances.cpu(), scores.cpu())
 
     def outputs(self, image: Tensor, points: Points) -> Outputs:
         """The network's outputs on one image, averaged over flips and scales.

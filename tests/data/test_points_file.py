@@ -288,6 +288,35 @@ def test_crowds_and_empty_masks_get_no_point() -> None:
     assert make_points(whole, "inner", 0).points[0].ids.tolist() == [1, 4]
 
 
+def test_jitter_moves_clicks_within_its_share_of_the_box() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:70] = True  # 20 high, 40 wide
+    still = np.array(clicks(set_of(mask), "box_center")[0])
+    moved = [
+        make_points(set_of(mask), "box_center", seed, 0.25).points[0].yx[0].numpy() - still
+        for seed in range(60)
+    ]
+    reach = np.abs(moved).max(0)
+    assert (reach <= [5, 10]).all()
+    assert (reach > [4, 8]).all()
+    assert np.abs(np.mean(moved, 0)).max() < 2
+    again = make_points(set_of(mask), "box_center", 7, 0.25)
+    assert (again.points[0].yx[0].numpy() - still == moved[7]).all()
+    assert again.info["jitter"] == 0.25
+
+
+def test_jitter_stays_on_the_image() -> None:
+    mask = np.zeros((10, 12), bool)
+    mask[:2, 10:] = True
+    for seed in range(40):
+        y, x = make_points(set_of(mask), "random", seed, 1.0).points[0].yx[0].tolist()
+        assert 0 <= y <= 9
+        assert 0 <= x <= 11
+    for jitter in (-0.1, 1.5, float("nan"), "much"):
+        with pytest.raises(UserError, match="share of an object's box"):
+            make_points(set_of(mask), "random", 0, jitter)
+
+
 def test_unknown_samplers_and_seeds_are_refused() -> None:
     whole = set_of(np.ones((3, 3), bool))
     with pytest.raises(UserError, match="no sampler 'middle'; choose from inner, box_center"):
@@ -305,8 +334,12 @@ def test_the_tool(tmp_path: Path, run_tool: RunTool) -> None:
     read = read_points(out)
     assert read.points[0].yx.tolist() == [[2, 3], [2, 2]]
     assert read.info == {
-        "sampler": "centroid", "seed": 2, "source": str(gt), "source_sha256": sha256(gt),
-    }  # fmt: skip
+        "sampler": "centroid",
+        "seed": 2,
+        "jitter": 0,
+        "source": str(gt),
+        "source_sha256": sha256(gt),
+    }
 
 
 def test_the_tool_tells_mistakes(tmp_path: Path, run_tool: RunTool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 from evaluation_sets import instance, instance_set
@@ -76,6 +77,18 @@ def test_the_json_holds_every_stage(tmp_path):
     assert content == {**STAGES, "seconds": SECONDS, "run": {"name": "demo", "seed": 0}}
 
 
+def test_figures_are_png_below_the_rows_and_old_ones_go(tmp_path):
+    figure = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    for titles in (["How it goes", "Odd & <new>"], ["How it goes"]):
+        write_report(tmp_path, [], STAGES, {"name": "x"}, {}, dict.fromkeys(titles, figure))
+        page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+        assert [title for title in page.sections if title in titles] == titles
+    assert "report/figure-how-it-goes.png" in (tmp_path / "report.html").read_text()
+    drawn = cv2.imread(str(tmp_path / "report" / "figure-how-it-goes.png"))
+    assert (drawn[:, :, ::-1] == figure).all()
+    assert [file.name for file in (tmp_path / "report").iterdir()] == ["figure-how-it-goes.png"]
+
+
 def test_the_tables(tmp_path):
     sections = report(tmp_path).sections
     assert list(sections) == ["Semantic maps", "Pseudo masks", "Models", "Time", "Run"]
@@ -87,6 +100,7 @@ def test_the_tables(tmp_path):
         "instances": "2",
         "mean IoU": "0.833",
         "multi mean IoU": "0.833",
+        "mIoU of classes": "75.0",
         "IoU > .5": "2",
         "IoU > .7": "1",
         "IoU > .9": "1",
@@ -110,8 +124,8 @@ def test_undefined_scores_have_no_column(tmp_path):
     nothing = instance_set([])
     sections = report(tmp_path, stages={"mdm": evaluate(nothing, nothing, "pseudo")}).sections
     assert sections["Pseudo masks"] == [
-        ["", "instances", "IoU > .5", "IoU > .7", "IoU > .9"],
-        ["mdm", "0", "0", "0", "0"],
+        ["", "instances", "mIoU of classes", "IoU > .5", "IoU > .7", "IoU > .9"],
+        ["mdm", "0", "100.0", "0", "0", "0"],
     ]
 
 

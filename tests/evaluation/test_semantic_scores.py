@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from p2seg.errors import UserError
-from p2seg.evaluation.semantic import class_ious, confusion, painted, semantic_scores
+from p2seg.evaluation.semantic import (
+    class_ious,
+    confusion,
+    masks_miou,
+    painted,
+    semantic_scores,
+)
 
 
 def write(folder, *maps):
@@ -29,6 +35,16 @@ def test_by_hand(tmp_path):
     assert scores["miou"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 5) / 3)
     assert scores["miou_labelled"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 4) / 3)
     assert scores["labelled"] == 7 / 8
+
+
+def test_the_class_map_of_masks_by_hand():
+    # image 1: upper row cat; the masks say cat, cow on half of it; image 2: cow, found in half
+    gt = instance_set([instance(1, "1100", 1)], [instance(2, "1111", 2)])
+    masks = instance_set([instance(1, "1110", 1), instance(9, "0100", 2)], [instance(2, "0011", 2)])
+    background, cat, cow = 1 / 4, 1 / 3, 2 / 5
+    assert masks_miou(gt, masks) == pytest.approx((background + cat + cow) / 3)
+    assert masks_miou(gt, gt) == 1
+    assert masks_miou(instance_set(), instance_set()) is None
 
 
 def test_perfect_maps(tmp_path):

@@ -1,4 +1,4 @@
-"""Ways along the image: in the seeds, in S2I and in the rounds."""
+"""Ways along the image: in the seeds, in S2I and at export."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from strategies import points_of
+from torch import nn
 
 from p2seg.data.coco import decode, read_instances
 from p2seg.data.images import read_image
@@ -13,7 +14,8 @@ from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.mdm.ways import Ways
-from p2seg.structures import Batch, Outputs
+from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.structures import Outputs
 
 ALONG = Ways("geodesic")
 
@@ -110,20 +112,31 @@ def test_the_network_guides_too(part):
     assert float(jump) == pytest.approx(float(want), rel=1e-4)
 
 
-def test_rounds_use_the_image():
-    semantic = torch.ones(1, 16, 32, dtype=torch.long)
+class Still(nn.Module):
+    """A network that is sure of class 1 and points nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: torch.Tensor) -> Outputs:
+        height, width = images.shape[2:]
+        logits = torch.zeros(len(images), 2, height // 4, width // 4)
+        logits[:, 1] = 9
+        offset = torch.zeros_like(logits)
+        return Outputs(logits, offset, torch.randn_like(logits), self.one)
+
+
+def test_export_follows_the_image_whatever_the_rounds():
     points = points_of([(8, 2), (8, 30)], [1, 1])
-    images = two_tone(16, 32, 8)
-    labels = Seeder(ways=ALONG)(semantic, [points], images)
-    logits = torch.zeros(1, 2, 4, 8)
-    logits[:, 1] = 9
-    outputs = Outputs(
-        logits, torch.zeros(1, 2, 4, 8), torch.randn(1, 4, 4, 8), torch.tensor(2.0), None
-    )
-    mdm = MutualDistillation(rounds=2, ways=ALONG, decode="point")
-    for made in mdm(outputs, Batch(["a"], images, [points], labels))[1:]:
-        assert (made.labels.instances[..., :8] == 1).all()
-        assert (made.labels.instances[..., 8:] == 2).all()
+    image = two_tone(16, 32, 8)[0]
+    for rounds in (0, 2):
+        labeller = NetworkLabeller(
+            Still(), MutualDistillation(decode="point"), rounds, "network", ways=ALONG
+        )
+        made = labeller(image, points, torch.ones(16, 32, dtype=torch.long)).instances
+        assert (made[:, :8] == 1).all()
+        assert (made[:, 8:] == 2).all()
 
 
 @pytest.mark.realdata

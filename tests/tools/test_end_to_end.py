@@ -187,7 +187,8 @@ def pipeline_words(root, *more):
 
 def test_the_pipeline_does_every_stage_once(tmp_path, run_tool):
     root = tmp_path / ODD
-    code, out, error = run_tool("pipeline", *pipeline_words(root))
+    own = pipeline_words(root, "trainer.snapshots=[0,3]", "export.semantic=network")
+    code, out, error = run_tool("pipeline", *own)
     assert code == 0, error
     report = json.loads((root / "out" / "report.json").read_text())
     assert set(report) >= {"semantic", "seed", "control", "mdm", "segmentor", "seconds", "run"}
@@ -197,18 +198,32 @@ def test_the_pipeline_does_every_stage_once(tmp_path, run_tool):
         assert report[stage]["quality"]["instances"] > 6
     assert set(report["seconds"]) >= {"prepare", "points", "semantic", "train", "mdm", "segmentor"}
     page = (root / "out" / "report.html").read_text()
-    assert page.count("<img") >= 2 * 5
+    assert page.count("<img") >= 2 * 5 + 4
+    for title in ("one-image-through-the-rounds", "offsets", "instances-step-by-step"):
+        assert f"report/figure-{title}.png" in page
+        assert (root / "out" / "report" / f"figure-{title}.png").is_file()
 
     stages = root / "out" / "stages"
     written = {path.name: path.stat().st_mtime_ns for path in stages.iterdir()}
     network = (root / "out" / "network" / "last.pt").read_bytes()
-    code, out, _ = run_tool("pipeline", *pipeline_words(root))
+    code, out, _ = run_tool("pipeline", *own)
     assert code == 0
     assert out.count("done before, nothing has changed") == len(written)
     assert written == {path.name: path.stat().st_mtime_ns for path in stages.iterdir()}
 
+    # a network that is there already: nothing is trained, and other masks are made with it
+    ckpt = f"ckpt={root}/out/network/last.pt"
+    other = ("export.semantic=S0", "export.rounds=0", "pipeline.segmentors=[]", f"out={root}/again")
+    code, out, error = run_tool("pipeline", *pipeline_words(root, ckpt, *other))
+    assert code == 0, error
+    assert "last.pt as it is" in out
+    assert not (root / "again" / "network").exists()
+    again = json.loads((root / "again" / "report.json").read_text())
+    assert again["control"]["quality"] == report["control"]["quality"]
+    assert again["mdm"]["quality"] != report["mdm"]["quality"]
+
     # other maps: the network is trained anew, not taken for the one that was trained on them
-    code, out, error = run_tool("pipeline", *pipeline_words(root), "semantic.source.iterations=1")
+    code, out, error = run_tool("pipeline", *own, "semantic.source.iterations=1")
     assert code == 0, error
     for stage in ("prepare", "points"):
         assert f"{stage}: done before" in out

@@ -1,0 +1,172 @@
+"""The figures of tools/visualize.py and of the report, from the config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from _build import build
+from _common import device_of, path_of, reader_of
+from _entry import literal
+from _labeller import labeller_of
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from p2seg.checkpoint import load_checkpoint
+from p2seg.data.coco import InstanceSet, decode, read_instances
+from p2seg.data.points import read_points
+from p2seg.errors import UserError
+from p2seg.evaluation.pictures import Shown, crowded, report_rows
+from p2seg.figures import (
+    Scene,
+    affinity_figure,
+    offset_figure,
+    progress_figure,
+    rounds_figure,
+    scene_of,
+)
+from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.visualize import Mask, Picture, grid
+
+
+class Figures:
+    """Draws figures of a data set's images.
+
+    Args:
+        cfg: of tools/visualize.py.
+
+    Raises:
+        UserError: a setting that cannot be, or files that do not fit each other.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg = cfg
+        self.points = read_points(path_of(cfg, "data.points"))
+        self.reader = reader_of(cfg, self.points)
+        self.truth = None if cfg.gt is None else read_instances(path_of(cfg, "gt"))
+        self.chosen = self._chosen()
+
+    def masks(self) -> Picture:
+        """Every image with the masks of several files. Paper: Fig. 7."""
+        files = _paths(self.cfg.masks)
+        if not files:
+            raise UserError("figure=masks draws instance files; give masks=[FILE.json,FILE.json]")
+        columns = [
+            Shown(title, read_instances(file))
+            for title, file in zip(self._titles([f.stem for f in files]), files, strict=True)
+        ]
+        if self.truth is not None:
+            columns.append(Shown("ground truth", self.truth))
+        rows = report_rows(self.points, self.reader, columns, self.chosen)
+        for column in columns:
+            if not any(column.title in row.images for row in rows):
+                raise UserError(f"{column.title} has none of the images of {self.cfg.data.points}")
+        titles = list(dict.fromkeys(title for row in rows for title in row.images))
+        blank = torch.full((1, 1, 3), 255, dtype=torch.uint8).numpy()
+        pictures = [[row.images.get(title, blank) for title in titles] for row in rows]
+        return grid(pictures, titles, self.cfg.cell)
+
+    def progress(self) -> Picture:
+        """What trainings find after more and more steps. Paper: Fig. 8."""
+        folders = _paths(self.cfg.runs)
+        if not folders:
+            raise UserError("figure=progress draws trainings; give runs=[DIR,DIR]")
+        scenes = self._scenes()
+        runs: dict[str, dict[int, list[Tensor]]] = {}
+        names = [f.parent.name if f.name == "network" else f.name for f in folders]
+        for title, folder in zip(self._titles(names), folders, strict=True):
+            files = sorted(folder.glob("snapshots/step_*.pt"))
+            if not files:
+                raise UserError(
+                    f"{folder} has no snapshots; train with trainer.snapshots=[0,STEP,STEP]"
+                )
+            runs[title] = dict(self._found(file, scenes) for file in files)
+        return progress_figure(scenes, runs, self.cfg.cell)
+
+    def rounds(self) -> Picture:
+        """One image, the first chosen, on its way through seeds, network and rounds."""
+        [scene] = self._scenes(1)
+        return rounds_figure(scene, self._labeller(), build(self.cfg.seeder), self.cfg.cell)
+
+    def offset(self) -> Picture:
+        """Offset fields."""
+        labeller = self._labeller()
+        return offset_figure(self._scenes(), labeller, build(self.cfg.seeder), self.cfg.cell)
+
+    def affinity(self) -> Picture:
+        """Affinities of all pixels to clicked ones, as they are and to the export's power."""
+        cfg, labeller = self.cfg, self._labeller()
+        beta = OmegaConf.select(cfg, "export.beta") or OmegaConf.select(cfg, "mdm.beta") or 1.0
+        return affinity_figure(self._scenes(), labeller, beta, cfg.clicks, cfg.cell)
+
+    def _found(self, ckpt: Path, scenes: list[Scene]) -> tuple[int, list[Tensor]]:
+        """The step of a snapshot, and the instances its network finds in each scene."""
+        content = load_checkpoint(ckpt, "network")
+        rounds = content["config"]["mdm"]["rounds"]  # a training without rounds exports without
+        labeller = self._labeller(ckpt, rounds)
+        found = [labeller(s.image, s.points, s.first).instances for s in scenes]
+        return int(content["step"]), found
+
+    def _labeller(self, ckpt: Path | None = None, rounds: int | None = None) -> NetworkLabeller:
+        cfg = OmegaConf.merge(self.cfg, {})  # a copy: the checkpoint's own weights are set in it
+        cfg.export.semantic = "network"
+        if ckpt is not None:
+            cfg.ckpt = literal(str(ckpt))
+        if rounds is not None:
+            cfg.export.rounds = rounds
+        if cfg.ckpt in (None, "none"):
+            raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
+        labeller, _ = labeller_of(cast(DictConfig, cfg), self.points, device_of(cfg))
+        return cast(NetworkLabeller, labeller)
+
+    def _titles(self, names: list[str]) -> list[str]:
+        titles = [str(each) for each in self.cfg.titles] or names
+        if len(titles) != len(names) or len(set(titles)) != len(titles):
+            raise UserError(
+                f"{len(names)} columns or rows need as many different titles, but they are "
+                f"{', '.join(titles)}; give titles=[NAME,NAME]"
+            )
+        return titles
+
+    def _chosen(self) -> list[int]:
+        """The images to draw."""
+        names = [str(name) for name in self.cfg.names]
+        if not names:
+            found = crowded(self.points, self.cfg.count)
+            some = [i for i, own in enumerate(self.points.points) if len(own)]
+            return found or some[: self.cfg.count]
+        place = {image.file_name: i for i, image in enumerate(self.points.images)}
+        missing = [name for name in names if name not in place]
+        if missing:
+            raise UserError(f"{self.cfg.data.points} has no image {', '.join(missing)}")
+        return [place[name] for name in names]
+
+    def _scenes(self, count: int | None = None) -> list[Scene]:
+        return [
+            scene_of(self.points, self.reader, i, _masks_of(self.truth, self.points.images[i].id))
+            for i in self.chosen[:count]
+        ]
+
+
+def _paths(given: Any) -> list[Path]:
+    """One path or a list of them."""
+    return [Path(each).expanduser() for each in ([given] if isinstance(given, str) else given)]
+
+
+def _masks_of(truth: InstanceSet | None, image: int) -> list[Mask] | None:
+    if truth is None:
+        return None
+    place = {each.id: i for i, each in enumerate(truth.images)}
+    own = truth.instances[place[image]] if image in place else []
+    return [decode(each) for each in own if not each.crowd]
+
+
+FIGURES: dict[str, Callable[[Figures], Picture]] = {
+    "masks": Figures.masks,
+    "progress": Figures.progress,
+    "rounds": Figures.rounds,
+    "offset": Figures.offset,
+    "affinity": Figures.affinity,
+}
