@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,58 +16,132 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
 @pytest.fixture
-def reproduce(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the script: its exit code, what it printed and what it said."""
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a script: its exit code, what it printed and what it said."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
-    def run(*words: object) -> tuple[int, str, str]:
-        code = importlib.import_module("reproduce").main([str(word) for word in words])
+    def run(name: str, *words: object) -> tuple[int, str, str]:
+        code = importlib.import_module(name).main([str(word) for word in words])
         return code, *capsys.readouterr()
 
     return run
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch):
+    """The tools are called and not started: starting them takes longer than what they do here."""
+    start = subprocess.run
+
+    def run(words: list[str], **options: object) -> object:
+        if Path(words[1]).name != "pipeline.py":
+            return start(words, **options)  # type: ignore[call-overload]
+        assert words[0] == sys.executable
+        code = importlib.import_module("pipeline").main(words[2:])
+        return subprocess.CompletedProcess(words, code)
+
+    monkeypatch.syspath_prepend(str(SCRIPTS.parent / "tools"))
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+@pytest.fixture
+def reproduce(script):
+    return partial(script, "reproduce")
+
+
+@pytest.fixture
+def reproduce_figures(script):
+    return partial(script, "reproduce_figures")
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """Composes the words of a run, those that differ in nothing but places once."""
+    from hydra import compose, initialize_config_dir
+
+    seen = {}
+    places = ("name=", "out=", "seed=", "data.", "ckpt=")
+
+    def of(words):
+        key = tuple(word for word in words if not word.startswith(places))
+        if key not in seen:
+            with initialize_config_dir(str(SCRIPTS.parent / "configs"), version_base=None):
+                seen[key] = compose("pipeline", words)
+        return seen[key]
+
+    return of
+
+
 @pytest.mark.parametrize("data", ["demo", "real", "full"])
-@pytest.mark.parametrize("table", range(1, 7))
-def test_every_plan_is_of_settings_that_compose(reproduce, table, data, monkeypatch):
+@pytest.mark.parametrize("table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps"])
+def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data):
     more = ["semantic.maps=maps"] if data == "full" else []
     code, plan, _ = reproduce(table, "--data", data, "--dry-run", "--seeds", 3, 4, *more)
     assert code == 0
-    commands = [line.split()[1:] for line in plan.splitlines() if "pipeline.py" in line]
+    commands = [shlex.split(line)[1:] for line in plan.splitlines() if "pipeline.py" in line]
     assert commands
     assert f"{len(commands)} runs, about" in plan
     names = [word for words in commands for word in words if word.startswith("name=")]
-    assert len(set(names)) == len(names)
-    monkeypatch.syspath_prepend(str(SCRIPTS.parent / "tools"))
-    from hydra import compose, initialize_config_dir
+    assert len(set(names)) == len(names), "no two runs in one folder"
+    trained = {f"ckpt=outputs/{name[5:]}/network/last.pt" for name in names}
+    for words in commands:
+        cfg = composed(words)
+        bestie = "mdm=bestie" in words
+        assert ("bestie" in cfg.model.network._target_) == bestie
+        assert any(word in ("seed=3", "seed=4") for word in words)
+        assert {word for word in words if word.startswith("ckpt=")} <= trained
+        if data == "full" and table != "maps":
+            assert cfg.semantic.maps == "maps"
 
-    with initialize_config_dir(str(SCRIPTS.parent / "configs"), version_base=None):
-        for words in commands[::2]:
-            cfg = compose("pipeline", [word.strip("'") for word in words])
-            assert cfg.seed in (3, 4)
-            bestie = "mdm=bestie" in words
-            assert ("bestie" in cfg.model.network._target_) == bestie
+
+def test_tables_share_their_runs(reproduce):
+    def runs(table):
+        _, plan, _ = reproduce(table, "--dry-run", "--seeds", 0)
+        lines = [line for line in plan.splitlines() if "pipeline.py" in line]
+        return {line.split("out=")[1].split()[0] for line in lines}
+
+    assert "outputs/demo_default_seed0" in runs(3) & runs(4) & runs("beta") & runs("rounds")
+    assert len(runs(3) & runs("rounds")) == 3
+    assert runs("points").isdisjoint(runs(3))
 
 
+def test_figures_are_of_the_third_tables_runs(reproduce_figures):
+    code, plan, _ = reproduce_figures("--dry-run", "--out", "x", "trainer.max_steps=3")
+    assert code == 0
+    runs, drawn = (
+        [shlex.split(line) for line in plan.splitlines() if tool in line]
+        for tool in ("pipeline.py", "visualize.py")
+    )
+    assert len(runs) == 3
+    assert all("trainer.max_steps=3" in words for words in runs)
+    folders = [word[4:] for words in runs for word in words if word.startswith("out=")]
+    masks, learned = drawn
+    assert f"masks=[{folders[0]}/mdm.json,{folders[2]}/mdm.json]" in masks
+    assert f"runs=[{folders[1]}/network,{folders[2]}/network]" in learned
+    assert "out=x/figure8_demo.png" in learned
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_table_is_made_once(reproduce, tmp_path):
     drawing = '[prepare_synthetic.py,--out,"${data.root}",--train,"10",--val,"2",--size,"96"]'
     words = 6, "--seeds", 0, "--out", tmp_path, f"data.prepare={drawing}", "data.workers=0"
     code, table, said = reproduce(*words)
     assert code == 0, said
-    content = json.loads((tmp_path / "table6_demo.json").read_text())
-    assert (tmp_path / "table6_demo.md").read_text() == table
+    content = json.loads((tmp_path / "table_6_demo.json").read_text())
+    assert table.endswith((tmp_path / "table_6_demo.md").read_text())
     semantic, points, along = content["rows"]
     assert along["row"] == "points first, ways along the image"
     assert semantic["paper"]["IoU > .5"] == 5782
     assert semantic["ours"]["mean IoU"]["mean"] < points["ours"]["mean IoU"]["mean"]
     assert 1 <= points["ours"]["IoU > .5"]["mean"] <= 200  # a count, not a share
     assert len(content["commands"]) == 3
-    made = (tmp_path / "table6_demo_points_first_seed0" / "seed.json").stat().st_mtime_ns
+    assert "paper" in table
+    made = (tmp_path / "demo_mdm.ways.kind-straight_seed0" / "seed.json").stat().st_mtime_ns
     assert reproduce(*words)[0] == 0
-    again = (tmp_path / "table6_demo_points_first_seed0" / "seed.json").stat().st_mtime_ns
+    again = (tmp_path / "demo_mdm.ways.kind-straight_seed0" / "seed.json").stat().st_mtime_ns
     assert again == made
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_mistakes_are_told(reproduce, tmp_path):
     assert "semantic.maps=DIR" in reproduce(1, "--data", "full", "--dry-run")[2]
     assert "invalid choice" in reproduce(7)[2]

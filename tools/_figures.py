@@ -45,7 +45,7 @@ class Figures:
         self.cfg = cfg
         self.points = read_points(path_of(cfg, "data.points"))
         self.reader = reader_of(cfg, self.points)
-        self.truth = None if cfg.gt is None else read_instances(path_of(cfg, "gt"))
+        self.truth = self._truth()
         self.chosen = self._chosen()
 
     def masks(self) -> Picture:
@@ -100,6 +100,13 @@ class Figures:
         cfg, labeller = self.cfg, self._labeller()
         beta = OmegaConf.select(cfg, "export.beta") or OmegaConf.select(cfg, "mdm.beta") or 1.0
         return affinity_figure(self._scenes(), labeller, beta, cfg.clicks, cfg.cell)
+
+    def _truth(self) -> InstanceSet | None:
+        """The ground truth, where it is asked for or there."""
+        wanted, given = self.cfg.truth, OmegaConf.select(self.cfg, "data.gt")
+        if wanted is None:
+            wanted = given is not None and path_of(self.cfg, "data.gt").is_file()
+        return read_instances(path_of(self.cfg, "data.gt")) if wanted else None
 
     def _found(self, ckpt: Path, scenes: list[Scene]) -> tuple[int, list[Tensor]]:
         """The step of a snapshot, and the instances its network finds in each scene."""

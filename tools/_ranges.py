@@ -68,6 +68,7 @@ CHOICES = {
     "trainer.accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
     "predict.ema": (True, False),
     "export.ema": (True, False),
+    "truth": (True, False, None),
 }
 
 

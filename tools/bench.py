@@ -1,4 +1,8 @@
-"""Measures what things cost, each beside a rival: `tools/bench.py suite=all out=FILE.json`."""
+"""Measures what things cost: parts beside a rival, or the stages of an experiment.
+
+python tools/bench.py suite=all out=FILE.json
+python tools/bench.py +exp=voc_hrnet48 suite=cost
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,20 @@ from pathlib import Path
 import torch
 from _build import check_values
 from _common import check_file, device_of
+from _cost import experiment_of
 from _entry import entry
 from omegaconf import DictConfig
 from rich.console import Console
 
-from p2seg.benchmarks import affinity, evaluation, export, labels, step
+from p2seg.benchmarks import affinity, cost, evaluation, export, labels, step
 from p2seg.benchmarks.measure import Row
 from p2seg.benchmarks.tables import table_of
 from p2seg.errors import UserError
 from p2seg.files import write_json
 from p2seg.provenance import versions
 
+RIVALS = ("affinity", "labels", "step", "export", "evaluation")
+"""The suites that measure something beside a rival: `suite=all`."""
 WIDTH = 170
 """Columns of text that a table needs."""
 
@@ -35,6 +42,7 @@ def suites_of(cfg: DictConfig) -> dict[str, Callable[[torch.device, int], list[R
         "step": step.suite,
         "export": export.suite,
         "evaluation": evaluation.suite,
+        "cost": lambda device, repeats: cost.suite(device, repeats, experiment_of(cfg)),
     }
 
 
@@ -53,7 +61,7 @@ def main(cfg: DictConfig) -> None:
     console = Console()
     console.width = max(console.width, WIDTH)  # also where there is no terminal
     rows: list[Row] = []
-    for name in suites if cfg.suite == "all" else [cfg.suite]:
+    for name in RIVALS if cfg.suite == "all" else [cfg.suite]:
         console.print(f"{name} on {device}, {torch.get_num_threads()} threads", highlight=False)
         rows += (own := suites[name](device, cfg.bench.repeats))
         console.print(table_of(own))

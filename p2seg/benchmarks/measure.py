@@ -34,6 +34,8 @@ class Row:
         rival_peak_mb: its memory.
         limit_seconds: what the plain count of operations takes at the machine's measured rates
             (three whole products for the affinity, of which symmetry saves one); None: not known.
+        parameters: of the model; None where there is none.
+        macs: products with an addition; None where they are not counted.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Row:
     rival_seconds: float | None = None
     rival_peak_mb: float | None = None
     limit_seconds: float | None = None
+    parameters: int | None = None
+    macs: float | None = None
 
 
 def cost(work: Work, device: torch.device, repeats: int) -> tuple[float, float | None]:

@@ -40,14 +40,14 @@ SETTINGS = [
 ]
 
 
-def batch_of(side: int) -> Batch:
-    """Noise with blobs of 20 classes, about eight clicks an image, and their seeds."""
+def batch_of(side: int, count: int = BATCH, classes: int = CLASSES) -> Batch:
+    """Noise with blobs of classes, eight clicks an image, and their seeds."""
     random = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     samples = []
-    for k in range(BATCH):
+    for k in range(count):
         semantic = torch.zeros(side, side, dtype=torch.long)
-        labels = torch.randint(1, CLASSES + 1, (8,), generator=random)
+        labels = torch.randint(1, classes + 1, (8,), generator=random)
         yx = torch.randint(0, side, (8, 2), generator=random)
         for (cy, cx), label in zip(yx.tolist(), labels, strict=True):
             semantic[(y - cy) ** 2 + (x - cx) ** 2 < (side / 6) ** 2] = label

@@ -6,29 +6,38 @@ from rich.table import Table
 
 from p2seg.benchmarks.measure import Row
 
-COLUMNS = ("h", "d", "batch", "s", "MiB", "rival", "its s", "its MiB", "times faster", "of limit")
-
 
 def table_of(rows: list[Row]) -> Table:
-    """`times faster` than the rival, and the time in units of what the machine's rates allow."""
+    """`times faster` than the rival, and the time in units of what the machine's rates allow.
+
+    Columns that no row has anything for are left out.
+    """
+    lines = [_cells(row) for row in rows]
     table = Table("what")
-    for title in COLUMNS:
+    titles = [title for title in lines[0] if any(line[title] for line in lines)] if lines else []
+    for title in titles:
         table.add_column(title, justify="left" if title == "rival" else "right")
-    for row in rows:
-        faster = row.rival_seconds / row.seconds if row.rival_seconds else None
-        slower = row.seconds / row.limit_seconds if row.limit_seconds else None
-        table.add_row(
-            f"{row.name} ({row.dtype})",
-            *(str(each or "") for each in (row.h, row.d, row.batch)),
-            _shown(row.seconds, ".4g"),
-            _shown(row.peak_mb, ".0f"),
-            row.rival,
-            _shown(row.rival_seconds, ".4g"),
-            _shown(row.rival_peak_mb, ".0f"),
-            _shown(faster, ".1f"),
-            _shown(slower, ".2f"),
-        )
+    for row, line in zip(rows, lines, strict=True):
+        table.add_row(f"{row.name} ({row.dtype})", *(line[title] for title in titles))
     return table
+
+
+def _cells(row: Row) -> dict[str, str]:
+    faster = row.rival_seconds / row.seconds if row.rival_seconds else None
+    slower = row.seconds / row.limit_seconds if row.limit_seconds else None
+    millions = None if row.parameters is None else row.parameters / 1e6
+    return {
+        **{name: str(getattr(row, name) or "") for name in ("h", "d", "batch")},
+        "parameters (M)": _shown(millions, ".2f"),
+        "MACs (G)": _shown(None if row.macs is None else row.macs / 1e9, ".3g"),
+        "s": _shown(row.seconds, ".4g"),
+        "MiB": _shown(row.peak_mb, ".0f"),
+        "rival": row.rival,
+        "its s": _shown(row.rival_seconds, ".4g"),
+        "its MiB": _shown(row.rival_peak_mb, ".0f"),
+        "times faster": _shown(faster, ".1f"),
+        "of limit": _shown(slower, ".2f"),
+    }
 
 
 def _shown(value: float | None, form: str) -> str:

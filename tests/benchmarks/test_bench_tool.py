@@ -29,6 +29,32 @@ def test_a_suite_prints_a_table_and_writes_its_rows(run_tool, tmp_path):
     assert "pairs + spread + backward" in shown
 
 
+@pytest.mark.parametrize("mdm", ["default", "bestie"])
+def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm):
+    out = tmp_path / "cost.json"
+    code, shown, said = run_tool(
+        *("bench", "+exp=demo", f"mdm={mdm}", "suite=cost", "bench.repeats=1", f"out={out}"),
+        *("model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
+        *("data.augment.crop=64", "trainer.batch_size=2", "segmentor.batch_size=1"),
+    )
+    assert code == 0, said
+    assert "rival" not in shown, "columns without anything are left out"
+    rows = {row["name"]: row for row in json.loads(out.read_text())}
+    assert list(rows) == [
+        *("network, forward", "pseudo masks", "training step, 0 rounds"),
+        *("training step, 1 round", "segmentor, forward", "segmentor, training step"),
+    ]
+    forward, masks, alone, mutual, *_ = rows.values()
+    assert forward["parameters"] == mutual["parameters"] < rows["segmentor, forward"]["parameters"]
+    # two images go forward, and back to inputs and weights; and there are affinities
+    assert 4 * forward["macs"] < alone["macs"] < 9 * forward["macs"]
+    more = masks["macs"] - forward["macs"]
+    spread = 256**2 * (4 + 4)  # the logits of the whole matrix, from d and from votes
+    assert (more >= spread) if mdm == "default" else (more == 0)
+    assert (mutual["macs"] > alone["macs"]) if mdm == "default" else True
+    assert min(row["seconds"] for row in rows.values()) > 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -61,7 +61,7 @@ def test_masks_side_by_side(trained, tmp_path, run_tool):
         assert run_tool("gen_pseudo", *words[:-1], *more)[0] == 0
     masks = "masks=[" + ",".join(files) + "]"
     name = "names=[part/2.png]"
-    sheet = draw(run_tool, words, tmp_path / "m.png", masks, name, f"gt={files[0]}")
+    sheet = draw(run_tool, words, tmp_path / "m.png", masks, name, f"data.gt={files[0]}")
     height = round(CELL * 40 / 48)
     assert sheet.shape[:2] == (8 + CELL // 10 + height + 8, 8 + 5 * (CELL + 8))
     one, two, truth = (sheet[16:, 8 + k * (CELL + 8) :][:height, :CELL] for k in (2, 3, 4))
@@ -96,6 +96,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
         (["figure=rounds", "ckpt={root}/no.pt"], "no checkpoint at"),
         (["masks=[{root}/no.json]"], "no.json"),
         (["figure=masks", "out=x.jpg"], "give out=FILE.png"),
+        (["masks=[x.json]", "truth=true"], "instances_train.json"),
         (["cell=3"], "cell=3 cannot be"),
     ],
 )

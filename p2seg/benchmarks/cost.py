@@ -1,0 +1,158 @@
+"""What each stage of an experiment costs: parameters, products, time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from p2seg.benchmarks.measure import Row, cost, name_of
+from p2seg.benchmarks.step import batch_of
+from p2seg.bestie import SelfRefinement
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.optim import adamw
+from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.segmentors.data import InstanceBatch, target_of
+from p2seg.segmentors.training import segmentor_losses
+from p2seg.structures import Batch, to_device
+
+Stage = tuple[str, int, int, Callable[[], object]]
+"""Its name, the side of its images in pixels, how many there are, and the work."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment trains, with random weights.
+
+    Attributes:
+        labeller: the network of points, as it exports.
+        mdm: the rounds of its training.
+        loss: of outputs, rounds, batch and factors.
+        classes: C.
+        side: of the network's square images, pixels.
+        batch: images of its step.
+        segmentor: what is trained on the masks.
+        segmentor_side: of its square images, pixels.
+        segmentor_batch: images of its step.
+    """
+
+    labeller: NetworkLabeller
+    mdm: MutualDistillation | SelfRefinement
+    loss: Callable[..., dict[str, Tensor]]
+    classes: int
+    side: int
+    batch: int
+    segmentor: nn.Module
+    segmentor_side: int
+    segmentor_batch: int
+
+
+def suite(device: torch.device, repeats: int, experiment: Experiment) -> list[Row]:
+    """A row a stage, on noise with blobs of classes and eight clicks an image.
+
+    MACs are half the operations that PyTorch counts in products and convolutions; a kernel of
+    Triton counts nothing.
+    """
+    parts = (
+        (experiment.labeller.network, _network_stages(experiment, device)),
+        (experiment.segmentor, _segmentor_stages(experiment, device)),
+    )
+    rows = []
+    for model, stages in parts:
+        parameters = sum(each.numel() for each in model.to(device).parameters())
+        for name, side, batch, work in stages:
+            with FlopCounterMode(display=False) as counter:
+                work()
+            seconds, peak = cost(work, device, repeats)
+            rows.append(
+                Row(
+                    name=name,
+                    device=name_of(device),
+                    dtype="float32",
+                    h=side,
+                    d=0,
+                    batch=batch,
+                    seconds=seconds,
+                    peak_mb=peak,
+                    parameters=parameters,
+                    macs=counter.get_total_flops() / 2,
+                )
+            )
+    return rows
+
+
+def _network_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
+    labeller, side = experiment.labeller, experiment.side
+    network, learned = labeller.network, _learned(labeller.network)
+    batch = to_device(batch_of(side, experiment.batch, experiment.classes), device)
+    network.eval().requires_grad_(False)  # the counter fails on what could learn
+    yield "network, forward", side, 1, partial(_forward, network, batch.images[:1])
+    first = batch.images[0], batch.points[0], batch.labels.semantic[0]
+    yield "pseudo masks", side, 1, partial(labeller, *first)
+    network.train()
+    _learn(learned)
+    for rounds in sorted({0, experiment.mdm.rounds}):
+        name = f"training step, {rounds} round{'s' * (rounds != 1)}"
+        objective = partial(_network_losses, experiment, batch, rounds)
+        yield name, side, experiment.batch, _step(network, objective)
+
+
+def _segmentor_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
+    segmentor, side = experiment.segmentor, experiment.segmentor_side
+    batch = _instances(batch_of(side, experiment.segmentor_batch, experiment.classes))
+    batch = to_device(batch, device)
+    learned = _learned(segmentor)
+    segmentor.eval().requires_grad_(False)
+    yield "segmentor, forward", side, 1, partial(_forward, segmentor, batch.images[:1])
+    segmentor.train()
+    _learn(learned)
+    objective = partial(segmentor_losses, segmentor, batch, 0)
+    name = "segmentor, training step"
+    yield name, side, experiment.segmentor_batch, _step(segmentor, objective)
+
+
+def _learned(model: nn.Module) -> list[nn.Parameter]:
+    return [each for each in model.parameters() if each.requires_grad]
+
+
+def _learn(parameters: list[nn.Parameter]) -> None:
+    for each in parameters:
+        each.requires_grad_()
+
+
+@torch.no_grad()
+def _forward(model: nn.Module, images: object) -> object:
+    return model(images)
+
+
+def _network_losses(experiment: Experiment, batch: Batch, rounds: int) -> dict[str, Tensor]:
+    mdm = experiment.mdm
+    outputs = experiment.labeller.network(batch.images)
+    made = mdm(outputs, batch, rounds=rounds)
+    return experiment.loss(outputs, made, batch, mdm.factors(outputs, batch.points), mdm.way)
+
+
+def _step(model: nn.Module, objective: Callable[[], dict[str, Tensor]]) -> Callable[[], None]:
+    optimizer = adamw(model, lr=1e-6)
+
+    def work() -> None:
+        optimizer.zero_grad()
+        torch.stack(list(objective().values())).sum().backward()
+        optimizer.step()
+
+    return work
+
+
+def _instances(batch: Batch) -> InstanceBatch:
+    """The blobs around the clicks as masks."""
+    samples = []
+    for image, points, owners in zip(
+        batch.images, batch.points, batch.labels.instances, strict=True
+    ):
+        masks = torch.stack([owners == k + 1 for k in range(len(points))]).byte()
+        samples.append(("", image, target_of(masks, points.labels)))
+    return InstanceBatch.of(samples)

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Figures 7 and 8 of the paper: --data demo|real|full, --dry-run, --seeds 0; see
+# scripts/reproduce_figures.py.
+set -euo pipefail
+. "$(dirname "$0")/_environment.sh"
+exec python scripts/reproduce_figures.py "$@"

@@ -1,0 +1,29 @@
+"""What `tools/bench.py suite=cost` measures, from the config."""
+
+from __future__ import annotations
+
+from _build import build
+from _common import network_of
+from omegaconf import DictConfig
+
+from p2seg.benchmarks import cost
+from p2seg.pseudo.infer import NetworkLabeller
+
+
+def experiment_of(cfg: DictConfig) -> cost.Experiment:
+    """What the config trains, with random weights."""
+    for group in (cfg.model, cfg.segmentor):
+        group.pretrained, group.weights = False, None
+    mdm = build(cfg.mdm_module)
+    labeller = NetworkLabeller(network_of(cfg), mdm, cfg.export.rounds, ways=build(cfg.mdm.ways))
+    return cost.Experiment(
+        labeller=labeller,
+        mdm=mdm,
+        loss=build(cfg.loss),
+        classes=cfg.data.num_classes,
+        side=cfg.data.augment.crop,
+        batch=cfg.trainer.batch_size,
+        segmentor=build(cfg.segmentor.model, cfg.data.num_classes),
+        segmentor_side=cfg.segmentor.short_side,
+        segmentor_batch=cfg.segmentor.batch_size,
+    )
