@@ -26,6 +26,7 @@ EXPORT: dict[type, dict[str, str]] = {
         "rounds": "export.rounds",
         "silhouette": "export.semantic",
         "orphans": "export.orphans",
+        "foreground": "export.foreground",
         "flip": "export.flip",
         "scales": "export.scales",
     },
@@ -76,6 +77,7 @@ def labeller_of(
         orphans=cfg.export.orphans,
         snap_radius=cfg.mdm.snap_radius,
         ways=build(cfg.mdm.ways),
+        foreground=cfg.export.foreground,
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
     )

@@ -54,7 +54,11 @@ def run(cfg: DictConfig) -> Path:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
-        console.print(f"wrote {out}", markup=False)
+        masks = [each for group in pseudo.instances for each in group]
+        boxes = sum(each.default_box for each in masks)
+        console.print(
+            f"wrote {out}: {len(masks)} masks, {boxes} of them default boxes", markup=False
+        )
     fabric.barrier()
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -115,6 +116,8 @@ class NetworkLabeller:
         snap_radius: as in the seeds.
         ways: how far the pixels of a region with several points are from them: straight, which is
             S2I's question, or along the image.
+        foreground: what the classes' odds against background are multiplied by before the rounds. A
+            network that learned from maps which miss parts of objects finds them too small.
         flip: also the mirrored image, averaged.
         scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
     """
@@ -126,6 +129,7 @@ class NetworkLabeller:
     orphans: Orphans = "nearest"
     snap_radius: float = 16.0
     ways: Ways = STRAIGHT
+    foreground: float = 1.0
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     needs_image: bool = True
@@ -133,6 +137,10 @@ class NetworkLabeller:
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
             raise UserError(f"export.scales={list(self.scales)}; give one or more above 0")
+        if not 0 < self.foreground < math.inf:
+            raise UserError(
+                f"export.foreground={self.foreground}; give a number above 0, 1 is even"
+            )
 
     @property
     def on_gpu(self) -> bool:
@@ -203,7 +211,8 @@ class NetworkLabeller:
             points: of the image, for its class set.
 
         Returns:
-            Outputs with B = 1, on the grid of scale 1; `class_logits` are log probabilities.
+            Outputs with B = 1, on the grid of scale 1; `class_logits` are log probabilities, and
+            those of classes raised by `foreground`.
         """
         first: Outputs = self.network(image[None])
         grid = first.offset.shape[2:]
@@ -225,8 +234,9 @@ class NetworkLabeller:
                     p, o = (_resized(each, cells)[..., : grid[0], : grid[1]] for each in (p, o))
                 probabilities.append(p)
                 offsets.append(o)
-        mean = torch.stack(probabilities).mean(0)
-        return first._replace(class_logits=mean.log(), offset=torch.stack(offsets).mean(0))
+        logits = torch.stack(probabilities).mean(0).log()
+        logits[:, 1:] += math.log(self.foreground)
+        return first._replace(class_logits=logits, offset=torch.stack(offsets).mean(0))
 
     def silhouette_of(self, probabilities: Tensor, classes: Tensor, first: Tensor) -> Tensor:
         """The map that is split into instances.

@@ -11,7 +11,9 @@ from strategies import points_of, scenes
 from torch import nn
 from torch.nn import functional as F
 
+from p2seg.bestie import SelfRefinement
 from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
@@ -119,6 +121,45 @@ def test_the_average_is_of_probabilities_and_of_offsets():
     assert made.offset[0, 0, 2, 3] == pytest.approx(3)
     assert made.offset[0, 1, 2, 3] == pytest.approx((8 - 4) / 2)  # mirrored dx turns its sign
     assert (made.embedding == 1).all()  # affinity from scale 1, not mirrored
+
+
+@pytest.mark.parametrize("mdm", [MDM, SelfRefinement()])
+def test_foreground_raises_the_odds_of_classes_before_the_rounds(mdm):
+    class Doubtful(nn.Module):
+        """Sees class 1 with 40 % in the left half and 10 % in the right one."""
+
+        def __init__(self):
+            super().__init__()
+            self.parameter = nn.Parameter(torch.zeros(()))
+
+        def forward(self, images):  # noqa: ARG002
+            p = torch.full((1, 1, 8, 8), 0.1)
+            p[..., :4] = 0.4
+            logits = torch.cat([1 - p, p], 1).log()
+            alike = torch.zeros(1, 2, 8, 8)  # no affinity tells pixels apart: a round is a mean
+            return Outputs(logits, alike, alike, self.parameter)
+
+    image, points = torch.zeros(3, 32, 32, dtype=torch.uint8), points_of([(16, 8)], [1])
+    first = torch.zeros(32, 32, dtype=torch.long)
+
+    def labelled(foreground, rounds=0):
+        labeller = NetworkLabeller(Doubtful(), mdm, rounds, "network", foreground=foreground)
+        outputs = labeller.outputs(image, points)
+        maps = labeller.maps(outputs, points, first)
+        return maps, labeller(image, points, first)
+
+    for odds in (1.0, 3.0):
+        [given], made = labelled(odds)
+        assert given[0, 1, 0, 0] == pytest.approx(0.4 * odds / (0.6 + 0.4 * odds))
+        assert given[0, 1, 0, 7] == pytest.approx(0.1 * odds / (0.9 + 0.1 * odds))
+        area = (made.instances == 1).sum()
+        assert (area > 400) if odds == 3 else (area <= 4)
+    if mdm is MDM:
+        given, spread = (each.detach() for each in labelled(3.0, 1)[0])
+        assert float(spread[0, 1].mean()) == pytest.approx(float(given[0, 1].mean()), rel=1e-3)
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(UserError, match=r"export\.foreground="):
+            NetworkLabeller(Doubtful(), mdm, foreground=wrong)
 
 
 @settings(max_examples=60, deadline=None)
