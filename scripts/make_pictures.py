@@ -1,4 +1,4 @@
-"""Makes the README's pictures: rows of the demo's report, and clicked coins of scikit-image.
+"""Makes the pictures of README and docs: of the demo's run, and clicked coins of scikit-image.
 
 python scripts/make_pictures.py --demo outputs/demo --out docs/pictures
 """
@@ -27,6 +27,8 @@ from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, gri
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 COLUMNS = ("image and clicks", "first map", "seed", "control", "MDM", "ground truth", "segmentor")
+SHOWN = "train_00149.jpg"
+"""The image that docs/method.md follows."""
 # (x, y), clicked by hand
 COINS = (
     *((45, 55), (100, 57), (156, 51), (216, 51), (276, 53), (335, 44)),
@@ -54,6 +56,7 @@ def main(words: list[str]) -> None:
     if not pictures:
         raise UserError(f"no report in {args.demo}; run ./scripts/demo.sh first")
     _publish(args.out / "demo.jpg", demo_rows(args.demo / "report.html", args.rows))
+    _publish(args.out / "rounds.jpg", rounds(args.demo))
 
 
 def coins() -> NDArray[np.uint8]:
@@ -88,6 +91,16 @@ def demo_rows(report: Path, rows: int) -> NDArray[np.uint8]:
     width = len(COLUMNS)
     table = [pictures[i : i + width] for i in range(0, len(pictures), width)]
     return grid(table[:rows], COLUMNS, cell=200)
+
+
+def rounds(demo: Path) -> NDArray[np.uint8]:
+    """One image of the demo through the rounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / "rounds.png"
+        places = ["+exp=demo", f"data.root={demo / 'data'}", f"ckpt={demo / 'network' / 'last.pt'}"]
+        layout = ["figure=rounds", f"names=[{SHOWN}]", "cell=200", f"out={drawn}"]
+        _tool("visualize", *places, *layout)
+        return cv2.imread(str(drawn))[:, :, ::-1]
 
 
 def _tool(name: str, *words: str) -> None:

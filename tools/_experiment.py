@@ -194,7 +194,7 @@ class Experiment:
             "clicks": 2,
             "cell": 240,
         }
-        given = {"gt": self.gt, "ckpt": self.network, "runs": self.network.parent}
+        given = {"truth": True, "ckpt": self.network, "runs": self.network.parent}
         drawer = Figures(self._with(**layout, **given, names=names))
         figures = {"One image through the rounds": drawer.rounds(), "Offsets": drawer.offset()}
         if self.cfg.mdm_module._target_.endswith("MutualDistillation"):

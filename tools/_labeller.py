@@ -27,6 +27,7 @@ EXPORT: dict[type, dict[str, str]] = {
         "silhouette": "export.semantic",
         "orphans": "export.orphans",
         "foreground": "export.foreground",
+        "edges": "export.edges",
         "flip": "export.flip",
         "scales": "export.scales",
     },
@@ -78,6 +79,7 @@ def labeller_of(
         snap_radius=cfg.mdm.snap_radius,
         ways=build(cfg.mdm.ways),
         foreground=cfg.export.foreground,
+        edges=cfg.export.edges,
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
     )

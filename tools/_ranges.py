@@ -51,6 +51,7 @@ NUMBERS = {
     "model.embedding": AT_LEAST_ONE,
     "loss.border": COUNT,
     "export.rounds": COUNT,
+    "export.edges": COUNT,
     "export.min_pixels": AT_LEAST_ONE,
     "export.beta": Number(0, whole=False, null=True, above=True),
     "predict.score": SHARE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
+from kornia.filters import guided_blur
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +23,9 @@ from p2seg.structures import IGNORED, STRIDE, Outputs, Points
 
 FUSED_ODDS = 3.0
 """How much more probable another class must be before `fused` leaves the first map's."""
+
+EDGE_NOISE = 1e-4
+"""Changes of the image whose square (colours 0..1) is below this are no edges."""
 
 COARSEST = 32
 """The coarsest stride of a backbone, input pixels."""
@@ -118,6 +122,8 @@ class NetworkLabeller:
             S2I's question, or along the image.
         foreground: what the classes' odds against background are multiplied by before the rounds. A
             network that learned from maps which miss parts of objects finds them too small.
+        edges: radius in pixels of the guided filter that takes the probabilities to the image's
+            edges; 0: they stay as smooth as the grid of stride 4 makes them.
         flip: also the mirrored image, averaged.
         scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
     """
@@ -130,6 +136,7 @@ class NetworkLabeller:
     snap_radius: float = 16.0
     ways: Ways = STRAIGHT
     foreground: float = 1.0
+    edges: int = 0
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     needs_image: bool = True
@@ -189,7 +196,7 @@ class NetworkLabeller:
         """
         size = (image.shape[1], image.shape[2])
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
-        probabilities = upsample(semantic[:, classes], size)[0]
+        probabilities = to_edges(upsample(semantic[:, classes], size)[0], image, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
         [instances] = semantic_to_instances(
             split[None],
@@ -251,6 +258,26 @@ class NetworkLabeller:
             probabilities = probabilities * (1 + (FUSED_ODDS - 1) * given)
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
+
+
+def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:
+    """Probabilities that change where the image does: a guided filter (He, Sun, Tang 2013).
+
+    Args:
+        probabilities: `[n, H, W]` float32, summing to 1.
+        image: `[3, H, W]` uint8, the guide.
+        radius: of its windows, pixels; 0: nothing is changed.
+
+    Returns:
+        `[n, H, W]` float32, summing to 1.
+    """
+    radius = min(radius, *(side - 1 for side in image.shape[1:]))
+    if radius < 1:
+        return probabilities
+    guide = image[None].to(probabilities) / 255
+    filtered = guided_blur(guide, probabilities[None], 2 * radius + 1, EDGE_NOISE)[0]
+    filtered = filtered.clamp(min=1e-6)
+    return filtered / filtered.sum(0)
 
 
 def _padded(image: Tensor) -> Tensor:
