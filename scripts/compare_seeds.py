@@ -46,6 +46,8 @@ def parser() -> Parser:
     words.add_argument("--sampler", default="random")
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     words.add_argument("--colour", type=float, default=3.0, help="of the ways")
+    words.add_argument("--edges", type=int, default=0, help="a row of export.edges=N")
+    words.add_argument("--foreground", type=float, default=1.0, help="of that row")
     words.add_argument("--compactness", type=float, default=1.0, help="of the watershed")
     for name, kind in {"missing": float, "noise": float, "erode": int, "dilate": int}.items():
         words.add_argument(f"--{name}", type=kind, default=0, help="see semantic.degrade")
@@ -64,6 +66,9 @@ def main(words: list[str]) -> None:
         "watershed": _watershed(control, asked.compactness),
         "along the image": along,
     }
+    if asked.edges:
+        mended = {"foreground": asked.foreground, "edges": asked.edges}
+        ways["along the image, mended maps"] = replace(along, **mended)
     scores: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for seed in asked.seeds:
         worse = Degrade(asked.missing, 0.3, asked.noise, asked.erode, asked.dilate, seed)

@@ -54,8 +54,12 @@ def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
     names = "control", "watershed"
     score = {name: float(rows[name].split(" | ")[1].split()[0]) for name in names}
     assert score["control"] < score["watershed"] < 1
-    worse = compare(*words, "--sampler", "box_center", "--seeds", 0, "--erode", 2)[1]
+    more = "--sampler", "box_center", "--seeds", 0, "--erode", 2, "--edges", 8, "--foreground", 3
+    worse = compare(*words, *more)[1]
     assert "1.000" not in worse
+    rows = dict(line.strip("| ").split(" | ", 1) for line in worse.splitlines()[2:])
+    along, mended = (float(rows[f"along the image{row}"][:5]) for row in ("", ", mended maps"))
+    assert mended > along + 0.05
 
 
 def test_a_missing_file_is_told(compare, tmp_path):

@@ -115,6 +115,8 @@ class Experiment:
         """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`."""
         ckpt = self.network if stage == "mdm" else "none"
         change: dict[str, Any] = {"out": self._masks(stage), "ckpt": ckpt}
+        if stage != "mdm":
+            change |= {"export.foreground": 1.0, "export.edges": 0}
         if stage == "seed":
             change["export.orphans"] = "drop"
         if stage == "control":
@@ -125,7 +127,7 @@ class Experiment:
             lambda: gen_pseudo.run(self._with(**change)),
             settings=[
                 plain(self._with(**change).mdm),
-                self._plain("export"),
+                plain(self._with(**change).export),
                 self._plain("trainer")["precision"],
             ],
             inputs=[self.clicks, self.manifest, *([self.network] if stage == "mdm" else [])],

@@ -34,6 +34,9 @@ EXPORT: dict[type, dict[str, str]] = {
 }
 """The settings that become which parameters."""
 
+OF_SEEDS = ("orphans", "foreground", "edges", "min_pixels", "default_box")
+"""The settings of an export that seeds have too; the first three are `SeedLabeller`'s."""
+
 NEEDED = {"step", "config", "categories", "model", "average"}
 """What a checkpoint must hold to label images."""
 
@@ -55,10 +58,10 @@ def labeller_of(
     rules = plain(cfg.export)
     info: dict[str, Any] = {"description": "p2seg pseudo masks", "export": rules}
     if cfg.ckpt in (None, "none"):
-        info["export"] = {key: rules[key] for key in ("orphans", "min_pixels", "default_box")}
+        info["export"] = {key: rules[key] for key in OF_SEEDS}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
         info["ways"] = plain(cfg.mdm.ways)
-        return SeedLabeller(build(cfg.seeder), cfg.export.orphans), info
+        return SeedLabeller(build(cfg.seeder), *(rules[key] for key in OF_SEEDS[:3])), info
     check_classes(cfg, points)
     path = Path(cfg.ckpt).expanduser()
     checkpoint = load_checkpoint(path, "network")

@@ -80,19 +80,28 @@ class SeedLabeller:
         seeder: makes the seeds.
         orphans: `nearest` gives pixels of regions without a point to the nearest point of their
             class; `drop` leaves them out, as seeds with `semantic_first` always do.
+        foreground: of `mended`.
+        edges: of `mended`; 0: the map is taken as it is.
     """
 
     seeder: Seeder
     orphans: Orphans = "nearest"
+    foreground: float = 1.0
+    edges: int = 0
     on_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        _check_odds(self.foreground)
 
     @property
     def needs_image(self) -> bool:
-        """Whether ways go along the image."""
-        return self.seeder.ways.kind == "geodesic"
+        """Whether ways or edges are the image's."""
+        return self.seeder.ways.kind == "geodesic" or self.edges > 0
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """The seed of the image; every score is 1."""
+        if image is not None:
+            first = mended(first, image, points, self.foreground, self.edges)
         images = None if image is None else image[None]
         instances = self.seeder(first[None], [points], images).instances[0]
         if self.orphans == "nearest" and self.seeder.conflict == "points_first":
@@ -123,7 +132,8 @@ class NetworkLabeller:
         foreground: what the classes' odds against background are multiplied by before the rounds. A
             network that learned from maps which miss parts of objects finds them too small.
         edges: radius in pixels of the guided filter that takes the probabilities to the image's
-            edges; 0: they stay as smooth as the grid of stride 4 makes them.
+            edges; 0: they stay as smooth as the grid of stride 4 makes them. The silhouette of the
+            first map is `mended` with the two.
         flip: also the mirrored image, averaged.
         scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
     """
@@ -144,10 +154,7 @@ class NetworkLabeller:
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
             raise UserError(f"export.scales={list(self.scales)}; give one or more above 0")
-        if not 0 < self.foreground < math.inf:
-            raise UserError(
-                f"export.foreground={self.foreground}; give a number above 0, 1 is even"
-            )
+        _check_odds(self.foreground)
 
     @property
     def on_gpu(self) -> bool:
@@ -197,6 +204,8 @@ class NetworkLabeller:
         size = (image.shape[1], image.shape[2])
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
         probabilities = to_edges(upsample(semantic[:, classes], size)[0], image, self.edges)
+        if self.silhouette == "S0":
+            first = mended(first, image, points, self.foreground, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
         [instances] = semantic_to_instances(
             split[None],
@@ -258,6 +267,36 @@ class NetworkLabeller:
             probabilities = probabilities * (1 + (FUSED_ODDS - 1) * given)
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
+
+
+def mended(first: Tensor, image: Tensor, points: Points, foreground: float, edges: int) -> Tensor:
+    """The first map with the borders that the image has nearby.
+
+    Good for maps whose borders are coarse or too far in, bad for those whose borders are right
+    (docs/results.md).
+
+    Args:
+        first: `[H, W]` int64, 255 where it is open.
+        image: `[3, H, W]` uint8.
+        points: of the image.
+        foreground: odds of classes against background at a border.
+        edges: radius of `to_edges`; 0: nothing is changed.
+
+    Returns:
+        `[H, W]` int64; what was open stays so.
+    """
+    if edges < 1:
+        return first
+    classes = torch.tensor([0, *points.labels.unique().tolist()], device=first.device)
+    given = (first[None] == classes[:, None, None]).float()
+    probabilities = to_edges(torch.where(first == IGNORED, 1 / len(classes), given), image, edges)
+    probabilities[1:] *= foreground
+    return torch.where(first == IGNORED, first, classes[probabilities.argmax(0)])
+
+
+def _check_odds(foreground: float) -> None:
+    if not 0 < foreground < math.inf:
+        raise UserError(f"export.foreground={foreground}; give odds above 0, 1 is even")
 
 
 def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:

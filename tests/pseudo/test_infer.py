@@ -20,7 +20,14 @@ from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.infer import EDGE_NOISE, FUSED_ODDS, NetworkLabeller, SeedLabeller, to_edges
+from p2seg.pseudo.infer import (
+    EDGE_NOISE,
+    FUSED_ODDS,
+    NetworkLabeller,
+    SeedLabeller,
+    mended,
+    to_edges,
+)
 from p2seg.structures import Outputs
 
 MDM = MutualDistillation()
@@ -205,6 +212,31 @@ def test_edges_are_the_images():
         part = to_edges(maps[:, : size[0], : size[1]], image[:, : size[0], : size[1]], 8)
         assert part.shape == (2, *size)
         assert part.isfinite().all()
+
+
+def test_a_mended_map_has_the_images_borders_and_stays_open_where_it_was():
+    image = torch.full((3, 24, 32), 60, dtype=torch.uint8)
+    image[:, 6:18, 10:22] = 200
+    points = points_of([(12, 16)], [3])
+    eroded = torch.zeros(24, 32, dtype=torch.long)
+    eroded[8:16, 12:20] = 3
+    eroded[:2, :2] = 255
+    right = image[0] == 200
+    whole = mended(eroded, image, points, 3.0, 8)
+    assert ((whole == 3) != right).sum() < 12 < ((eroded == 3) != right).sum() / 5
+    assert torch.equal(whole == 255, eroded == 255)
+    assert set(whole.unique().tolist()) == {0, 3, 255}
+    assert torch.equal(mended(eroded, image, points, 3.0, 0), eroded)
+    assert torch.equal(mended(eroded, image, points_of([], []), 3.0, 8) > 0, eroded == 255)
+    more, less = (mended(eroded, image, points, odds, 8) == 3 for odds in (3.0, 1.0))
+    assert (less & ~more).sum() == 0
+    # both labellers take it, with the first map's silhouette
+    seeds = SeedLabeller(Seeder(), foreground=3.0, edges=8)
+    assert seeds.needs_image
+    assert torch.equal(seeds(image, points, eroded).semantic, whole)
+    network = NetworkLabeller(tiny_network(3).eval(), MDM, 0, "S0", foreground=3.0, edges=8)
+    made = network(image, points, eroded).semantic
+    assert torch.equal(made[whole != 255], whole[whole != 255])
 
 
 @settings(max_examples=60, deadline=None)
