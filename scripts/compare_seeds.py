@@ -26,6 +26,7 @@ from p2seg.data.images import read_image
 from p2seg.data.points import make_points
 from p2seg.errors import UserError
 from p2seg.evaluation.quality import quality
+from p2seg.evaluation.semantic import masks_miou
 from p2seg.mdm.seed import Seeder
 from p2seg.mdm.ways import Ways
 from p2seg.pseudo.export import MaskRules, masks_of
@@ -35,6 +36,7 @@ from p2seg.semantic.oracle import paint
 from p2seg.structures import Points
 
 COLUMNS = {"mean IoU": "mean_iou", "multi mean IoU": "multi_mean_iou", "IoU > .5": "iou50"}
+COLUMNS |= {"classes' mIoU": "miou"}
 Split = Callable[[torch.Tensor, Points, torch.Tensor], Labelled]
 
 
@@ -74,7 +76,8 @@ def main(words: list[str]) -> None:
         worse = Degrade(asked.missing, 0.3, asked.noise, asked.erode, asked.dilate, seed)
         made = _masks(truth, asked.images, ways, asked.sampler, worse)
         for name, instances in made.items():
-            scores[name].append(quality(truth, replace(truth, instances=instances)))
+            masks = replace(truth, instances=instances)
+            scores[name].append({**quality(truth, masks), "miou": masks_miou(truth, masks)})
     lines = [f"| labels | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 1) + "|"]
     for name, each in scores.items():
         cells = [_cell([one[key] for one in each]) for key in COLUMNS.values()]
@@ -82,7 +85,7 @@ def main(words: list[str]) -> None:
         if name != "control":
             pairs = zip(each, scores["control"], strict=True)
             gain = [one["multi_mean_iou"] - base["multi_mean_iou"] for one, base in pairs]
-            lines.append(f"| {name} - control | | {_cell(gain)} | |")
+            lines.append(f"| {name} - control | | {_cell(gain)} | | |")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

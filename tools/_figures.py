@@ -118,9 +118,9 @@ class Figures:
 
     def _labeller(self, ckpt: Path | None = None, rounds: int | None = None) -> NetworkLabeller:
         cfg = OmegaConf.merge(self.cfg, {})  # a copy: the checkpoint's own weights are set in it
-        cfg.export.semantic = "network"
         if ckpt is not None:
             cfg.ckpt = literal(str(ckpt))
+            cfg.export.semantic = "network"  # what it has learned, not what it was given
         if rounds is not None:
             cfg.export.rounds = rounds
         if cfg.ckpt in (None, "none"):
@@ -143,11 +143,16 @@ class Figures:
         if not names:
             found = crowded(self.points, self.cfg.count)
             some = [i for i, own in enumerate(self.points.points) if len(own)]
+            if not some:
+                raise UserError(f"no image of {self.cfg.data.points} has a click; draw another set")
             return found or some[: self.cfg.count]
         place = {image.file_name: i for i, image in enumerate(self.points.images)}
         missing = [name for name in names if name not in place]
         if missing:
             raise UserError(f"{self.cfg.data.points} has no image {', '.join(missing)}")
+        empty = [name for name in names if not len(self.points.points[place[name]])]
+        if empty:
+            raise UserError(f"{', '.join(empty)} has no click; choose images that have some")
         return [place[name] for name in names]
 
     def _scenes(self, count: int | None = None) -> list[Scene]:
