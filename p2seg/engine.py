@@ -155,6 +155,9 @@ class Trainer:
         writer = SummaryWriter(out) if shown else None
         images = self.batch_size * fabric.world_size
         model.train()
+        if step == 0 and shown:  # those of an earlier training are not this one's
+            for old in (out / "snapshots").glob("step_*.pt"):
+                old.unlink()
         if step in self.snapshots:
             run.snapshot(snapshot_path(out, step), step)
         with TrainingBar(step, self.max_steps, images, self.log_every, shown) as progress:

@@ -158,7 +158,8 @@ def offset_figure(
         outputs = labeller.outputs(image, scene.points)
         offset = outputs.offset[0].float().cpu()
         wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
-        longest = float(wanted.norm(dim=0).quantile(0.99))
+        lengths = wanted.norm(dim=0)
+        longest = float(lengths[lengths > 0].quantile(0.99)) if lengths.any() else None
         last = labeller.maps(outputs, scene.points, first)[-1]
         made = labeller.labelled(last, outputs, image, scene.points, first)
         rows.append(
@@ -260,6 +261,7 @@ def _with_affinity(scene: Scene, outputs: Outputs, k: int, beta: float) -> Pictu
     y, x = (scene.points.pixels[k] // STRIDE).tolist()
     cell = min(y, height - 1) * width + min(x, width - 1)
     heat = affinities_of(outputs, [scene.points], cell)[0].float().pow(beta)
+    heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
     drawn = draw_heat(scene.large, heat.cpu().numpy())
     return draw_points(drawn, _only(scene.points, k), SIDE / max(scene.image.shape[1:]))
 

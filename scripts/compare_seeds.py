@@ -60,6 +60,12 @@ def parser() -> Parser:
 def main(words: list[str]) -> None:
     """Prints the table as Markdown."""
     asked = parser().parse_args(words)
+    for name, least in {"edges": 0, "compactness": 0, "colour": 0, "seeds": 0}.items():
+        given = getattr(asked, name)
+        if min(given if isinstance(given, list) else [given]) < least:
+            raise UserError(f"--{name} {given} cannot be; it is {least} or more")
+    if asked.foreground <= 0:
+        raise UserError(f"--foreground {asked.foreground} cannot be; it is above 0")
     truth = read_instances(asked.gt)
     control = SeedLabeller(Seeder())
     along = SeedLabeller(Seeder(ways=Ways("geodesic", colour=asked.colour)))

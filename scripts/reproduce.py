@@ -44,12 +44,22 @@ Plan = dict[tuple[str, int], tuple[Path, list[str]]]
 """Folder and command of every run, by row and seed."""
 
 
+OURS = ("seed=", "name=", "out=", "ckpt=", "data.points=", "data.semantic=", "data.root=")
+"""Settings that the plan gives every run."""
+
+
 def parser() -> Parser:
     """The command line."""
-    words = Parser(description="One table.", allow_abbrev=False)
+    words = common_parser("One table.")
     words.add_argument("table", choices=list(TABLES))
-    words.add_argument("--data", choices=["demo", "real", "full"], default="demo")
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    return words
+
+
+def common_parser(title: str) -> Parser:
+    """The words of tables and figures."""
+    words = Parser(description=title, allow_abbrev=False)
+    words.add_argument("--data", choices=["demo", "real", "full"], default="demo")
     words.add_argument("--dry-run", action="store_true", help="print the runs and do nothing")
     words.add_argument("--out", type=path, default=Path("outputs"), metavar="DIR")
     words.epilog = "words of the form key=value are settings of every run"
@@ -82,11 +92,19 @@ def read_words(words_of: Parser, words: list[str]) -> Namespace:
     """The command line; its settings of the form key=value are in `words`.
 
     Raises:
-        UserError: the full data without first maps.
+        UserError: the full data without first maps, a setting that is the plan's, or seeds that
+            are none.
     """
     settings = [word for word in words if re.match(r"\+*[a-z].*=", word)]
     asked = words_of.parse_args([word for word in words if word not in settings])
     asked.words = settings
+    for word in settings:
+        if word.startswith(OURS):
+            raise UserError(
+                f"{word} cannot be given: every run has its own; --seeds and --out choose them"
+            )
+    if min(asked.seeds) < 0 or len(set(asked.seeds)) < len(asked.seeds):
+        raise UserError(f"--seeds {asked.seeds} cannot be; they are different numbers from 0")
     if asked.data == "full" and not any(w.startswith("semantic") for w in settings):
         raise UserError(
             "the full data need first semantic maps: give semantic.maps=DIR, PNGs of any method, "
@@ -141,6 +159,8 @@ def _run(asked: Namespace, row: Row, seed: int, more: list[str]) -> tuple[Path, 
         words.append(f"data.points={asked.out / f'{experiment}_points_seed{seed}.json'}")
     if asked.data != "full":  # rows share what is drawn, clicked and mapped with one seed
         words.append(f"data.root={asked.out / f'{experiment}_data_seed{seed}'}")
+    elif not row.own_clicks:  # the data stay where they are
+        words.append(f"data.semantic={asked.out / f'{experiment}_semantic_seed{seed}'}")
     return folder, [sys.executable, str(ROOT / "tools/pipeline.py"), *words, *more]
 
 

@@ -16,7 +16,7 @@ import sys
 
 from _command import CONSOLE, command
 from _tables import MINE, TABLES
-from reproduce import ROOT, parser, plan_of, read_words, run_all
+from reproduce import ROOT, common_parser, plan_of, read_words, run_all
 
 from p2seg.errors import UserError
 
@@ -27,9 +27,11 @@ PLACES = ("+exp=", "name=", "data.")
 @command
 def main(words: list[str]) -> None:
     """Runs what is not done and draws, or prints the commands."""
-    asked = read_words(parser(), ["3", "--seeds", "0", *words])
+    parser = common_parser("Figures 7 and 8.")
+    parser.add_argument("--seed", dest="seeds", type=lambda text: [int(text)], default=[0])
+    asked = read_words(parser, words)
     runs = plan_of(TABLES["3"], asked)
-    seed = asked.seeds[0]
+    [seed] = asked.seeds
     needed = {key: runs[key] for key in (("BESTIE", seed), ("S2I", seed), (MINE, seed))}
     bestie, without, ours = (folder for folder, _ in needed.values())
     own = [word for word in needed[MINE, seed][1] if word.startswith(PLACES)]

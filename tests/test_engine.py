@@ -172,6 +172,8 @@ def test_snapshots_are_the_weights_of_their_steps(run):
     key = "class_head.1.weight"
     assert not torch.equal(kept[1]["model"][key], kept[2]["model"][key])
     assert "optimizer" not in kept[0]
+    run.fit(dataclasses.replace(trainer, resume=False, snapshots=(2,)))
+    assert [file.name for file in (run.out / "snapshots").iterdir()] == ["step_000002.pt"]
 
 
 def test_snapshots_without_an_average_and_of_no_step(run):

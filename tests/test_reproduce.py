@@ -89,8 +89,11 @@ def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data
         assert ("bestie" in cfg.model.network._target_) == bestie
         assert any(word in ("seed=3", "seed=4") for word in words)
         assert {word for word in words if word.startswith("ckpt=")} <= trained
-        if data == "full" and table != "maps":
-            assert cfg.semantic.maps == "maps"
+        if data == "full":
+            assert cfg.semantic.get("maps", "maps") == "maps"
+            seed = next(word[5:] for word in words if word.startswith("seed="))
+            [folder] = [word for word in words if word.startswith("data.semantic=")]
+            assert f"seed{seed}" in folder, "other clicks, other maps"
 
 
 def test_tables_share_their_runs(reproduce):
@@ -118,6 +121,8 @@ def test_figures_are_of_the_third_tables_runs(reproduce_figures):
     assert f"masks=[{folders[0]}/mdm.json,{folders[2]}/mdm.json]" in masks
     assert f"runs=[{folders[1]}/network,{folders[2]}/network]" in learned
     assert "out=x/figure8_demo.png" in learned
+    assert "unrecognized arguments: 3" in reproduce_figures(3, "--dry-run")[2]
+    assert "_seed4" in reproduce_figures("--seed", 4, "--dry-run")[1]
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -144,6 +149,8 @@ def test_a_table_is_made_once(reproduce, tmp_path):
 @pytest.mark.usefixtures("in_this_process")
 def test_mistakes_are_told(reproduce, tmp_path):
     assert "semantic.maps=DIR" in reproduce(1, "--data", "full", "--dry-run")[2]
+    for wrong in (["seed=5"], ["out=x"], ["ckpt=x"], ["--seeds", 0, 0], ["--seeds", -1]):
+        assert "cannot be" in reproduce(6, "--dry-run", *wrong)[2]
     assert "invalid choice" in reproduce(7)[2]
     code, _, said = reproduce(6, "--seeds", 0, "--out", tmp_path, "data.prepare=[nothing.py]")
     assert code == 2

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from _build import build
 from _common import network_of
+from _labeller import network_labeller
 from omegaconf import DictConfig
 
 from p2seg.benchmarks import cost
-from p2seg.pseudo.infer import NetworkLabeller
 
 
 def experiment_of(cfg: DictConfig) -> cost.Experiment:
     """What the config trains, with random weights."""
     for group in (cfg.model, cfg.segmentor):
         group.pretrained, group.weights = False, None
-    mdm = build(cfg.mdm_module)
-    labeller = NetworkLabeller(network_of(cfg), mdm, cfg.export.rounds, ways=build(cfg.mdm.ways))
     return cost.Experiment(
-        labeller=labeller,
-        mdm=mdm,
+        labeller=network_labeller(cfg, network_of(cfg)),
+        mdm=build(cfg.mdm_module),
         loss=build(cfg.loss),
         classes=cfg.data.num_classes,
         side=cfg.data.augment.crop,

@@ -55,6 +55,13 @@ class Experiment:
         self.manifest = self.maps / "manifest.json"
         given = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
         self.network = self.home / "network" / "last.pt" if given is None else given
+        if given is not None:
+            load_checkpoint(given, "network")  # a wrong one is told before any work
+        if not cfg.pipeline.network and (given is not None or "mdm" in cfg.pipeline.segmentors):
+            raise UserError(
+                "pipeline.network=false makes no masks of MDM and takes no checkpoint; leave ckpt "
+                "out and give pipeline.segmentors=[], or [control]"
+            )
         self.masks: list[str] = []
         self.segmentors: list[str] = []
 
@@ -98,7 +105,6 @@ class Experiment:
     def train(self) -> None:
         """The network, unless `ckpt` gives one."""
         if self.cfg.ckpt not in (None, "none"):
-            load_checkpoint(self.network, "network")
             console.print(f"network: {self.network} as it is", markup=False)
             return
         keys = ("model", "mdm", "affinity", "loss", "optim", "trainer", "seed")
@@ -126,6 +132,7 @@ class Experiment:
             stage,
             lambda: gen_pseudo.run(self._with(**change)),
             settings=[
+                *(self._plain(key) for key in ("model", "affinity") if stage == "mdm"),
                 plain(self._with(**change).mdm),
                 plain(self._with(**change).export),
                 self._plain("trainer")["precision"],

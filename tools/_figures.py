@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+import numpy as np
 import torch
 from _build import build
 from _common import device_of, path_of, reader_of
 from _entry import literal
-from _labeller import labeller_of
-from omegaconf import DictConfig, OmegaConf
+from _labeller import check_export, labeller_of
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from p2seg.checkpoint import load_checkpoint
@@ -42,6 +43,7 @@ class Figures:
     """
 
     def __init__(self, cfg: DictConfig) -> None:
+        check_export(cfg)
         self.cfg = cfg
         self.points = read_points(path_of(cfg, "data.points"))
         self.reader = reader_of(cfg, self.points)
@@ -50,7 +52,7 @@ class Figures:
 
     def masks(self) -> Picture:
         """Every image with the masks of several files. Paper: Fig. 7."""
-        files = _paths(self.cfg.masks)
+        files = [Path(each).expanduser() for each in self._list("masks")]
         if not files:
             raise UserError("figure=masks draws instance files; give masks=[FILE.json,FILE.json]")
         columns = [
@@ -59,10 +61,9 @@ class Figures:
         ]
         if self.truth is not None:
             columns.append(Shown("ground truth", self.truth))
-        rows = report_rows(self.points, self.reader, columns, self.chosen)
         for column in columns:
-            if not any(column.title in row.images for row in rows):
-                raise UserError(f"{column.title} has none of the images of {self.cfg.data.points}")
+            self._check_images(column.title, column.instances)
+        rows = report_rows(self.points, self.reader, columns, self.chosen)
         titles = list(dict.fromkeys(title for row in rows for title in row.images))
         blank = torch.full((1, 1, 3), 255, dtype=torch.uint8).numpy()
         pictures = [[row.images.get(title, blank) for title in titles] for row in rows]
@@ -70,7 +71,7 @@ class Figures:
 
     def progress(self) -> Picture:
         """What trainings find after more and more steps. Paper: Fig. 8."""
-        folders = _paths(self.cfg.runs)
+        folders = [Path(each).expanduser() for each in self._list("runs")]
         if not folders:
             raise UserError("figure=progress draws trainings; give runs=[DIR,DIR]")
         scenes = self._scenes()
@@ -128,8 +129,19 @@ class Figures:
         labeller, _ = labeller_of(cast(DictConfig, cfg), self.points, device_of(cfg))
         return cast(NetworkLabeller, labeller)
 
+    def _list(self, key: str) -> list[str]:
+        """A setting that is a text or a list of texts."""
+        given = self.cfg[key]
+        texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, (list, ListConfig)) or not all(isinstance(t, str) for t in texts):
+            raise UserError(f"{key}={given} cannot be; it is a list of texts in square brackets")
+        return list(texts)
+
     def _titles(self, names: list[str]) -> list[str]:
-        titles = [str(each) for each in self.cfg.titles] or names
+        titles = self._list("titles") or names
+        taken = {"image and clicks", "first map", "ground truth"} & set(titles)
+        if taken:
+            raise UserError(f"titles has {', '.join(taken)}, which other columns are called")
         if len(titles) != len(names) or len(set(titles)) != len(titles):
             raise UserError(
                 f"{len(names)} columns or rows need as many different titles, but they are "
@@ -139,7 +151,7 @@ class Figures:
 
     def _chosen(self) -> list[int]:
         """The images to draw."""
-        names = [str(name) for name in self.cfg.names]
+        names = self._list("names")
         if not names:
             found = crowded(self.points, self.cfg.count)
             some = [i for i, own in enumerate(self.points.points) if len(own)]
@@ -156,23 +168,33 @@ class Figures:
         return [place[name] for name in names]
 
     def _scenes(self, count: int | None = None) -> list[Scene]:
+        if self.truth is not None:
+            self._check_images("the ground truth", self.truth)
         return [
-            scene_of(self.points, self.reader, i, _masks_of(self.truth, self.points.images[i].id))
-            for i in self.chosen[:count]
+            scene_of(self.points, self.reader, index, self._true_masks(index))
+            for index in self.chosen[:count]
         ]
 
+    def _check_images(self, title: str, instances: InstanceSet) -> None:
+        """Masks must be of the images that are drawn."""
+        theirs = {image.id: image for image in instances.images}
+        for index in self.chosen:
+            own = self.points.images[index]
+            if theirs.get(own.id) != own:
+                raise UserError(
+                    f"{title} has no masks of image {own.id}, {own.file_name} of {own.width}x"
+                    f"{own.height} pixels; give files of the images of {self.cfg.data.points}"
+                )
 
-def _paths(given: Any) -> list[Path]:
-    """One path or a list of them."""
-    return [Path(each).expanduser() for each in ([given] if isinstance(given, str) else given)]
-
-
-def _masks_of(truth: InstanceSet | None, image: int) -> list[Mask] | None:
-    if truth is None:
-        return None
-    place = {each.id: i for i, each in enumerate(truth.images)}
-    own = truth.instances[place[image]] if image in place else []
-    return [decode(each) for each in own if not each.crowd]
+    def _true_masks(self, index: int) -> list[Mask] | None:
+        """The true mask of every click, empty where there is none."""
+        if self.truth is None:
+            return None
+        record, own = self.points.images[index], self.points.points[index]
+        place = next(i for i, each in enumerate(self.truth.images) if each.id == record.id)
+        masks = {each.id: decode(each) for each in self.truth.instances[place]}
+        nothing = np.zeros((record.height, record.width), dtype=bool)
+        return [masks.get(number, nothing) for number in own.ids.tolist()]
 
 
 FIGURES: dict[str, Callable[[Figures], Picture]] = {

@@ -10,6 +10,7 @@ import torch
 from _build import build, check_values
 from _common import check_classes, differences, load_network, plain
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.points import PointSet
@@ -56,8 +57,12 @@ def labeller_of(
 ) -> tuple[Labeller, dict[str, Any]]:
     """What labels the images, and how the result describes it."""
     rules = plain(cfg.export)
+    seeds = cfg.ckpt in (None, "none")
+    if rules["foreground"] != 1 and not rules["edges"] and (seeds or rules["semantic"] == "S0"):
+        told = "changes nothing in the first map; it needs export.edges or export.semantic=network"
+        console.print(f"export.foreground={rules['foreground']} {told}", markup=False)
     info: dict[str, Any] = {"description": "p2seg pseudo masks", "export": rules}
-    if cfg.ckpt in (None, "none"):
+    if seeds:
         info["export"] = {key: rules[key] for key in OF_SEEDS}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
         info["ways"] = plain(cfg.mdm.ways)
@@ -73,8 +78,13 @@ def labeller_of(
         console.print(f"other settings than {path} was trained with: {other}", markup=False)
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
-    labeller = NetworkLabeller(
-        network=load_network(cfg, checkpoint, points).to(device),
+    return network_labeller(cfg, load_network(cfg, checkpoint, points).to(device)), info
+
+
+def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
+    """A network with the config's export around it."""
+    return NetworkLabeller(
+        network=network,
         mdm=_distillation(cfg),
         rounds=cfg.export.rounds,
         silhouette=cfg.export.semantic,
@@ -86,7 +96,6 @@ def labeller_of(
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
     )
-    return labeller, info
 
 
 def _distillation(cfg: DictConfig) -> Distillation:

@@ -70,6 +70,7 @@ CHOICES = {
     "predict.ema": (True, False),
     "export.ema": (True, False),
     "truth": (True, False, None),
+    "pipeline.network": (True, False),
 }
 
 
@@ -85,7 +86,8 @@ def check_ranges(cfg: DictConfig) -> None:
             raise UserError(f"{key}={_shown(value)} cannot be; it is {number}")
     for key, choices in CHOICES.items():
         value = OmegaConf.select(cfg, key, default=_ABSENT)
-        if value is not _ABSENT and value not in choices:
+        fits = any(type(value) is type(each) and value == each for each in choices)
+        if value is not _ABSENT and not fits:
             known = ", ".join(str(each).lower() for each in choices)
             raise UserError(f"{key}={_shown(value)} is unknown; it is one of {known}")
 

@@ -48,8 +48,10 @@ def crowded(points: PointSet, count: int) -> list[int]:
         (i for i, own in enumerate(points.points) if 2 <= len(own) <= 20),
         key=lambda i: (-_neighbours(points.points[i]), points.images[i].id),
     )
+    if len(chosen) < 2 * count:
+        return sorted(chosen[:count])
     # every other one of the twice as many hardest, or all of them would be crowds
-    return sorted(chosen[: 2 * count])[::2][:count]
+    return sorted(chosen[: 2 * count])[::2]
 
 
 def report_rows(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,6 +31,9 @@ def trained(tmp_path_factory):
     finally:
         sys.path.remove(tools)
     assert code == 0
+    other = {"id": 10, "file_name": "part/0.png", "height": 9, "width": 9}
+    content = {"images": [other], "annotations": [], "categories": [{"id": 7, "name": "red"}]}
+    (root / "other.json").write_text(json.dumps(content))
     return [*words, f"cell={CELL}"], root
 
 
@@ -97,6 +102,14 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
         (["masks=[{root}/no.json]"], "no.json"),
         (["figure=masks", "out=x.jpg"], "give out=FILE.png"),
         (["masks=[x.json]", "truth=true"], "instances_train.json"),
+        (["masks=null"], "masks=None cannot be; it is a list of texts"),
+        (["masks=[x.json]", "titles=[first map]"], "which other columns are called"),
+        (["figure=rounds", "ckpt={root}/run/last.pt", "export.scales=2"], "export.scales=2"),
+        (["figure=rounds", "ckpt={root}/run/last.pt", "names=[0.png]"], "has no image 0.png"),
+        (["figure=rounds", "ckpt={root}/run/last.pt", "names=0.png"], "has no image 0.png"),
+        (["figure=offset", "ckpt={root}/run/last.pt", "data.gt={root}/other.json"], "48x40"),
+        (["masks={root}/other.json"], "other has no masks of image 10, part/0.png"),
+        (["truth=1"], "truth=1 is unknown"),
         (["cell=3"], "cell=3 cannot be"),
     ],
 )
