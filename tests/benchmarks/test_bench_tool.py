@@ -29,13 +29,14 @@ def test_a_suite_prints_a_table_and_writes_its_rows(run_tool, tmp_path):
     assert "pairs + spread + backward" in shown
 
 
-@pytest.mark.parametrize("mdm", ["default", "bestie"])
-def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm):
+@pytest.mark.parametrize(("mdm", "flip"), [("default", False), ("bestie", False), ("bestie", True)])
+def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm, flip):
     out = tmp_path / "cost.json"
     code, shown, said = run_tool(
         *("bench", "+exp=demo", f"mdm={mdm}", "suite=cost", "bench.repeats=1", f"out={out}"),
         *("model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
         *("data.augment.crop=64", "trainer.batch_size=2", "segmentor.batch_size=1"),
+        *("export.edges=0", f"export.flip={flip}"),
     )
     assert code == 0, said
     assert "rival" not in shown, "columns without anything are left out"
@@ -50,7 +51,10 @@ def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm):
     assert 4 * forward["macs"] < alone["macs"] < 9 * forward["macs"]
     more = masks["macs"] - forward["macs"]
     spread = 256**2 * (4 + 4)  # the logits of the whole matrix, from d and from votes
-    assert (more >= spread) if mdm == "default" else (more == 0)
+    if mdm == "default":
+        assert more >= spread
+    else:  # no affinities; the mirrored image is one more
+        assert more == (forward["macs"] if flip else 0)
     assert (mutual["macs"] > alone["macs"]) if mdm == "default" else True
     assert min(row["seconds"] for row in rows.values()) > 0
 
