@@ -143,6 +143,10 @@ class Trainer:
             console.print(f"{path} is at step {step} of {self.max_steps}: {left}", markup=False)
         if step >= self.max_steps:
             return path
+        beyond = [each for each in self.snapshots if each > self.max_steps]
+        if beyond and fabric.global_rank == 0:
+            told = f"trainer.snapshots={beyond}: there are {self.max_steps} steps, so none is kept"
+            console.print(told, markup=False)
         on_gpu = fabric.device.type == "cuda"
         if on_gpu if self.channels_last is None else self.channels_last:
             module.to(memory_format=cast(Any, torch.channels_last))

@@ -58,7 +58,13 @@ class Stages:
         path = self._path(name)
         path.unlink(missing_ok=True)  # what a failure leaves behind is not what was recorded
         began = time.perf_counter()
-        function()
+        try:
+            function()
+        except BaseException:
+            self._restore(name, done, outputs)
+            raise
+        for file in outputs:
+            _aside(file).unlink(missing_ok=True)
         self.seconds[name] = round(time.perf_counter() - began, 2)
         record = {"key": key, "outputs": _hashes(outputs), "seconds": self.seconds[name]}
         write_json(path, record)
@@ -79,7 +85,7 @@ class Stages:
         return self.folder / f"{name}.json"
 
     def _begin(self, begun: str, name: str, key: str, outputs: Sequence[Path]) -> None:
-        """Notes what is begun, and removes outputs of other settings or inputs.
+        """Notes what is begun, and puts outputs of other settings or inputs aside.
 
         A stage that was interrupted finds what it left; one whose inputs have changed must not go
         on from there.
@@ -88,8 +94,24 @@ class Stages:
         before = path.read_text() if path.is_file() else (self.record(name) or {}).get("key", key)
         if before != key:
             for file in outputs:
-                file.unlink(missing_ok=True)
+                if file.is_file():
+                    file.replace(_aside(file))
         write_text(path, key)
+
+    def _restore(self, name: str, done: dict[str, Any] | None, outputs: Sequence[Path]) -> None:
+        """Brings back what was put aside for a stage that then wrote nothing."""
+        aside = [file for file in outputs if _aside(file).is_file()]
+        if done is None or not aside or any(file.is_file() for file in aside):
+            return
+        for file in aside:
+            _aside(file).replace(file)
+        write_json(self._path(name), done)
+        self._path(f"{name}.begun").unlink(missing_ok=True)
+
+
+def _aside(file: Path) -> Path:
+    """Where an output waits while its stage runs with other settings."""
+    return file.with_name(file.name + ".before")
 
 
 def _hashes(files: Sequence[Path]) -> list[str]:

@@ -176,11 +176,13 @@ def test_snapshots_are_the_weights_of_their_steps(run):
     assert [file.name for file in (run.out / "snapshots").iterdir()] == ["step_000002.pt"]
 
 
-def test_snapshots_without_an_average_and_of_no_step(run):
+def test_snapshots_without_an_average_and_of_no_step(run, capsys):
     trainer = dataclasses.replace(TRAINER, snapshots=(6,), ema=False)
     last = load_checkpoint(run.fit(trainer), "network")
     kept = load_checkpoint(run.out / "snapshots" / "step_000006.pt", "network")
     assert all(torch.equal(last["model"][name], kept["model"][name]) for name in kept["model"])
+    run.fit(dataclasses.replace(trainer, snapshots=(6, 9), resume=False))
+    assert "snapshots=[9]: there are 6 steps" in capsys.readouterr().out
     with pytest.raises(UserError, match="steps are from 0 up"):
         dataclasses.replace(TRAINER, snapshots=(-1,))
 

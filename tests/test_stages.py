@@ -21,6 +21,8 @@ class Workshop:
 
     def work(self):
         self.runs += 1
+        if self.fails == "half way":
+            self.made.write_text("b")
         if self.fails:
             raise RuntimeError("broken")
         self.made.write_text(self.source.read_text() * 2)
@@ -91,13 +93,27 @@ def test_a_stage_that_failed_on_new_inputs_is_not_taken_for_the_old_one(workshop
     """Its half-written outputs may lie where the old ones lay."""
     workshop.run()
     workshop.source.write_text("b")
-    workshop.fails = True
+    workshop.fails = "half way"
     with pytest.raises(RuntimeError):
         workshop.run()
     workshop.source.write_text("a")
     workshop.fails = False
     workshop.run()
     assert workshop.runs == 3
+
+
+def test_what_was_made_before_comes_back_when_nothing_is_made_now(workshop):
+    workshop.run()
+    workshop.fails = True
+    with pytest.raises(RuntimeError):
+        workshop.run(settings="a slip")
+    assert workshop.made.read_text() == "aa"
+    workshop.fails = False
+    workshop.run()
+    assert workshop.runs == 2, "it is what it was, and its record too"
+    workshop.run(settings="another")
+    assert workshop.runs == 3
+    assert sorted(path.name for path in workshop.root.iterdir()) == ["made", "source", "stages"]
 
 
 def test_a_damaged_record_is_no_reason_to_stop(workshop):
