@@ -148,10 +148,9 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
 def device_of(cfg: DictConfig) -> torch.device:
     """The device of tools that do not train."""
     wanted = cfg.trainer.accelerator
-    if wanted in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise UserError(
-            f"trainer.accelerator={wanted} but there is no CUDA GPU; auto takes what is"
-        )
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get("cuda" if wanted == "gpu" else wanted, True):
+        raise UserError(f"trainer.accelerator={wanted} is not on this machine; auto takes what is")
     if wanted == "mps":
         return torch.device("mps")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

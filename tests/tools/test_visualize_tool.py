@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_end_to_end import NETWORK
 from training_sets import training_set
@@ -109,6 +110,11 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
         (["figure=rounds", "ckpt={root}/run/last.pt", "names=0.png"], "has no image 0.png"),
         (["figure=offset", "ckpt={root}/run/last.pt", "data.gt={root}/other.json"], "48x40"),
         (["masks={root}/other.json"], "other has no masks of image 10, part/0.png"),
+        pytest.param(
+            ["figure=rounds", "ckpt={root}/run/last.pt", "trainer.accelerator=mps"],
+            "trainer.accelerator=mps is not on this machine",
+            marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is"),
+        ),
         (["truth=1"], "truth=1 is unknown"),
         (["cell=3"], "cell=3 cannot be"),
     ],
