@@ -28,8 +28,8 @@ from p2seg.files import atomic_path, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Hours of one run and GB. The full ones are counted, not measured: a step of HRNet-48 takes 4.5
-# TFLOP (an image forward 0.125, its affinities 0.18), an image of Mask R-CNN about 1.5.
+# Hours of one run and GB. The full ones are counted, not measured: by `bench.py suite=cost` a step
+# of HRNet-48 takes 6.8 TFLOP (8 images), one of Mask R-CNN 0.73 an image.
 GUESS = "counted at 30 TFLOP/s, not measured"
 COST = {
     "demo": (0.15, 2, "measured on 2 cores"),
