@@ -163,7 +163,7 @@ class Trainer:
             for old in (out / "snapshots").glob("step_*.pt"):
                 old.unlink()
         if step in self.snapshots:
-            run.snapshot(snapshot_path(out, step), step)
+            run.snapshot(out, step)
         with TrainingBar(step, self.max_steps, images, self.log_every, shown) as progress:
             for batch in batches_from(step):
                 batch = to_device(batch, fabric.device)
@@ -194,7 +194,7 @@ class Trainer:
                 if due or step % self.checkpoint_every == 0:
                     run.save(path, step)
                 if step in self.snapshots:
-                    run.snapshot(snapshot_path(out, step), step)
+                    run.snapshot(out, step)
                 if due:
                     break
         if writer is not None:
@@ -203,11 +203,6 @@ class Trainer:
 
     def _pictured(self, step: int) -> bool:
         return self.picture_every > 0 and (step == 1 or step % self.picture_every == 0)
-
-
-def snapshot_path(out: Path, step: int) -> Path:
-    """Where a training in `out` keeps the weights it had after a step."""
-    return out / "snapshots" / f"step_{step:06d}.pt"
 
 
 class _Run:
@@ -257,9 +252,10 @@ class _Run:
             },
         )
 
-    def snapshot(self, path: Path, step: int) -> None:
+    def snapshot(self, out: Path, step: int) -> None:
         """Writes the weights that export takes: the averaged ones where there are any."""
         if self.fabric.global_rank == 0:
+            path = out / "snapshots" / f"step_{step:06d}.pt"
             state = self.module.state_dict() if self.average is None else self.average.state
             save_checkpoint(path, {**self.content, "step": step, "model": state, "average": None})
 

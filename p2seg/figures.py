@@ -65,11 +65,12 @@ class Scene:
     @property
     def clicked(self) -> Picture:
         """The image with its points."""
-        return self.dotted(self.points)
+        return draw_points(self.large, self.points, self.scale)
 
-    def dotted(self, points: Points) -> Picture:
-        """The image with some points."""
-        return draw_points(self.large, points, SIDE / max(self.image.shape[1:]))
+    @property
+    def scale(self) -> float:
+        """Pixels of what is drawn a pixel of the image."""
+        return SIDE / max(self.image.shape[1:])
 
 
 def scene_of(
@@ -198,7 +199,8 @@ def affinity_figure(
             raise UserError("this network has no affinities (mdm=bestie); draw another figure")
         for k in range(min(clicks, len(scene.points))):
             drawn = [_with_affinity(scene, outputs, k, power) for power in (1, beta)]
-            rows.append([scene.dotted(_only(scene.points, k)), *drawn])
+            click = draw_points(scene.large, _only(scene.points, k), scene.scale)
+            rows.append([click, *drawn])
     return grid(rows, ["click", "affinity", f"to the power {beta:g}"], cell)
 
 
@@ -263,7 +265,7 @@ def _with_affinity(scene: Scene, outputs: Outputs, k: int, beta: float) -> Pictu
     heat = affinities_of(outputs, [scene.points], cell)[0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
     drawn = draw_heat(scene.large, heat.cpu().numpy())
-    return draw_points(drawn, _only(scene.points, k), SIDE / max(scene.image.shape[1:]))
+    return draw_points(drawn, _only(scene.points, k), scene.scale)
 
 
 def _votes(scene: Scene, offset: Tensor, instances: Tensor) -> Picture:
@@ -275,12 +277,11 @@ def _votes(scene: Scene, offset: Tensor, instances: Tensor) -> Picture:
     goal = (start + offset)[:, : own.shape[0], : own.shape[1]]
     large = scene.large
     drawn = np.round(0.35 * large + 0.65 * 255).astype(np.uint8)
-    scale = SIDE / max(scene.image.shape[1:])
-    places = ((goal + 0.5) * scale - 0.5).round().long()
+    places = ((goal + 0.5) * scene.scale - 0.5).round().long()
     inside = (own > 0) & (places >= 1).all(0)
     inside &= (places[0] < drawn.shape[0] - 1) & (places[1] < drawn.shape[1] - 1)
     colours = palette(len(scene.points))[own[inside].numpy() - 1]
     y, x = places[:, inside].numpy()
     for down, right in itertools.product((-1, 0, 1), repeat=2):
         drawn[y + down, x + right] = colours
-    return draw_points(drawn, scene.points, scale)
+    return draw_points(drawn, scene.points, scene.scale)

@@ -63,10 +63,7 @@ def run(cfg: DictConfig) -> Path:
     return out
 
 
-@entry("gen_pseudo")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("gen_pseudo")(run)
 
 
 if __name__ == "__main__":

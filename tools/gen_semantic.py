@@ -52,10 +52,7 @@ def run(cfg: DictConfig) -> Path:
     return out
 
 
-@entry("gen_semantic")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("gen_semantic")(run)
 
 
 if __name__ == "__main__":

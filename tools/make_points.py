@@ -37,10 +37,7 @@ def run(cfg: DictConfig) -> Path:
     return out
 
 
-@entry("make_points")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("make_points")(run)
 
 
 if __name__ == "__main__":

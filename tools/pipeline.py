@@ -33,10 +33,7 @@ def run(cfg: DictConfig) -> Path:
     return report
 
 
-@entry("pipeline")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("pipeline")(run)
 
 
 if __name__ == "__main__":

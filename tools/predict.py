@@ -68,10 +68,7 @@ def sources_of(cfg: DictConfig, folder: Path, categories: list[Category]) -> lis
     return [(image.id, image.file_name, (image.height, image.width)) for image in given.images]
 
 
-@entry("predict")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("predict")(run)
 
 
 if __name__ == "__main__":

@@ -69,10 +69,7 @@ def run(cfg: DictConfig) -> Path:
     )
 
 
-@entry("train")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("train")(run)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,7 @@ def run(cfg: DictConfig) -> Path:
     )
 
 
-@entry("train_segmentor")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("train_segmentor")(run)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,7 @@ def run(cfg: DictConfig) -> Path:
     return out
 
 
-@entry("visualize")
-def main(cfg: DictConfig) -> None:
-    """The command."""
-    run(cfg)
+main = entry("visualize")(run)
 
 
 if __name__ == "__main__":

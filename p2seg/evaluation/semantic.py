@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,13 @@ def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
         UserError: a map is missing, of another size, or holds a label that is no class.
     """
     classes = len(gt.categories)
-    counts = np.zeros((classes + 1, classes + 2), np.int64)
-    for image, instances in zip(gt.images, gt.instances, strict=True):
-        size = (image.height, image.width)
-        given = read_map(map_path(folder, image.file_name), size, classes)
-        counts += confusion(painted(instances, size), given, classes)
+    counts = _counts(
+        gt,
+        (
+            read_map(map_path(folder, image.file_name), (image.height, image.width), classes)
+            for image in gt.images
+        ),
+    )
     iou = class_ious(counts)
     closed = counts[:, :-1]
     total = int(counts.sum())
@@ -61,12 +64,20 @@ def masks_miou(gt: InstanceSet, masks: InstanceSet) -> float | None:
     Returns:
         A fraction 0..1; None without ground truth.
     """
+    maps = (
+        painted(own, (image.height, image.width))
+        for image, own in zip(gt.images, masks.instances, strict=True)
+    )
+    return mean(class_ious(_counts(gt, maps)))
+
+
+def _counts(gt: InstanceSet, maps: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """The `confusion` of all images and their maps."""
     classes = len(gt.categories)
     counts = np.zeros((classes + 1, classes + 2), np.int64)
-    for image, true, given in zip(gt.images, gt.instances, masks.instances, strict=True):
-        size = (image.height, image.width)
-        counts += confusion(painted(true, size), painted(given, size), classes)
-    return mean(class_ious(counts))
+    for image, own, given in zip(gt.images, gt.instances, maps, strict=True):
+        counts += confusion(painted(own, (image.height, image.width)), given, classes)
+    return counts
 
 
 def painted(instances: list[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
