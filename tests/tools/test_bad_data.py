@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from test_end_to_end import SEGMENTOR
-from tool_sets import ALL, QUICK, READERS, change, refused, works
+from tool_sets import ALL, QUICK, READERS, SEGMENTOR, change, refused, works
 
 from p2seg.data.coco import InstanceSet, decode, encode, read_instances, write_instances
 from p2seg.data.labels import read_labels, write_labels

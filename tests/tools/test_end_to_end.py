@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tool_sets import NETWORK, SEGMENTOR
 from training_sets import training_set
 
 from p2seg.checkpoint import load_checkpoint
@@ -23,33 +24,6 @@ from p2seg.semantic.manifest import read_manifest
 ROOT = Path(__file__).resolve().parent.parent.parent
 ODD = "it's a {set}, ${x} ü=1"
 """A folder whose name means something to every parser on the way."""
-
-NETWORK = [
-    "model=tiny",
-    "model.backbone=test_resnet",
-    "model.width=8",
-    "model.embedding=4",
-    "model.dilations=[1,2]",
-    "data.augment.crop=32",
-    "data.augment.short_side=48",
-    "mdm.start_step=1",
-    "optim.lr=1e-3",
-    "trainer.max_steps=3",
-    "trainer.batch_size=2",
-    "trainer.accelerator=cpu",
-    "data.workers=0",
-]
-SEGMENTOR = [
-    "segmentor=mask_rcnn_lean",
-    "segmentor.backbone=test_resnet",
-    "segmentor.short_side=64",
-    "segmentor.long_side=96",
-    "segmentor.batch_size=2",
-    "segmentor.schedule.epochs=1",
-    "segmentor.model.pyramid_channels=16",
-    "segmentor.model.proposals_train=20",
-    "segmentor.model.proposals_test=20",
-]
 
 
 @pytest.fixture(scope="module")

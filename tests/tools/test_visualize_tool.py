@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_end_to_end import NETWORK
+from tool_sets import NETWORK
 from training_sets import training_set
 
 CELL = 64

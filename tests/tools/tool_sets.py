@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import json
 
-from test_end_to_end import NETWORK
-
+NETWORK = [
+    "model=tiny",
+    "model.backbone=test_resnet",
+    "model.width=8",
+    "model.embedding=4",
+    "model.dilations=[1,2]",
+    "data.augment.crop=32",
+    "data.augment.short_side=48",
+    "mdm.start_step=1",
+    "optim.lr=1e-3",
+    "trainer.max_steps=3",
+    "trainer.batch_size=2",
+    "trainer.accelerator=cpu",
+    "data.workers=0",
+]
+SEGMENTOR = [
+    "segmentor=mask_rcnn_lean",
+    "segmentor.backbone=test_resnet",
+    "segmentor.short_side=64",
+    "segmentor.long_side=96",
+    "segmentor.batch_size=2",
+    "segmentor.schedule.epochs=1",
+    "segmentor.model.pyramid_channels=16",
+    "segmentor.model.proposals_train=20",
+    "segmentor.model.proposals_test=20",
+]
 QUICK = [*NETWORK, "trainer.max_steps=1"]
 READERS = ("gen_semantic", "train", "gen_pseudo")
 """The tools that read images; seeds need none."""
