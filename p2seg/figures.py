@@ -17,7 +17,7 @@ from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.losses import offset_targets
-from p2seg.mdm.i2s import affinities_of
+from p2seg.mdm.i2s import affinities_of, cells_of
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.structures import STRIDE, Batch, Outputs, Points, Round
@@ -259,10 +259,8 @@ def _only(points: Points, k: int) -> Points:
 
 
 def _with_affinity(scene: Scene, outputs: Outputs, k: int, beta: float) -> Picture:
-    height, width = outputs.offset.shape[2:]
-    y, x = (scene.points.pixels[k] // STRIDE).tolist()
-    cell = min(y, height - 1) * width + min(x, width - 1)
-    heat = affinities_of(outputs, [scene.points], cell)[0].float().pow(beta)
+    cell = cells_of(scene.points, outputs)[k : k + 1]
+    heat = affinities_of(outputs, [scene.points], cell)[0, 0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
     drawn = draw_heat(scene.large, heat.cpu().numpy())
     return draw_points(drawn, _only(scene.points, k), scene.scale)

@@ -78,7 +78,7 @@ def cell_of(sheet, row, column, *, rows=1, side=0):
     return sheet[top : top + height, left : left + CELL].astype(int)
 
 
-def test_affinities_of_one_pixel_are_a_row_of_the_matrix():
+def test_affinities_of_some_pixels_are_rows_of_the_matrix():
     torch.manual_seed(3)
     outputs = Outputs(
         torch.randn(2, 2, 4, 6),
@@ -91,9 +91,9 @@ def test_affinities_of_one_pixel_are_a_row_of_the_matrix():
     foreground = class_probabilities(outputs.class_logits, points).argmax(1) > 0
     given = affinity_factors(outputs, foreground)
     matrix = (given.left @ given.right.transpose(1, 2) - given.bias).sigmoid()
-    row = affinities_of(outputs, points, 13)
-    torch.testing.assert_close(row.flatten(1), matrix[:, 13])
-    assert not torch.allclose(row.flatten(1), matrix[:, 12])
+    rows = affinities_of(outputs, points, torch.tensor([13, 2]))
+    torch.testing.assert_close(rows.flatten(2), matrix[:, [13, 2]])
+    assert not torch.allclose(rows[:, 0].flatten(1), matrix[:, 12])
 
 
 def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):

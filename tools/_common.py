@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from _build import build
 from omegaconf import DictConfig, OmegaConf
 
@@ -143,17 +142,6 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
         "skipped": skipped,
         "versions": versions(),
     }
-
-
-def device_of(cfg: DictConfig) -> torch.device:
-    """The device of tools that do not train."""
-    wanted = cfg.trainer.accelerator
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get("cuda" if wanted == "gpu" else wanted, True):
-        raise UserError(f"trainer.accelerator={wanted} is not on this machine; auto takes what is")
-    if wanted == "mps":
-        return torch.device("mps")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def check_file(path: Path) -> Path:

@@ -33,7 +33,8 @@ PATH_KEYS = frozenset(
     (
         *("out", "gt", "pred", "pseudo", "images", "ckpt", "model.weights", "segmentor.weights"),
         *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
-        *("data.val_images", "data.val_gt", "semantic.gt", "semantic.maps"),
+        *("data.val_images", "data.val_gt", "data.candidates"),
+        *("semantic.gt", "semantic.maps", "semantic.sam.checkpoint"),
     )
 )
 

@@ -15,6 +15,7 @@ import make_points
 import predict
 import train
 import train_segmentor
+from _candidates import is_prompted
 from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
 from _figures import Figures
@@ -35,7 +36,13 @@ from p2seg.stages import Stages
 from p2seg.visualize import Picture
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-PSEUDO_TITLES = {"seed": "seed", "control": "control", "mdm": "MDM"}
+PSEUDO_TITLES = {
+    "seed": "seed",
+    "control": "control",
+    "sam": "chosen masks",
+    "sam_network": "chosen by the network",
+    "mdm": "MDM",
+}
 
 
 class Experiment:
@@ -52,7 +59,6 @@ class Experiment:
         self.images, self.maps = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
         self.clicks, self.gt = path_of(cfg, "data.points"), path_of(cfg, "data.gt")
         self.val_gt = path_of(cfg, "data.val_gt")
-        self.manifest = self.maps / "manifest.json"
         given = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
         self.network = self.home / "network" / "last.pt" if given is None else given
         if given is not None:
@@ -62,6 +68,13 @@ class Experiment:
                 "pipeline.network=false makes no masks of MDM and takes no checkpoint; leave ckpt "
                 "out and give pipeline.segmentors=[], or [control]"
             )
+        if cfg.pipeline.reselect and not (cfg.pipeline.network and is_prompted(cfg)):
+            raise UserError(
+                "pipeline.reselect=true lets a trained network choose among candidates; give "
+                "semantic=sam and pipeline.network=true"
+            )
+        if "sam" in cfg.pipeline.segmentors and not is_prompted(cfg):
+            raise UserError("pipeline.segmentors=[sam] is of chosen candidates; give semantic=sam")
         self.masks: list[str] = []
         self.segmentors: list[str] = []
 
@@ -92,6 +105,11 @@ class Experiment:
             outputs=[self.clicks],
         )
 
+    @property
+    def manifest(self) -> Path:
+        """Of the first maps."""
+        return self.maps / "manifest.json"
+
     def semantic(self) -> None:
         """First semantic maps."""
         self.stages.run(
@@ -101,6 +119,19 @@ class Experiment:
             inputs=[self.clicks],
             outputs=[self.manifest],
         )
+
+    def reselect(self) -> None:
+        """First maps of the masks that the trained network chooses; exports go on from these."""
+        maps = self.home / "maps_network"
+        self.cfg = self._with(**{"semantic.select": "network", "data.semantic": maps})
+        self.stages.run(
+            "reselect",
+            lambda: gen_semantic.run(self._with(out=maps, ckpt=self.network)),
+            settings=[plain(self.cfg.semantic), plain(self.cfg.export)],
+            inputs=[self.clicks, self.network],
+            outputs=[maps / "manifest.json"],
+        )
+        self.maps = maps
 
     def train(self) -> None:
         """The network, unless `ckpt` gives one."""
@@ -118,11 +149,14 @@ class Experiment:
         )
 
     def pseudo(self, stage: str) -> None:
-        """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`."""
-        ckpt = self.network if stage == "mdm" else "none"
-        change: dict[str, Any] = {"out": self._masks(stage), "ckpt": ckpt}
+        """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`, `sam`
+        (the chosen candidates as they are), `sam_network` (those that the network chooses)."""
+        asks = stage in ("mdm", "sam_network")
+        change: dict[str, Any] = {"out": self._masks(stage)}
+        change["ckpt"] = self.network if asks else "none"
+        change["export.masks"] = "sam" if stage.startswith("sam") else "mdm"
         if stage != "mdm":
-            change |= {"export.foreground": 1.0, "export.edges": 0}
+            change |= {"export.foreground": 1.0, "export.edges": 0, "export.snap": "none"}
         if stage == "seed":
             change["export.orphans"] = "drop"
         if stage == "control":
@@ -132,18 +166,19 @@ class Experiment:
             stage,
             lambda: gen_pseudo.run(self._with(**change)),
             settings=[
-                *(self._plain(key) for key in ("model", "affinity") if stage == "mdm"),
+                *(self._plain(key) for key in ("model", "affinity") if asks),
+                plain(self.cfg.semantic) if stage.startswith("sam") else None,
                 plain(self._with(**change).mdm),
                 plain(self._with(**change).export),
                 self._plain("trainer")["precision"],
             ],
-            inputs=[self.clicks, self.manifest, *([self.network] if stage == "mdm" else [])],
+            inputs=[self.clicks, self.manifest, *([self.network] if asks else [])],
             outputs=[self._masks(stage)],
         )
         self.masks.append(stage)
 
     def segmentor(self, masks: str) -> None:
-        """A segmentor on `mdm`, `control` or `gt` masks, and what it finds in the val images."""
+        """A segmentor on masks of a stage, or on `gt`, and what it finds in the val images."""
         name = "segmentor" if masks == "mdm" else f"segmentor_{masks}"
         source = self.gt if masks == "gt" else self._masks(masks)
         ckpt = self.home / name / "last.pt"

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from _build import build
-from _common import device_of, path_of, reader_of
+from _common import path_of, reader_of
 from _entry import literal
 from _labeller import check_export, labeller_of
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -18,6 +18,7 @@ from torch import Tensor
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import InstanceSet, decode, read_instances
 from p2seg.data.points import read_points
+from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.evaluation.pictures import Shown, crowded, report_rows
 from p2seg.figures import (
@@ -126,7 +127,8 @@ class Figures:
             cfg.export.rounds = rounds
         if cfg.ckpt in (None, "none"):
             raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
-        labeller, _ = labeller_of(cast(DictConfig, cfg), self.points, device_of(cfg))
+        device = device_of(cfg.trainer.accelerator)
+        labeller, _ = labeller_of(cast(DictConfig, cfg), self.points, device)
         return cast(NetworkLabeller, labeller)
 
     def _list(self, key: str) -> list[str]:

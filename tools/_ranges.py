@@ -69,6 +69,7 @@ CHOICES = {
     "trainer.accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
     "predict.ema": (True, False),
     "export.ema": (True, False),
+    "pipeline.reselect": (True, False),
     "truth": (True, False, None),
     "pipeline.network": (True, False),
 }

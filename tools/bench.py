@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from _build import check_values
-from _common import check_file, device_of
+from _common import check_file
 from _cost import experiment_of
 from _entry import entry
 from omegaconf import DictConfig
@@ -22,6 +22,7 @@ from rich.console import Console
 from p2seg.benchmarks import affinity, cost, evaluation, export, labels, step
 from p2seg.benchmarks.measure import Row
 from p2seg.benchmarks.tables import table_of
+from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import write_json
 from p2seg.provenance import versions
@@ -57,7 +58,7 @@ def main(cfg: DictConfig) -> None:
     suites = suites_of(cfg)
     if cfg.suite not in (*suites, "all"):
         raise UserError(f"suite={cfg.suite} is unknown; it is all or one of {', '.join(suites)}")
-    device = device_of(cfg)
+    device = device_of(cfg.trainer.accelerator)
     console = Console()
     console.width = max(console.width, WIDTH)  # also where there is no terminal
     rows: list[Row] = []

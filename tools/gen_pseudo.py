@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from _build import build
+from _candidates import masks_of
 from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
-from _labeller import check_export, labeller_of
+from _labeller import check_export
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -28,7 +29,7 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(path_of(cfg, "data.points"))
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
-    labeller, info = labeller_of(cfg, points, fabric.device)
+    labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
         "points": sha256(path_of(cfg, "data.points")),
         "semantic": semantic_source(reader.semantic),

@@ -3,6 +3,7 @@
 python tools/gen_semantic.py semantic=grabcut data.images=DIR data.points=FILE out=DIR
     semantic=png semantic.maps=DIR      takes the maps of any other method
     semantic=oracle semantic.gt=FILE    paints the ground truth (an upper bound)
+    semantic=sam semantic.sam.checkpoint=FILE    asks SAM with the clicks, and chooses
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from _build import build
+from _candidates import is_prompted, make_candidates, maps_of
 from _common import path_of
 from _entry import entry
 from omegaconf import DictConfig
@@ -19,7 +21,7 @@ from p2seg.data.points import read_points
 from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.progress import console, track
-from p2seg.semantic.generate import generate
+from p2seg.semantic.generate import MAPS, generate
 
 
 def run(cfg: DictConfig) -> Path:
@@ -34,17 +36,21 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(file)
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+    if is_prompted(cfg):
+        make_candidates(cfg, points, images)
+    asks = is_prompted(cfg) and cfg.semantic.select == "network"
     manifest, made = generate(
-        build(cfg.semantic.source),
+        maps_of(cfg, points) if is_prompted(cfg) else build(cfg.semantic.source),
         points,
         images,
         out,
+        MAPS,
         points_sha256=sha256(file),
-        workers=cfg.semantic.workers,
+        workers=0 if asks else cfg.semantic.workers,  # a network stays in its process
         on_error=cfg.data.on_error,
         progress=partial(track, what="semantic maps", total=len(points.images)),
     )
-    kept = len(manifest.maps) - made
+    kept = len(manifest.files) - made
     there = f", {kept} were there already" if kept else ""
     console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)
     for name, reason in manifest.skipped.items():

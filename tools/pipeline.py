@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from _candidates import is_prompted
 from _entry import entry
 from _experiment import Experiment
 from omegaconf import DictConfig
@@ -20,12 +21,15 @@ def run(cfg: DictConfig) -> Path:
     experiment.prepare()
     experiment.points()
     experiment.semantic()
-    stages = ["seed", "control"]
     if cfg.pipeline.network:
         experiment.train()
-        stages.append("mdm")
-    for stage in stages:
+    for stage in ("seed", "control", *(["sam"] if is_prompted(cfg) else [])):
         experiment.pseudo(stage)
+    if cfg.pipeline.reselect:
+        experiment.reselect()
+        experiment.pseudo("sam_network")
+    if cfg.pipeline.network:
+        experiment.pseudo("mdm")
     for masks in cfg.pipeline.segmentors:
         experiment.segmentor(masks)
     report = experiment.report()

@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from _common import device_of, output_folder, path_of
+from _common import output_folder, path_of
 from _entry import entry
 from _segmentor import load_segmentor, overlays_of
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import Category, read_instances
+from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.progress import console, track
@@ -28,7 +29,7 @@ def run(cfg: DictConfig) -> Path:
     checkpoint = load_checkpoint(path, "segmentor")
     model, categories = load_segmentor(path, checkpoint, ema=cfg.predict.ema)
     sources = sources_of(cfg, folder, categories)
-    device = device_of(cfg)
+    device = device_of(cfg.trainer.accelerator)
     detect = partial(model.to(device).detect, score=float(cfg.predict.score))
     predictions = predict(detect, sources, folder, device, cfg.data.on_error)
     written, skipped = write_predictions(

@@ -74,21 +74,28 @@ def affinity_factors(outputs: Outputs, foreground: Tensor) -> Factors:
     return factors(outputs.embedding, outputs.affinity_bias, votes, outputs.affinity_scale)
 
 
-def affinities_of(outputs: Outputs, points: list[Points], cell: int) -> Tensor:
-    """The affinity of every pixel to one.
+def cells_of(points: Points, outputs: Outputs) -> Tensor:
+    """`[K]` int64: the raster index on the stride-4 grid of the cell that each point is in."""
+    height, width = outputs.offset.shape[2:]
+    y, x = (points.pixels.to(outputs.offset.device) // STRIDE).unbind(1)
+    return y.clamp(max=height - 1) * width + x.clamp(max=width - 1)
+
+
+def affinities_of(outputs: Outputs, points: list[Points], cells: Tensor) -> Tensor:
+    """The affinity of every pixel to some.
 
     Args:
         outputs: of the network.
         points: of the B images.
-        cell: raster index of the one on the stride-4 grid.
+        cells: `[n]` int64, raster indices of these on the stride-4 grid.
 
     Returns:
-        `[B, h, w]` float32 in 0..1.
+        `[B, n, h, w]` float32 in 0..1.
     """
     foreground = class_probabilities(outputs.class_logits, points).argmax(1) > 0
     given = affinity_factors(outputs, foreground)
-    logit = (given.left @ given.right[:, cell, :, None])[..., 0] - given.bias
-    return logit.sigmoid().view(foreground.shape)
+    logit: Tensor = given.right[:, cells] @ given.left.transpose(1, 2) - given.bias
+    return logit.sigmoid().view(*logit.shape[:2], *foreground.shape[1:])
 
 
 def instance_to_semantic(

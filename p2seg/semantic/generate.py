@@ -1,4 +1,4 @@
-"""Makes the maps of a whole points file: in worker processes, and only those not made yet."""
+"""Makes the maps of a whole points file, or the candidates: in workers, only those not made yet."""
 
 from __future__ import annotations
 
@@ -9,20 +9,46 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import cv2
+import torch
 
+from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, sha256
 from p2seg.provenance import versions
 from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
-from p2seg.semantic.maps import map_paths, read_key, write_map
+from p2seg.semantic.maps import paths_of, read_key, write_map
 from p2seg.semantic.source import MapTask, Source
 
 MAPS_A_WORKER = 8
 """Fewer are not worth the seconds that a process needs to start."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Product(Generic[T]):
+    """How what a source makes lies on the disk; its functions travel to worker processes.
+
+    Attributes:
+        what: it is, in messages.
+        ending: of its files.
+        write: writes one, atomically, with the fingerprint of what it was made of.
+        read_key: the fingerprint of a file, None if `write` did not write it as it lies there.
+    """
+
+    what: str
+    ending: str
+    write: Callable[[Path, T, str], None]
+    read_key: Callable[[Path], str | None]
+
+
+MAPS: Product[SemanticMap] = Product("semantic map", ".png", write_map, read_key)
 
 
 @dataclass(frozen=True)
@@ -41,29 +67,31 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A map to make, and the folder that holds it."""
+class Job(Generic[T]):
+    """A file to make, and the folder that holds it."""
 
     task: MapTask
     path: Path
     folder: Path
+    product: Product[T]
 
 
 Progress = Callable[[Iterable[Outcome]], Iterable[Outcome]]
 
 
 def generate(
-    source: Source,
+    source: Source[T],
     points: PointSet,
     images: Path,
     out: Path,
+    product: Product[T],
     *,
     points_sha256: str,
     workers: int = 0,
     on_error: str = "raise",
     progress: Progress = iter,
 ) -> tuple[Manifest, int]:
-    """Makes the first semantic map of every image, and the manifest beside them.
+    """Makes the map of every image, or its candidates, and the manifest beside them.
 
     A map that is there already and was made of the same source, parameters, points and files is
     kept. The maps do not depend on the number of workers. Until all are made there is no
@@ -74,6 +102,7 @@ def generate(
         points: the images and their points.
         images: folder of the images.
         out: folder of the maps and of `manifest.json`.
+        product: how they lie there.
         points_sha256: of the points file, for the manifest.
         workers: processes at most; 0 and 1: this one, which also makes small sets.
         on_error: `raise` at the first image that cannot be used, or `skip` it.
@@ -90,19 +119,22 @@ def generate(
         raise UserError(f"data.on_error={on_error} is unknown; it is raise or skip")
     classes = tuple(category.name for category in points.categories)
     jobs = [
-        Job(MapTask.of(record, own, images, classes), path, out)
+        Job(MapTask.of(record, own, images, classes), path, out, product)
         for record, own, path in zip(
-            points.images, points.points, map_paths(out, points.images), strict=True
+            points.images,
+            points.points,
+            paths_of(out, points.images, product.ending),
+            strict=True,
         )
     ]
-    maps: dict[str, str] = {}
+    files: dict[str, str] = {}
     skipped: dict[str, str] = {}
     made = 0
     outcomes = progress(_outcomes(source, jobs, workers))
     try:
         for job, outcome in zip(jobs, outcomes, strict=True):
             if outcome.error is None:
-                maps[job.path.relative_to(out).as_posix()] = outcome.sha256
+                files[job.path.relative_to(out).as_posix()] = outcome.sha256
                 made += outcome.made
             elif on_error == "raise":
                 raise UserError(outcome.error)
@@ -111,15 +143,15 @@ def generate(
     finally:
         if isinstance(outcomes, Generator):
             outcomes.close()  # its bar and its workers end here, not when it is forgotten
-    if not maps:
+    if not files:
         first = next(iter(skipped.values()), "the points file has no image")
-        raise UserError(f"no semantic map was made: {first}")
+        raise UserError(f"no {product.what} was made: {first}")
     manifest = Manifest(
         source=source.name,
         parameters=source.parameters,
         classes=list(classes),
         points_sha256=points_sha256,
-        maps=maps,
+        files=files,
         skipped=skipped,
         versions=versions(),
     )
@@ -127,11 +159,11 @@ def generate(
     return manifest, made
 
 
-def make_map(source: Source, job: Job) -> Outcome:
+def make_one(source: Source[T], job: Job[T]) -> Outcome:
     """Makes one map, or keeps the one that is there.
 
     Args:
-        source: of the map.
+        source: of it.
         job: what to make and where.
 
     Returns:
@@ -143,35 +175,35 @@ def make_map(source: Source, job: Job) -> Outcome:
     key = fingerprint([source.name, source.parameters, task.classes, clicks, files])
     try:
         if job.path.exists():
-            present = read_key(job.path)
+            present = job.product.read_key(job.path)
             if present is None:
                 raise UserError(
                     f"{job.path} is there but was not made by this tool, or was changed since; "
-                    "move it away or give another out=DIR"
+                    "move it away or give another folder"
                 )
             if present == key:
                 return Outcome(sha256(job.path))
-        semantic = source(task)
-        # a manifest of older maps is no longer true
+        made = source(task)
+        # a manifest of older files is no longer true
         (job.folder / MANIFEST).unlink(missing_ok=True)
-        write_map(job.path, semantic, key)
+        job.product.write(job.path, made, key)
     except UserError as error:
         return Outcome(error=str(error))
     return Outcome(sha256(job.path), made=True)
 
 
-def _outcomes(source: Source, jobs: list[Job], workers: int) -> Iterator[Outcome]:
+def _outcomes(source: Source[T], jobs: list[Job[T]], workers: int) -> Iterator[Outcome]:
     """The outcomes in the order of the jobs, each as soon as it and those before are there."""
     workers = min(workers, os.cpu_count() or 1, len(jobs) // MAPS_A_WORKER)
     if workers <= 1:
-        yield from (make_map(source, job) for job in jobs)
+        yield from (make_one(source, job) for job in jobs)
         return
+    context = multiprocessing.get_context("spawn")  # a fork beside threads (torch's) may hang
     pool = ProcessPoolExecutor(
         workers,
-        # a fork of a process with threads (torch's) may hang
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_start_worker,
-        initargs=(source,),
+        initargs=(source, context.Value("i", 0), workers),
     )
     try:
         for future in [pool.submit(_make_in_worker, job) for job in jobs]:
@@ -185,14 +217,20 @@ def _outcomes(source: Source, jobs: list[Job], workers: int) -> Iterator[Outcome
         pool.shutdown(cancel_futures=True)
 
 
-_worker_source: list[Source] = []
+_worker_source: list[Source[Any]] = []
 
 
-def _start_worker(source: Source) -> None:
+def _start_worker(source: Source[Any], started: Synchronized[int], workers: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's word goes to the parent
     cv2.setNumThreads(1)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    with started.get_lock():
+        number = started.value
+        started.value += 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())  # the GPUs share the list
     _worker_source.append(source)
 
 
-def _make_in_worker(job: Job) -> Outcome:
-    return make_map(_worker_source[0], job)
+def _make_in_worker(job: Job[Any]) -> Outcome:
+    return make_one(_worker_source[0], job)

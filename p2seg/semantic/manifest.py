@@ -1,4 +1,4 @@
-"""The file beside a folder of semantic maps that says where they are from."""
+"""The file beside a folder of semantic maps, or of candidates, that says where they are from."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from p2seg.errors import UserError
 from p2seg.files import read_json, write_json
 
 MANIFEST = "manifest.json"
-VERSION = 1
+VERSION = 2
 """Of the manifest's format."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of maps says of itself.
+    """What a folder of maps or candidates says of itself.
 
     Attributes:
         source: what made the maps: "grabcut", "png", "oracle", ...
         parameters: all settings of the source, and hashes of the files it read beside the images.
         classes: names; class k is `classes[k - 1]`.
         points_sha256: of the points file.
-        maps: SHA-256 of every map's file, by its path below the folder.
+        files: SHA-256 of every map's or candidates' file, by its path below the folder.
         skipped: the sentence that told why, by image file name.
         versions: of the packages that decide the result.
         version: of this format.
@@ -33,7 +33,7 @@ class Manifest:
     parameters: dict[str, Any]
     classes: list[str]
     points_sha256: str
-    maps: dict[str, str]
+    files: dict[str, str]
     skipped: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
@@ -57,20 +57,21 @@ def read_manifest(folder: Path) -> Manifest:
         "parameters": dict,
         "classes": list,
         "points_sha256": str,
-        "maps": dict,
+        "files": dict,
         "skipped": dict,
         "versions": dict,
         "version": int,
     }
+    given = content.get("version") if isinstance(content, dict) else None
+    if type(given) is int and given != VERSION:
+        raise UserError(
+            f"{path} is of format {given} but this p2seg reads {VERSION}; run "
+            "tools/gen_semantic.py again, which keeps the maps that are good"
+        )
     if not isinstance(content, dict) or any(
         not isinstance(content.get(name), kind) for name, kind in types.items()
     ):
         raise UserError(
             f"{path} is not a manifest of semantic maps; make the maps with tools/gen_semantic.py"
-        )
-    if content["version"] != VERSION:
-        raise UserError(
-            f"{path} is of format {content['version']} but this p2seg reads {VERSION}; make the "
-            "maps again"
         )
     return Manifest(**{name: content[name] for name in types})

@@ -25,25 +25,25 @@ NOTE = "p2seg"
 """The name of the text chunk."""
 
 
-def map_paths(folder: Path, records: Sequence[ImageRecord]) -> list[Path]:
-    """The map paths of many images, each its own.
+def paths_of(folder: Path, records: Sequence[ImageRecord], ending: str = ".png") -> list[Path]:
+    """The paths of what is made of many images, each its own.
 
     Args:
-        folder: of the maps.
+        folder: of the maps, or of what else is made.
         records: the images.
+        ending: of the files.
 
     Raises:
-        UserError: two images would share a map.
+        UserError: two images would share a file.
     """
     owners: dict[str, str] = {}
     paths = []
     for record in records:
-        path = map_path(folder, record.file_name)
+        path = map_path(folder, record.file_name).with_suffix(ending)
         owner = owners.setdefault(os.path.normpath(path), record.file_name)
         if owner != record.file_name:
             raise UserError(
-                f"images {owner} and {record.file_name} would share the map {path.name}; rename "
-                "one of them"
+                f"images {owner} and {record.file_name} would share {path.name}; rename one of them"
             )
         paths.append(path)
     return paths

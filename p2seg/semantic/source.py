@@ -1,17 +1,18 @@
-"""What every source of first semantic maps is given, and what it must say of itself."""
+"""What every source of first semantic maps, or of candidates for them, is given and must say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.coco import ImageRecord
-from p2seg.data.maps import SemanticMap
 from p2seg.structures import Points
+
+Made_co = TypeVar("Made_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class MapTask:
         image: its file.
         yx: `[K, 2]` int64, the pixels clicked.
         labels: `[K]` int64, their classes 1..C.
+        ids: `[K]` int64, their annotation ids.
         classes: the C names.
     """
 
@@ -30,6 +32,7 @@ class MapTask:
     image: Path
     yx: NDArray[np.int64]
     labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
     classes: tuple[str, ...]
 
     @staticmethod
@@ -40,6 +43,7 @@ class MapTask:
             image=folder / record.file_name,
             yx=points.pixels.numpy(),
             labels=points.labels.numpy(),
+            ids=points.ids.numpy(),
             classes=classes,
         )
 
@@ -49,8 +53,11 @@ class MapTask:
         return self.record.height, self.record.width
 
 
-class Source(Protocol):
-    """Makes first semantic maps. It is pickled once for every worker process."""
+class Source(Protocol[Made_co]):
+    """Makes a thing of every image: its first semantic map, or the candidates of its points.
+
+    It is pickled once for every worker process.
+    """
 
     @property
     def name(self) -> str:
@@ -58,13 +65,13 @@ class Source(Protocol):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All that decides the maps besides the task and `inputs`, as JSON can hold it."""
+        """All that decides what is made besides the task and `inputs`, as JSON can hold it."""
 
     def inputs(self, task: MapTask) -> list[Path]:
-        """The files a map is made of; a map is made again when one of them changes."""
+        """The files a thing is made of; it is made again when one of them changes."""
 
-    def __call__(self, task: MapTask) -> SemanticMap:
-        """The map of an image, `[H, W]` uint8: 0 background, 1..C, 255 ignored.
+    def __call__(self, task: MapTask) -> Made_co:
+        """What is made of an image; a map is `[H, W]` uint8: 0 background, 1..C, 255 ignored.
 
         Raises:
             UserError: the image cannot be used; the others may be.

@@ -18,7 +18,7 @@ from semantic_sets import Counting, Drawn, contents, draw
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
-from p2seg.semantic.generate import generate
+from p2seg.semantic.generate import MAPS, generate
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.manifest import Manifest, read_manifest
 from p2seg.semantic.oracle import Oracle
@@ -34,7 +34,7 @@ def drawn(tmp_path: Path) -> Drawn:
 def run(source: Source, drawn: Drawn, out: Path | None = None, **options: Any) -> Manifest:
     points: PointSet = options.pop("points", drawn.point_set)
     manifest, _ = generate(
-        source, points, drawn.images, out or drawn.out, points_sha256="ab", **options
+        source, points, drawn.images, out or drawn.out, MAPS, points_sha256="ab", **options
     )
     return manifest
 
@@ -69,14 +69,16 @@ def test_manifest_names_source_and_hashes(drawn: Drawn) -> None:
     assert manifest.parameters["max_side"] == 160
     assert manifest.classes == ["ball", "box"]
     assert manifest.points_sha256 == "ab"
-    assert manifest.maps == {f"part/{n}.png": sha256(drawn.out / f"part/{n}.png") for n in range(4)}
+    assert manifest.files == {
+        f"part/{n}.png": sha256(drawn.out / f"part/{n}.png") for n in range(4)
+    }
 
 
 def test_finished_maps_are_kept(drawn: Drawn, tmp_path: Path) -> None:
     source = Counting(tmp_path / "log")
     run(source, drawn)
     before = contents(drawn.out)
-    _, made = generate(source, drawn.point_set, drawn.images, drawn.out, points_sha256="ab")
+    _, made = generate(source, drawn.point_set, drawn.images, drawn.out, MAPS, points_sha256="ab")
     assert made == 0
     assert len(lines(source.log)) == 4
     assert contents(drawn.out) == before
@@ -127,7 +129,7 @@ def test_a_bad_image_stops_and_finished_maps_stay(drawn: Drawn, tmp_path: Path) 
 def test_skipping_goes_on_and_lists(drawn: Drawn, tmp_path: Path) -> None:
     bad = Counting(tmp_path / "log", bad=("part/0.png", "part/2.png"))
     manifest = run(bad, drawn, on_error="skip")
-    assert sorted(manifest.maps) == ["part/1.png", "part/3.png"]
+    assert sorted(manifest.files) == ["part/1.png", "part/3.png"]
     assert manifest.skipped == {
         "part/0.png": "image part/0.png is bad",
         "part/2.png": "image part/2.png is bad",
@@ -170,10 +172,10 @@ def test_killed_in_the_middle_it_goes_on(drawn: Drawn, tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from semantic_sets import Counting\n"
         "from p2seg.data.points import read_points\n"
-        "from p2seg.semantic.generate import generate\n"
+        "from p2seg.semantic.generate import MAPS, generate\n"
         f"generate(Counting(Path({str(slow.log)!r}), seconds=0.3),\n"
         f"    read_points(Path({str(drawn.points)!r})), Path({str(drawn.images)!r}),\n"
-        f"    Path({str(drawn.out)!r}), points_sha256='ab')\n"
+        f"    Path({str(drawn.out)!r}), MAPS, points_sha256='ab')\n"
     )
     here = Path(__file__).resolve().parent
     with subprocess.Popen([sys.executable, "-c", program], cwd=here) as process:

@@ -14,7 +14,7 @@ from p2seg.data.labels import voc_palette
 from p2seg.data.maps import map_path, read_map
 from p2seg.errors import UserError
 from p2seg.semantic.manifest import Manifest, read_manifest, write_manifest
-from p2seg.semantic.maps import map_paths, read_key, write_map
+from p2seg.semantic.maps import paths_of, read_key, write_map
 
 MAP = np.array([[0, 1, 2], [255, 2, 0]], np.uint8)
 
@@ -65,14 +65,14 @@ def test_a_foreign_file_has_no_key(tmp_path: Path, content: bytes | None) -> Non
 def test_two_images_may_not_share_a_map(first: str, second: str) -> None:
     records = [ImageRecord(1, first, 2, 3), ImageRecord(2, second, 2, 3)]
     with pytest.raises(UserError, match=r"would share the map a\.png; rename"):
-        map_paths(Path("maps"), records)
+        paths_of(Path("maps"), records)
 
 
-def test_map_paths_are_those_of_the_reader() -> None:
+def test_paths_are_those_of_the_reader() -> None:
     names = ["a.jpg", "d/a.jpg", "b.png"]
     records = [ImageRecord(k, name, 2, 3) for k, name in enumerate(names)]
     folder = Path("maps")
-    assert map_paths(folder, records) == [map_path(folder, name) for name in names]
+    assert paths_of(folder, records) == [map_path(folder, name) for name in names]
 
 
 def test_manifest_round_trips(tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""Candidates: the masks that a prompted segmenter offers for each point, kept on disk.
+
+One JSON an image, named as the image, so that choosing again needs no segmenter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2seg.data import rle as codec
+from p2seg.data.coco import ImageRecord
+from p2seg.data.points import PointSet
+from p2seg.data.schema import is_number
+from p2seg.errors import UserError
+from p2seg.files import fingerprint, read_json, sha256, write_json
+from p2seg.semantic.generate import Product
+from p2seg.semantic.manifest import MANIFEST, read_manifest
+from p2seg.semantic.maps import paths_of
+
+ENDING = ".json"
+DIGITS = 4
+"""Of predicted IoUs and stabilities; more would differ between machines."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask that a segmenter offers for a point.
+
+    Attributes:
+        rle: the mask of the whole image, as `p2seg.data.rle` has it.
+        predicted_iou: what the segmenter thinks its IoU is, 0..1.
+        stability: IoU of the masks a little above and a little below its threshold, 0..1.
+    """
+
+    rle: dict[str, Any]
+    predicted_iou: float
+    stability: float
+
+
+Candidates = dict[int, list[Candidate]]
+"""Of an image: by the annotation id of each point, in the order of the points."""
+
+
+def write_candidates(path: Path, candidates: Candidates, key: str) -> None:
+    """Writes an image's candidates atomically.
+
+    Args:
+        path: the file.
+        candidates: of every point.
+        key: fingerprint of what they were made of; `read_key` gives it back.
+    """
+    points = [
+        {"id": id, "candidates": [_packed(each) for each in offered]}
+        for id, offered in candidates.items()
+    ]
+    write_json(path, {"key": key, "digest": fingerprint(points), "points": points})
+
+
+def read_key(path: Path) -> str | None:
+    """The key `path` was written with, or None if `write_candidates` did not write it so."""
+    try:
+        content = read_json(path, "file of candidates")
+    except UserError:
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("key"), str):
+        return None
+    whole = content.get("digest") == fingerprint(content.get("points"))
+    return content["key"] if whole else None
+
+
+def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
+    """Reads an image's candidates.
+
+    Args:
+        path: the file.
+        size: (height, width) of the image, pixels.
+
+    Raises:
+        UserError: missing, or not of this form; the sentence says where.
+    """
+    content = read_json(path, "file of candidates")
+    try:
+        return {
+            int(point["id"]): [_unpacked(each, size) for each in point["candidates"]]
+            for point in content["points"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a file of candidates ({error}); delete it, and tools/gen_semantic.py "
+            "makes it again"
+        ) from error
+
+
+CANDIDATES: Product[Candidates] = Product("file of candidates", ENDING, write_candidates, read_key)
+
+
+@dataclass(frozen=True)
+class CandidateFolder:
+    """The candidates of a points file.
+
+    Attributes:
+        folder: of the files and their manifest.
+        paths: file and (height, width) of each image, by its points' annotation ids.
+    """
+
+    folder: Path
+    paths: dict[int, tuple[Path, tuple[int, int]]]
+
+    @staticmethod
+    def of(folder: Path, points: PointSet, points_sha256: str) -> CandidateFolder:
+        """The folder of candidates, after a look at whose they are.
+
+        Args:
+            folder: of the files and their manifest.
+            points: of the set.
+            points_sha256: of the points file.
+
+        Raises:
+            UserError: no candidates, or of other points.
+        """
+        if not (folder / MANIFEST).is_file():
+            raise UserError(
+                f"no candidates at {folder}; make them with tools/gen_semantic.py semantic=sam, "
+                "or give their folder with data.candidates=DIR"
+            )
+        if read_manifest(folder).points_sha256 != points_sha256:
+            raise UserError(
+                f"the candidates in {folder} are of another points file; make them again with "
+                "tools/gen_semantic.py, or give another data.candidates=DIR"
+            )
+        files = paths_of(folder, points.images, ENDING)
+        return CandidateFolder(
+            folder,
+            {
+                int(id): (path, _size(record))
+                for path, record, own in zip(files, points.images, points.points, strict=True)
+                for id in own.ids
+            },
+        )
+
+    def __call__(self, ids: list[int]) -> list[list[Candidate]]:
+        """The candidates of an image's points.
+
+        Args:
+            ids: annotation ids of the points, at least one.
+
+        Raises:
+            UserError: the file is missing, damaged, or lacks a point.
+        """
+        path, size = self.paths[ids[0]]
+        candidates = read_candidates(path, size)
+        missing = [id for id in ids if id not in candidates]
+        if missing:
+            raise UserError(
+                f"{path} has no candidates of point {missing[0]}; delete it, and "
+                "tools/gen_semantic.py makes it again"
+            )
+        return [candidates[id] for id in ids]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What results made with these candidates say of them."""
+        manifest = read_manifest(self.folder)
+        return {
+            "source": manifest.source,
+            "parameters": manifest.parameters,
+            "manifest": sha256(self.folder / MANIFEST),
+        }
+
+
+def _size(record: ImageRecord) -> tuple[int, int]:
+    return record.height, record.width
+
+
+def _packed(candidate: Candidate) -> dict[str, Any]:
+    rle = {"size": candidate.rle["size"], "counts": candidate.rle["counts"].decode("ascii")}
+    return {
+        "segmentation": rle,
+        "predicted_iou": round(candidate.predicted_iou, DIGITS),
+        "stability": round(candidate.stability, DIGITS),
+    }
+
+
+def _unpacked(content: dict[str, Any], size: tuple[int, int]) -> Candidate:
+    scores = content["predicted_iou"], content["stability"]
+    if not all(is_number(score) and 0 <= score <= 1 for score in scores):
+        raise ValueError(f"scores {scores[0]}, {scores[1]} are not in 0..1")
+    return Candidate(codec.from_segmentation(content["segmentation"], *size), *scores)

@@ -1,0 +1,223 @@
+"""What is made of the chosen masks: first semantic maps, pseudo masks, and borders for others'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2seg.data.images import read_image
+from p2seg.data.maps import SemanticMap
+from p2seg.data.rle import decode
+from p2seg.errors import UserError
+from p2seg.pseudo.infer import Labelled, Labeller
+from p2seg.sam.candidates import CandidateFolder
+from p2seg.sam.choose import Chooser
+from p2seg.sam.evidence import Evidence
+from p2seg.sam.options import Options
+from p2seg.semantic.source import MapTask
+from p2seg.structures import Points
+
+Owners = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen masks of an image.
+
+    Attributes:
+        masks: `[K, H, W]` bool, empty where a point has no candidates.
+        score: `[K]` float64: predicted IoU, or agreement with the network.
+    """
+
+    masks: NDArray[np.bool_]
+    score: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chooses the masks of images.
+
+    Attributes:
+        candidates: of all images.
+        chooser: among them.
+        evidence: of the network, for `select=network`.
+    """
+
+    candidates: CandidateFolder
+    chooser: Chooser
+    evidence: Evidence | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All that decides a choice besides an image's candidates, as JSON can hold it."""
+        network = {} if self.evidence is None else {"network": self.evidence.provenance}
+        return {**self.chooser.parameters, **network}
+
+    def __call__(self, points: Points, size: tuple[int, int], image: Tensor | None) -> Choice:
+        """The choice for an image.
+
+        Args:
+            points: of it, at least one.
+            size: (height, width), pixels.
+            image: `[3, H, W]` uint8, needed with a network.
+
+        Raises:
+            UserError: the image's candidates are missing or damaged.
+        """
+        offered = self.candidates(points.ids.tolist())
+        options = Options.of(offered, points.pixels.numpy(), self.evidence is not None)
+        score, agreement = options.score, None
+        if self.evidence is not None and options.rles:
+            assert image is not None
+            agreement = self.evidence(image, points, options.masks(), options.point)
+            score = agreement
+        labels = points.labels.numpy()
+        chosen = self.chooser(options, labels, size[0] * size[1], agreement)
+        masks = np.zeros((len(points), *size), bool)
+        scores = np.zeros(len(points))
+        for k, index in enumerate(chosen):
+            if index is not None:
+                masks[k], scores[k] = decode(options.rles[index]), score[index]
+        return Choice(masks, scores)
+
+
+def owners_of(choice: Choice, yx: NDArray[np.int64]) -> Owners:
+    """Whose every pixel is: of several masks that claim it the one with the highest score.
+
+    Args:
+        choice: masks of K points.
+        yx: `[K, 2]` int64; a point's own pixel is its own, of several points' the first's.
+
+    Returns:
+        `[H, W]` int64: 0 nobody's, k + 1 the k-th point's.
+    """
+    owner = np.zeros(choice.masks.shape[1:], np.int64)
+    for k in sorted(range(len(yx)), key=lambda k: (choice.score[k], -k)):
+        owner[choice.masks[k]] = k + 1
+    for k in reversed(range(len(yx))):
+        owner[tuple(yx[k])] = k + 1
+    return owner
+
+
+@dataclass(frozen=True)
+class ChosenMaps:
+    """First semantic maps of the chosen masks: a source for `p2seg.semantic.generate`.
+
+    Attributes:
+        selection: of the masks.
+        source: what manifests call it: the segmenter's name.
+        origin: the candidates' manifest, as it was read.
+    """
+
+    selection: Selection
+    source: str
+    origin: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The segmenter's name."""
+        return self.source
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of the candidates and of the choice."""
+        return {"candidates": self.origin, **self.selection.parameters}
+
+    def inputs(self, task: MapTask) -> list[Path]:
+        """The image's candidates; with a network the image as well."""
+        if not len(task.ids):
+            return []
+        path, _ = self.selection.candidates.paths[int(task.ids[0])]
+        return [path] if self.selection.evidence is None else [path, task.image]
+
+    def __call__(self, task: MapTask) -> SemanticMap:
+        """The map of an image, `[H, W]` uint8: 0 background, 1..C."""
+        if not len(task.ids):
+            return np.zeros(task.size, np.uint8)
+        image = None
+        if self.selection.evidence is not None:
+            image = torch.from_numpy(read_image(task.image, task.size)).permute(2, 0, 1)
+        points = Points(
+            torch.from_numpy(task.yx).float(),
+            torch.from_numpy(task.labels),
+            torch.from_numpy(task.ids),
+        )
+        owner = owners_of(self.selection(points, task.size, image), task.yx)
+        return np.concatenate([[0], task.labels])[owner].astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ChosenLabeller:
+    """Pseudo masks straight from the chosen masks: SAM's row in tables.
+
+    Attributes:
+        selection: of the masks.
+    """
+
+    selection: Selection
+    on_gpu: bool = False
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether a network has a say."""
+        return self.selection.evidence is not None
+
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+        """The chosen masks of an image, each pixel one's; scores are those of the choice."""
+        choice = self.selection(points, (first.shape[0], first.shape[1]), image)
+        owner = torch.from_numpy(owners_of(choice, points.pixels.numpy()))
+        return Labelled(first, owner, torch.from_numpy(choice.score).float())
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """Another labeller's masks with a candidate's borders, where one agrees well enough.
+
+    Attributes:
+        labeller: makes the masks.
+        candidates: of all images.
+        iou: that a point's mask and its best candidate, or union of two, must have.
+    """
+
+    labeller: Labeller
+    candidates: CandidateFolder
+    iou: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.iou <= 1:
+            raise UserError(f"export.snap_iou={self.iou}; give an IoU above 0 and at most 1")
+
+    @property
+    def needs_image(self) -> bool:
+        """As the labeller."""
+        return self.labeller.needs_image
+
+    @property
+    def on_gpu(self) -> bool:
+        """As the labeller."""
+        return self.labeller.on_gpu
+
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+        """The masks of an image; where snapped ones meet, pixels follow the better agreement."""
+        labelled = self.labeller(image, points, first)
+        owner, yx = labelled.instances.numpy(), points.pixels.numpy()
+        options = Options.of(self.candidates(points.ids.tolist()), yx, unions=True)
+        masks = owner[None] == np.arange(1, len(points) + 1)[:, None, None]
+        agreement = np.ones(len(points))  # a mask that stays as it is gives way to no other's
+        for k in range(len(points)):
+            own = np.flatnonzero(options.point == k)
+            if not masks[k].any() or not len(own):
+                continue
+            offered = [decode(options.rles[i]) for i in own]
+            ious = [(mask & masks[k]).sum() / (mask | masks[k]).sum() for mask in offered]
+            best = int(np.argmax(ious))
+            if ious[best] >= self.iou:
+                masks[k], agreement[k] = offered[best], ious[best]
+        made = owners_of(Choice(masks, agreement), yx)
+        return replace(labelled, instances=torch.from_numpy(made))

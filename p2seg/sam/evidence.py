@@ -1,0 +1,102 @@
+"""What a trained network thinks of masks: its class probabilities, shared out by affinity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2seg.errors import UserError
+from p2seg.mdm.i2s import affinities_of, cells_of, class_probabilities
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.structures import STRIDE, Outputs, Points
+
+FAINT = 1e-6
+"""Affinities below this count as this."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Compares masks with what a network sees around each point.
+
+    Attributes:
+        labeller: the network, and how it is asked (flips, scales).
+        provenance: of the network, as JSON can hold it.
+    """
+
+    labeller: NetworkLabeller
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.labeller.mdm, MutualDistillation):
+            raise UserError("semantic.select=network needs affinities, which mdm=bestie has not")
+
+    @torch.inference_mode()
+    def __call__(
+        self, image: Tensor, points: Points, masks: NDArray[np.bool_], of: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """How well masks agree with the network.
+
+        Args:
+            image: `[3, H, W]` uint8.
+            points: K of the image.
+            masks: `[M, H, W]` bool.
+            of: `[M]` int64, the point each is offered for.
+
+        Returns:
+            `[M]` in 0..1: soft IoU with the point's pixels as the network sees them.
+        """
+        outputs = self.labeller.outputs(image.to(self.labeller.device), points)
+        assert isinstance(self.labeller.mdm, MutualDistillation)
+        seen = objects_seen(outputs, points, self.labeller.mdm.beta).cpu().numpy()
+        cells = seen.shape[1:]
+        agreed = [
+            soft_iou(on_grid(mask, cells), seen[k]) for mask, k in zip(masks, of, strict=True)
+        ]
+        return np.asarray(agreed, np.float64)
+
+
+def objects_seen(outputs: Outputs, points: Points, power: float) -> Tensor:
+    """The probability of every cell to be of each point's object.
+
+    That of the point's class, shared among the points of this class by their affinities to the
+    cell, to the power that I2S gives them.
+
+    Args:
+        outputs: of the network, B = 1.
+        points: K of the image.
+        power: Hadamard power of the affinities.
+
+    Returns:
+        `[K, h, w]` float32 in 0..1.
+    """
+    labels = points.labels.to(outputs.offset.device)
+    classes = class_probabilities(outputs.class_logits, [points])[0]
+    near = affinities_of(outputs, [points], cells_of(points, outputs))[0]
+    log = power * near.float().clamp(min=FAINT).log()
+    seen = torch.zeros_like(log)
+    for label in points.labels.unique().tolist():
+        rivals = labels == label
+        seen[rivals] = classes[label] * log[rivals].softmax(0)
+    return seen
+
+
+def on_grid(mask: NDArray[np.bool_], cells: tuple[int, ...]) -> NDArray[np.float32]:
+    """The share of each cell of the stride-4 grid that a mask covers, `[h, w]`."""
+    height, width = (STRIDE * side for side in cells)
+    padded = np.zeros((max(height, mask.shape[0]), max(width, mask.shape[1])), np.float32)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    small = cv2.resize(padded[:height, :width], cells[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def soft_iou(mask: NDArray[np.float32], seen: NDArray[np.float32]) -> float:
+    """IoU of two maps of shares 0..1."""
+    union = float(np.maximum(mask, seen).sum())
+    return float(np.minimum(mask, seen).sum()) / union if union else 0.0

@@ -1,0 +1,189 @@
+"""SAM 2.1 and HQ-SAM (and SAM) through Hugging Face transformers, the extra `[sam2]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from p2seg.devices import device_of
+from p2seg.errors import UserError
+from p2seg.files import fingerprint, read_json, sha256
+from p2seg.sam.candidates import Candidate
+from p2seg.sam.prompts import Precision, Prompts, candidates_of, half_precision, prompts_at_once
+from p2seg.semantic.source import MapTask
+
+CLASSES = {
+    "sam": ("SamModel", "SamProcessor"),
+    "sam_hq": ("SamHQModel", "SamHQProcessor"),
+    "sam2": ("Sam2Model", "Sam2Processor"),
+    "sam2_video": ("Sam2Model", "Sam2Processor"),  # what the hub's SAM 2.1 call themselves
+}
+"""Of transformers, by the `model_type` of a checkpoint's config.json."""
+
+EXAMPLE = "facebook/sam2.1-hiera-large"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+THRESHOLD = 0.0
+"""Of the logits."""
+
+
+@dataclass(frozen=True)
+class HuggingFaceSam:
+    """Asks a SAM of transformers.
+
+    Attributes:
+        checkpoint: a folder with config.json, preprocessor_config.json and model.safetensors, or
+            the hub's name of one, which is fetched.
+        accelerator: auto, cpu, cuda or mps.
+        precision: of the image encoder; everything behind it is in float32.
+        folder: where the files are.
+        kind: its `model_type`.
+        sha256: of the weights.
+    """
+
+    checkpoint: str
+    accelerator: str = "auto"
+    precision: Precision = "auto"
+    folder: str = field(default="", init=False)
+    kind: str = field(default="", init=False)
+    sha256: str = field(default="", init=False)
+    name = "sam2"
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint:
+            raise UserError(
+                "no checkpoint given; semantic.sam.checkpoint is a folder of transformers' files "
+                f"or a name on the hub such as {EXAMPLE}"
+            )
+        folder = _fetched(self.checkpoint)
+        object.__setattr__(self, "folder", str(folder))
+        object.__setattr__(self, "kind", _kind(folder))
+        weights = sorted(folder.glob("*.safetensors"))
+        if not weights:
+            raise UserError(f"{folder} has no *.safetensors; other formats can run code")
+        hashes = [sha256(path) for path in weights]
+        object.__setattr__(self, "sha256", hashes[0] if len(hashes) == 1 else fingerprint(hashes))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The kind of model, and its weights' hash."""
+        return {
+            "model": self.kind,
+            "checkpoint_sha256": self.sha256,
+            "precision": str(half_precision(self.precision, device_of(self.accelerator))),
+        }
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        prompts: Prompts,
+        task: MapTask,  # noqa: ARG002
+    ) -> Iterator[list[Candidate]]:
+        """The three masks of each prompt."""
+        device = device_of(self.accelerator)
+        model, processor = _model(self.folder, self.kind, device)
+        half = half_precision(self.precision, device)
+        xy = prompts.yx[None, :, :, ::-1].tolist()
+        given = processor(
+            images=image,
+            input_points=xy,
+            input_labels=prompts.labels[None].tolist(),
+            return_tensors="pt",
+        ).to(device)
+        with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
+            seen = model.get_image_embeddings(given["pixel_values"])
+        seen = _in_float32(seen)
+        # HQ-SAM gives the features between its layers as well
+        embeddings = (
+            dict(zip(("image_embeddings", "intermediate_embeddings"), seen, strict=True))
+            if self.kind == "sam_hq"
+            else {"image_embeddings": seen}
+        )
+        sizes = [given["original_sizes"]]
+        if "reshaped_input_sizes" in given:
+            sizes.append(given["reshaped_input_sizes"])
+        at_once = prompts_at_once(image.shape[:2])
+        for start in range(0, len(prompts.yx), at_once):
+            part = slice(start, start + at_once)
+            answer = model(
+                **embeddings,
+                input_points=given["input_points"][:, part],
+                input_labels=given["input_labels"][:, part],
+                multimask_output=True,
+            )
+            [logits] = processor.post_process_masks(answer.pred_masks, *sizes, binarize=False)
+            yield from candidates_of(logits, answer.iou_scores[0], THRESHOLD)
+
+
+@lru_cache(maxsize=1)
+def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
+    transformers = _transformers()
+    model, processor = (getattr(transformers, name) for name in CLASSES[kind])
+    try:
+        made = model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        return made.to(device).eval(), processor.from_pretrained(folder, local_files_only=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
+
+
+def _fetched(checkpoint: str) -> Path:
+    """The folder of a checkpoint, from the hub where it is the name of one there."""
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_NAME.fullmatch(checkpoint):
+        raise UserError(
+            f"no folder at {folder}; semantic.sam.checkpoint is a folder of transformers' files, "
+            f"or a name on the hub such as {EXAMPLE}"
+        )
+    _transformers()
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # of the net, of the hub, of its cache
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"there is no folder {checkpoint}, and the hub did not give it ({reason}); fetch it "
+            "where there is a net, and give its folder"
+        ) from error
+
+
+def _kind(folder: Path) -> str:
+    """The `model_type` of the folder's config.json."""
+    config = read_json(folder / "config.json", "config.json of a transformers model")
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in CLASSES:
+        raise UserError(
+            f"{folder} holds a model of type {kind}; semantic=sam2 takes {', '.join(CLASSES)}, "
+            f"such as {EXAMPLE}"
+        )
+    return str(kind)
+
+
+def _in_float32(tensors: Any) -> Any:
+    if isinstance(tensors, torch.Tensor):
+        return tensors.float()
+    return type(tensors)(_in_float32(each) for each in tensors)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            "semantic=sam2 needs Hugging Face transformers; install it with "
+            "pip install -e '.[sam2]'"
+        ) from error
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers

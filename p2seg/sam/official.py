@@ -1,0 +1,255 @@
+"""SAM itself, by segment-anything's own classes, from a checkpoint in the official format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, cast
+from zipfile import is_zipfile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything import SamPredictor
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from torch import Tensor
+
+from p2seg.devices import device_of
+from p2seg.errors import UserError, check_choice
+from p2seg.files import sha256
+from p2seg.sam.candidates import Candidate
+from p2seg.sam.prompts import Precision, Prompts, candidates_of, half_precision, prompts_at_once
+from p2seg.semantic.source import MapTask
+
+
+@dataclass(frozen=True)
+class Official:
+    """An official checkpoint.
+
+    Attributes:
+        file: its name, below `URL`.
+        sha256: of the file.
+        width: of its image encoder, channels.
+    """
+
+    file: str
+    sha256: str
+    width: int
+
+
+URL = "https://dl.fbaipublicfiles.com/segment_anything/"
+OFFICIAL = {
+    "vit_b": Official(
+        "sam_vit_b_01ec64.pth",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        768,
+    ),
+    "vit_l": Official(
+        "sam_vit_l_0b3195.pth",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        1024,
+    ),
+    "vit_h": Official(
+        "sam_vit_h_4b8939.pth",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        1280,
+    ),
+}
+
+DECODER_HEADS = 8
+"""Of the mask decoder's attention: the one number that no tensor's shape tells."""
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class OfficialSam:
+    """Asks a SAM of segment-anything.
+
+    Attributes:
+        checkpoint: the file.
+        model: which one it should be: vit_b, vit_l or vit_h. A file of other widths than any of
+            these is taken as it is.
+        accelerator: auto, cpu, cuda or mps.
+        precision: of the image encoder; everything behind it is in float32.
+        sha256: of the file.
+    """
+
+    checkpoint: str
+    model: str = "vit_b"
+    accelerator: str = "auto"
+    precision: Precision = "auto"
+    sha256: str = field(default="", init=False)
+    name = "sam"
+
+    def __post_init__(self) -> None:
+        check_choice("semantic.sam.model", self.model, tuple(OFFICIAL))
+        path = Path(self.checkpoint or "").expanduser()
+        if not self.checkpoint or not path.is_file():
+            seen = f"no SAM checkpoint at {path}" if self.checkpoint else "no SAM checkpoint given"
+            raise UserError(f"{seen}; {_wanted(self.model)}")
+        load_state(path, self.model)  # told before any work
+        object.__setattr__(self, "sha256", sha256(path))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The model, its file's hash, and whether that is the official one's."""
+        return {
+            "model": self.model,
+            "checkpoint_sha256": self.sha256,
+            "official": self.sha256 == OFFICIAL[self.model].sha256,
+            "precision": str(half_precision(self.precision, device_of(self.accelerator))),
+        }
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        prompts: Prompts,
+        task: MapTask,  # noqa: ARG002
+    ) -> Iterator[list[Candidate]]:
+        """The three masks of each prompt."""
+        device = device_of(self.accelerator)
+        predictor = _predictor(self.checkpoint, self.model, device)
+        half = half_precision(self.precision, device)
+        with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
+            predictor.set_image(image)
+        predictor.features = predictor.features.float()
+        size = image.shape[:2]
+        xy = torch.from_numpy(prompts.yx[:, :, ::-1].copy()).to(device)
+        xy = predictor.transform.apply_coords_torch(xy, size)
+        labels = torch.from_numpy(prompts.labels).to(device)
+        at_once = prompts_at_once(size)
+        for start in range(0, len(xy), at_once):
+            part = slice(start, start + at_once)
+            logits, predicted_iou, _ = predictor.predict_torch(
+                xy[part], labels[part], multimask_output=True, return_logits=True
+            )
+            yield from candidates_of(logits, predicted_iou, predictor.model.mask_threshold)
+        predictor.reset_image()
+
+
+def build_sam(state: State) -> Sam:
+    """A SAM whose widths, depth and heads are those of a checkpoint's tensors.
+
+    Args:
+        state: in the official format.
+
+    Returns:
+        With these weights, in evaluation mode.
+
+    Raises:
+        KeyError, RuntimeError: the tensors are not those of a SAM.
+    """
+    encoder, decoder = "image_encoder.", "mask_decoder."
+    grid, width = state[encoder + "pos_embed"].shape[1:3][0], state[encoder + "pos_embed"].shape[3]
+    patch = state[encoder + "patch_embed.proj.weight"].shape[2]
+    blocks = range(_count(state, encoder + "blocks."))
+    # a block's table of relative positions is as long as its window, or as the grid
+    reach = [(state[f"{encoder}blocks.{b}.attn.rel_pos_h"].shape[0] + 1) // 2 for b in blocks]
+    whole = [b for b in blocks if reach[b] == grid]
+    channels = state[encoder + "neck.0.weight"].shape[0]
+    side = grid * patch
+    sam = Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=side,
+            patch_size=patch,
+            embed_dim=width,
+            depth=len(blocks),
+            num_heads=width // state[encoder + "blocks.0.attn.rel_pos_h"].shape[1],
+            mlp_ratio=state[encoder + "blocks.0.mlp.lin1.weight"].shape[0] / width,
+            out_chans=channels,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=min(reach),
+            global_attn_indexes=tuple(whole),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=channels,
+            image_embedding_size=(grid, grid),
+            input_image_size=(side, side),
+            mask_in_chans=state["prompt_encoder.mask_downscaling.3.weight"].shape[0],
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=channels,
+            transformer=TwoWayTransformer(
+                depth=_count(state, decoder + "transformer.layers."),
+                embedding_dim=channels,
+                num_heads=DECODER_HEADS,
+                mlp_dim=state[decoder + "transformer.layers.0.mlp.lin1.weight"].shape[0],
+            ),
+            num_multimask_outputs=state[decoder + "mask_tokens.weight"].shape[0] - 1,
+            iou_head_depth=_count(state, decoder + "iou_prediction_head.layers."),
+            iou_head_hidden_dim=state[decoder + "iou_prediction_head.layers.0.weight"].shape[0],
+        ),
+    )
+    sam.load_state_dict(state)
+    return sam.eval()
+
+
+def load_state(path: Path, model: str) -> State:
+    """The tensors of a checkpoint.
+
+    Args:
+        path: the file, read without running anything in it.
+        model: which one it should be.
+
+    Raises:
+        UserError: it is not one of SAM's, or of another model; the sentence says which is wanted.
+    """
+    try:
+        mapped = is_zipfile(path)  # older files cannot be
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # torch raises many kinds for files that are no checkpoints
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is no checkpoint ({reason}); {_wanted(model)}") from error
+    table = state.get("image_encoder.pos_embed") if isinstance(state, dict) else None
+    if not isinstance(table, Tensor) or table.dim() != 4:
+        raise UserError(
+            f"{path} is not a SAM in segment-anything's format (it has no "
+            f"image_encoder.pos_embed); {_wanted(model)}"
+        )
+    width = table.shape[3]
+    theirs = next((name for name, each in OFFICIAL.items() if each.width == width), model)
+    if theirs != model:
+        raise UserError(
+            f"{path} is {width} channels wide, which is {theirs}; give "
+            f"semantic.sam.model={theirs}, or for {model} its own file: {_wanted(model)}"
+        )
+    return cast(State, state)
+
+
+@lru_cache(maxsize=1)
+def _predictor(checkpoint: str, model: str, device: torch.device) -> SamPredictor:
+    path = Path(checkpoint).expanduser()
+    state = load_state(path, model)
+    try:
+        sam = build_sam(state)
+    except (KeyError, RuntimeError, AttributeError, IndexError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"{path} is not a whole SAM ({type(error).__name__}: {reason}); {_wanted(model)}"
+        ) from error
+    return SamPredictor(sam.to(device))
+
+
+def _count(state: State, prefix: str) -> int:
+    """How many layers there are whose names begin so."""
+    numbers = {int(key[len(prefix) :].split(".")[0]) for key in state if key.startswith(prefix)}
+    return max(numbers) + 1
+
+
+def _wanted(model: str) -> str:
+    official = OFFICIAL[model]
+    return (
+        f"semantic.sam.model={model} wants semantic.sam.checkpoint=FILE, officially "
+        f"{official.file} from {URL}{official.file} (sha256 {official.sha256})"
+    )

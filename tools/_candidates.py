@@ -1,0 +1,141 @@
+"""A segmenter's candidates, built from the config: made, chosen among, and used at export."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from _build import build, check_values
+from _common import path_of
+from _labeller import labeller_of
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.data.points import PointSet
+from p2seg.devices import device_of
+from p2seg.errors import UserError, check_choice
+from p2seg.files import sha256
+from p2seg.progress import console, track
+from p2seg.pseudo.infer import Labeller, NetworkLabeller
+from p2seg.sam.candidates import CANDIDATES, CandidateFolder
+from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
+from p2seg.sam.chosen import ChosenLabeller, ChosenMaps, Selection, Snapped
+from p2seg.sam.evidence import Evidence
+from p2seg.sam.options import Options
+from p2seg.sam.prompts import Prompting
+from p2seg.semantic.generate import generate
+from p2seg.semantic.manifest import read_manifest
+
+SELECT = ("score", "largest", "smallest", "consistent", "network")
+SAMPLE = 4000
+"""Images that the sizes of classes are learned from."""
+
+
+def is_prompted(cfg: DictConfig) -> bool:
+    """Whether the first maps are made of a segmenter's candidates."""
+    return "prompter" in cfg.semantic
+
+
+def make_candidates(cfg: DictConfig, points: PointSet, images: Path) -> None:
+    """Makes the candidates of every point that are not there yet, in `data.candidates`."""
+    folder = path_of(cfg, "data.candidates")
+    _check_select(cfg)
+    manifest, made = generate(
+        Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
+        points,
+        images,
+        folder,
+        CANDIDATES,
+        points_sha256=sha256(path_of(cfg, "data.points")),
+        workers=cfg.semantic.workers,
+        on_error=cfg.data.on_error,
+        progress=partial(track, what="candidates", total=len(points.images)),
+    )
+    kept = len(manifest.files) - made
+    there = f", {kept} were there already" if kept else ""
+    told = f"{folder}: candidates of {made} images by {manifest.source} made{there}"
+    console.print(told, markup=False)
+
+
+def folder_of(cfg: DictConfig, points: PointSet) -> CandidateFolder:
+    """The candidates of the config's points."""
+    clicks = path_of(cfg, "data.points")
+    return CandidateFolder.of(path_of(cfg, "data.candidates"), points, sha256(clicks))
+
+
+def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
+    """The choice that the config describes among the candidates that are there."""
+    if not is_prompted(cfg):
+        raise UserError(
+            "there is nothing to choose among candidates by; give semantic=sam, or the "
+            "semantic=... that they were made with"
+        )
+    _check_select(cfg)
+    folder, select = folder_of(cfg, points), cfg.semantic.select
+    if select in ("score", "largest", "smallest"):
+        return Selection(folder, Chooser(select))
+    evidence = _evidence(cfg, points) if select == "network" else None
+    costs: Costs = build(cfg.semantic.costs)
+    sizes = sizes_of(_images(points, folder), costs, len(points.categories))
+    return Selection(folder, Chooser(select, costs, sizes), evidence)
+
+
+def maps_of(cfg: DictConfig, points: PointSet) -> ChosenMaps:
+    """The source of first maps painted from the chosen masks."""
+    selection = selection_of(cfg, points)
+    manifest = read_manifest(selection.candidates.folder)
+    return ChosenMaps(selection, manifest.source, manifest.parameters)
+
+
+def masks_of(
+    cfg: DictConfig, points: PointSet, device: torch.device
+) -> tuple[Labeller, dict[str, Any]]:
+    """What labels the images by `export.masks` and `export.snap`, and how the result tells it."""
+    check_choice("export.masks", cfg.export.masks, ("mdm", "sam"))
+    check_choice("export.snap", cfg.export.snap, ("none", "sam"))
+    if cfg.export.masks == "mdm":
+        labeller, info = labeller_of(cfg, points, device)
+    else:
+        selection = selection_of(cfg, points)
+        labeller = ChosenLabeller(selection)
+        rules = {key: cfg.export[key] for key in ("min_pixels", "default_box")}
+        info = {"description": "p2seg pseudo masks", "source": "candidates", "export": rules}
+        info |= {"candidates": selection.candidates.provenance, "choice": selection.parameters}
+    if cfg.export.snap == "sam":
+        check_values(Snapped, {"iou": ("export.snap_iou", cfg.export.snap_iou)})
+        folder = folder_of(cfg, points)
+        labeller = Snapped(labeller, folder, cfg.export.snap_iou)
+        info["snap"] = {"iou": cfg.export.snap_iou, "candidates": folder.provenance}
+    return labeller, info
+
+
+def _check_select(cfg: DictConfig) -> None:
+    check_choice("semantic.select", cfg.semantic.select, SELECT)
+    check_choice("semantic.negatives", cfg.semantic.negatives, ("other_class", "all", "none"))
+    if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
+        raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
+
+
+def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:
+    labeller, info = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
+    asked = {key: OmegaConf.to_container(cfg.export)[key] for key in ("flip", "scales", "ema")}
+    return Evidence(
+        cast(NetworkLabeller, labeller), {"checkpoint": info["checkpoint"], "export": asked}
+    )
+
+
+def _images(points: PointSet, folder: CandidateFolder) -> list[Image]:
+    """What sizes are learned of, from images spread over the set; bad ones are left out."""
+    pairs = [pair for pair in zip(points.images, points.points, strict=True) if len(pair[1])]
+    count = min(SAMPLE, len(pairs))
+    made = []
+    sample = [pairs[n * len(pairs) // count] for n in range(count)]
+    for record, own in track(sample, "sizes of classes", count):
+        try:
+            offered = folder(own.ids.tolist())
+        except UserError:
+            continue  # told where it matters
+        options = Options.of(offered, own.pixels.numpy(), unions=False)
+        made.append(Image(options, own.labels.numpy(), record.height * record.width))
+    return made
