@@ -3,6 +3,7 @@
 python tools/gen_semantic.py semantic=grabcut data.images=DIR data.points=FILE out=DIR
     semantic=png semantic.maps=DIR      takes the maps of any other method
     semantic=oracle semantic.gt=FILE    paints the ground truth (an upper bound)
+    --check                             looks at the maps and the points on them, and makes none
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from _build import build
+from _check import check
 from _common import path_of
 from _entry import entry
 from omegaconf import DictConfig
@@ -29,7 +31,7 @@ def run(cfg: DictConfig) -> Path:
     if out.is_file():
         raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
     for key in ("maps", "gt"):
-        if key in cfg.semantic:
+        if key in cfg.semantic.source:
             path_of(cfg, f"semantic.{key}")
     points = read_points(file)
     if not images.is_dir():
@@ -52,7 +54,10 @@ def run(cfg: DictConfig) -> Path:
     return out
 
 
-main = entry("gen_semantic")(run)
+@entry("gen_semantic", switches=("check",))
+def main(cfg: DictConfig) -> None:
+    """Makes the maps, or checks those that are there."""
+    (check if cfg.check else run)(cfg)
 
 
 if __name__ == "__main__":
