@@ -33,8 +33,8 @@ PATH_KEYS = frozenset(
     (
         *("out", "gt", "pred", "pseudo", "images", "ckpt", "model.weights", "segmentor.weights"),
         *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
-        *("data.val_images", "data.val_gt", "data.candidates"),
-        *("semantic.gt", "semantic.maps", "semantic.sam.checkpoint"),
+        *("data.val_images", "data.val_gt", "data.candidates", "semantic.gt", "semantic.maps"),
+        *("semantic.class_map", "semantic.sam.checkpoint"),
     )
 )
 
@@ -67,11 +67,14 @@ def quoted(override: str) -> str:
     return f"{key}='{escaped}'"
 
 
-def entry(config: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., int]]:
+def entry(
+    config: str, *, switches: tuple[str, ...] = ()
+) -> Callable[[Callable[[DictConfig], Any]], Callable[..., int]]:
     """Makes a command of a function of the composed config.
 
     Args:
         config: name of the yaml in `configs/`.
+        switches: settings that may also be written as options: `--check` is `check=true`.
 
     Returns:
         A decorator. What it makes takes the command line's words (default: those of the process)
@@ -81,6 +84,8 @@ def entry(config: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
         def run(words: list[str] | None = None) -> int:
             words = sys.argv[1:] if words is None else words
+            options = {f"--{name}": f"{name}=true" for name in switches}
+            words = [options.get(word, word) for word in words]
             try:
                 _check_words(words)
                 _run_hydra(config, function, words)

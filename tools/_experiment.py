@@ -112,11 +112,12 @@ class Experiment:
 
     def semantic(self) -> None:
         """First semantic maps."""
+        class_map = OmegaConf.select(self.cfg, "semantic.class_map")
         self.stages.run(
             "semantic",
             lambda: gen_semantic.run(self._with(out=self.maps)),
             settings=plain(self.cfg.semantic),
-            inputs=[self.clicks],
+            inputs=[self.clicks, *([] if class_map is None else [Path(class_map).expanduser()])],
             outputs=[self.manifest],
         )
 

@@ -41,6 +41,7 @@ NUMBERS = {
     "seed": Number(0, 2**63 - 1),
     "data.workers": COUNT,
     "semantic.workers": COUNT,
+    "semantic.background": Number(0, 1, whole=False, null=True),
     "trainer.picture_every": COUNT,
     "trainer.clip_norm": Number(0, whole=False, null=True, above=True),
     "mdm.rounds": COUNT,
@@ -70,6 +71,7 @@ CHOICES = {
     "predict.ema": (True, False),
     "export.ema": (True, False),
     "pipeline.reselect": (True, False),
+    "check": (True, False),
     "truth": (True, False, None),
     "pipeline.network": (True, False),
 }

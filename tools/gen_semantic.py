@@ -4,6 +4,7 @@ python tools/gen_semantic.py semantic=grabcut data.images=DIR data.points=FILE o
     semantic=png semantic.maps=DIR      takes the maps of any other method
     semantic=oracle semantic.gt=FILE    paints the ground truth (an upper bound)
     semantic=sam semantic.sam.checkpoint=FILE    asks SAM with the clicks, and chooses
+    --check                             looks at the maps and the points on them, and makes none
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from _build import build
 from _candidates import is_prompted, make_candidates, maps_of
+from _check import check
 from _common import path_of
 from _entry import entry
 from omegaconf import DictConfig
@@ -31,7 +33,7 @@ def run(cfg: DictConfig) -> Path:
     if out.is_file():
         raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
     for key in ("maps", "gt"):
-        if key in cfg.semantic:
+        if key in cfg.semantic.source:
             path_of(cfg, f"semantic.{key}")
     points = read_points(file)
     if not images.is_dir():
@@ -58,7 +60,10 @@ def run(cfg: DictConfig) -> Path:
     return out
 
 
-main = entry("gen_semantic")(run)
+@entry("gen_semantic", switches=("check",))
+def main(cfg: DictConfig) -> None:
+    """Makes the maps, or checks those that are there."""
+    (check if cfg.check else run)(cfg)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,7 @@ def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap
             "its image with data.on_error=skip"
         )
     array = read_labels(path, "semantic map")
-    if array.shape != size:
-        raise UserError(
-            f"map {path} is {array.shape[1]}x{array.shape[0]} but its image is {size[1]}x{size[0]};"
-            " maps must have the size of their images"
-        )
+    check_size(path, array.shape, size)
     present = np.flatnonzero(np.bincount(array.reshape(-1), minlength=256))
     beyond = present[(present > num_classes) & (present != IGNORED)]
     if len(beyond):
@@ -52,6 +48,24 @@ def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap
             f"be 0..{num_classes}, or {IGNORED} for ignored"
         )
     return array
+
+
+def check_size(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Refuses a map that has another size than its image.
+
+    Args:
+        path: of the map.
+        shape: (height, width) of the map.
+        size: of its image.
+
+    Raises:
+        UserError: they differ.
+    """
+    if shape != size:
+        raise UserError(
+            f"map {path} is {shape[1]}x{shape[0]} but its image is {size[1]}x{size[0]};"
+            " maps must have the size of their images"
+        )
 
 
 def restrict_to_classes(array: SemanticMap, labels: npt.NDArray[np.int64]) -> SemanticMap:

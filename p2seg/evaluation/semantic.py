@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from p2seg.data.coco import Instance, InstanceSet, decode
 from p2seg.data.maps import map_path, read_map
+from p2seg.errors import UserError
 from p2seg.evaluation.voc import Float, mean
 from p2seg.structures import IGNORED
 
@@ -42,6 +43,53 @@ def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
             for image in gt.images
         ),
     )
+    return _scores(counts, gt)
+
+
+class MapScores:
+    """The scores of `semantic_scores` of maps that are read one by one, of some of the images.
+
+    Args:
+        gt: ground truth.
+    """
+
+    def __init__(self, gt: InstanceSet) -> None:
+        self.gt = gt
+        classes = len(gt.categories)
+        self.counts = np.zeros((classes + 1, classes + 2), np.int64)
+        self.images = 0
+        pairs = zip(gt.images, gt.instances, strict=True)
+        self._truth = {image.file_name: (image, own) for image, own in pairs}
+
+    def add(self, name: str, given: NDArray[np.uint8]) -> None:
+        """Counts a map; that of an image without ground truth counts nothing.
+
+        Args:
+            name: file name of its image.
+            given: `[H, W]`, 0..C or 255.
+
+        Raises:
+            UserError: the ground truth is of another size.
+        """
+        if name not in self._truth:
+            return
+        image, own = self._truth[name]
+        if given.shape != (image.height, image.width):
+            raise UserError(
+                f"image {name} is {given.shape[1]}x{given.shape[0]} in the points file but "
+                f"{image.width}x{image.height} in the ground truth; give the instances file of "
+                "these images"
+            )
+        truth = painted(own, (image.height, image.width))
+        self.counts += confusion(truth, given, len(self.gt.categories))
+        self.images += 1
+
+    def scores(self) -> dict[str, Any]:
+        """Those of `semantic_scores`, and `images`, how many they are of."""
+        return {"images": self.images, **_scores(self.counts, self.gt)}
+
+
+def _scores(counts: NDArray[np.int64], gt: InstanceSet) -> dict[str, Any]:
     iou = class_ious(counts)
     closed = counts[:, :-1]
     total = int(counts.sum())

@@ -1,4 +1,4 @@
-"""The scores of `metrics.json` as tables for the terminal."""
+"""The scores of `metrics.json`, and what a check of maps finds, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+
+from p2seg.semantic.check import MapCheck
 
 COMMIT = "versions.commit"
 KINDS = {"pseudo": "pseudo-label quality, points given", "model": "model, no points given"}
@@ -29,6 +31,33 @@ def score_tables(metrics: dict[str, Any]) -> list[Table]:
     facts = {k: v for k, v in facts.items() if k == COMMIT or not k.startswith("versions.")}
     if facts:
         tables.append(_facts_table(facts))
+    return tables
+
+
+def check_tables(check: MapCheck, scores: dict[str, Any] | None = None) -> list[Table]:
+    """What maps cover, how points lie on them, and which classes nobody clicked.
+
+    Args:
+        check: of the maps.
+        scores: what `p2seg.evaluation.semantic.MapScores` gives, where there is ground truth.
+
+    Returns:
+        The tables to print, in order.
+    """
+    facts = {
+        "images with a map": f"{check.maps} of {check.images}",
+        "pixels labelled": f"{percent(check.labelled)} %",
+        "pixels background": f"{percent(check.background)} %",
+        "pixels ignored": f"{percent(check.ignored)} %",
+    }
+    if scores is not None:
+        facts["mean IoU"] = f"{percent(scores['miou'])} % on {scores['images']} images"
+    cover = Table(title="first semantic maps", show_header=False)
+    for name, fact in facts.items():
+        cover.add_row(name, fact)
+    tables = [cover, _points_table(check)]
+    if check.total.unclicked_images:
+        tables.append(_unclicked_table(check))
     return tables
 
 
@@ -121,4 +150,40 @@ def _facts_table(facts: dict[str, str]) -> Table:
     table = Table(title="provenance of the predictions", show_header=False)
     for key, value in facts.items():
         table.add_row(escape(key), escape(value))
+    return table
+
+
+def _points_table(check: MapCheck) -> Table:
+    table = Table(
+        title="points on their maps",
+        caption=f"near: off, but within {check.snap_radius:g} pixels of their class",
+    )
+    table.add_column("class")
+    for column in ("points", "off", "off %", "background", "other", "ignored", "near"):
+        table.add_column(column, justify="right")
+    for each in [*(each for each in check.classes if each.points), check.total]:
+        table.add_row(
+            escape(each.name),
+            *(str(each.points), str(each.off)),
+            percent(each.off / each.points if each.points else None),
+            *map(str, (each.on_background, each.on_other, each.on_ignored, each.near)),
+        )
+    return table
+
+
+def _unclicked_table(check: MapCheck) -> Table:
+    table = Table(
+        title="classes in maps of images without a point of them",
+        caption="their pixels are ignored in training; percent of the class's pixels",
+    )
+    table.add_column("class")
+    for column in ("images", "pixels", "%"):
+        table.add_column(column, justify="right")
+    for each in check.classes:
+        if each.unclicked_images:
+            table.add_row(
+                escape(each.name),
+                *(str(each.unclicked_images), str(each.unclicked_pixels)),
+                percent(each.unclicked_pixels / each.pixels),
+            )
     return table

@@ -1,4 +1,4 @@
-"""Semantic maps of any other method, taken over from a folder of label maps."""
+"""Semantic maps of any other method, taken over from a folder of label maps or probabilities."""
 
 from __future__ import annotations
 
@@ -8,38 +8,98 @@ from typing import Any
 
 from p2seg.data.maps import SemanticMap, map_path, read_map
 from p2seg.errors import UserError
+from p2seg.semantic.arrays import labels_to_map, probabilities_to_map, read_array
+from p2seg.semantic.class_map import ClassMap, Legend
 from p2seg.semantic.source import MapTask
+from p2seg.structures import IGNORED
+
+ENDINGS = (".png", ".npz", ".npy")
 
 
 @dataclass(frozen=True)
 class PngMaps:
-    """Takes each map from the PNG of the same name, checked for size and labels.
+    """Takes each map from the file of the same name, checked for size and labels.
+
+    A PNG, palette or grey, holds labels; an `.npz` or `.npy` holds labels `[H, W]` or
+    probabilities `[n, h, w]` (`p2seg.semantic.arrays`).
 
     Attributes:
-        maps: folder of palette or grey PNGs whose values are 0 (background), classes 1..C in the
-            order of the points file's categories, or 255 (ignored).
+        maps: the folder.
+        class_map: what their labels are called here; None: they are 0 (background), classes 1..C
+            in the order of the points file's categories, and 255 (ignored).
+        background: probability 0..1 of the background where files have no channel for it.
     """
 
     maps: str
+    class_map: ClassMap | None = None
+    background: float | None = None
     name = "png"
 
     def __post_init__(self) -> None:
         if not self._folder.is_dir():
             raise UserError(f"no folder of maps at {self.maps}; give it with semantic.maps=DIR")
 
+    @staticmethod
+    def read(maps: str, class_map: str | None = None, background: float | None = None) -> PngMaps:
+        """The maps of a folder.
+
+        Args:
+            maps: the folder.
+            class_map: path of a class map (`ClassMap.read`), or None.
+            background: as of the class.
+
+        Raises:
+            UserError: there is no such folder, or the class map cannot be read.
+        """
+        return PngMaps(maps, None if class_map is None else ClassMap.read(class_map), background)
+
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"maps": self.maps}
+        given: dict[str, Any] = {"maps": self.maps}
+        if self.class_map is not None:
+            given["class_map"] = self.class_map.parameters
+        if self.background is not None:
+            given["background"] = self.background
+        return given
 
     def inputs(self, task: MapTask) -> list[Path]:
-        return [self._path(task)]
+        paths = self._paths(task)
+        return [path for path in paths if path.is_file()] or paths[:1]
 
     def __call__(self, task: MapTask) -> SemanticMap:
-        return read_map(self._path(task), task.size, len(task.classes))
+        path = self._path(task)
+        if path.suffix == ".png" and self.class_map is None:
+            return read_map(path, task.size, len(task.classes))
+        legend = Legend.plain(task.classes)
+        if self.class_map is not None:
+            legend = self.class_map.legend(task.classes)
+        if path.suffix == ".png":
+            return labels_to_map(read_map(path, task.size, IGNORED), path, task.size, legend)
+        stored = read_array(path)
+        if stored.values.ndim == 2:
+            return labels_to_map(stored.values, path, task.size, legend)
+        return probabilities_to_map(stored, path, task.size, legend, self.background)
 
     @property
     def _folder(self) -> Path:
         return Path(self.maps).expanduser()
 
+    def _paths(self, task: MapTask) -> list[Path]:
+        """Where the map may lie."""
+        path = map_path(self._folder, task.record.file_name)
+        return [path.with_suffix(ending) for ending in ENDINGS]
+
     def _path(self, task: MapTask) -> Path:
-        return map_path(self._folder, task.record.file_name)
+        """Where it lies."""
+        found = [path for path in self._paths(task) if path.is_file()]
+        if not found:
+            raise UserError(
+                f"no semantic map at {self._paths(task)[0]}, nor .npz or .npy; make it, or go on "
+                "without its image with data.on_error=skip"
+            )
+        if len(found) > 1:
+            raise UserError(
+                f"image {task.record.file_name} has two maps, {found[0]} and {found[1].name}; move "
+                "one of them away"
+            )
+        return found[0]

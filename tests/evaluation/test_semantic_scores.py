@@ -11,6 +11,7 @@ from PIL import Image
 
 from p2seg.errors import UserError
 from p2seg.evaluation.semantic import (
+    MapScores,
     class_ious,
     confusion,
     masks_miou,
@@ -35,6 +36,19 @@ def test_by_hand(tmp_path):
     assert scores["miou"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 5) / 3)
     assert scores["miou_labelled"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 4) / 3)
     assert scores["labelled"] == 7 / 8
+
+
+def test_one_map_after_the_other_is_all_at_once(tmp_path):
+    gt = instance_set([instance(1, "1100", 1)], [instance(2, "1111", 2)])
+    maps = [[1, 0], [0, 2]], [[2, 2], [1, 255]]
+    scores = MapScores(gt)
+    scores.add("2.jpg", np.array(maps[1], np.uint8))
+    assert scores.scores()["per_class"]["cow"] == 0.5
+    scores.add("unknown.jpg", np.zeros((2, 2), np.uint8))
+    scores.add("1.jpg", np.array(maps[0], np.uint8))
+    assert scores.scores() == {"images": 2, **semantic_scores(write(tmp_path, *maps), gt)}
+    with pytest.raises(UserError, match=r"image 1\.jpg is 3x2 in the points file but 2x2"):
+        scores.add("1.jpg", np.zeros((2, 3), np.uint8))
 
 
 def test_the_class_map_of_masks_by_hand():

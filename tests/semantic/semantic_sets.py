@@ -77,6 +77,7 @@ def task(image: Path, size: tuple[int, int], yx: Any = (), labels: Any = ()) -> 
         image=image,
         yx=np.array(yx, np.int64).reshape(-1, 2),
         labels=np.array(labels, np.int64),
+        ids=np.arange(1, len(labels) + 1),
         classes=CLASSES,
     )
 

@@ -133,6 +133,30 @@ def test_images_without_points_and_of_odd_sizes(run_tool: Run, tmp_path: Path) -
     assert maps["one.png"][29, 3] == 4
 
 
+def test_an_experiment_makes_maps_again_when_its_class_map_changes(
+    run_tool: Run, drawn: Drawn, tmp_path: Path
+) -> None:
+    from _entry import entry
+    from _experiment import Experiment
+
+    oracle = words(drawn, "semantic=oracle", f"semantic.gt={drawn.gt}")
+    assert run_tool("gen_semantic", *oracle)[0] == 0
+    names, made = tmp_path / "classes.json", tmp_path / "made"
+    given = [f"data.semantic={made}", f"data.points={drawn.points}", f"data.images={drawn.images}"]
+    given += [
+        f"semantic.maps={drawn.out}",
+        f"semantic.class_map={names}",
+        f"out={tmp_path / 'exp'}",
+    ]
+    semantic = entry("pipeline")(lambda cfg: Experiment(cfg).semantic())
+    for content in (["ball", "box"], ["box", "ball"]):
+        names.write_text(json.dumps(content))
+        assert semantic(given) == 0
+        swapped = content[0] == "box"
+        answer = np.array([0, 2, 1] if swapped else [0, 1, 2])[drawn.truth[0]]
+        assert (read_map(made / "part/0.png", (60, 80), 2) == answer).all()
+
+
 @pytest.mark.realdata
 def test_real_images_beat_discs_and_background(
     run_tool: Run, realdata: Path, tmp_path: Path
