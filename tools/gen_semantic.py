@@ -32,17 +32,18 @@ def run(cfg: DictConfig) -> Path:
     out = path_of(cfg, "data.semantic" if cfg.out is None else "out")
     if out.is_file():
         raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
+    prompted = is_prompted(cfg)
     for key in ("maps", "gt"):
-        if key in cfg.semantic.source:
+        if key in (cfg.semantic.prompter if prompted else cfg.semantic.source):
             path_of(cfg, f"semantic.{key}")
     points = read_points(file)
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
-    if is_prompted(cfg):
+    if prompted:
         make_candidates(cfg, points, images)
-    asks = is_prompted(cfg) and cfg.semantic.select == "network"
+    asks = prompted and cfg.semantic.select == "network"
     manifest, made = generate(
-        maps_of(cfg, points) if is_prompted(cfg) else build(cfg.semantic.source),
+        maps_of(cfg, points) if prompted else build(cfg.semantic.source),
         points,
         images,
         out,
