@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from p2seg.devices import device_of
 from p2seg.errors import UserError
@@ -86,18 +86,12 @@ class HuggingFaceSam:
         image: NDArray[np.uint8],
         prompts: Prompts,
         task: MapTask,  # noqa: ARG002
-    ) -> Iterator[list[Candidate]]:
+    ) -> list[list[Candidate]]:
         """The three masks of each prompt."""
         device = device_of(self.accelerator)
         model, processor = _model(self.folder, self.kind, device)
         half = half_precision(self.precision, device)
-        xy = prompts.yx[None, :, :, ::-1].tolist()
-        given = processor(
-            images=image,
-            input_points=xy,
-            input_labels=prompts.labels[None].tolist(),
-            return_tensors="pt",
-        ).to(device)
+        given = processor(images=image, return_tensors="pt").to(device)
         with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
             seen = model.get_image_embeddings(given["pixel_values"])
         seen = _in_float32(seen)
@@ -110,17 +104,27 @@ class HuggingFaceSam:
         sizes = [given["original_sizes"]]
         if "reshaped_input_sizes" in given:
             sizes.append(given["reshaped_input_sizes"])
-        at_once = prompts_at_once(image.shape[:2])
-        for start in range(0, len(prompts.yx), at_once):
-            part = slice(start, start + at_once)
+        offered: list[list[Candidate]] = [[]] * len(prompts.yx)
+        for some, part in prompts.alike(prompts_at_once(image.shape[:2])):
+            named = processor(
+                original_sizes=given["original_sizes"] if self.kind.startswith("sam2") else None,
+                images=None if self.kind.startswith("sam2") else image,
+                input_points=part.yx[None, :, :, ::-1].tolist(),
+                input_labels=part.labels[None].tolist(),
+                return_tensors="pt",
+            ).to(device)
             answer = model(
                 **embeddings,
-                input_points=given["input_points"][:, part],
-                input_labels=given["input_labels"][:, part],
+                input_points=named["input_points"],
+                input_labels=named["input_labels"],
                 multimask_output=True,
             )
             [logits] = processor.post_process_masks(answer.pred_masks, *sizes, binarize=False)
-            yield from candidates_of(logits, answer.iou_scores[0], THRESHOLD)
+            for k, candidates in zip(
+                some, candidates_of(logits, answer.iou_scores[0], THRESHOLD), strict=True
+            ):
+                offered[k] = candidates
+        return offered
 
 
 @lru_cache(maxsize=1)
@@ -128,11 +132,20 @@ def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
     transformers = _transformers()
     model, processor = (getattr(transformers, name) for name in CLASSES[kind])
     try:
-        made = model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        return made.to(device).eval(), processor.from_pretrained(folder, local_files_only=True)
-    except (OSError, RuntimeError, ValueError) as error:
+        made, info = model.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        asking = processor.from_pretrained(folder, local_files_only=True)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
+    if info["missing_keys"]:  # they would be random
+        first = sorted(info["missing_keys"])[0]
+        raise UserError(
+            f"{folder} is not a whole {kind} of transformers: it lacks {len(info['missing_keys'])} "
+            f"tensors, {first} among them"
+        )
+    return made.to(device).eval(), asking
 
 
 def _fetched(checkpoint: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -115,7 +114,7 @@ class OfficialSam:
         image: NDArray[np.uint8],
         prompts: Prompts,
         task: MapTask,  # noqa: ARG002
-    ) -> Iterator[list[Candidate]]:
+    ) -> list[list[Candidate]]:
         """The three masks of each prompt."""
         device = device_of(self.accelerator)
         predictor = _predictor(self.checkpoint, self.model, device)
@@ -124,24 +123,30 @@ class OfficialSam:
             predictor.set_image(image)
         predictor.features = predictor.features.float()
         size = image.shape[:2]
-        xy = torch.from_numpy(prompts.yx[:, :, ::-1].copy()).to(device)
-        xy = predictor.transform.apply_coords_torch(xy, size)
-        labels = torch.from_numpy(prompts.labels).to(device)
-        at_once = prompts_at_once(size)
-        for start in range(0, len(xy), at_once):
-            part = slice(start, start + at_once)
+        threshold = predictor.model.mask_threshold
+        offered: list[list[Candidate]] = [[]] * len(prompts.yx)
+        for some, part in prompts.alike(prompts_at_once(size)):
+            xy = torch.from_numpy(part.yx[:, :, ::-1].copy()).to(device)
             logits, predicted_iou, _ = predictor.predict_torch(
-                xy[part], labels[part], multimask_output=True, return_logits=True
+                predictor.transform.apply_coords_torch(xy, size),
+                torch.from_numpy(part.labels).to(device),
+                multimask_output=True,
+                return_logits=True,
             )
-            yield from candidates_of(logits, predicted_iou, predictor.model.mask_threshold)
+            for k, candidates in zip(
+                some, candidates_of(logits, predicted_iou, threshold), strict=True
+            ):
+                offered[k] = candidates
         predictor.reset_image()
+        return offered
 
 
-def build_sam(state: State) -> Sam:
+def build_sam(state: State, *, assign: bool = False) -> Sam:
     """A SAM whose widths, depth and heads are those of a checkpoint's tensors.
 
     Args:
         state: in the official format.
+        assign: take these tensors themselves, not their content.
 
     Returns:
         With these weights, in evaluation mode.
@@ -191,7 +196,7 @@ def build_sam(state: State) -> Sam:
             iou_head_hidden_dim=state[decoder + "iou_prediction_head.layers.0.weight"].shape[0],
         ),
     )
-    sam.load_state_dict(state)
+    sam.load_state_dict(state, assign=assign)
     return sam.eval()
 
 
@@ -232,7 +237,7 @@ def _predictor(checkpoint: str, model: str, device: torch.device) -> SamPredicto
     path = Path(checkpoint).expanduser()
     state = load_state(path, model)
     try:
-        sam = build_sam(state)
+        sam = build_sam(state, assign=True)
     except (KeyError, RuntimeError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(

@@ -80,6 +80,23 @@ class Prompts:
             labels=np.concatenate([own, np.where(kept, 0, NOT_A_POINT)], 1),
         )
 
+    def alike(self, most: int) -> Iterator[tuple[NDArray[np.int64], Prompts]]:
+        """The prompts in parts of equally many points, so that none is padded: a segmenter sees
+        padding, and has not learned it.
+
+        Args:
+            most: prompts of a part.
+
+        Yields:
+            Indices of some prompts, and these.
+        """
+        count = (self.labels != NOT_A_POINT).sum(1)
+        for length in np.unique(count):
+            same = np.flatnonzero(count == length)
+            for start in range(0, len(same), most):
+                some = same[start : start + most]
+                yield some, Prompts(self.yx[some, :length], self.labels[some, :length])
+
 
 class Prompter(Protocol):
     """A segmenter that answers prompts. It is pickled: it loads its weights when first asked."""
@@ -94,7 +111,7 @@ class Prompter(Protocol):
 
     def __call__(
         self, image: NDArray[np.uint8], prompts: Prompts, task: MapTask
-    ) -> Iterator[list[Candidate]]:
+    ) -> list[list[Candidate]]:
         """The candidates of each prompt, in order.
 
         Args:

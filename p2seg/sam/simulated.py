@@ -7,7 +7,6 @@ ways to choose, and what a method makes of the masks chosen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ class Simulated:
 
     def __call__(
         self, image: NDArray[np.uint8], prompts: Prompts, task: MapTask
-    ) -> Iterator[list[Candidate]]:
+    ) -> list[list[Candidate]]:
         """Part, object and group of each prompt.
 
         Raises:
@@ -130,6 +129,7 @@ class Simulated:
         own = [each for each in self.instances.get(task.record.file_name, ()) if not each.crowd]
         masks = {each.id: decode(each) for each in own}
         lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32)
+        offered = []
         for k, id in enumerate(task.ids.tolist()):
             if id not in masks:
                 raise UserError(
@@ -139,7 +139,8 @@ class Simulated:
             named = prompts.yx[k][prompts.labels[k] == 0].astype(np.int64)
             others = [mask for other, mask in masks.items() if other != id]
             scene = _Scene(lab, masks[id], others, task.yx[k], named)
-            yield self._answer(scene, np.random.default_rng([self.seed, id]))
+            offered.append(self._answer(scene, np.random.default_rng([self.seed, id])))
+        return offered
 
     def _answer(self, scene: _Scene, random: np.random.Generator) -> list[Candidate]:
         """The three masks of a click, each with its faults and scores."""

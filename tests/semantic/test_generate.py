@@ -177,7 +177,7 @@ def test_killed_in_the_middle_it_goes_on(drawn: Drawn, tmp_path: Path) -> None:
         f"    read_points(Path({str(drawn.points)!r})), Path({str(drawn.images)!r}),\n"
         f"    Path({str(drawn.out)!r}), MAPS, points_sha256='ab')\n"
     )
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parent.parent
     with subprocess.Popen([sys.executable, "-c", program], cwd=here) as process:
         deadline = time.monotonic() + 120
         while not (drawn.out / "part/0.png").exists():

@@ -65,7 +65,7 @@ def test_from_masks_to_clicks_and_back(drawn, tmp_path, run_tool):
     run("gen_semantic", "semantic=oracle", f"semantic.gt={gt}", f"out={tmp_path}/oracle")
     assert read_manifest(tmp_path / "oracle").source == "oracle"
     run("gen_semantic", "semantic=grabcut", f"out={drawn}/semantic")
-    assert len(read_manifest(drawn / "semantic").maps) == 4
+    assert len(read_manifest(drawn / "semantic").files) == 4
 
     # the upper bound of the seeds: whole objects wherever one stands alone
     seeds = tmp_path / "seeds.json"

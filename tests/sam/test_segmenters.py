@@ -1,0 +1,253 @@
+"""SAM, SAM 2.1 and HQ-SAM from files of the official formats, small ones made here."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sam_sets import small_sam, write_hq, write_sam, write_sam2
+from segment_anything import SamPredictor
+from semantic_sets import task
+
+from p2seg.data.rle import decode
+from p2seg.errors import UserError
+from p2seg.files import sha256
+from p2seg.sam.huggingface import HuggingFaceSam, _model
+from p2seg.sam.official import OFFICIAL, OfficialSam, build_sam, load_state
+from p2seg.sam.prompts import Prompts
+
+SIZE = (50, 70)
+YX = np.array([[5, 5], [20, 30], [44, 60]])
+PROMPTS = Prompts.of(YX, np.array([1, 2, 1]), "other_class")
+TASK = task(Path("a.png"), SIZE, YX, [1, 2, 1])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sams")
+    return {
+        "sam": write_sam(folder / "small.pth"),
+        "sam2": write_sam2(folder / "sam2"),
+        "hq": write_hq(folder / "hq"),
+    }
+
+
+@pytest.fixture
+def image() -> Any:
+    return np.random.default_rng(0).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
+
+
+def asked(prompter: Any, image: Any, prompts: Prompts = PROMPTS) -> list[Any]:
+    return list(prompter(image, prompts, TASK))
+
+
+def same(ours: list[Any], theirs: list[Any]) -> bool:
+    return all(
+        a.rle == b.rle and a.predicted_iou == pytest.approx(b.predicted_iou, abs=1e-4)
+        for own, other in zip(ours, theirs, strict=True)
+        for a, b in zip(own, other, strict=True)
+    )
+
+
+def test_a_sam_is_built_of_its_tensors_alone(files: dict[str, Path]) -> None:
+    built, made = build_sam(load_state(files["sam"], "vit_b")), small_sam()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(built.image_encoder(x), made.image_encoder(x))
+    assert [block.window_size for block in built.image_encoder.blocks] == [3, 0, 3]
+    assert built.image_encoder.img_size == 64
+    assert built.mask_decoder.num_mask_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "depth", "heads", "whole"),
+    [
+        ("vit_b", 768, 12, 12, [2, 5, 8, 11]),
+        ("vit_l", 1024, 24, 16, [5, 11, 17, 23]),
+        ("vit_h", 1280, 32, 16, [7, 15, 23, 31]),
+    ],
+)
+def test_official_shapes_give_the_official_models(
+    model: str, width: int, depth: int, heads: int, whole: list[int]
+) -> None:
+    from segment_anything import sam_model_registry
+
+    with torch.device("meta"):
+        state = sam_model_registry[model]().state_dict()
+        built = build_sam(state, assign=True)
+    blocks = built.image_encoder.blocks
+    assert OFFICIAL[model].width == width
+    assert len(blocks) == depth
+    assert blocks[0].attn.num_heads == heads
+    assert [b for b, block in enumerate(blocks) if block.window_size == 0] == whole
+    assert {block.window_size for block in blocks} == {0, 14}
+    assert built.image_encoder.img_size == 1024
+    assert {k: v.shape for k, v in built.state_dict().items()} == {
+        k: v.shape for k, v in state.items()
+    }
+
+
+def test_answers_are_those_of_the_library(files: dict[str, Path], image: Any) -> None:
+    offered = asked(OfficialSam(str(files["sam"])), image)
+    predictor = SamPredictor(small_sam())
+    predictor.set_image(image)
+    for k, candidates in enumerate(offered):
+        real = PROMPTS.labels[k] >= 0
+        masks, scores, _ = predictor.predict(
+            PROMPTS.yx[k][real][:, ::-1], PROMPTS.labels[k][real], multimask_output=True
+        )
+        for candidate, mask, score in zip(candidates, masks, scores, strict=True):
+            assert (decode(candidate.rle) == mask).all()
+            assert candidate.predicted_iou == pytest.approx(np.clip(score, 0, 1), abs=1e-4)
+    shares = [decode(each.rle).mean() for own in offered for each in own]
+    assert min(shares) < 0.95
+    assert max(shares) > 0.05
+
+
+@pytest.mark.parametrize("kind", ["sam", "sam2", "hq"])
+def test_every_segmenter_offers_three_masks_a_click(
+    files: dict[str, Path], image: Any, kind: str
+) -> None:
+    made = OfficialSam if kind == "sam" else HuggingFaceSam
+    prompter = made(str(files[kind]))
+    offered = asked(prompter, image)
+    assert [len(each) for each in offered] == [3, 3, 3]
+    for candidate in (each for own in offered for each in own):
+        assert candidate.rle["size"] == list(SIZE)
+        assert 0 <= candidate.predicted_iou <= 1
+        assert 0 <= candidate.stability <= 1
+    assert same(asked(pickle.loads(pickle.dumps(prompter)), image), offered)
+    assert {"model", "checkpoint_sha256", "precision"} <= prompter.parameters.keys()
+    # clicks asked about together are answered as one by one, whatever the others' negatives
+    alone = Prompts(PROMPTS.yx[1:2], PROMPTS.labels[1:2])
+    lone = Prompts(PROMPTS.yx[:1, :2], PROMPTS.labels[:1, :2])
+    assert PROMPTS.labels[0].tolist() == [1, 0, -1]
+    assert same(asked(prompter, image, lone), offered[:1])
+    assert same(asked(prompter, image, alone), offered[1:2])
+
+
+def test_answers_in_parts_are_the_same(
+    files: dict[str, Path], image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompter = OfficialSam(str(files["sam"]))
+    whole = asked(prompter, image)
+    monkeypatch.setattr("p2seg.sam.official.prompts_at_once", lambda _: 2)
+    assert same(asked(prompter, image), whole)
+
+
+def test_half_precision_is_in_the_parameters_and_runs(files: dict[str, Path], image: Any) -> None:
+    for made, kind in ((OfficialSam, "sam"), (HuggingFaceSam, "sam2"), (HuggingFaceSam, "hq")):
+        prompter = made(str(files[kind]), precision="bfloat16")
+        assert prompter.parameters["precision"] == "torch.bfloat16"
+        assert len(asked(prompter, image)) == 3
+
+
+def test_a_file_says_whether_it_is_official(files: dict[str, Path]) -> None:
+    parameters = OfficialSam(str(files["sam"])).parameters
+    assert parameters["checkpoint_sha256"] == sha256(files["sam"])
+    assert parameters["official"] is False
+
+
+def refused(path: Any, **more: Any) -> str:
+    with pytest.raises(UserError) as error:
+        OfficialSam(str(path), **more)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("model", list(OFFICIAL))
+def test_a_missing_file_tells_which_is_wanted(tmp_path: Path, model: str) -> None:
+    told = refused(tmp_path / "no.pth", model=model)
+    assert f"no SAM checkpoint at {tmp_path}/no.pth" in told
+    assert OFFICIAL[model].file in told
+    assert OFFICIAL[model].sha256 in told
+    with pytest.raises(UserError, match="no SAM checkpoint given"):
+        OfficialSam(None, model=model)  # type: ignore[arg-type]  # what the config has
+
+
+def test_wrong_files_tell_which_is_wanted(tmp_path: Path, files: dict[str, Path]) -> None:
+    text = tmp_path / "text.pth"
+    text.write_text("no checkpoint")
+    assert "text.pth is no checkpoint" in refused(text)
+    torch.save({"model": {}}, text)
+    assert "is not a SAM in segment-anything's format" in refused(text)
+    torch.save([1], text)
+    assert "is not a SAM in segment-anything's format" in refused(text)
+    state = torch.load(files["sam"], weights_only=True)
+    state["image_encoder.pos_embed"] = torch.zeros(1, 4, 4, 1280)
+    torch.save(state, text)
+    told = refused(text, model="vit_b")
+    assert "is 1280 channels wide, which is vit_h; give semantic.sam.model=vit_h" in told
+    assert "semantic.sam.model=vit_x is unknown" in refused(text, model="vit_x")
+
+
+@pytest.mark.parametrize("lost", ["mask_decoder.mask_tokens.weight", "image_encoder.neck.1.weight"])
+def test_half_a_file_is_one_sentence(
+    tmp_path: Path, files: dict[str, Path], image: Any, lost: str
+) -> None:
+    state = torch.load(files["sam"], weights_only=True)
+    del state[lost]
+    torch.save(state, tmp_path / "half.pth")
+    with pytest.raises(UserError, match=r"half\.pth is not a whole SAM"):
+        asked(OfficialSam(str(tmp_path / "half.pth")), image)
+
+
+def test_folders_of_other_models_are_refused(tmp_path: Path, files: dict[str, Path]) -> None:
+    def refused_folder(name: Any) -> str:
+        with pytest.raises(UserError) as error:
+            HuggingFaceSam(str(name))
+        return str(error.value)
+
+    assert "no checkpoint given" in refused_folder("")
+    assert f"no folder at {tmp_path}/no" in refused_folder(tmp_path / "no")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    assert "holds a model of type bert" in refused_folder(tmp_path)
+    (tmp_path / "config.json").write_text((files["sam2"] / "config.json").read_text())
+    assert "has no *.safetensors" in refused_folder(tmp_path)
+
+
+def test_a_folder_with_other_weights_is_one_sentence(
+    tmp_path: Path, files: dict[str, Path], image: Any
+) -> None:
+    for file in files["sam2"].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is not a whole sam2 of transformers"):
+        asked(HuggingFaceSam(str(tmp_path)), image)
+    tensors = load_file(files["sam2"] / "model.safetensors")
+    del tensors["mask_decoder.iou_token.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    _model.cache_clear()
+    with pytest.raises(UserError, match=r"it lacks 1 tensors, mask_decoder\.iou_token\.weight"):
+        asked(HuggingFaceSam(str(tmp_path)), image)
+
+
+def test_a_name_on_the_hub_without_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no route\nto the hub")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(UserError, match=r"the hub did not give it \(no route\)") as error:
+        HuggingFaceSam("facebook/sam2.1-hiera-large")
+    assert "\n" not in str(error.value)
+
+
+def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: Any) -> Any:
+        if name.split(".")[0] == "transformers":
+            raise ImportError(name)
+        return real(name, *more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[sam2\]'"):
+        HuggingFaceSam("some/name")
