@@ -40,7 +40,7 @@ class HuggingFaceSam:
 
     Attributes:
         checkpoint: a folder with config.json, preprocessor_config.json and model.safetensors, or
-            the hub's name of one, which is fetched.
+            the hub's name of one, which is fetched; None is refused.
         accelerator: auto, cpu, cuda or mps.
         precision: of the image encoder; everything behind it is in float32.
         folder: where the files are.
@@ -48,7 +48,7 @@ class HuggingFaceSam:
         sha256: of the weights.
     """
 
-    checkpoint: str
+    checkpoint: str | None
     accelerator: str = "auto"
     precision: Precision = "auto"
     folder: str = field(default="", init=False)

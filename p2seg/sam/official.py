@@ -74,7 +74,7 @@ class OfficialSam:
     """Asks a SAM of segment-anything.
 
     Attributes:
-        checkpoint: the file.
+        checkpoint: the file; None is refused with the name of the one that is wanted.
         model: which one it should be: vit_b, vit_l or vit_h. A file of other widths than any of
             these is taken as it is.
         accelerator: auto, cpu, cuda or mps.
@@ -82,7 +82,7 @@ class OfficialSam:
         sha256: of the file.
     """
 
-    checkpoint: str
+    checkpoint: str | None
     model: str = "vit_b"
     accelerator: str = "auto"
     precision: Precision = "auto"
@@ -117,7 +117,7 @@ class OfficialSam:
     ) -> list[list[Candidate]]:
         """The three masks of each prompt."""
         device = device_of(self.accelerator)
-        predictor = _predictor(self.checkpoint, self.model, device)
+        predictor = _predictor(str(self.checkpoint), self.model, device)
         half = half_precision(self.precision, device)
         with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
             predictor.set_image(image)

@@ -168,7 +168,7 @@ def test_a_missing_file_tells_which_is_wanted(tmp_path: Path, model: str) -> Non
     assert OFFICIAL[model].file in told
     assert OFFICIAL[model].sha256 in told
     with pytest.raises(UserError, match="no SAM checkpoint given"):
-        OfficialSam(None, model=model)  # type: ignore[arg-type]  # what the config has
+        OfficialSam(None, model=model)
 
 
 def test_wrong_files_tell_which_is_wanted(tmp_path: Path, files: dict[str, Path]) -> None:
