@@ -8,12 +8,14 @@ Keys = tuple[str, ...]
 
 VOC = {"demo": "demo", "real": "real_voc", "full": "voc_hrnet48"}
 COCO = {"demo": "demo", "real": "real_coco", "full": "coco_hrnet48"}
+PROMPTED = {"demo": "demo_simulated", "real": "real_coco_simulated", "full": "voc_hrnet48_sam"}
 BESTIE = ("mdm=bestie",)
 S2I = ("mdm.rounds=0", "loss.affinity=0")
 STRAIGHT = ("mdm.ways.kind=straight",)
 NO_NETWORK = ("pipeline.network=false", "pipeline.segmentors=[]")
 NO_SEGMENTOR = ("pipeline.segmentors=[]",)
 SEGMENTOR = ("pipeline.segmentors=[mdm]",)
+SAM_FILE = "semantic.sam.checkpoint="
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Row:
         words: what it changes, as on the command line.
         paper: the paper's figures, one a column.
         missing: why it is not run where it is not.
-        stage: whose masks of the run are scored: `mdm`, or `control` and `seed` without network.
+        needs: how a setting begins that must be given for it on the full data; else it is not run.
+        stage: whose masks of the run are scored, or train the segmentor that is: `mdm`, `control`
+            and `seed` without network, `sam` and `sam_network` for chosen candidates.
         network: the row, of no words, whose network makes this row's masks; empty: its own.
         own_clicks: clicks and first maps are this row's, not shared by all rows of a seed.
     """
@@ -36,6 +40,7 @@ class Row:
     words: tuple[str, ...] = ()
     paper: tuple[float | None, ...] = ()
     missing: str = ""
+    needs: str = ""
     stage: str = "mdm"
     network: str = ""
     own_clicks: bool = False
@@ -82,10 +87,30 @@ BESIDE_CONTROL: dict[str, Keys] = {
 MASKS_NOTE = "Pseudo masks on training images, the points given."
 RATIOS = {0.1: 52.0, 0.2: 50.8, 0.4: 51.5, 0.8: 50.9}
 MINE = "S2I + I2S"
+WHOLE = "P2Seg, chosen again by the network, snapped"
 
 
 def _oracle(*words: str) -> tuple[str, ...]:
     return "semantic=oracle", *(f"semantic.degrade.{word}" for word in words)
+
+
+def _sam(experiment: str, *paper: float | None) -> Row:
+    """SAM alone: a segmentor on the best-scored masks of the clicks."""
+    return Row(
+        "SAM prompted by the points",
+        {"full": experiment},
+        ("pipeline.segmentors=[sam]",),
+        paper,
+        missing=f"it needs {SAM_FILE}FILE, on the full data",
+        needs=SAM_FILE,
+        stage="sam",
+    )
+
+
+def _chosen(select: str) -> Row:
+    """Candidates as they are chosen without a network."""
+    words = (f"semantic.select={select}", "pipeline.reselect=false", *NO_NETWORK)
+    return Row(f"{select}, no network", PROMPTED, words, stage="sam", own_clicks=True)
 
 
 TABLES = {
@@ -93,6 +118,7 @@ TABLES = {
         "Table 1: VOC 2012 val, a segmentor trained on the masks",
         SCORES,
         [
+            _sam("voc_sam_baseline", 59.4, 39.9, None, 19.0),
             Row("BESTIE, HRNet-48", VOC, BESTIE, (62.8, 52.8, None, 31.2)),
             Row(
                 "P2Seg, ResNet-101",
@@ -107,6 +133,7 @@ TABLES = {
         "Table 2: COCO 2017 val, a segmentor trained on the masks",
         _model("AP", "AP50", "AP75", kind="coco"),
         [
+            _sam("coco_sam_baseline"),
             Row("BESTIE, HRNet-48", COCO, BESTIE, (14.2, 28.4, 22.5)),
             Row("P2Seg, HRNet-48", COCO, paper=(17.6, 33.6, 28.1)),
         ],
@@ -207,6 +234,28 @@ TABLES = {
             ),
         ],
         note=MASKS_NOTE + " The control is Eq. 1 without a network.",
+        words=NO_SEGMENTOR,
+    ),
+    "select": Table(
+        "Which of a segmenter's masks, and what P2Seg makes of them",
+        {"first maps' mIoU": ("semantic", "miou"), **MASKS},
+        [
+            *(_chosen(select) for select in ("score", "largest", "smallest")),
+            Row("consistent, no network", PROMPTED, stage="sam"),
+            Row("Eq. 1 on consistent's maps", PROMPTED, stage="control"),
+            Row("network", PROMPTED, stage="sam_network"),
+            Row(
+                "P2Seg on consistent's maps",
+                PROMPTED,
+                ("pipeline.reselect=false", "export.snap=none"),
+                network=WHOLE,
+            ),
+            Row("the same, snapped", PROMPTED, ("pipeline.reselect=false",), network=WHOLE),
+            Row("P2Seg on the network's maps", PROMPTED, ("export.snap=none",), network=WHOLE),
+            Row(WHOLE, PROMPTED),
+        ],
+        note=MASKS_NOTE + " Candidates as they are where no P2Seg is named; demo and real: of the "
+        "simulated segmenter.",
         words=NO_SEGMENTOR,
     ),
     "maps": Table(

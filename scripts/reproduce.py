@@ -38,6 +38,11 @@ COST = {
     "voc_hrnet48": (5, 24, GUESS),
     "voc_resnet101": (5, 24, GUESS),
     "coco_hrnet48": (30, 24, GUESS),
+    "demo_simulated": (0.15, 2, "measured on 2 cores"),
+    "real_coco_simulated": (0.3, 4, "measured on 1 core"),
+    "voc_hrnet48_sam": (6, 24, GUESS),
+    "voc_sam_baseline": (2, 12, GUESS),
+    "coco_sam_baseline": (20, 12, GUESS),
 }
 
 Plan = dict[tuple[str, int], tuple[Path, list[str]]]
@@ -108,7 +113,7 @@ def read_words(words_of: Parser, words: list[str]) -> Namespace:
     if asked.data == "full" and not any(w.startswith("semantic") for w in settings):
         raise UserError(
             "the full data need first semantic maps: give semantic.maps=DIR, PNGs of any method, "
-            "or semantic=grabcut, after the other words"
+            "semantic=grabcut, or semantic.sam.checkpoint=FILE for SAM, after the other words"
         )
     return asked
 
@@ -120,18 +125,33 @@ def plan_of(table: Table, asked: Namespace) -> Plan:
         table: the table.
         asked: the command line, with `data`, `seeds`, `out` and `words`.
     """
-    rows = {row.name: row for row in table.rows if asked.data in row.experiments}
+    rows = {row.name: row for row in table.rows if _is_run(row, asked)}
     plan: Plan = {}
     for row in rows.values():
         for seed in asked.seeds:
-            own_maps = any(word.startswith("semantic=") for word in row.words)
-            given = [w for w in asked.words if not (own_maps and w.startswith("semantic"))]
-            words = [*row.words, *table.words, *given]
+            given = [word for word in asked.words if _fits(word, row, asked.data)]
+            words = [*table.words, *row.words, *given]
             if row.network:
                 trained = _folder(asked, rows[row.network], seed)
                 words.append(f"ckpt={trained / 'network' / 'last.pt'}")
             plan[row.name, seed] = _run(asked, row, seed, words)
     return plan
+
+
+def _is_run(row: Row, asked: Namespace) -> bool:
+    """Whether a row is of the data, and what it needs is given."""
+    there = asked.data in row.experiments
+    needs = row.needs if asked.data == "full" else ""
+    return there and (not needs or any(word.startswith(needs) for word in asked.words))
+
+
+def _fits(word: str, row: Row, data: str) -> bool:
+    """Whether a given setting is of a row; those of first maps are of some rows alone."""
+    prompted = row.experiments[data].endswith(("_sam", "_sam_baseline", "_simulated"))
+    if word.startswith("semantic.sam."):
+        return prompted
+    own_maps = prompted or any(own.startswith("semantic=") for own in row.words)
+    return not (own_maps and word.startswith(("semantic=", "semantic.maps=")))
 
 
 def run_all(plan: Plan) -> None:
@@ -182,7 +202,7 @@ def _show(table: Table, data: str, plan: Plan) -> None:
         lines.append(f"{name}, seed {seed}: about {each:g} h, {memory} GB ({how})")
         lines.append(f"  {shlex.join(words[1:])}")
     for row in table.rows:
-        if data not in row.experiments:
+        if all(name != row.name for name, _ in plan):
             lines.append(f"{row.name}: not run, {row.missing}")
     lines += ["", f"{len(distinct(plan))} runs, about {hours:.3g} hours one after the other"]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -208,7 +228,7 @@ def _table(
     for row in table.rows:
         ours: dict[str, Any] = {}
         for column, keys in table.columns.items():
-            own = [row.stage if key == "mdm" else key for key in keys]
+            own = [_of_stage(key, row.stage) for key in keys]
             values = [_at(reports[row.name, s], own) for s in seeds if (row.name, s) in reports]
             if values:
                 spread = (max(values) - min(values)) / 2
@@ -216,6 +236,13 @@ def _table(
         paper = dict(zip(table.columns, row.paper, strict=False))
         rows.append({"row": row.name, "ours": ours, "paper": paper, "missing": row.missing})
     return {"title": table.title, "data": data, "seeds": seeds, "rows": rows, "note": table.note}
+
+
+def _of_stage(key: str, stage: str) -> str:
+    """Where a report has what `mdm` and `segmentor` are to the whole method."""
+    if stage == "mdm":
+        return key
+    return {"mdm": stage, "segmentor": f"segmentor_{stage}"}.get(key, key)
 
 
 def _at(report: dict[str, Any], keys: list[str]) -> float:

@@ -72,9 +72,11 @@ def composed():
 
 
 @pytest.mark.parametrize("data", ["demo", "real", "full"])
-@pytest.mark.parametrize("table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps"])
+@pytest.mark.parametrize(
+    "table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps", "select"]
+)
 def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data):
-    more = ["semantic.maps=maps"] if data == "full" else []
+    more = ["semantic.maps=maps", "semantic.sam.checkpoint=sam.pth"] if data == "full" else []
     code, plan, _ = reproduce(table, "--data", data, "--dry-run", "--seeds", 3, 4, *more)
     assert code == 0
     commands = [shlex.split(line)[1:] for line in plan.splitlines() if "pipeline.py" in line]
@@ -91,6 +93,7 @@ def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data
         assert {word for word in words if word.startswith("ckpt=")} <= trained
         if data == "full":
             assert cfg.semantic.get("maps", "maps") == "maps"
+            assert cfg.semantic.get("sam", {}).get("checkpoint", "sam.pth") == "sam.pth"
             seed = next(word[5:] for word in words if word.startswith("seed="))
             [folder] = [word for word in words if word.startswith("data.semantic=")]
             assert f"seed{seed}" in folder, "other clicks, other maps"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -74,11 +75,11 @@ def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
     _check_select(cfg)
     folder, select = folder_of(cfg, points), cfg.semantic.select
     if select in ("score", "largest", "smallest"):
-        return Selection(folder, Chooser(select))
+        return Selection(folder, Chooser(select), overlap=cfg.semantic.overlap)
     evidence = _evidence(cfg, points) if select == "network" else None
     costs: Costs = build(cfg.semantic.costs)
     sizes = sizes_of(_images(points, folder), costs, len(points.categories))
-    return Selection(folder, Chooser(select, costs, sizes), evidence)
+    return Selection(folder, Chooser(select, costs, sizes), evidence, cfg.semantic.overlap)
 
 
 def maps_of(cfg: DictConfig, points: PointSet) -> ChosenMaps:
@@ -104,15 +105,27 @@ def masks_of(
         info |= {"candidates": selection.candidates.provenance, "choice": selection.parameters}
     if cfg.export.snap == "sam":
         check_values(Snapped, {"iou": ("export.snap_iou", cfg.export.snap_iou)})
-        folder = folder_of(cfg, points)
-        labeller = Snapped(labeller, folder, cfg.export.snap_iou)
-        info["snap"] = {"iou": cfg.export.snap_iou, "candidates": folder.provenance}
+        labeller = Snapped(labeller, _for_borders(cfg, points), cfg.export.snap_iou)
+        info["snap"] = labeller.parameters
     return labeller, info
+
+
+def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
+    """The choice of candidates whose borders masks take: the masks stand for the network."""
+    if not is_prompted(cfg):
+        raise UserError(
+            "export.snap=sam takes borders of candidates; give semantic=sam, or the semantic=... "
+            "that they were made with"
+        )
+    changed = deepcopy(cfg)
+    changed.semantic.select = "consistent"
+    return selection_of(changed, points)
 
 
 def _check_select(cfg: DictConfig) -> None:
     check_choice("semantic.select", cfg.semantic.select, SELECT)
     check_choice("semantic.negatives", cfg.semantic.negatives, ("other_class", "all", "none"))
+    check_choice("semantic.overlap", cfg.semantic.overlap, ("score", "smaller"))
     if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
         raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
 

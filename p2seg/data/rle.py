@@ -41,6 +41,11 @@ def area(rle: dict[str, Any]) -> int:
     return int(codec.area(rle))
 
 
+def iou(a: dict[str, Any], b: dict[str, Any]) -> float:
+    """Intersection over union of two masks of one image, 0 where both are empty."""
+    return float(codec.iou([a], [b], [0])[0, 0])
+
+
 def box(rle: dict[str, Any]) -> list[float]:
     """The tight box `[x, y, width, height]` of a mask in pixels; zeros for an empty one."""
     return [float(value) for value in codec.toBbox(rle)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
-from p2seg.data.rle import decode
+from p2seg.data.rle import decode, encode, iou
 from p2seg.errors import UserError
 from p2seg.pseudo.infer import Labelled, Labeller
 from p2seg.sam.candidates import CandidateFolder
@@ -24,6 +24,7 @@ from p2seg.semantic.source import MapTask
 from p2seg.structures import Points
 
 Owners = NDArray[np.int64]
+Overlap = Literal["score", "smaller"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,25 @@ class Choice:
     masks: NDArray[np.bool_]
     score: NDArray[np.float64]
 
+    def owners(self, yx: NDArray[np.int64], overlap: Overlap) -> Owners:
+        """Whose every pixel is, where several masks claim it.
+
+        Args:
+            yx: `[K, 2]` int64; a point's own pixel is its own, of several points' the first's.
+            overlap: the mask with the higher score has it, or the smaller one, which lies on top
+                where one thing is in front of another.
+
+        Returns:
+            `[H, W]` int64: 0 nobody's, k + 1 the k-th point's.
+        """
+        rank = self.score if overlap == "score" else -self.masks.sum((1, 2))
+        owner = np.zeros(self.masks.shape[1:], np.int64)
+        for k in sorted(range(len(yx)), key=lambda k: (rank[k], -k)):
+            owner[self.masks[k]] = k + 1
+        for k in reversed(range(len(yx))):
+            owner[tuple(yx[k])] = k + 1
+        return owner
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -47,17 +67,19 @@ class Selection:
         candidates: of all images.
         chooser: among them.
         evidence: of the network, for `select=network`.
+        overlap: whose the pixels are that several chosen masks claim.
     """
 
     candidates: CandidateFolder
     chooser: Chooser
     evidence: Evidence | None = None
+    overlap: Overlap = "smaller"
 
     @property
     def parameters(self) -> dict[str, Any]:
         """All that decides a choice besides an image's candidates, as JSON can hold it."""
         network = {} if self.evidence is None else {"network": self.evidence.provenance}
-        return {**self.chooser.parameters, **network}
+        return {**self.chooser.parameters, **network, "overlap": self.overlap}
 
     def __call__(self, points: Points, size: tuple[int, int], image: Tensor | None) -> Choice:
         """The choice for an image.
@@ -85,24 +107,6 @@ class Selection:
             if index is not None:
                 masks[k], scores[k] = decode(options.rles[index]), score[index]
         return Choice(masks, scores)
-
-
-def owners_of(choice: Choice, yx: NDArray[np.int64]) -> Owners:
-    """Whose every pixel is: of several masks that claim it the one with the highest score.
-
-    Args:
-        choice: masks of K points.
-        yx: `[K, 2]` int64; a point's own pixel is its own, of several points' the first's.
-
-    Returns:
-        `[H, W]` int64: 0 nobody's, k + 1 the k-th point's.
-    """
-    owner = np.zeros(choice.masks.shape[1:], np.int64)
-    for k in sorted(range(len(yx)), key=lambda k: (choice.score[k], -k)):
-        owner[choice.masks[k]] = k + 1
-    for k in reversed(range(len(yx))):
-        owner[tuple(yx[k])] = k + 1
-    return owner
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ class ChosenMaps:
             torch.from_numpy(task.labels),
             torch.from_numpy(task.ids),
         )
-        owner = owners_of(self.selection(points, task.size, image), task.yx)
+        choice = self.selection(points, task.size, image)
+        owner = choice.owners(task.yx, self.selection.overlap)
         return np.concatenate([[0], task.labels])[owner].astype(np.uint8)
 
 
@@ -171,27 +176,37 @@ class ChosenLabeller:
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """The chosen masks of an image, each pixel one's; scores are those of the choice."""
         choice = self.selection(points, (first.shape[0], first.shape[1]), image)
-        owner = torch.from_numpy(owners_of(choice, points.pixels.numpy()))
-        return Labelled(first, owner, torch.from_numpy(choice.score).float())
+        owner = choice.owners(points.pixels.numpy(), self.selection.overlap)
+        scores = torch.from_numpy(choice.score).float()
+        return Labelled(first, torch.from_numpy(owner), scores)
 
 
 @dataclass(frozen=True)
 class Snapped:
     """Another labeller's masks with a candidate's borders, where one agrees well enough.
 
+    The candidate, or union of two, is chosen as `select=network` does, with the masks' IoU for the
+    agreement: what speaks against a candidate without the masks counts as well.
+
     Attributes:
         labeller: makes the masks.
-        candidates: of all images.
-        iou: that a point's mask and its best candidate, or union of two, must have.
+        selection: of candidates; its costs and sizes are used, its network is not.
+        iou: that a point's mask and its candidate must have.
     """
 
     labeller: Labeller
-    candidates: CandidateFolder
-    iou: float = 0.6
+    selection: Selection
+    iou: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0 < self.iou <= 1:
             raise UserError(f"export.snap_iou={self.iou}; give an IoU above 0 and at most 1")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the borders, as JSON can hold it."""
+        given = {**self._chooser.parameters, "overlap": self.selection.overlap, "iou": self.iou}
+        return {**given, "candidates": self.selection.candidates.provenance}
 
     @property
     def needs_image(self) -> bool:
@@ -203,21 +218,23 @@ class Snapped:
         """As the labeller."""
         return self.labeller.on_gpu
 
+    @property
+    def _chooser(self) -> Chooser:
+        return replace(self.selection.chooser, select="network")
+
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
-        """The masks of an image; where snapped ones meet, pixels follow the better agreement."""
+        """The masks of an image, each pixel one's."""
         labelled = self.labeller(image, points, first)
         owner, yx = labelled.instances.numpy(), points.pixels.numpy()
-        options = Options.of(self.candidates(points.ids.tolist()), yx, unions=True)
         masks = owner[None] == np.arange(1, len(points) + 1)[:, None, None]
-        agreement = np.ones(len(points))  # a mask that stays as it is gives way to no other's
-        for k in range(len(points)):
-            own = np.flatnonzero(options.point == k)
-            if not masks[k].any() or not len(own):
-                continue
-            offered = [decode(options.rles[i]) for i in own]
-            ious = [(mask & masks[k]).sum() / (mask | masks[k]).sum() for mask in offered]
-            best = int(np.argmax(ious))
-            if ious[best] >= self.iou:
-                masks[k], agreement[k] = offered[best], ious[best]
-        made = owners_of(Choice(masks, agreement), yx)
+        offered = self.selection.candidates(points.ids.tolist())
+        options = Options.of(offered, yx, unions=True)
+        ours = [encode(mask) for mask in masks]
+        pairs = zip(options.rles, options.point, strict=True)
+        agreement = np.asarray([iou(rle, ours[k]) for rle, k in pairs])
+        chosen = self._chooser(options, points.labels.numpy(), owner.size, agreement)
+        for k, index in enumerate(chosen):
+            if index is not None and agreement[index] >= self.iou:
+                masks[k] = decode(options.rles[index])
+        made = Choice(masks, labelled.scores.double().numpy()).owners(yx, self.selection.overlap)
         return replace(labelled, instances=torch.from_numpy(made))

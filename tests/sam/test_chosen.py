@@ -23,8 +23,9 @@ from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.infer import NetworkLabeller, SeedLabeller
 from p2seg.sam.candidates import CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
-from p2seg.sam.chosen import Choice, ChosenLabeller, ChosenMaps, Selection, Snapped, owners_of
+from p2seg.sam.chosen import Choice, ChosenLabeller, ChosenMaps, Selection, Snapped
 from p2seg.sam.evidence import Evidence, objects_seen, on_grid, soft_iou
+from p2seg.semantic.manifest import Manifest, write_manifest
 from p2seg.structures import Outputs
 
 SIZE = (40, 60)
@@ -36,7 +37,12 @@ BOTH = LEFT | RIGHT
 def folder(path: Path, *offered: Any) -> CandidateFolder:
     """Candidates of one image, whose points have the ids 1, 2, ..."""
     write_candidates(path / "a.json", {k + 1: list(own) for k, own in enumerate(offered)}, "key")
+    write_manifest(path, Manifest("test", {}, ["a"], "", {}))
     return CandidateFolder(path, {k + 1: (path / "a.json", SIZE) for k in range(len(offered))})
+
+
+def borders(candidates: CandidateFolder) -> Selection:
+    return Selection(candidates, Chooser("consistent"))
 
 
 def points(labels: tuple[int, ...] = (1, 2)) -> Any:
@@ -45,18 +51,25 @@ def points(labels: tuple[int, ...] = (1, 2)) -> Any:
 
 
 def test_pixels_claimed_by_several_follow_the_score_and_clicks_stay() -> None:
-    masks = np.stack([BOTH, RIGHT])
-    owner = owners_of(Choice(masks, np.array([0.6, 0.8])), np.array(YX))
+    masks, yx = np.stack([BOTH, RIGHT]), np.array(YX)
+    owner = Choice(masks, np.array([0.6, 0.8])).owners(yx, "score")
     assert (owner[LEFT] == 1).all()
     assert (owner[RIGHT] == 2).all()
-    owner = owners_of(Choice(masks, np.array([0.9, 0.8])), np.array(YX))
+    owner = Choice(masks, np.array([0.9, 0.8])).owners(yx, "score")
     assert owner[20, 35] == 2  # its own pixel
     assert (owner == 2).sum() == 1
     assert (owner[BOTH] > 0).all()
     assert (owner[~BOTH] == 0).all()
-    same = owners_of(Choice(masks[:, :, :], np.array([0.5, 0.5])), np.array([(20, 15), (20, 15)]))
+    same = Choice(masks, np.array([0.5, 0.5])).owners(np.array([(20, 15), (20, 15)]), "score")
     assert same[20, 15] == 1  # of several clicks on a pixel the first
     assert same[20, 35] == 1  # of equal scores the first
+
+
+def test_pixels_claimed_by_several_are_the_smaller_mask_s() -> None:
+    for masks, expected in (([BOTH, RIGHT], (1, 2)), ([LEFT, BOTH], (1, 2))):
+        owner = Choice(np.stack(masks), np.array([0.9, 0.8])).owners(np.array(YX), "smaller")
+        assert (owner[LEFT] == expected[0]).all()
+        assert (owner[RIGHT] == expected[1]).all()
 
 
 def test_maps_are_painted_of_the_chosen_masks(tmp_path: Path) -> None:
@@ -67,7 +80,11 @@ def test_maps_are_painted_of_the_chosen_masks(tmp_path: Path) -> None:
     assert semantic.dtype == np.uint8
     assert (semantic == np.where(LEFT, 1, np.where(RIGHT, 2, 0))).all()
     assert source.name == "sam"
-    assert source.parameters == {"candidates": {"model": "vit_b"}, "select": "score"}
+    assert source.parameters == {
+        "candidates": {"model": "vit_b"},
+        "select": "score",
+        "overlap": "smaller",
+    }
     assert source.inputs(asked) == [tmp_path / "a.json"]
     empty = task(Path("a.png"), SIZE)
     assert source.inputs(empty) == []
@@ -91,37 +108,49 @@ def test_masks_take_a_candidate_s_borders_where_they_agree(tmp_path: Path) -> No
     candidates = folder(tmp_path, [candidate(LEFT)], [candidate(other)])
     first = torch.from_numpy(np.where(rough, 1, np.where(RIGHT, 2, 0)))
     seeds = SeedLabeller(Seeder())
-    snapped = Snapped(seeds, candidates, 0.6)
+    snapped = Snapped(seeds, borders(candidates), 0.6)
     assert (snapped.needs_image, snapped.on_gpu) == (seeds.needs_image, seeds.on_gpu)
     labelled = snapped(None, points(), first)
     assert (labelled.instances.numpy() == np.where(LEFT, 1, np.where(RIGHT, 2, 0))).all()
-    strict = Snapped(seeds, candidates, 0.95)(None, points(), first)
+    strict = Snapped(seeds, borders(candidates), 0.95)(None, points(), first)
     assert (strict.instances.numpy() == np.where(rough, 1, np.where(RIGHT, 2, 0))).all()
     assert torch.equal(labelled.semantic, first)
 
 
-def test_a_snapped_mask_takes_nothing_of_one_that_stays(tmp_path: Path) -> None:
+def test_where_snapped_masks_meet_the_smaller_lies_on_top(tmp_path: Path) -> None:
     wide = block(10, 6, 30, 28)  # spills two columns over the right object
     candidates = folder(tmp_path, [candidate(wide)], [])
     first = torch.from_numpy(np.where(LEFT, 1, np.where(RIGHT, 2, 0)))
-    labelled = Snapped(SeedLabeller(Seeder()), candidates, 0.6)(None, points(), first)
+    labelled = Snapped(SeedLabeller(Seeder()), borders(candidates), 0.6)(None, points(), first)
     owner = labelled.instances.numpy()
     assert (owner[RIGHT] == 2).all()
     assert (owner[wide & ~RIGHT] == 1).all()
+
+
+def test_costs_have_a_say_in_whose_borders_are_taken(tmp_path: Path) -> None:
+    """Of two that agree alike with the mask, the one that the segmenter believes in."""
+    high, low = block(8, 6, 30, 24), block(10, 6, 32, 24)
+    first = torch.from_numpy(np.where(LEFT, 1, 0))
+    for scores, expected in (((0.9, 0.5), high), ((0.5, 0.9), low)):
+        offered = [candidate(high, scores[0]), candidate(low, scores[1])]
+        snapped = Snapped(SeedLabeller(Seeder()), borders(folder(tmp_path, offered)), 0.6)
+        assert (snapped(None, points((1,)), first).instances.numpy() == expected).all()
+    assert snapped.parameters["iou"] == 0.6
+    assert snapped.parameters["candidates"]["source"] == "test"
 
 
 def test_masks_snap_to_unions(tmp_path: Path) -> None:
     top, bottom = block(10, 6, 20, 24), block(20, 6, 30, 24)
     candidates = folder(tmp_path, [candidate(top), candidate(bottom)])
     first = torch.from_numpy(np.where(block(11, 6, 29, 23), 1, 0))
-    labelled = Snapped(SeedLabeller(Seeder()), candidates, 0.6)(None, points((1,)), first)
+    labelled = Snapped(SeedLabeller(Seeder()), borders(candidates), 0.6)(None, points((1,)), first)
     assert (labelled.instances.numpy() == LEFT).all()
 
 
 @pytest.mark.parametrize("iou", [0.0, 1.5])
 def test_an_iou_that_cannot_be_is_refused(tmp_path: Path, iou: float) -> None:
     with pytest.raises(UserError, match=r"export\.snap_iou="):
-        Snapped(SeedLabeller(Seeder()), folder(tmp_path, []), iou)
+        Snapped(SeedLabeller(Seeder()), borders(folder(tmp_path, [])), iou)
 
 
 def outputs(left: float, right: float) -> Outputs:

@@ -125,7 +125,7 @@ def test_simulated_masks_by_choice_network_and_snap(
     works(run_tool("gen_semantic", *simulated(files, tmp_path)))
     straight = masks("straight", "export.masks=sam", "semantic.select=largest")
     assert straight.info["candidates"]["source"] == "simulated"
-    assert straight.info["choice"] == {"select": "largest"}
+    assert straight.info["choice"] == {"select": "largest", "overlap": "smaller"}
     assert straight.info["inputs"]["semantic"]["source"] == "simulated"
 
     clean = [f"semantic.faults.{fault}=0" for fault in ("noise", "missing", "lost", "doubt")]
@@ -223,8 +223,11 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("gen_pseudo", [*own, "export.masks=sam"], "give semantic=sam")
     told("gen_pseudo", [*own, "export.masks=all"], "export.masks=all is unknown")
     told("gen_pseudo", [*own, "export.snap=on"], "export.snap=on is unknown")
+    told("gen_pseudo", [*own, "export.snap=sam"], "export.snap=sam takes borders", "semantic=sam")
+    own.append("semantic=sam")
     told("gen_pseudo", [*own, "export.snap=sam", "export.snap_iou=2"], "export.snap_iou=2")
     told("gen_pseudo", [*own, "export.snap=sam", "export.snap_iou=x"], "export.snap_iou=x")
+    told("gen_pseudo", [*own, "export.masks=sam", "semantic.overlap=x"], "semantic.overlap=x")
     nowhere = [*own, "export.snap=sam", f"data.candidates={tmp_path}/nowhere"]
     told("gen_pseudo", nowhere, "no candidates at", "tools/gen_semantic.py semantic=sam")
     (tmp_path / "made/candidates/part/0.json").write_text("{")
