@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.mdm.i2s import class_set
 from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
 from p2seg.ops.lookup import look_up
 from p2seg.structures import (
@@ -29,6 +30,7 @@ from p2seg.structures import (
 
 Balance = Literal["group", "pairs"]
 Trust = Literal["margin", "one"]
+Classes = Literal["all", "image"]
 
 PROBABILITY_FLOOR = 1e-3
 """Share of the uniform distribution mixed into probabilities before their logarithm is taken: a
@@ -193,6 +195,7 @@ def label_losses(
     hard_pixel_ratio: float,
     offset_weight: Trust,
     border: int,
+    classes: Classes = "all",
 ) -> tuple[Tensor, Tensor]:
     """Eqs. 4 and 3 of a batch, each averaged over the rounds.
 
@@ -203,6 +206,7 @@ def label_losses(
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
         offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
         border: pixels on each side of a border of the first map that Eq. 4 leaves out.
+        classes: that class logits compete with in Eq. 4: `all`, or an `image`'s own and background.
 
     Returns:
         `[]` and `[]`.
@@ -211,6 +215,9 @@ def label_losses(
     target = segmentation_target(batch.labels.semantic, batch.points, border)
     offset = _at_input_size(outputs.offset, size)
     logits = _at_input_size(outputs.class_logits, size)
+    if classes == "image":
+        present = class_set(batch.points, logits.shape[1] - 1, logits.device)
+        logits = logits.masked_fill(~present[:, :, None, None], -torch.inf)
     log_maps = [F.log_softmax(logits, 1)]
     log_maps += [
         log_of_probabilities(_at_input_size(r.semantic, size))
@@ -239,6 +246,8 @@ class P2SegLoss:
         same_class: weight of same-class negatives in Eq. 5.
         min_weight: pixels whose label is trusted less are in no pair of Eq. 5.
         border: pixels on each side of a border of the first map that Eq. 4 leaves out.
+        classes: that class logits compete with in Eq. 4: `all` (the paper's), or an `image`'s own
+            and background, as at export: sooner learned where images are few and classes many.
     """
 
     segmentation: float = 1.0
@@ -250,6 +259,7 @@ class P2SegLoss:
     same_class: float = 4.0
     min_weight: float = 0.4
     border: int = 0
+    classes: Classes = "all"
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1:
@@ -284,6 +294,7 @@ class P2SegLoss:
             hard_pixel_ratio=self.hard_pixel_ratio,
             offset_weight=self.offset_weight,
             border=self.border,
+            classes=self.classes,
         )
         groups = [pixel_groups(r.labels, self.min_weight).flatten(1) for r in rounds]
         labels = F.pad(PointBatch.of(batch.points, segmentation.device).labels, (1, 0))

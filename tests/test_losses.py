@@ -185,3 +185,19 @@ def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
     )
     assert all(float(value.detach()) == 0 for value in losses.values())
     torch.stack(list(losses.values())).sum().backward()
+
+
+def test_logits_compete_with_the_image_s_own_classes_where_asked():
+    batch, outputs = batch_and_outputs()  # its points are of class 1 alone
+    rounds = [Round(batch.labels, None)]
+    f = factors(outputs.embedding, outputs.affinity_bias)
+    loss = P2SegLoss(classes="image", hard_pixel_ratio=1.0)(outputs, rounds, batch, f)
+    loss["segmentation"].backward()
+    slope = outputs.class_logits.grad
+    assert slope[:, :2].abs().sum() > 0
+    assert slope[:, 2].abs().sum() == 0
+    two = outputs._replace(class_logits=outputs.class_logits.detach()[:, :2])
+    alone = P2SegLoss(hard_pixel_ratio=1.0)(two, rounds, batch, f)
+    torch.testing.assert_close(loss["segmentation"], alone["segmentation"])
+    every = P2SegLoss(hard_pixel_ratio=1.0)(outputs, rounds, batch, f)
+    assert float(every["segmentation"].detach()) > float(loss["segmentation"].detach())
