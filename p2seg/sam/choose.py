@@ -54,7 +54,7 @@ class Costs:
     size: float = 0.25
     score: float = 10.0
     overlap: float = 3.0
-    network: float = 10.0
+    network: float = 15.0
 
     def __post_init__(self) -> None:
         if min(asdict(self).values()) < 0:
