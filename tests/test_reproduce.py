@@ -99,6 +99,40 @@ def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data
             assert f"seed{seed}" in folder, "other clicks, other maps"
 
 
+def test_sam_s_row_is_run_where_its_checkpoint_is_given(reproduce):
+    def plan(*more):
+        return reproduce(1, "--data", "full", "--dry-run", "--seeds", 0, *more)[1]
+
+    missing = "SAM prompted by the points: not run, it needs semantic.sam.checkpoint=FILE"
+    assert missing in plan("semantic.maps=maps")
+    given = plan("semantic.maps=maps", "semantic.sam.checkpoint=sam.pth")
+    assert missing not in given
+    lines = [line for line in given.splitlines() if "pipeline.py" in line]
+    [own] = [line for line in lines if "+exp=voc_sam_baseline" in line]
+    assert "pipeline.segmentors=[sam]" in own
+    assert "semantic.sam.checkpoint=sam.pth" in own
+    assert "semantic.maps" not in own
+    assert not any("semantic.sam" in line for line in lines if line != own)
+
+
+def test_a_row_s_segmentor_is_the_one_of_its_masks(tmp_path, reproduce, monkeypatch):
+    """SAM's row reads the scores of the segmentor that learned SAM's masks."""
+    def pretend(words, **_):
+        out = next(Path(word[4:]) for word in words if word.startswith("out="))
+        scores = {"voc_area": dict.fromkeys(("mAP25", "mAP50", "mAP70", "mAP75"), 0.5)}
+        alone = {"voc_area": dict.fromkeys(scores["voc_area"], 0.25)}
+        out.mkdir(parents=True)
+        (out / "report.json").write_text(json.dumps({"segmentor": scores, "segmentor_sam": alone}))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", pretend)
+    words = ("semantic.maps=maps", "semantic.sam.checkpoint=sam.pth", "--out", tmp_path)
+    code, table, _ = reproduce(1, "--data", "full", "--seeds", 0, *words)
+    assert code == 0
+    assert "| SAM prompted by the points | 59.4 | 25.0 ± 0.0 | 39.9 | 25.0 ± 0.0 |" in table
+    assert "| P2Seg, HRNet-48 | 65.8 | 50.0 ± 0.0 |" in table
+
+
 def test_tables_share_their_runs(reproduce):
     def runs(table):
         _, plan, _ = reproduce(table, "--dry-run", "--seeds", 0)
