@@ -117,6 +117,7 @@ def test_sam_s_row_is_run_where_its_checkpoint_is_given(reproduce):
 
 def test_a_row_s_segmentor_is_the_one_of_its_masks(tmp_path, reproduce, monkeypatch):
     """SAM's row reads the scores of the segmentor that learned SAM's masks."""
+
     def pretend(words, **_):
         out = next(Path(word[4:]) for word in words if word.startswith("out="))
         scores = {"voc_area": dict.fromkeys(("mAP25", "mAP50", "mAP70", "mAP75"), 0.5)}

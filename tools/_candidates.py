@@ -26,7 +26,7 @@ from p2seg.sam.evidence import Evidence
 from p2seg.sam.options import Options
 from p2seg.sam.prompts import Prompting
 from p2seg.semantic.generate import generate
-from p2seg.semantic.manifest import read_manifest
+from p2seg.semantic.manifest import MANIFEST, read_manifest
 
 SELECT = ("score", "largest", "smallest", "consistent", "network")
 SAMPLE = 4000
@@ -40,15 +40,22 @@ def is_prompted(cfg: DictConfig) -> bool:
 
 def make_candidates(cfg: DictConfig, points: PointSet, images: Path) -> None:
     """Makes the candidates of every point that are not there yet, in `data.candidates`."""
-    folder = path_of(cfg, "data.candidates")
-    _check_select(cfg)
+    folder, clicks = path_of(cfg, "data.candidates"), sha256(path_of(cfg, "data.points"))
+    _check_choice(cfg, points)
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        _check_source(cfg, folder, manifest.source)
+        unasked = "sam" in cfg.semantic and cfg.semantic.sam.checkpoint is None
+        if unasked and manifest.points_sha256 == clicks:
+            console.print(f"{folder}: candidates as they are, no checkpoint given", markup=False)
+            return
     manifest, made = generate(
         Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
         points,
         images,
         folder,
         CANDIDATES,
-        points_sha256=sha256(path_of(cfg, "data.points")),
+        points_sha256=clicks,
         workers=cfg.semantic.workers,
         on_error=cfg.data.on_error,
         progress=partial(track, what="candidates", total=len(points.images)),
@@ -57,6 +64,8 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path) -> None:
     there = f", {kept} were there already" if kept else ""
     told = f"{folder}: candidates of {made} images by {manifest.source} made{there}"
     console.print(told, markup=False)
+    for name, reason in manifest.skipped.items():
+        console.print(f"no candidates of {name}: {reason}", markup=False)
 
 
 def folder_of(cfg: DictConfig, points: PointSet) -> CandidateFolder:
@@ -74,6 +83,7 @@ def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
         )
     _check_select(cfg)
     folder, select = folder_of(cfg, points), cfg.semantic.select
+    _check_source(cfg, folder.folder, read_manifest(folder.folder).source)
     if select in ("score", "largest", "smallest"):
         return Selection(folder, Chooser(select), overlap=cfg.semantic.overlap)
     evidence = _evidence(cfg, points) if select == "network" else None
@@ -128,6 +138,27 @@ def _check_select(cfg: DictConfig) -> None:
     check_choice("semantic.overlap", cfg.semantic.overlap, ("score", "smaller"))
     if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
         raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
+
+
+def _check_choice(cfg: DictConfig, points: PointSet) -> None:
+    """What chooses is looked at before the work that comes first."""
+    _check_select(cfg)
+    if not isinstance(cfg.semantic.costs, DictConfig):
+        raise UserError(
+            f"semantic.costs={cfg.semantic.costs} cannot be; give one of its costs, as in "
+            "semantic.costs.part=1"
+        )
+    build(cfg.semantic.costs)
+    if cfg.semantic.select == "network":
+        _evidence(cfg, points)
+
+
+def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
+    if source != cfg.semantic.segmenter:
+        raise UserError(
+            f"the candidates in {folder} are of {source}, but semantic={cfg.semantic.segmenter} is "
+            f"asked for; give semantic={source}, or another data.candidates=DIR"
+        )
 
 
 def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:

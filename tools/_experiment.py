@@ -32,6 +32,7 @@ from p2seg.evaluation.report import write_report
 from p2seg.evaluation.semantic import semantic_scores
 from p2seg.progress import console
 from p2seg.provenance import versions
+from p2seg.semantic.manifest import MANIFEST
 from p2seg.stages import Stages
 from p2seg.visualize import Picture
 
@@ -108,16 +109,23 @@ class Experiment:
     @property
     def manifest(self) -> Path:
         """Of the first maps."""
-        return self.maps / "manifest.json"
+        return self.maps / MANIFEST
+
+    @property
+    def _given(self) -> list[Path]:
+        """Files that the first maps are made of besides images and clicks."""
+        keys = ("semantic.class_map", "semantic.gt", "semantic.sam.checkpoint")
+        values = [OmegaConf.select(self.cfg, key) for key in keys]
+        files = [Path(value).expanduser() for value in values if value is not None]
+        return [file for file in files if file.is_file()]  # a name on a hub is none
 
     def semantic(self) -> None:
         """First semantic maps."""
-        class_map = OmegaConf.select(self.cfg, "semantic.class_map")
         self.stages.run(
             "semantic",
             lambda: gen_semantic.run(self._with(out=self.maps)),
             settings=plain(self.cfg.semantic),
-            inputs=[self.clicks, *([] if class_map is None else [Path(class_map).expanduser()])],
+            inputs=[self.clicks, *self._given],
             outputs=[self.manifest],
         )
 
@@ -129,8 +137,8 @@ class Experiment:
             "reselect",
             lambda: gen_semantic.run(self._with(out=maps, ckpt=self.network)),
             settings=[plain(self.cfg.semantic), plain(self.cfg.export)],
-            inputs=[self.clicks, self.network],
-            outputs=[maps / "manifest.json"],
+            inputs=[self.clicks, self.network, *self._given],
+            outputs=[maps / MANIFEST],
         )
         self.maps = maps
 
@@ -153,6 +161,8 @@ class Experiment:
         """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`, `sam`
         (the chosen candidates as they are), `sam_network` (those that the network chooses)."""
         asks = stage in ("mdm", "sam_network")
+        prompted = is_prompted(self.cfg)
+        candidates = [path_of(self.cfg, "data.candidates") / MANIFEST] if prompted else []
         change: dict[str, Any] = {"out": self._masks(stage)}
         change["ckpt"] = self.network if asks else "none"
         change["export.masks"] = "sam" if stage.startswith("sam") else "mdm"
@@ -173,7 +183,7 @@ class Experiment:
                 plain(self._with(**change).export),
                 self._plain("trainer")["precision"],
             ],
-            inputs=[self.clicks, self.manifest, *([self.network] if asks else [])],
+            inputs=[self.clicks, self.manifest, *candidates, *([self.network] if asks else [])],
             outputs=[self._masks(stage)],
         )
         self.masks.append(stage)

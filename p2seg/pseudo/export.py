@@ -214,13 +214,13 @@ def label_images(
                 record, own, inputs = reads.popleft()
                 try:
                     image, first = inputs.result()
+                    labelled = labeller(image, own, first) if len(own) else _nothing(first)
                 except UserError as error:
                     if on_error != "skip":
                         raise
                     shards.skip(record.id, str(error))
                     yield str(error)
                     continue
-                labelled = labeller(image, own, first) if len(own) else _nothing(first)
                 masks.append((record.id, pool.submit(masks_of, labelled, own, rules)))
                 _keep(masks, shards, ahead)
                 yield None

@@ -80,8 +80,15 @@ def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
     Raises:
         UserError: missing, or not of this form; the sentence says where.
     """
+    if not path.is_file():
+        raise UserError(
+            f"there are no candidates of the image at {path}; tools/gen_semantic.py, which makes "
+            "them, says why"
+        )
     content = read_json(path, "file of candidates")
     try:
+        if content["digest"] != fingerprint(content["points"]):
+            raise ValueError("its content was changed since")
         return {
             int(point["id"]): [_unpacked(each, size) for each in point["candidates"]]
             for point in content["points"]
@@ -93,7 +100,9 @@ def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
         ) from error
 
 
-CANDIDATES: Product[Candidates] = Product("file of candidates", ENDING, write_candidates, read_key)
+CANDIDATES: Product[Candidates] = Product(
+    "file of candidates", ENDING, write_candidates, read_key, by_id=True
+)
 
 
 @dataclass(frozen=True)

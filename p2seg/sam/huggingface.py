@@ -77,7 +77,7 @@ class HuggingFaceSam:
         return {
             "model": self.kind,
             "checkpoint_sha256": self.sha256,
-            "precision": str(half_precision(self.precision, device_of(self.accelerator))),
+            "precision": self.precision,
         }
 
     @torch.inference_mode()
@@ -91,7 +91,9 @@ class HuggingFaceSam:
         device = device_of(self.accelerator)
         model, processor = _model(self.folder, self.kind, device)
         half = half_precision(self.precision, device)
-        given = processor(images=image, return_tensors="pt").to(device)
+        # of images with a side of 1 or 3 it would take that for the channels
+        shown = {"images": image, "input_data_format": "channels_last"}
+        given = processor(**shown, return_tensors="pt").to(device)
         with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
             seen = model.get_image_embeddings(given["pixel_values"])
         seen = _in_float32(seen)
@@ -106,9 +108,9 @@ class HuggingFaceSam:
             sizes.append(given["reshaped_input_sizes"])
         offered: list[list[Candidate]] = [[]] * len(prompts.yx)
         for some, part in prompts.alike(prompts_at_once(image.shape[:2])):
+            again = {"original_sizes": given["original_sizes"]}
             named = processor(
-                original_sizes=given["original_sizes"] if self.kind.startswith("sam2") else None,
-                images=None if self.kind.startswith("sam2") else image,
+                **(again if self.kind.startswith("sam2") else shown),
                 input_points=part.yx[None, :, :, ::-1].tolist(),
                 input_labels=part.labels[None].tolist(),
                 return_tensors="pt",

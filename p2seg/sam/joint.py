@@ -10,8 +10,11 @@ from scipy.sparse import coo_array
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-NODES = 200
+NODES = 20
 """Of the search; an image that takes more gets the best choice found so far."""
+
+MOST_EDGES = 150
+"""Pairs of points that meet which count, the costliest: the time of the search has an end."""
 
 
 def cheapest(cost: Float, point: Int, count: int) -> list[int | None]:
@@ -88,10 +91,15 @@ def solve(unary: Float, pair: Float, point: Int, count: int) -> list[int | None]
 
 
 def _edges(pair: Float, point: Int) -> list[tuple[int, int]]:
-    """The points whose options meet."""
+    """The points whose options meet, if not too many."""
     meeting = np.argwhere(pair > 0)
-    pairs = {(int(point[i]), int(point[j])) for i, j in meeting}
-    return sorted((k, l) for k, l in pairs if k < l)
+    costs: dict[tuple[int, int], float] = {}
+    for i, j in meeting:
+        k, l = int(point[i]), int(point[j])
+        if k < l:
+            costs[k, l] = max(costs.get((k, l), 0.0), float(pair[i, j]))
+    costliest = sorted(costs, key=lambda edge: (-costs[edge], edge))[:MOST_EDGES]
+    return sorted(costliest)
 
 
 def _may_win(unary: Float, pair: Float, point: Int, count: int) -> NDArray[np.bool_]:

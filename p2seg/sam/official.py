@@ -95,7 +95,8 @@ class OfficialSam:
         if not self.checkpoint or not path.is_file():
             seen = f"no SAM checkpoint at {path}" if self.checkpoint else "no SAM checkpoint given"
             raise UserError(f"{seen}; {_wanted(self.model)}")
-        load_state(path, self.model)  # told before any work
+        with torch.device("meta"):  # a file that is none is told before any work
+            _built(path, self.model)
         object.__setattr__(self, "sha256", sha256(path))
 
     @property
@@ -105,7 +106,7 @@ class OfficialSam:
             "model": self.model,
             "checkpoint_sha256": self.sha256,
             "official": self.sha256 == OFFICIAL[self.model].sha256,
-            "precision": str(half_precision(self.precision, device_of(self.accelerator))),
+            "precision": self.precision,
         }
 
     @torch.inference_mode()
@@ -113,16 +114,22 @@ class OfficialSam:
         self,
         image: NDArray[np.uint8],
         prompts: Prompts,
-        task: MapTask,  # noqa: ARG002
+        task: MapTask,
     ) -> list[list[Candidate]]:
         """The three masks of each prompt."""
         device = device_of(self.accelerator)
         predictor = _predictor(str(self.checkpoint), self.model, device)
         half = half_precision(self.precision, device)
+        side = predictor.transform.target_length
+        if min(predictor.transform.get_preprocess_shape(*image.shape[:2], side)) < 1:
+            raise UserError(
+                f"image {task.record.file_name} is {image.shape[1]}x{image.shape[0]}, which SAM "
+                f"shrinks to nothing; cut it, or go on without it with data.on_error=skip"
+            )
         with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
             predictor.set_image(image)
         predictor.features = predictor.features.float()
-        size = image.shape[:2]
+        size = (image.shape[0], image.shape[1])
         threshold = predictor.model.mask_threshold
         offered: list[list[Candidate]] = [[]] * len(prompts.yx)
         for some, part in prompts.alike(prompts_at_once(size)):
@@ -219,8 +226,8 @@ def load_state(path: Path, model: str) -> State:
     table = state.get("image_encoder.pos_embed") if isinstance(state, dict) else None
     if not isinstance(table, Tensor) or table.dim() != 4:
         raise UserError(
-            f"{path} is not a SAM in segment-anything's format (it has no "
-            f"image_encoder.pos_embed); {_wanted(model)}"
+            f"{path} is not a SAM in segment-anything's format: it has no "
+            f"image_encoder.pos_embed (SAM 2 is taken by semantic=sam2); {_wanted(model)}"
         )
     width = table.shape[3]
     theirs = next((name for name, each in OFFICIAL.items() if each.width == width), model)
@@ -234,16 +241,18 @@ def load_state(path: Path, model: str) -> State:
 
 @lru_cache(maxsize=1)
 def _predictor(checkpoint: str, model: str, device: torch.device) -> SamPredictor:
-    path = Path(checkpoint).expanduser()
+    return SamPredictor(_built(Path(checkpoint).expanduser(), model).to(device))
+
+
+def _built(path: Path, model: str) -> Sam:
     state = load_state(path, model)
     try:
-        sam = build_sam(state, assign=True)
-    except (KeyError, RuntimeError, AttributeError, IndexError) as error:
+        return build_sam(state, assign=True)
+    except (LookupError, RuntimeError, AttributeError, ArithmeticError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(
             f"{path} is not a whole SAM ({type(error).__name__}: {reason}); {_wanted(model)}"
         ) from error
-    return SamPredictor(sam.to(device))
 
 
 def _count(state: State, prefix: str) -> int:

@@ -186,7 +186,8 @@ def candidates_of(logits: Tensor, predicted_iou: Tensor, threshold: float) -> li
     stability = calculate_stability_score(logits, threshold, STABILITY_OFFSET)
     stability = stability.nan_to_num(0)  # of a mask that is empty either way
     masks = (logits > threshold).cpu().numpy()
-    scores = torch.stack([predicted_iou, stability], 2).float().clamp(0, 1).cpu().tolist()
+    predicted_iou = predicted_iou.float().nan_to_num(0)
+    scores = torch.stack([predicted_iou, stability], 2).clamp(0, 1).cpu().tolist()
     return [
         [Candidate(encode(mask), *pair) for mask, pair in zip(own, pairs, strict=True)]
         for own, pairs in zip(masks, scores, strict=True)

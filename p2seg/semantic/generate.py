@@ -40,12 +40,14 @@ class Product(Generic[T]):
         ending: of its files.
         write: writes one, atomically, with the fingerprint of what it was made of.
         read_key: the fingerprint of a file, None if `write` did not write it as it lies there.
+        by_id: it is kept by the points' ids, and is another thing with other ids.
     """
 
     what: str
     ending: str
     write: Callable[[Path, T, str], None]
     read_key: Callable[[Path], str | None]
+    by_id: bool = False
 
 
 MAPS: Product[SemanticMap] = Product("semantic map", ".png", write_map, read_key)
@@ -113,7 +115,7 @@ def generate(
 
     Raises:
         UserError: two images would share a map, an image cannot be used and `on_error` is
-            `raise`, none can be used, or the folder holds a PNG that is not ours.
+            `raise`, none can be used, or the folder holds such a file that is not ours.
     """
     if on_error not in ("raise", "skip"):
         raise UserError(f"data.on_error={on_error} is unknown; it is raise or skip")
@@ -171,7 +173,8 @@ def make_one(source: Source[T], job: Job[T]) -> Outcome:
     """
     task = job.task
     files = [sha256(path) if path.is_file() else None for path in source.inputs(task)]
-    clicks = [task.size, task.yx.tolist(), task.labels.tolist()]
+    ids = [task.ids.tolist()] if job.product.by_id else []
+    clicks = [task.size, task.yx.tolist(), task.labels.tolist(), *ids]
     key = fingerprint([source.name, source.parameters, task.classes, clicks, files])
     try:
         if job.path.exists():

@@ -15,7 +15,7 @@ from sam_sets import CountingPrompter, block, candidate
 from semantic_sets import Drawn, contents, draw
 
 from p2seg.errors import UserError
-from p2seg.files import sha256
+from p2seg.files import fingerprint, sha256
 from p2seg.sam.candidates import (
     CANDIDATES,
     CandidateFolder,
@@ -77,6 +77,8 @@ def test_a_changed_file_has_no_key(tmp_path: Path) -> None:
     content["points"][0]["candidates"][0]["predicted_iou"] = 0.99
     path.write_text(json.dumps(content))
     assert read_key(path) is None
+    with pytest.raises(UserError, match="its content was changed since"):
+        read_candidates(path, SIZE)
     path.write_text("[1]")
     assert read_key(path) is None
     assert read_key(tmp_path / "none.json") is None
@@ -107,7 +109,8 @@ def test_a_changed_file_has_no_key(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, points: Any, told: str) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"key": "", "points": points}))
+    content = {"key": "", "digest": fingerprint(points), "points": points}
+    path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=told) as error:
         read_candidates(path, SIZE)
     assert "delete it" in str(error.value)
@@ -131,7 +134,7 @@ def test_the_folder_gives_the_candidates_of_points(drawn: Drawn, tmp_path: Path)
         folder(ids)
 
 
-@pytest.mark.parametrize("change", ["prompter", "negatives", "image", "points"])
+@pytest.mark.parametrize("change", ["prompter", "negatives", "image", "points", "ids"])
 def test_only_what_changed_is_asked_again(drawn: Drawn, tmp_path: Path, change: str) -> None:
     prompter = CountingPrompter(tmp_path / "log")
     run(prompter, drawn)
@@ -148,6 +151,9 @@ def test_only_what_changed_is_asked_again(drawn: Drawn, tmp_path: Path, change: 
     elif change == "image":
         (drawn.images / "part/1.png").write_bytes((drawn.images / "part/2.png").read_bytes())
         expected = 1
+    elif change == "ids":
+        swapped = replace(points.points[3], ids=points.points[3].ids.flip(0))
+        points, expected = replace(points, points=[*points.points[:3], swapped]), 1
     else:
         moved = replace(points.points[3], yx=points.points[3].yx + 1)
         points, expected = replace(points, points=[*points.points[:3], moved]), 1

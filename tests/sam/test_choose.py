@@ -182,3 +182,15 @@ def test_the_cheapest_choice_is_found(sizes: list[int], seed: int, weight: float
 
 def test_of_equal_options_the_first_is_taken() -> None:
     assert cheapest(np.array([1.0, 1.0, 0.0]), np.array([0, 0, 2]), 3) == [0, None, 2]
+
+
+def test_a_crowd_where_all_meet_comes_to_an_end() -> None:
+    random = np.random.default_rng(0)
+    point = np.repeat(np.arange(40), 3)
+    pair = random.random((120, 120)) * (random.random((120, 120)) < 0.5)
+    pair = (pair + pair.T) * (point[:, None] != point[None])
+    unary = random.normal(size=120)
+    found = solve(unary, pair, point, 40)
+    alone = cheapest(unary, point, 40)
+    assert None not in found
+    assert total(unary, pair, found) < total(unary, pair, alone)

@@ -90,6 +90,8 @@ def test_sam_makes_maps_of_clicks_and_choosing_again_asks_nobody(
         maps.add(str(contents(tmp_path / "maps")))
     assert contents(tmp_path / "candidates") == before
     assert len(maps) >= 3
+    again = works(run_tool("gen_semantic", *words(files, tmp_path, "semantic=sam")))
+    assert "candidates as they are, no checkpoint given" in again
 
 
 def test_other_negatives_and_other_checkpoints_are_asked_again(
@@ -197,7 +199,9 @@ def test_an_unreadable_image_is_one_sentence_or_skipped(
     refused(answer, "part/2.png is not an image", "data.on_error=skip")
     assert (tmp_path / "candidates/part/1.json").is_file()
     out = works(run_tool("gen_semantic", *sam(spoilt, tmp_path, "data.on_error=skip")))
-    assert "skipped part/2.png" in out
+    assert "no candidates of part/2.png: " in out
+    assert "part/2.png is not an image" in out
+    assert "skipped part/2.png: there are no candidates" in out
     assert sorted(read_manifest(tmp_path / "maps").files) == [f"part/{n}.png" for n in (0, 1, 3)]
 
 
@@ -213,6 +217,10 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("gen_semantic", sam(files, tmp_path, "semantic.negatives=some"), "semantic.negatives=some")
     told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=-1"), "no cost is negative")
     told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=x"), "semantic.costs.part=x")
+    told("gen_semantic", sam(files, tmp_path, "semantic.costs=null"), "semantic.costs=None cannot")
+    network = ("semantic.select=network", f"ckpt={files.sam}")
+    told("gen_semantic", sam(files, tmp_path, *network), "checkpoint")
+    assert not (tmp_path / "candidates").exists()  # all of this is seen before the work
     ask = sam(files, tmp_path, "semantic.select=network")
     told("gen_semantic", ask, "semantic.select=network asks a trained network; give ckpt=FILE.pt")
     precision = sam(files, tmp_path, "semantic.sam.precision=half")
@@ -224,7 +232,13 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("gen_pseudo", [*own, "export.masks=all"], "export.masks=all is unknown")
     told("gen_pseudo", [*own, "export.snap=on"], "export.snap=on is unknown")
     told("gen_pseudo", [*own, "export.snap=sam"], "export.snap=sam takes borders", "semantic=sam")
-    own.append("semantic=sam")
+    told(
+        "gen_pseudo",
+        [*own, "semantic=sam", "export.masks=sam"],
+        "are of simulated, but semantic=sam",
+    )
+    told("gen_semantic", sam(files, tmp_path / "made"), "are of simulated, but semantic=sam")
+    own.append("semantic=simulated")
     told("gen_pseudo", [*own, "export.snap=sam", "export.snap_iou=2"], "export.snap_iou=2")
     told("gen_pseudo", [*own, "export.snap=sam", "export.snap_iou=x"], "export.snap_iou=x")
     told("gen_pseudo", [*own, "export.masks=sam", "semantic.overlap=x"], "semantic.overlap=x")

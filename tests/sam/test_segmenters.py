@@ -145,7 +145,7 @@ def test_answers_in_parts_are_the_same(
 def test_half_precision_is_in_the_parameters_and_runs(files: dict[str, Path], image: Any) -> None:
     for made, kind in ((OfficialSam, "sam"), (HuggingFaceSam, "sam2"), (HuggingFaceSam, "hq")):
         prompter = made(str(files[kind]), precision="bfloat16")
-        assert prompter.parameters["precision"] == "torch.bfloat16"
+        assert prompter.parameters["precision"] == "bfloat16"
         assert len(asked(prompter, image)) == 3
 
 
@@ -187,15 +187,64 @@ def test_wrong_files_tell_which_is_wanted(tmp_path: Path, files: dict[str, Path]
     assert "semantic.sam.model=vit_x is unknown" in refused(text, model="vit_x")
 
 
-@pytest.mark.parametrize("lost", ["mask_decoder.mask_tokens.weight", "image_encoder.neck.1.weight"])
-def test_half_a_file_is_one_sentence(
-    tmp_path: Path, files: dict[str, Path], image: Any, lost: str
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "mask_decoder.mask_tokens.weight",
+        "image_encoder.neck.1.weight",
+        "mask_decoder",
+        "image_encoder.blocks",
+    ],
+)
+def test_half_a_file_is_one_sentence(tmp_path: Path, files: dict[str, Path], lost: str) -> None:
+    state = torch.load(files["sam"], weights_only=True)
+    kept = {key: value for key, value in state.items() if not key.startswith(lost)}
+    torch.save(kept, tmp_path / "half.pth")
+    assert "half.pth is not a whole SAM" in refused(tmp_path / "half.pth")
+
+
+@pytest.mark.parametrize("spoilt", ["image_encoder.blocks.x.foo", "rel_pos"])
+def test_other_tensors_than_sam_s_are_one_sentence(
+    tmp_path: Path, files: dict[str, Path], spoilt: str
 ) -> None:
     state = torch.load(files["sam"], weights_only=True)
-    del state[lost]
-    torch.save(state, tmp_path / "half.pth")
-    with pytest.raises(UserError, match=r"half\.pth is not a whole SAM"):
-        asked(OfficialSam(str(tmp_path / "half.pth")), image)
+    if spoilt == "rel_pos":
+        state["image_encoder.blocks.0.attn.rel_pos_h"] = torch.zeros(5, 0)
+    else:
+        state[spoilt] = torch.zeros(1)
+    torch.save(state, tmp_path / "odd.pth")
+    assert "odd.pth is not a whole SAM" in refused(tmp_path / "odd.pth")
+
+
+def test_weights_that_are_no_numbers_give_no_scores(
+    tmp_path: Path, files: dict[str, Path], image: Any
+) -> None:
+    state = torch.load(files["sam"], weights_only=True)
+    for key in state:
+        if key.startswith("mask_decoder.iou_prediction_head"):
+            state[key] = torch.full_like(state[key], torch.nan)
+    torch.save(state, tmp_path / "nan.pth")
+    offered = asked(OfficialSam(str(tmp_path / "nan.pth")), image)
+    assert {each.predicted_iou for own in offered for each in own} == {0.0}
+
+
+def test_an_image_that_shrinks_to_nothing_is_one_sentence(files: dict[str, Path]) -> None:
+    thin = np.zeros((400, 2, 3), np.uint8)
+    with pytest.raises(UserError, match=r"image a\.png is 2x400, which SAM shrinks to nothing"):
+        asked(OfficialSam(str(files["sam"])), thin)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 9), (9, 3)])
+def test_tiny_images_keep_their_size(files: dict[str, Path], size: tuple[int, int]) -> None:
+    prompts = Prompts.of(np.array([[0, 0]]), np.array([1]), "none")
+    small = np.zeros((*size, 3), np.uint8)
+    for prompter in (
+        OfficialSam(str(files["sam"])),
+        HuggingFaceSam(str(files["sam2"])),
+        HuggingFaceSam(str(files["hq"])),
+    ):
+        [own] = prompter(small, prompts, TASK)
+        assert [each.rle["size"] for each in own] == [list(size)] * 3
 
 
 def test_folders_of_other_models_are_refused(tmp_path: Path, files: dict[str, Path]) -> None:
