@@ -19,8 +19,8 @@ from semantic_sets import CLASSES, task
 
 from p2seg.errors import UserError
 from p2seg.semantic.class_map import ClassMap
-from p2seg.semantic.generate import Job, make_map
-from p2seg.semantic.maps import map_paths
+from p2seg.semantic.generate import MAPS, Job, make_one
+from p2seg.semantic.maps import paths_of
 from p2seg.semantic.png import PngMaps
 
 LABELS = np.array([[0, 1, 2], [255, 2, 0]])
@@ -322,11 +322,11 @@ def test_a_class_map_that_is_not_there(tmp_path: Path) -> None:
 def test_maps_are_made_again_when_what_decides_them_changes(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", THREE[1:])
     names = tmp_path / "classes.json"
-    job = Job(TASK, map_paths(tmp_path / "out", [TASK.record])[0], tmp_path / "out")
+    job = Job(TASK, paths_of(tmp_path / "out", [TASK.record])[0], tmp_path / "out", MAPS)
 
     def made(content: list[str], background: float) -> bool:
         names.write_text(json.dumps(content))
-        outcome = make_map(PngMaps.read(str(tmp_path), str(names), background), job)
+        outcome = make_one(PngMaps.read(str(tmp_path), str(names), background), job)
         assert outcome.error is None
         return outcome.made
 
@@ -336,9 +336,9 @@ def test_maps_are_made_again_when_what_decides_them_changes(tmp_path: Path) -> N
     assert made(["ball", "ignored"], 0.4)
     names.rename(tmp_path / "moved.json")
     source = PngMaps.read(str(tmp_path), str(tmp_path / "moved.json"), 0.4)
-    assert not make_map(source, job).made
+    assert not make_one(source, job).made
     np.savez(tmp_path / "a.npz", THREE)
-    assert "two maps" in str(make_map(source, job).error)
+    assert "two maps" in str(make_one(source, job).error)
 
 
 def test_without_a_class_map_the_parameters_are_as_before(tmp_path: Path) -> None:
