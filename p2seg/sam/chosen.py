@@ -196,7 +196,7 @@ class Snapped:
 
     labeller: Labeller
     selection: Selection
-    iou: float = 0.2
+    iou: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0 < self.iou <= 1:
