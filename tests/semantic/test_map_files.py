@@ -89,7 +89,9 @@ def test_manifest_round_trips(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
 
 
-@pytest.mark.parametrize("change", [{"version": 99}, {"version": 1}, {"files": []}, {"source": None}])
+@pytest.mark.parametrize(
+    "change", [{"version": 99}, {"version": 1}, {"files": []}, {"source": None}]
+)
 def test_another_manifest_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     write_manifest(tmp_path, Manifest("png", {}, [], "", {}))
     path = tmp_path / "manifest.json"

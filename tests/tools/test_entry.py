@@ -107,7 +107,7 @@ def said(capsys):
         (["a.b.c=1"], "there is no setting a.b.c"),
         (["+exp=nope"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_sam"),
         (["+exp=[demo,nope]"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_sam"),
-        (["exp=demo"], "write +exp=NAME, with a plus; NAME is one of coco_hrnet48, coco_hrnet48_sam"),
+        (["exp=demo"], "write +exp=NAME, with a plus; NAME is one of coco_hrnet48, coco_hrnet48_s"),
         (["+exp=demo", "+exp=demo"], "exp appears more than once"),
         (["data=nope"], "there is no data=nope; choose from coco, custom, demo"),
         (["data="], "there is no data=; choose from coco, custom"),
