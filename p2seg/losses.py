@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
-from p2seg.mdm.i2s import class_set
 from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
 from p2seg.ops.lookup import look_up
 from p2seg.structures import (
@@ -25,6 +24,7 @@ from p2seg.structures import (
     PointBatch,
     Points,
     Round,
+    class_set,
     pixel_grid,
 )
 

@@ -148,6 +148,15 @@ class PointBatch:
         return maps
 
 
+def class_set(points: list[Points], num_classes: int, device: torch.device) -> Tensor:
+    """`[B, C + 1]` bool: background and the classes of all of an image's points."""
+    labels = PointBatch.of(points, device).labels
+    present = torch.zeros(len(points), num_classes + 1, dtype=torch.bool, device=device)
+    present.scatter_(1, labels, value=True)
+    present[:, 0] = True
+    return present
+
+
 @dataclass(frozen=True)
 class Labels:
     """Labels of one image or, with a leading B, of a batch: what a round of MDM hands on.

@@ -9,16 +9,7 @@ import torch
 from torch import Tensor
 
 from p2seg.ops.affinity import Factors, Spread, Way, factors, refine
-from p2seg.structures import STRIDE, Outputs, PointBatch, Points, pixel_grid
-
-
-def class_set(points: list[Points], num_classes: int, device: torch.device) -> Tensor:
-    """`[B, C + 1]` bool: background and the classes of all of an image's points."""
-    labels = PointBatch.of(points, device).labels
-    present = torch.zeros(len(points), num_classes + 1, dtype=torch.bool, device=device)
-    present.scatter_(1, labels, value=True)
-    present[:, 0] = True
-    return present
+from p2seg.structures import STRIDE, Outputs, Points, class_set, pixel_grid
 
 
 def class_channels(points: list[Points], num_classes: int, device: torch.device) -> Tensor:

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
-from p2seg.mdm.i2s import class_probabilities, class_set
+from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import Distillation
 from p2seg.mdm.s2i import Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.pseudo.edges import mended, to_edges
-from p2seg.structures import IGNORED, STRIDE, Outputs, Points
+from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
 FUSED_ODDS = 3.0
 """How much more probable another class must be before `fused` leaves the first map's."""

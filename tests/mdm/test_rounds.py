@@ -10,10 +10,10 @@ from strategies import points_of
 from torch.nn import functional as F
 
 from p2seg.mdm.grid import on_grid, upsample
-from p2seg.mdm.i2s import class_probabilities, class_set
+from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation, mean_over_masks
 from p2seg.mdm.s2i import semantic_to_instances
-from p2seg.structures import Batch, Labels, Outputs, Points
+from p2seg.structures import Batch, Labels, Outputs, Points, class_set
 
 C, D = 3, 6
 
