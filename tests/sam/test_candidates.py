@@ -161,6 +161,7 @@ def test_only_what_changed_is_asked_again(drawn: Drawn, tmp_path: Path, change: 
     assert len(lines(prompter.log)) == 4 + expected
 
 
+@pytest.mark.slow
 def test_workers_share_the_list(drawn: Drawn, tmp_path: Path) -> None:
     prompter = CountingPrompter(tmp_path / "log")
     run(prompter, drawn, tmp_path / "alone")
@@ -180,6 +181,7 @@ def test_a_bad_image_and_a_full_disk_cost_no_finished_work(drawn: Drawn, tmp_pat
     assert lines(prompter.log) == [f"part/{n}.png" for n in range(4)]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(drawn: Drawn, tmp_path: Path) -> None:
     slow = CountingPrompter(tmp_path / "log", seconds=0.3)
     program = (

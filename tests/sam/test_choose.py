@@ -184,6 +184,7 @@ def test_of_equal_options_the_first_is_taken() -> None:
     assert cheapest(np.array([1.0, 1.0, 0.0]), np.array([0, 0, 2]), 3) == [0, None, 2]
 
 
+@pytest.mark.slow
 def test_a_crowd_where_all_meet_comes_to_an_end() -> None:
     random = np.random.default_rng(0)
     point = np.repeat(np.arange(40), 3)
