@@ -17,7 +17,7 @@ from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256
 from p2seg.sam.candidates import Candidate
-from p2seg.sam.prompts import Precision, Prompts, candidates_of, half_precision, prompts_at_once
+from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
 
 CLASSES = {
@@ -106,8 +106,8 @@ class HuggingFaceSam:
         sizes = [given["original_sizes"]]
         if "reshaped_input_sizes" in given:
             sizes.append(given["reshaped_input_sizes"])
-        offered: list[list[Candidate]] = [[]] * len(prompts.yx)
-        for some, part in prompts.alike(prompts_at_once(image.shape[:2])):
+
+        def ask(part: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
             again = {"original_sizes": given["original_sizes"]}
             named = processor(
                 **(again if self.kind.startswith("sam2") else shown),
@@ -122,11 +122,9 @@ class HuggingFaceSam:
                 multimask_output=True,
             )
             [logits] = processor.post_process_masks(answer.pred_masks, *sizes, binarize=False)
-            for k, candidates in zip(
-                some, candidates_of(logits, answer.iou_scores[0], THRESHOLD), strict=True
-            ):
-                offered[k] = candidates
-        return offered
+            return logits, answer.iou_scores[0]
+
+        return answers(prompts, image.shape[:2], ask, THRESHOLD)
 
 
 @lru_cache(maxsize=1)

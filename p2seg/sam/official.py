@@ -25,7 +25,7 @@ from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
 from p2seg.files import sha256
 from p2seg.sam.candidates import Candidate
-from p2seg.sam.prompts import Precision, Prompts, candidates_of, half_precision, prompts_at_once
+from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
 
 
@@ -130,9 +130,8 @@ class OfficialSam:
             predictor.set_image(image)
         predictor.features = predictor.features.float()
         size = (image.shape[0], image.shape[1])
-        threshold = predictor.model.mask_threshold
-        offered: list[list[Candidate]] = [[]] * len(prompts.yx)
-        for some, part in prompts.alike(prompts_at_once(size)):
+
+        def ask(part: Prompts) -> tuple[Tensor, Tensor]:
             xy = torch.from_numpy(part.yx[:, :, ::-1].copy()).to(device)
             logits, predicted_iou, _ = predictor.predict_torch(
                 predictor.transform.apply_coords_torch(xy, size),
@@ -140,10 +139,9 @@ class OfficialSam:
                 multimask_output=True,
                 return_logits=True,
             )
-            for k, candidates in zip(
-                some, candidates_of(logits, predicted_iou, threshold), strict=True
-            ):
-                offered[k] = candidates
+            return logits, predicted_iou
+
+        offered = answers(prompts, size, ask, predictor.model.mask_threshold)
         predictor.reset_image()
         return offered
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -173,6 +173,28 @@ def half_precision(precision: Precision, device: torch.device) -> torch.dtype | 
 def prompts_at_once(size: tuple[int, ...]) -> int:
     """How many prompts of an image (height, width) are answered at once."""
     return max(1, min(64, LOGITS_AT_ONCE // (MASKS * size[0] * size[1])))
+
+
+def answers(
+    prompts: Prompts,
+    size: tuple[int, ...],
+    ask: Callable[[Prompts], tuple[Tensor, Tensor]],
+    threshold: float,
+) -> list[list[Candidate]]:
+    """The candidates of every prompt, asked for in parts that fit.
+
+    Args:
+        prompts: K of an image.
+        size: (height, width) of it, pixels.
+        ask: the segmenter: logits `[k, M, H, W]` and predicted IoU `[k, M]` of k prompts of
+            equally many points.
+        threshold: of the logits.
+    """
+    offered: list[list[Candidate]] = [[]] * len(prompts.yx)
+    for some, part in prompts.alike(prompts_at_once(size)):
+        for k, candidates in zip(some, candidates_of(*ask(part), threshold), strict=True):
+            offered[k] = candidates
+    return offered
 
 
 def candidates_of(logits: Tensor, predicted_iou: Tensor, threshold: float) -> list[list[Candidate]]:

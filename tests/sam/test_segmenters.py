@@ -138,7 +138,7 @@ def test_answers_in_parts_are_the_same(
 ) -> None:
     prompter = OfficialSam(str(files["sam"]))
     whole = asked(prompter, image)
-    monkeypatch.setattr("p2seg.sam.official.prompts_at_once", lambda _: 2)
+    monkeypatch.setattr("p2seg.sam.prompts.prompts_at_once", lambda _: 2)
     assert same(asked(prompter, image), whole)
 
 
