@@ -24,6 +24,9 @@ from p2seg.structures import to_device
 LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
 """(model, batch, step) -> named losses, already weighted; their sum is minimised."""
 
+Validation = Callable[[nn.Module], Mapping[str, float]]
+"""Model in evaluation mode -> scores by name; the more of the first one, the better."""
+
 PicturesOf = Callable[[nn.Module, Any, int], Mapping[str, Any]]
 """(model, batch, step) -> uint8 images `[H, W, 3]` by name, for TensorBoard."""
 
@@ -110,6 +113,8 @@ class Trainer:
         out: Path,
         content: dict[str, Any],
         pictures_of: PicturesOf | None = None,
+        validation: Validation | None = None,
+        validate_every: int = 0,
     ) -> Path:
         """Trains to `max_steps`, from the last checkpoint in `out` where there is one.
 
@@ -124,6 +129,9 @@ class Trainer:
             content: what the checkpoint holds besides the weights: its `kind`, and `config`,
                 `inputs` and `categories`, which must be the same for a run to go on.
             pictures_of: what TensorBoard shows.
+            validation: scores the model during training, the averaged weights where there are any;
+                the best by its first score is kept in `best.pt`. The first process does it.
+            validate_every: steps between validations, and one at the end; 0: none.
 
         Returns:
             The last checkpoint.
@@ -191,6 +199,11 @@ class Trainer:
                     if pictures_of is not None and (due or self._pictured(step)):
                         # not the wrapped model: the other ranks take no part in this
                         _write_pictures(writer, pictures_of(module, batch, step), step)
+                if validation and validate_every and (due or step % validate_every == 0):
+                    scores = run.validate(out / "best.pt", step, validation)
+                    if writer is not None:
+                        progress.say(step, scores)
+                        _write_scores(writer, scores, step)
                 if due or step % self.checkpoint_every == 0:
                     run.save(path, step)
                 if step in self.snapshots:
@@ -221,6 +234,7 @@ class _Run:
         self.optimizer = optimizer
         self.average = average
         self.content = content
+        self.best: float | None = None
 
     @property
     def scaler(self) -> Any:
@@ -247,10 +261,28 @@ class _Run:
                 "average_updates": 0 if average is None else average.updates,
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": None if self.scaler is None else self.scaler.state_dict(),
+                "best": self.best,
                 "random": random,
                 "random_gpu": random_gpu,
             },
         )
+
+    def validate(self, path: Path, step: int, validation: Validation) -> dict[str, float]:
+        """The scores of the weights that prediction takes; the best so far are written."""
+        scores: dict[str, float] = {}
+        if self.fabric.global_rank == 0:
+            own = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+            if self.average is not None:
+                self.module.load_state_dict(self.average.state)
+            scores = dict(validation(self.module.eval()))
+            self.module.load_state_dict(own)
+            self.module.train()
+        scores = self.fabric.broadcast(scores)
+        score = next(iter(scores.values()))
+        if self.best is None or score > self.best:
+            self.best = score
+            self.save(path, step)
+        return scores
 
     def snapshot(self, out: Path, step: int) -> None:
         """Writes the weights that export takes: the averaged ones where there are any."""
@@ -280,6 +312,7 @@ class _Run:
             torch.set_rng_state(saved["random"][rank])
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
                 torch.cuda.set_rng_state(saved["random_gpu"][rank], device)
+        self.best = saved.get("best")
         return int(saved["step"])
 
 
@@ -305,6 +338,11 @@ def _write_scalars(
         writer.add_scalar(f"loss/{name}", value, step)
     for index, group in enumerate(optimizer.param_groups):
         writer.add_scalar(f"lr/{index}", group["lr"], step)
+
+
+def _write_scores(writer: SummaryWriter, scores: Mapping[str, float], step: int) -> None:
+    for name, score in scores.items():
+        writer.add_scalar(f"val/{name}", score, step)
 
 
 def _write_pictures(writer: SummaryWriter, pictures: Mapping[str, Any], step: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -72,11 +72,11 @@ def adamw(
 
 
 def sgd(
-    parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.9, weight_decay: float
+    network: nn.Module, *, lr: float, momentum: float = 0.9, weight_decay: float
 ) -> torch.optim.SGD:
     """SGD over the parameters that are trained."""
     return torch.optim.SGD(
-        [p for p in parameters if p.requires_grad],
+        [p for p in network.parameters() if p.requires_grad],
         lr=lr,
         momentum=momentum,
         weight_decay=weight_decay,

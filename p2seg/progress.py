@@ -77,6 +77,11 @@ class TrainingBar:
     def __exit__(self, *error: object) -> None:
         self._context.__exit__(*error)  # type: ignore[arg-type]
 
+    def say(self, step: int, scores: Mapping[str, float]) -> None:
+        """Prints what a validation gave."""
+        said = " ".join(f"{name} {score:.3f}" for name, score in scores.items())
+        console.print(f"step {step}/{self.total}  validation: {said}")
+
     def update(self, step: int, losses: Mapping[str, float]) -> None:
         """Shows that `step` steps are done, with the latest losses."""
         elapsed = time.perf_counter() - self.began

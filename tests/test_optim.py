@@ -54,7 +54,7 @@ def test_adamw_has_one_learning_rate_unless_told_otherwise():
 def test_sgd_leaves_frozen_parameters_out():
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     network[0].requires_grad_(False)
-    [group] = sgd(network.parameters(), lr=0.1, weight_decay=1e-4).param_groups
+    [group] = sgd(network, lr=0.1, weight_decay=1e-4).param_groups
     assert [id(p) for p in group["params"]] == [id(p) for p in network[1].parameters()]
     assert (group["momentum"], group["weight_decay"]) == (0.9, 1e-4)
 

@@ -1,24 +1,20 @@
-"""What the tools of segmentors share: provenance out, a model back from a checkpoint."""
+"""What the tools of segmentors share: what must fit, and provenance."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
+from _build import build
 from _common import path_of, plain
-from hydra.utils import get_method
 from omegaconf import DictConfig
-from torch import nn
 
-from p2seg.data.coco import Category, InstanceSet
+from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.progress import console
 from p2seg.provenance import versions
-
-BUILDER = re.compile(r"p2seg\.segmentors\.\w+\.build_\w+")
-"""What a checkpoint may name as the maker of its model: a file must not choose what is run."""
+from p2seg.segmentors.data import InstanceDataset
 
 
 def check_segmentor(cfg: DictConfig, instances: InstanceSet) -> None:
@@ -35,6 +31,18 @@ def check_segmentor(cfg: DictConfig, instances: InstanceSet) -> None:
             "from them add segmentor.model.norm=group 'segmentor.model.frozen=[]'",
             markup=False,
         )
+
+
+def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> InstanceDataset:
+    """What the config trains a segmentor on."""
+    return InstanceDataset(
+        instances,
+        folder,
+        build(cfg.segmentor.resize),
+        cfg.seed,
+        weights=build(cfg.segmentor.instances),
+        copy_paste=cfg.segmentor.copy_paste,
+    )
 
 
 def segmentor_provenance(
@@ -54,31 +62,6 @@ def segmentor_provenance(
         "skipped": skipped,
         "versions": versions(),
     }
-
-
-def load_segmentor(
-    path: Path, checkpoint: dict[str, Any], *, ema: bool
-) -> tuple[nn.Module, list[Category]]:
-    """The model of a checkpoint, ready to detect, and its categories.
-
-    Args:
-        path: of the checkpoint, for errors.
-        checkpoint: of kind `segmentor`.
-        ema: the averaged weights, where it has them.
-
-    Raises:
-        UserError: the checkpoint names a model that this version does not have.
-    """
-    categories = [Category(**category) for category in checkpoint["categories"]]
-    options = dict(checkpoint["config"]["segmentor"]["model"])
-    maker = options.pop("_target_")
-    if not BUILDER.fullmatch(maker):
-        raise UserError(f"{path} names {maker} as its model; give a checkpoint of a segmentor")
-    options |= {"pretrained": False, "weights": None}  # the checkpoint brings its own
-    model: nn.Module = get_method(maker)(len(categories), **options)
-    average = checkpoint["average"] if ema else None
-    model.load_state_dict(checkpoint["model"] if average is None else average)
-    return model.eval(), categories
 
 
 def overlays_of(cfg: DictConfig) -> int | None:

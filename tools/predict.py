@@ -10,7 +10,7 @@ from pathlib import Path
 
 from _common import output_folder, path_of
 from _entry import entry
-from _segmentor import load_segmentor, overlays_of
+from _segmentor import overlays_of
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
@@ -20,6 +20,7 @@ from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.provenance import versions
+from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Source, images_in, predict, write_predictions
 
 
@@ -27,11 +28,12 @@ def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
     path, folder = path_of(cfg, "ckpt"), path_of(cfg, "images")
     checkpoint = load_checkpoint(path, "segmentor")
-    model, categories = load_segmentor(path, checkpoint, ema=cfg.predict.ema)
-    sources = sources_of(cfg, folder, categories)
     device = device_of(cfg.trainer.accelerator)
-    detect = partial(model.to(device).detect, score=float(cfg.predict.score))
-    predictions = predict(detect, sources, folder, device, cfg.data.on_error)
+    predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
+    categories = predictor.categories
+    sources = sources_of(cfg, folder, categories)
+    detect = partial(predictor.detect, score=float(cfg.predict.score))
+    predictions = predict(detect, sources, folder, cfg.data.on_error)
     written, skipped = write_predictions(
         track(predictions, "predict", len(sources)),
         output_folder(cfg, "predictions"),

@@ -12,13 +12,14 @@ import torch
 from _build import build
 from _common import output_folder, path_of
 from _entry import entry
-from _segmentor import check_segmentor, segmentor_provenance
+from _segmentor import check_segmentor, dataset_of, segmentor_provenance
+from _validation import validation_of
 from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
 from p2seg.data.loader import batches_of
 from p2seg.progress import console
-from p2seg.segmentors.data import InstanceBatch, InstanceDataset, usable
+from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
 
@@ -31,7 +32,8 @@ def run(cfg: DictConfig) -> Path:
     instances, skipped = usable(instances, folder, cfg.data.on_error)
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
-    dataset = InstanceDataset(instances, folder, build(cfg.segmentor.resize), cfg.seed)
+    dataset = dataset_of(cfg, instances, folder)
+    validation = validation_of(cfg, instances.categories)
     trainer = build(cfg.trainer)
     fabric = trainer.fabric()
     schedule = build(cfg.segmentor.schedule)
@@ -57,11 +59,13 @@ def run(cfg: DictConfig) -> Path:
     return trainer.fit(
         fabric,
         model,
-        build(cfg.segmentor.optimizer)(model.parameters(), lr=schedule.peak(batch)),
+        build(cfg.segmentor.optimizer)(model, lr=schedule.peak(batch)),
         schedule.factor(len(dataset), batch),
         batches_from,
         segmentor_losses,
         out=output_folder(cfg, "segmentor"),
+        validation=validation,
+        validate_every=schedule.steps_of(cfg.segmentor.validate.every, len(dataset), batch),
         content={"kind": "segmentor", **segmentor_provenance(cfg, instances, skipped)},
     )
 

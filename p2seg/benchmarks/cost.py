@@ -17,6 +17,7 @@ from p2seg.mdm.rounds import MutualDistillation
 from p2seg.optim import adamw
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.segmentors.data import InstanceBatch, target_of
+from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import segmentor_losses
 from p2seg.structures import Batch, to_device
 
@@ -46,7 +47,7 @@ class Experiment:
     classes: int
     side: int
     batch: int
-    segmentor: nn.Module
+    segmentor: Segmentor
     segmentor_side: int
     segmentor_batch: int
 
@@ -107,7 +108,7 @@ def _segmentor_stages(experiment: Experiment, device: torch.device) -> Iterator[
     batch = to_device(batch, device)
     learned = _learned(segmentor)
     segmentor.eval().requires_grad_(False)
-    yield "segmentor, forward", side, 1, partial(_forward, segmentor, batch.images[:1])
+    yield "segmentor, forward", side, 1, partial(segmentor.predict, batch.images[:1])
     segmentor.train()
     _learn(learned)
     objective = partial(segmentor_losses, segmentor, batch, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.ops import masks_to_boxes
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
-from p2seg.data.coco import ImageRecord, Instance, InstanceSet, decode
+from p2seg.data.coco import ImageRecord, Instance, InstanceSet
 from p2seg.data.images import read_image
 from p2seg.data.loader import sample_generator
 from p2seg.errors import UserError
+from p2seg.segmentors.augment import Pictured, RandomResize, copy_pasted
+from p2seg.segmentors.weights import InstanceWeights
 from p2seg.structures import mapped
 
 READERS = 8
@@ -32,11 +32,15 @@ class InstanceTarget:
         boxes: `[K, 4]` int64, x0, y0, x1, y1 in pixels, edge to edge: at least one pixel wide.
         labels: `[K]` int64, class indices 1..C.
         masks: `[K, H, W]` uint8, 0 or 1.
+        weights: `[K]` float32, of the losses of class and box; 0: neither object nor background.
+        mask_weights: `[K]` float32, of the loss of the mask.
     """
 
     boxes: Tensor
     labels: Tensor
     masks: Tensor
+    weights: Tensor
+    mask_weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,92 +68,51 @@ class InstanceBatch:
         return InstanceBatch(names, images, targets)
 
 
-def resized(height: int, width: int, short_side: float, long_side: float) -> tuple[int, int]:
-    """(height, width) with the short side at `short_side`, or the long one at `long_side`.
-
-    The proportions are kept, but each side has at least one pixel.
-    """
-    scale = min(short_side / min(height, width), long_side / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-@dataclass(frozen=True)
-class RandomResize:
-    """The augmentation of a segmentor: scale and flip.
-
-    Attributes:
-        short_side: pixels of the image's short side at scale 1.
-        long_side: the most pixels of its long side at scale 1.
-        scale: range of the random scale.
-        flip: horizontal flips, half of the time.
-    """
-
-    short_side: int
-    long_side: int
-    scale: Sequence[float] = (1.0, 1.0)
-    flip: bool = True
-
-    def __call__(
-        self, image: Tensor, instances: list[Instance], random: torch.Generator
-    ) -> tuple[Tensor, InstanceTarget]:
-        """Augments one image.
-
-        Args:
-            image: `[3, H, W]` uint8.
-            instances: of the image.
-            random: draws everything.
-
-        Returns:
-            The image in its new size, and what of the instances is still seen.
-        """
-        flipped = self.flip and bool(torch.rand((), generator=random) < 0.5)
-        low, high = self.scale
-        scale = low + (high - low) * float(torch.rand((), generator=random))
-        height, width = image.shape[1:]
-        size = resized(height, width, self.short_side * scale, self.long_side * scale)
-        image = F.resize(image, list(size), antialias=True)
-        masks = torch.zeros((len(instances), *size), dtype=torch.uint8)
-        for k, instance in enumerate(instances):  # one by one: 300 masks of a large image are GBs
-            mask = torch.from_numpy(decode(instance)).to(torch.uint8)
-            masks[k] = F.resize(mask[None], list(size), v2.InterpolationMode.NEAREST_EXACT)[0]
-        if flipped:
-            image, masks = F.horizontal_flip(image), F.horizontal_flip(masks)
-        labels = torch.tensor([each.label for each in instances], dtype=torch.int64)
-        return image, target_of(masks, labels)
-
-
-def target_of(masks: Tensor, labels: Tensor) -> InstanceTarget:
+def target_of(
+    masks: Tensor, labels: Tensor, weights: tuple[Tensor, Tensor] | None = None
+) -> InstanceTarget:
     """The target of some masks, without those that have no pixel.
 
     Args:
         masks: `[K, H, W]` uint8.
         labels: `[K]` int64.
+        weights: `[K]` float32 of class and box, and `[K]` float32 of the mask; None: 1.
     """
+    own, mask_own = weights or (torch.ones(len(masks)), torch.ones(len(masks)))
     seen = masks.bool().flatten(1).any(1)
-    masks, labels = masks[seen], labels[seen]
+    masks, labels, own, mask_own = (each[seen] for each in (masks, labels, own, mask_own))
     boxes = masks_to_boxes(masks).long()
     boxes[:, 2:] += 1  # from the last pixel to its far edge: a pixel is a box of side 1
-    return InstanceTarget(boxes, labels, masks)
+    return InstanceTarget(boxes, labels, masks, own, mask_own)
 
 
 class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
     """Training samples of an instances file, each a function of (seed, epoch, index) alone.
 
     Images without instances are kept as negatives; crowd regions and instances without a pixel
-    are left out. Default boxes are instances like any other.
+    are left out.
 
     Args:
         instances: of the file.
         folder: of the images.
         augment: resizes and flips image and instances together.
         seed: of the augmentation.
+        weights: how much each instance counts; None: all alike.
+        copy_paste: share of the samples that get instances of another image.
 
     Raises:
         UserError: no image has an instance.
     """
 
     def __init__(
-        self, instances: InstanceSet, folder: Path, augment: RandomResize, seed: int
+        self,
+        instances: InstanceSet,
+        folder: Path,
+        augment: RandomResize,
+        seed: int,
+        *,
+        weights: InstanceWeights | None = None,
+        copy_paste: float = 0.0,
     ) -> None:
         own = [[each for each in group if not each.crowd] for group in instances.instances]
         if not any(own):
@@ -161,6 +124,9 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         self.folder = folder
         self.augment = augment
         self.seed = seed
+        self.weights = weights or InstanceWeights()
+        self.mean = self.weights.mean(each for group in own for each in group)
+        self.copy_paste = copy_paste
 
     def __len__(self) -> int:
         return len(self.items)
@@ -168,10 +134,23 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[str, Tensor, InstanceTarget]:
         epoch, index = key
         record, instances = self.items[index]
-        array = read_image(self.folder / record.file_name, (record.height, record.width))
-        image = torch.from_numpy(array).permute(2, 0, 1)
         random = sample_generator(self.seed, epoch, index)
-        return record.file_name, *self.augment(image, instances, random)
+        image, masks = self._pictured(index, instances, random)
+        if self.copy_paste > 0 and bool(torch.rand((), generator=random) < self.copy_paste):
+            other = int(torch.randint(len(self), (), generator=random))
+            theirs = [each for each in self.items[other][1] if not each.default_box]
+            over = self._pictured(other, theirs, random)
+            (image, masks), taken = copy_pasted((image, masks), over, random)
+            instances = [*instances, *(theirs[k] for k in taken.tolist())]
+        labels = torch.tensor([each.label for each in instances], dtype=torch.int64)
+        target = target_of(masks, labels, self.weights.of(instances, self.mean))
+        return record.file_name, image, target
+
+    def _pictured(self, index: int, instances: list[Instance], random: torch.Generator) -> Pictured:
+        """An image of the set, and some of its instances, augmented."""
+        record = self.items[index][0]
+        array = read_image(self.folder / record.file_name, (record.height, record.width))
+        return self.augment(torch.from_numpy(array).permute(2, 0, 1), instances, random)
 
 
 def usable(instances: InstanceSet, images: Path, on_error: str) -> tuple[InstanceSet, list[str]]:

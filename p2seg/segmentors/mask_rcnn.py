@@ -7,69 +7,37 @@ ImageNet or from nothing: weights trained on COCO have seen masks, which point s
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import torch
-from torch import Tensor, nn
-from torchvision.models import detection
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
-from torchvision.transforms.v2 import functional as F
 
-from p2seg.data.coco import encode
 from p2seg.errors import UserError
-from p2seg.models.backbones import Backbone, build_backbone
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
-from p2seg.models.norms import Norm, groups_of, set_norms
-from p2seg.segmentors.data import resized
-from p2seg.segmentors.detection import Detection
+from p2seg.models.norms import Norm
+from p2seg.segmentors.data import InstanceBatch
+from p2seg.segmentors.detection import Found
 from p2seg.segmentors.paste import paste
+from p2seg.segmentors.pyramid import FeaturePyramid, build_body
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.weighted_rcnn import ProposalNetwork, RoIHeads
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 BOX_CELLS = 7
 MASK_CELLS = 14
+CROP_SHIFT = 0.5
+"""Pixels of the resized image by which torchvision's training crops of masks lie down right."""
 PADDED_TO = 32
 """Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
-
-
-class FeaturePyramid(nn.Module):
-    """A backbone with a feature pyramid on it, in the form torchvision's detectors take.
-
-    Args:
-        body: feature maps at several strides.
-        channels: of every level of the pyramid.
-        levels: of the pyramid: as many as the body has, or one more, pooled from the last.
-        normalized: whether each level passes a group norm, for training from random weights.
-    """
-
-    def __init__(self, body: Backbone, channels: int, levels: int, normalized: bool) -> None:
-        super().__init__()
-        self.body = body
-        self.out_channels = channels
-        self.names = [str(level) for level in range(len(body.channels))]
-        self.pyramid = FeaturePyramidNetwork(
-            body.channels,
-            channels,
-            extra_blocks=LastLevelMaxPool() if levels > len(body.channels) else None,
-            norm_layer=_group_norm if normalized else None,
-        )
-
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """The levels of `[B, 3, H, W]` normalised images, finest first."""
-        features = OrderedDict(zip(self.names, self.body(images), strict=True))
-        return cast("OrderedDict[str, Tensor]", self.pyramid(features))
-
-
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(groups_of(channels), channels)
 
 
 def roi_pool(names: Sequence[str], strides: Sequence[int], cells: int) -> MultiScaleRoIAlign:
@@ -93,7 +61,7 @@ class NormalizeAndPad(GeneralizedRCNNTransform):
     """torchvision's input transform without its resizing, in and out.
 
     Training images come resized from the data set, which draws their scale from its own seed;
-    `MaskRCNN.detect` resizes the others, also those that torchvision would scale to no pixels.
+    `Segmentor.look` resizes the others, also those that torchvision would scale to no pixels.
     """
 
     def resize(
@@ -112,65 +80,39 @@ class NormalizeAndPad(GeneralizedRCNNTransform):
         return result
 
 
-class MaskRCNN(detection.MaskRCNN):
-    """torchvision's Mask R-CNN: losses in training, `detect` afterwards.
+class MaskRCNN(Segmentor, GeneralizedRCNN):
+    """torchvision's Mask R-CNN as a `Segmentor`, with heads that weigh instances."""
 
-    Attributes:
-        short_side: pixels that `detect` resizes an image's short side to.
-        long_side: the most that its long side may then have.
-    """
+    def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
+        """Five losses by name; see `Segmentor.losses`."""
+        targets = [{**vars(each), "boxes": each.boxes.float()} for each in batch.targets]
+        images = [image.float() / 255 for image in batch.images]
+        losses = GeneralizedRCNN.forward(self, images, targets)
+        return cast("dict[str, Tensor]", losses)
 
-    short_side: int
-    long_side: int
+    def find(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
+    ) -> list[list[Found]]:
+        """What is in resized images of one size; see `Segmentor.find`."""
+        cast(RoIHeads, self.roi_heads).score_thresh = score
+        made = GeneralizedRCNN.forward(self, list(images))
+        h, w = images.shape[2:]
+        return [self._found(each, (h, w), size) for each, size in zip(made, sizes, strict=True)]
 
-    def forward(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """The losses in training, else what `detect` needs.
-
-        Inputs are whole numbers, which mixed precision leaves alone on their way in.
-
-        Args:
-            images: B of `[3, H, W]` uint8 RGB, resized.
-            targets: in training B of `boxes` `[K, 4]` int64 (x0, y0, x1, y1), `labels` `[K]` int64
-                1..C and `masks` `[K, H, W]` uint8; K may be 0.
-
-        Returns:
-            Five losses by name; or B of `boxes`, `labels`, `scores` and `masks` `[D, 1, 28, 28]`,
-            all in the resized image.
-        """
-        scaled = [image.float() / 255 for image in images]
-        if targets is not None:
-            targets = [{**target, "boxes": target["boxes"].float()} for target in targets]
-        return cast("dict[str, Tensor]", super().forward(scaled, targets))
-
-    @torch.no_grad()
-    def detect(self, image: Tensor, score: float) -> list[Detection]:
-        """Finds the instances of one image.
-
-        Args:
-            image: `[3, H, W]` uint8 RGB.
-            score: detections below it are left out, and so are empty masks.
-
-        Returns:
-            The detections, best first, in the pixels of `image`.
-        """
-        assert not self.training, "detect needs model.eval()"
-        height, width = image.shape[1:]
-        h, w = resized(height, width, self.short_side, self.long_side)
-        self.roi_heads.score_thresh = score
-        found = self([F.resize(image, [h, w], antialias=True)])[0]
-        boxes = resize_boxes(found["boxes"], [h, w], [height, width]).cpu()
+    def _found(
+        self, made: dict[str, Tensor], resized_to: tuple[int, int], size: tuple[int, int]
+    ) -> list[Found]:
+        """Boxes and masks of a resized image in the pixels of the image."""
+        boxes = resize_boxes(made["boxes"], list(resized_to), list(size)).cpu()
         # torchvision crops training masks with `aligned=False`: half a pixel further down right
-        frames = resize_boxes(found["boxes"] + 0.5, [h, w], [height, width]).cpu()
-        masks, labels, scores = (found[key].cpu() for key in ("masks", "labels", "scores"))
-        detections = []
+        frames = resize_boxes(made["boxes"] + CROP_SHIFT, list(resized_to), list(size)).cpu()
+        masks, labels, scores = (made[key].cpu() for key in ("masks", "labels", "scores"))
+        found = []
         for k in range(len(boxes)):
-            mask = paste(masks[k, 0], boxes[k], frames[k], height, width)
-            if mask.any():
-                box = cast("tuple[float, float, float, float]", tuple(boxes[k].tolist()))
-                detections.append(Detection(int(labels[k]), float(scores[k]), box, encode(mask)))
-        return detections
+            mask = paste(masks[k, 0], boxes[k], frames[k], *size)
+            box = cast("tuple[float, float, float, float]", tuple(boxes[k].tolist()))
+            found.append(Found(int(labels[k]), float(scores[k]), box, mask))
+        return found
 
 
 def build_mask_rcnn(
@@ -223,50 +165,46 @@ def build_mask_rcnn(
     Raises:
         UserError: an unknown backbone or part of it, missing weights, or a wrong count of anchors.
     """
-    path = None if weights is None else Path(weights).expanduser()
-    body = build_backbone(backbone, pretrained=pretrained, weights=path, group="segmentor")
-    set_norms(body, norm)
-    _freeze(body, frozen, backbone)
+    body = build_body(backbone, pretrained=pretrained, weights=weights, norm=norm, frozen=frozen)
     if len(anchor_sizes) - len(body.channels) not in (0, 1):
         raise UserError(
             f"segmentor.model.anchor_sizes has {len(anchor_sizes)} sizes, but {backbone} has "
             f"{len(body.channels)} feature maps; give one size a map, or one more"
         )
     pyramid = FeaturePyramid(body, pyramid_channels, len(anchor_sizes), pyramid_norm)
-    model = MaskRCNN(
-        pyramid,
-        rpn_anchor_generator=AnchorGenerator(
-            tuple((size,) for size in anchor_sizes), (ASPECT_RATIOS,) * len(anchor_sizes)
-        ),
-        rpn_pre_nms_top_n_train=proposals_train,
-        rpn_pre_nms_top_n_test=proposals_test,
-        rpn_post_nms_top_n_train=proposals_train,
-        rpn_post_nms_top_n_test=proposals_test,
-        rpn_batch_size_per_image=anchors_sampled,
-        box_roi_pool=roi_pool(pyramid.names, body.strides, BOX_CELLS),
-        box_head=TwoMLPHead(pyramid_channels * BOX_CELLS**2, box_channels),
-        box_predictor=FastRCNNPredictor(box_channels, num_classes + 1),
-        box_batch_size_per_image=boxes_sampled,
-        box_detections_per_img=detections,
+    anchors = AnchorGenerator(
+        tuple((size,) for size in anchor_sizes), (ASPECT_RATIOS,) * len(anchor_sizes)
+    )
+    proposals = ProposalNetwork(
+        anchors,
+        RPNHead(pyramid_channels, len(ASPECT_RATIOS)),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=anchors_sampled,
+        positive_fraction=0.5,
+        pre_nms_top_n={"training": proposals_train, "testing": proposals_test},
+        post_nms_top_n={"training": proposals_train, "testing": proposals_test},
+        nms_thresh=0.7,
+    )
+    heads = RoIHeads(
+        roi_pool(pyramid.names, body.strides, BOX_CELLS),
+        TwoMLPHead(pyramid_channels * BOX_CELLS**2, box_channels),
+        FastRCNNPredictor(box_channels, num_classes + 1),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=boxes_sampled,
+        positive_fraction=0.25,
+        bbox_reg_weights=None,
+        score_thresh=0.05,
+        nms_thresh=0.5,
+        detections_per_img=detections,
         mask_roi_pool=roi_pool(pyramid.names, body.strides, MASK_CELLS),
         mask_head=MaskRCNNHeads(pyramid_channels, mask_channels, 1),
         mask_predictor=MaskRCNNPredictor(mask_channels[-1], mask_channels[-1], num_classes + 1),
     )
-    model.transform = NormalizeAndPad(
+    transform = NormalizeAndPad(
         short_side, long_side, list(IMAGENET_MEAN), list(IMAGENET_STD), size_divisible=PADDED_TO
     )
+    model = MaskRCNN(pyramid, proposals, heads, transform)
     model.short_side, model.long_side = short_side, long_side
     return model
-
-
-def _freeze(body: Backbone, parts: Sequence[str], name: str) -> None:
-    for part in parts:
-        own = [p for key, p in body.body.named_parameters() if f"{key}.".startswith(f"{part}.")]
-        modules = [key for key, _ in body.body.named_modules()]
-        if part not in modules:
-            raise UserError(
-                f"segmentor.model.frozen names {part}, which {name} does not have; its parts are "
-                + ", ".join(key for key in modules if key and "." not in key)
-            )
-        for parameter in own:
-            parameter.requires_grad = False

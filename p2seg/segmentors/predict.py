@@ -68,19 +68,17 @@ def images_in(folder: Path) -> list[Source]:
 
 
 def predict(
-    detect: Callable[[Tensor], list[Detection]],
+    detect: Callable[[list[Tensor]], list[list[Detection]]],
     sources: Iterable[Source],
     folder: Path,
-    device: torch.device,
     on_error: str,
 ) -> Iterator[Prediction | str]:
     """Finds the instances of images, one after the other.
 
     Args:
-        detect: `[3, H, W]` uint8 RGB -> detections, best first.
+        detect: B of `[3, H, W]` uint8 RGB -> B lists of detections, best first.
         sources: the images.
         folder: they lie below.
-        device: of the model.
         on_error: `raise` at the first image that cannot be read, or `skip` it.
 
     Yields:
@@ -97,7 +95,7 @@ def predict(
                 raise
             yield str(error)
             continue
-        found = detect(torch.from_numpy(image).to(device).permute(2, 0, 1))
+        [found] = detect([torch.from_numpy(image).permute(2, 0, 1)])
         yield Prediction(ImageRecord(id, name, *image.shape[:2]), image, found)
 
 

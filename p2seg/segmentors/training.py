@@ -34,6 +34,10 @@ class EpochSchedule:
         """Optimizer steps for a set of `images` at `batch` images a step, over all processes."""
         return max(1, math.ceil(self.epochs * images / batch))
 
+    def steps_of(self, epochs: float | None, images: int, batch: int) -> int:
+        """Steps of some epochs, at least one; 0 for None."""
+        return 0 if epochs is None else max(1, round(epochs * images / batch))
+
     def peak(self, batch: int) -> float:
         """The highest learning rate, at `batch` images a step over all processes."""
         return self.lr * batch / self.lr_batch
@@ -55,7 +59,7 @@ def segmentor_losses(model: nn.Module, batch: InstanceBatch, step: int) -> dict[
     """The losses that the segmentor itself computes, for `Trainer.fit`.
 
     Args:
-        model: takes images and targets, and gives a dict of losses.
+        model: a `Segmentor`, or what wraps it.
         batch: of the data set.
         step: the same at every step.
 
@@ -63,6 +67,5 @@ def segmentor_losses(model: nn.Module, batch: InstanceBatch, step: int) -> dict[
         The losses by name, `[]` each.
     """
     del step
-    targets = [dict(vars(target)) for target in batch.targets]
-    losses: dict[str, Tensor] = model(batch.images, targets)
+    losses: dict[str, Tensor] = model(lambda: batch)
     return losses

@@ -9,6 +9,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from segmentor_sets import TINY, make_set
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import roi_align
 from torchvision.transforms.v2 import functional as F
 
@@ -17,7 +18,8 @@ from p2seg.errors import UserError
 from p2seg.models.network import IMAGENET_MEAN as MEAN
 from p2seg.models.network import IMAGENET_STD as STD
 from p2seg.optim import steps
-from p2seg.segmentors.data import InstanceBatch, InstanceDataset, RandomResize, target_of
+from p2seg.segmentors.augment import RandomResize
+from p2seg.segmentors.data import InstanceBatch, InstanceDataset, target_of
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
 from p2seg.segmentors.training import EpochSchedule, segmentor_losses
 
@@ -92,7 +94,7 @@ def test_odd_sizes_train_and_are_detected(tmp_path, size):
     batch = batch_of(tmp_path, [(1, 0, 0, 1)], size=size)
     losses = segmentor_losses(model, batch, 0)
     assert all(bool(loss.isfinite()) for loss in losses.values())
-    found = model.eval().detect(torch.zeros((3, *size), dtype=torch.uint8), 0.0)
+    [found] = model.eval().predict([torch.zeros((3, *size), dtype=torch.uint8)], 0.0)
     for each in found:
         assert each.rle["size"] == list(size)
         assert each.label in (1, 2)
@@ -124,7 +126,7 @@ def test_learns_two_images_and_finds_their_masks_in_other_sizes(tmp_path):
     )
     larger = InstanceDataset(given, tmp_path / "large", RandomResize(128, 128, flip=False), 0)
     for index, own in enumerate(given.instances):
-        found = model.detect(larger[(0, index)][1], 0.5)
+        [found] = model.predict([larger[(0, index)][1]], 0.5)
         assert sorted(each.label for each in found) == sorted(each.label for each in own)
         assert [each.score for each in found] == sorted((e.score for e in found), reverse=True)
         for each in found:
@@ -150,20 +152,30 @@ def test_masks_come_back_to_the_pixels_of_the_image(monkeypatch):
         "scores": torch.tensor([0.9, 0.8]),
     }
     model = tiny().eval()  # 128 x 192 becomes 64 x 96
-    monkeypatch.setattr(model, "forward", lambda _images: [found])
-    [detection] = model.detect(torch.zeros((3, *large.shape), dtype=torch.uint8), 0.5)
+    monkeypatch.setattr(GeneralizedRCNN, "forward", lambda _self, _images: [found])
+    [[detection]] = model.predict([torch.zeros((3, *large.shape), dtype=torch.uint8)], 0.5)
     mask = decode(detection.rle)
     assert (mask & (large > 0)).sum() / (mask | (large > 0)).sum() > 0.975
     assert detection.box == tuple(2 * box[0].tolist()[k] for k in range(4))
     assert (detection.label, detection.score) == (2, pytest.approx(0.9))
 
 
-def test_what_is_found_does_not_depend_on_the_image_before():
+def test_what_is_found_depends_on_no_other_image():
     random = torch.Generator().manual_seed(1)
-    image = torch.randint(0, 255, (3, 64, 64), generator=random, dtype=torch.uint8)
+    images = [
+        torch.randint(0, 255, (3, *size), generator=random, dtype=torch.uint8)
+        for size in ((64, 64), (1, 64), (64, 80), (64, 64))
+    ]
     fresh, used = tiny(norm="frozen").eval(), tiny(norm="frozen").eval()
-    used.detect(image[:, :1], 0.0)  # one row of pixels, from which torchvision guesses no strides
-    assert fresh.detect(image, 0.0) == used.detect(image, 0.0) != []
+    used.predict([images[1]], 0.0)  # one row of pixels, from which torchvision guesses no strides
+    together = used.predict(images, 0.0)
+    assert all(together)
+    for image, found in zip(images, together, strict=True):
+        [alone] = fresh.predict([image], 0.0)
+        assert [each.label for each in alone] == [each.label for each in found]
+        for one, other in zip(alone, found, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-5)
+            assert one.box == pytest.approx(other.box, abs=1e-3)
 
 
 def test_frozen_parts_keep_still(tmp_path):

@@ -49,7 +49,7 @@ def test_is_the_slow_loop(seed, height, width, x, y, w, h):
     mask = torch.rand((5, 5), generator=random)
     box = torch.tensor([x, y, x + w, y + h])
     frame = box + 0.25
-    made = paste(mask, box, frame, height, width)
+    made = paste(mask, box, frame, height, width).whole(height, width)
     expected = slow_paste(mask.double().tolist(), box.tolist(), frame.tolist(), height, width)
     # float32 against float64: a value may fall on the other side of a half
     assert (made != expected).sum() <= 1
@@ -72,7 +72,7 @@ def test_undoes_how_torchvision_crops_training_masks(side):
             [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], dtype=torch.float32
         )
         target = roi_align(torch.from_numpy(drawn)[None, None].float(), [box], (28, 28))
-        made = paste(target[0, 0], box[0], box[0] + 0.5, 80, 80)
+        made = paste(target[0, 0], box[0], box[0] + 0.5, 80, 80).whole(80, 80)
         other = paste_masks_in_image(target, box, (80, 80))[0, 0].numpy() >= 0.5
         for kind, mask in ((ours, made), (theirs, other)):
             kind.append((mask & (drawn > 0)).sum() / (mask | (drawn > 0)).sum())
@@ -82,4 +82,4 @@ def test_undoes_how_torchvision_crops_training_masks(side):
 
 def test_outside_the_image_there_is_nothing():
     box = torch.tensor([-30.0, -30.0, -10.0, -10.0])
-    assert not paste(torch.ones(4, 4), box, box, 20, 20).any()
+    assert not paste(torch.ones(4, 4), box, box, 20, 20).whole(20, 20).any()

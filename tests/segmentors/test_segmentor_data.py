@@ -14,14 +14,8 @@ from segmentor_sets import make_set, square
 
 from p2seg.data.coco import Instance, encode
 from p2seg.errors import UserError
-from p2seg.segmentors.data import (
-    InstanceBatch,
-    InstanceDataset,
-    RandomResize,
-    resized,
-    target_of,
-    usable,
-)
+from p2seg.segmentors.augment import RandomResize, resized
+from p2seg.segmentors.data import InstanceBatch, InstanceDataset, target_of, usable
 
 AS_IS = RandomResize(short_side=64, long_side=128, flip=False)
 
@@ -62,11 +56,11 @@ def test_boxes_reach_the_far_edge_of_the_last_pixel():
 
 
 def test_no_instance_gives_empty_tensors():
-    image, target = AS_IS(torch.zeros((3, 64, 64), dtype=torch.uint8), [], torch.Generator())
+    image, masks = AS_IS(torch.zeros((3, 64, 64), dtype=torch.uint8), [], torch.Generator())
+    target = target_of(masks, torch.zeros(0, dtype=torch.int64))
     assert image.shape == (3, 64, 64)
     assert target.boxes.shape == (0, 4)
-    assert target.labels.shape == (0,)
-    assert target.labels.dtype == torch.int64
+    assert target.labels.shape == target.weights.shape == target.mask_weights.shape == (0,)
     assert target.masks.shape == (0, 64, 64)
 
 

@@ -1,0 +1,107 @@
+"""How a segmentor's images are changed in training: scale, flip, and instances of other images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from p2seg.data.coco import Instance, decode
+
+Pictured = tuple[Tensor, Tensor]
+"""An image `[3, H, W]` uint8 and its masks `[K, H, W]` uint8."""
+
+
+def resized(height: int, width: int, short_side: float, long_side: float) -> tuple[int, int]:
+    """(height, width) with the short side at `short_side`, or the long one at `long_side`.
+
+    The proportions are kept, but each side has at least one pixel.
+    """
+    scale = min(short_side / min(height, width), long_side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+@dataclass(frozen=True)
+class RandomResize:
+    """The augmentation of every segmentor: scale and flip.
+
+    Attributes:
+        short_side: pixels of the image's short side at scale 1.
+        long_side: the most pixels of its long side at scale 1.
+        scale: range of the random scale.
+        flip: horizontal flips, half of the time.
+    """
+
+    short_side: int
+    long_side: int
+    scale: Sequence[float] = (1.0, 1.0)
+    flip: bool = True
+
+    def __call__(
+        self, image: Tensor, instances: Sequence[Instance], random: torch.Generator
+    ) -> Pictured:
+        """Augments one image.
+
+        Args:
+            image: `[3, H, W]` uint8.
+            instances: of the image.
+            random: draws everything.
+
+        Returns:
+            The image in its new size, and a mask for each instance, which may have no pixel.
+        """
+        flipped = self.flip and bool(torch.rand((), generator=random) < 0.5)
+        low, high = self.scale
+        scale = low + (high - low) * float(torch.rand((), generator=random))
+        height, width = image.shape[1:]
+        size = resized(height, width, self.short_side * scale, self.long_side * scale)
+        image = F.resize(image, list(size), antialias=True)
+        masks = torch.zeros((len(instances), *size), dtype=torch.uint8)
+        for k, instance in enumerate(instances):  # one by one: 300 masks of a large image are GBs
+            mask = torch.from_numpy(decode(instance)).to(torch.uint8)
+            masks[k] = F.resize(mask[None], list(size), v2.InterpolationMode.NEAREST_EXACT)[0]
+        if flipped:
+            image, masks = F.horizontal_flip(image), F.horizontal_flip(masks)
+        return image, masks
+
+
+def copy_pasted(
+    under: Pictured, over: Pictured, random: torch.Generator
+) -> tuple[Pictured, Tensor]:
+    """Lays some instances of one image over another (Ghiasi et al. 2021), somewhere in it.
+
+    Args:
+        under: the image that is added to.
+        over: where the added instances are from; each is taken half of the time.
+        random: draws which, and the place.
+
+    Returns:
+        The image with the masks of both, those of `under` without what is covered now; and the
+        indices `[P]` int64 of the instances of `over` that are in it.
+    """
+    image, masks = under
+    other, theirs = over
+    taken = (torch.rand(len(theirs), generator=random) < 0.5).nonzero()[:, 0]
+    theirs = theirs[taken]
+    (height, width), (h, w) = image.shape[1:], other.shape[1:]
+    # the window that both have, at a random place of each
+    rows, columns = min(height, h), min(width, w)
+    at = [_start(side - window, random) for side, window in ((height, rows), (width, columns))]
+    from_ = [_start(side - window, random) for side, window in ((h, rows), (w, columns))]
+    here = (slice(None), slice(at[0], at[0] + rows), slice(at[1], at[1] + columns))
+    there = (slice(None), slice(from_[0], from_[0] + rows), slice(from_[1], from_[1] + columns))
+    pasted = torch.zeros((len(theirs), height, width), dtype=torch.uint8)
+    pasted[here] = theirs[there]
+    covered = pasted.bool().any(0)
+    image = image.clone()
+    window = covered[here[1:]]
+    image[here] = torch.where(window, other[there], image[here])
+    return (image, torch.cat([masks * ~covered, pasted])), taken
+
+
+def _start(room: int, random: torch.Generator) -> int:
+    return int(torch.randint(room + 1, (), generator=random))

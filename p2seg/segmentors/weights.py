@@ -1,0 +1,52 @@
+"""How much a segmentor believes each of the instances it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2seg.data.coco import Instance
+
+DefaultBoxes = Literal["mask", "box", "ignore"]
+
+
+@dataclass(frozen=True)
+class InstanceWeights:
+    """What pseudo masks need and true ones do not.
+
+    Attributes:
+        score_power: an instance's losses are weighed by its score to this power, over the mean of
+            that in the file, so that the learning rate stays what it was; 0: all alike.
+        default_boxes: boxes given to points that no pixel claimed are learned as `mask`, like any
+            other instance (as in the paper); as `box` and class alone; or `ignore`d: neither
+            objects nor background.
+    """
+
+    score_power: float = 0.0
+    default_boxes: DefaultBoxes = "mask"
+
+    def mean(self, instances: Iterable[Instance]) -> float:
+        """What the weights of these instances are divided by; 1 where there is nothing to."""
+        powers = [each.score**self.score_power for each in instances]
+        return float(np.mean(powers)) if any(powers) else 1.0
+
+    def of(self, instances: Sequence[Instance], mean: float) -> tuple[Tensor, Tensor]:
+        """The weights of an image's instances.
+
+        Args:
+            instances: K of them.
+            mean: of `mean`.
+
+        Returns:
+            `[K]` float32 for class and box, and `[K]` float32 for the mask.
+        """
+        weights = torch.tensor([each.score**self.score_power / mean for each in instances])
+        boxes = torch.tensor([each.default_box for each in instances], dtype=torch.bool)
+        whole = weights.masked_fill(boxes, 0) if self.default_boxes == "ignore" else weights
+        masks = weights if self.default_boxes == "mask" else weights.masked_fill(boxes, 0)
+        return whole.float(), masks.float()

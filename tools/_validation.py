@@ -1,0 +1,80 @@
+"""A segmentor's scores on validation images while it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from _common import path_of
+from omegaconf import DictConfig
+from torch import nn
+
+from p2seg.data.coco import Category, Instance, InstanceSet
+from p2seg.data.images import read_image
+from p2seg.errors import UserError
+from p2seg.evaluation import coco, voc
+from p2seg.evaluation.readers import read_ground_truth
+from p2seg.progress import console
+from p2seg.segmentors.data import usable
+from p2seg.segmentors.segmentor import Segmentor
+
+LEAST_SCORE = 0.05
+"""Detections below it are left out, as `predict.score` does."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores a segmentor on annotated images.
+
+    Attributes:
+        gt: ground truth.
+        images: the folder of its images.
+    """
+
+    gt: InstanceSet
+    images: Path
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """`mAP50`, `mAP75` (`voc_area`) and COCO's `AP`, 0..1, of a `Segmentor` in eval mode."""
+        assert isinstance(model, Segmentor)
+        device = next(model.parameters()).device
+        found = []
+        for record in self.gt.images:
+            array = read_image(self.images / record.file_name, (record.height, record.width))
+            image = torch.from_numpy(array).permute(2, 0, 1).to(device)
+            [own] = model.predict([image], LEAST_SCORE)
+            found.append([Instance(-1, d.label, d.rle, score=d.score) for d in own])
+        pred = replace(self.gt, instances=found)
+        area = voc.voc_scores(voc.overlaps(self.gt, pred))["voc_area"]
+        scores = {
+            "mAP50": area["mAP50"],
+            "mAP75": area["mAP75"],
+            "AP": coco.coco_scores(coco.class_aps(self.gt, pred))["AP"],
+        }
+        return {name: score or 0.0 for name, score in scores.items()}
+
+
+def validation_of(cfg: DictConfig, categories: list[Category]) -> Validation | None:
+    """What the config asks for; None where it asks for none or has no ground truth.
+
+    Raises:
+        UserError: ground truth of other classes, or an image of it that cannot be read.
+    """
+    path = cfg.data.get("val_gt")
+    if cfg.segmentor.validate.every is None or not path or not Path(path).expanduser().exists():
+        return None
+    path = path_of(cfg, "data.val_gt")
+    gt = read_ground_truth(path, "val")
+    if gt.categories != categories:
+        raise UserError(
+            f"{path} has other categories than {cfg.pseudo} ("
+            f"{', '.join(c.name for c in gt.categories[:5])}..., or other ids); give ground truth "
+            "of these with data.val_gt=FILE, or segmentor.validate.every=null"
+        )
+    count = cfg.segmentor.validate.images
+    gt = replace(gt, images=gt.images[:count], instances=gt.instances[:count])
+    gt, skipped = usable(gt, path_of(cfg, "data.val_images"), cfg.data.on_error)
+    for sentence in skipped:
+        console.print(f"validation goes on without it: {sentence}", markup=False)
+    return Validation(gt, path_of(cfg, "data.val_images"))
