@@ -1,0 +1,111 @@
+"""SOLOv2's two heads on a feature pyramid: the grids, and the feature that kernels are applied to.
+
+Wang et al. 2020 (SOLOv2), Sec. 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2seg.segmentors.pyramid import group_norm
+
+PRIOR = 0.01
+"""Probability of every class in every cell before anything is learned."""
+
+
+def with_places(maps: Tensor) -> Tensor:
+    """CoordConv (Liu et al. 2018): `[B, D, h, w]` and its x and y in -1..1, `[B, D + 2, h, w]`."""
+    x, y = (
+        torch.linspace(-1, 1, maps.shape[axis], device=maps.device, dtype=maps.dtype)
+        for axis in (-1, -2)
+    )
+    shape = (maps.shape[0], 1, maps.shape[2], maps.shape[3])
+    return torch.cat([maps, x.expand(shape), y[:, None].expand(shape)], 1)
+
+
+def _block(channels: int, to: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, to, 3, padding=1, bias=False)
+    nn.init.normal_(convolution.weight, std=0.01)
+    return nn.Sequential(convolution, group_norm(to), nn.ReLU(inplace=True))
+
+
+class GridHead(nn.Module):
+    """Classes and mask kernels of every cell, with weights that the levels share.
+
+    Args:
+        channels: of the pyramid.
+        hidden: channels of the convolutions.
+        depth: convolutions of each branch before the last.
+        classes: C.
+        kernel: parameters of a cell's kernel.
+    """
+
+    def __init__(self, channels: int, hidden: int, depth: int, classes: int, kernel: int) -> None:
+        super().__init__()
+        inputs = [channels] + [hidden] * (depth - 1)
+        self.category = nn.Sequential(*(_block(each, hidden) for each in inputs))
+        inputs[0] += 2
+        self.kernel = nn.Sequential(*(_block(each, hidden) for each in inputs))
+        self.to_category = nn.Conv2d(hidden, classes, 3, padding=1)
+        self.to_kernel = nn.Conv2d(hidden, kernel, 3, padding=1)
+        for last, bias in ((self.to_category, math.log(PRIOR / (1 - PRIOR))), (self.to_kernel, 0)):
+            nn.init.normal_(last.weight, std=0.01)
+            assert last.bias is not None
+            nn.init.constant_(last.bias, bias)
+
+    def forward(self, levels: Sequence[Tensor], cells: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Of levels `[B, D, h, w]` with `cells` x `cells` each.
+
+        Returns:
+            Class logits `[B, G, C]` and kernels `[B, G, E]`, G cells of all levels row by row.
+        """
+        categories, kernels = [], []
+        for level, side in zip(levels, cells, strict=True):
+            placed = F.interpolate(
+                with_places(level), size=(side, side), mode="bilinear", align_corners=False
+            )
+            kernels.append(self.to_kernel(self.kernel(placed)).flatten(2))
+            categories.append(self.to_category(self.category(placed[:, :-2])).flatten(2))
+        return torch.cat(categories, 2).transpose(1, 2), torch.cat(kernels, 2).transpose(1, 2)
+
+
+class MaskFeature(nn.Module):
+    """One feature map at stride 4 of all levels of the pyramid.
+
+    Args:
+        channels: of the pyramid.
+        hidden: channels of the convolutions.
+        levels: of the pyramid, finest first, each at half the size of the one before.
+        out: channels of the map.
+    """
+
+    def __init__(self, channels: int, hidden: int, levels: int, out: int) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList()
+        for level in range(levels):
+            blocks = []
+            for step in range(max(1, level)):
+                given = hidden if step else channels + 2 * (level == levels - 1)
+                blocks.append(_block(given, hidden))
+                if level:
+                    blocks.append(
+                        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)  # type: ignore[arg-type]
+                    )
+            self.paths.append(nn.Sequential(*blocks))
+        merge = nn.Conv2d(hidden, out, 1, bias=False)
+        nn.init.normal_(merge.weight, std=0.01)
+        self.merge = nn.Sequential(merge, group_norm(out), nn.ReLU(inplace=True))
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """`[B, out, h, w]` of `[B, channels, h / 2^k, w / 2^k]`."""
+        *finer, coarsest = levels
+        maps = [*finer, with_places(coarsest)]
+        total = self.paths[0](maps[0])
+        for path, each in zip(self.paths[1:], maps[1:], strict=True):
+            total = total + path(each)
+        return self.merge(total)  # type: ignore[no-any-return]

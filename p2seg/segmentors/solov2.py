@@ -1,0 +1,385 @@
+"""SOLOv2 (Wang et al. 2020) in plain PyTorch, over any timm backbone.
+
+Paper: Table 4's other segmentor. Every cell of some grids says which class the instance around it
+has, and gives a kernel; the kernel times one feature map of the image is the instance's mask. There
+are no boxes and no anchors, and what several cells found is sorted out by matrix NMS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from p2seg.errors import UserError
+from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
+from p2seg.models.norms import Norm
+from p2seg.segmentors.data import InstanceBatch, InstanceTarget
+from p2seg.segmentors.detection import Found, SoftMask
+from p2seg.segmentors.matrix_nms import matrix_nms
+from p2seg.segmentors.pyramid import FeaturePyramid, build_body
+from p2seg.segmentors.resample import interpolation, resample
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.solo_heads import GridHead, MaskFeature
+from p2seg.segmentors.solo_targets import GridLevel, grid_owners
+from p2seg.structures import STRIDE
+
+PADDED_TO = 32
+"""Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
+FOCAL = {"alpha": 0.25, "gamma": 2.0}
+SOFT_FLOOR = 0.1
+"""A soft mask's window ends where it is below this."""
+
+GRIDS = (40, 36, 24, 16, 12)
+SIZES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
+
+
+class Seen(NamedTuple):
+    """What the network makes of a batch; G cells of all grids, E channels.
+
+    Attributes:
+        categories: class logits of every cell, `[B, G, C]`.
+        kernels: of every cell, `[B, G, E]`.
+        features: that kernels are applied to, `[B, E, h, w]` at stride 4.
+    """
+
+    categories: Tensor
+    kernels: Tensor
+    features: Tensor
+
+
+class Candidates(NamedTuple):
+    """Instances of one image after matrix NMS, best first.
+
+    Attributes:
+        masks: `[N, h, w]` in 0..1, at stride 4 of the padded input.
+        labels: `[N]` int64, 1..C.
+        scores: `[N]`.
+    """
+
+    masks: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
+class SOLOv2(Segmentor):
+    """The network with its objective and its decoding.
+
+    Args:
+        backbone: a feature pyramid, finest level first, at stride 4.
+        head: of the grids.
+        mask_feature: of the levels of the backbone itself.
+        levels: of the grids.
+        centre: share of a box around its centre whose cells answer for it.
+        mask_weight: of the dice loss.
+        candidate_score: a cell's class below it is not looked at.
+        candidates: the most cells whose masks are made.
+        detections: the most an image has.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: FeaturePyramid,
+        head: GridHead,
+        mask_feature: MaskFeature,
+        levels: Sequence[GridLevel],
+        *,
+        centre: float,
+        mask_weight: float,
+        candidate_score: float,
+        candidates: int,
+        detections: int,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.mask_feature = mask_feature
+        self.levels = list(levels)
+        self.centre = centre
+        self.mask_weight = mask_weight
+        self.candidate_score = candidate_score
+        self.candidates = candidates
+        self.detections = detections
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def see(self, images: Tensor) -> Seen:
+        """The network of `[B, 3, H, W]` images that are normalised and padded."""
+        pyramid = list(self.backbone(images).values())
+        own = pyramid[: len(self.mask_feature.paths)]
+        grids = [each.cells for each in self.levels]
+        categories, kernels = self.head(_at_grid_strides(pyramid, len(own)), grids)
+        return Seen(categories, kernels, self.mask_feature(own))
+
+    def prepared(self, images: Sequence[Tensor]) -> Tensor:
+        """Images `[3, h, w]` in 0..1, normalised, in one batch padded at the bottom and right."""
+        sides = [max(image.shape[axis] for image in images) for axis in (1, 2)]
+        height, width = (-(-side // PADDED_TO) * PADDED_TO for side in sides)
+        return torch.stack(
+            [
+                F.pad(
+                    (image - self.mean) / self.std,
+                    (0, width - image.shape[2], 0, height - image.shape[1]),
+                )
+                for image in images
+            ]
+        )
+
+    def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
+        """Focal loss of the cells' classes and dice loss of their masks; see `Segmentor.losses`."""
+        images = self.prepared([image.float() / 255 for image in batch.images])
+        seen = self.see(images)
+        height, width = images.shape[2:]
+        owners = [
+            grid_owners(target, self.levels, self.centre, height, width) for target in batch.targets
+        ]
+        return {
+            "loss_category": category_loss(seen.categories, owners, batch.targets),
+            "loss_mask": self.mask_weight * mask_loss(seen, owners, batch.targets),
+        }
+
+    def decode(self, seen: Seen, index: int) -> Candidates:
+        """The instances of one image of a batch, every step on the device."""
+        scores = peaks(seen.categories[index].float().sigmoid(), self.levels)
+        best, place = scores.flatten().topk(min(self.candidates, scores.numel()))
+        place = place[best > self.candidate_score]
+        cells, labels = place // scores.shape[1], place % scores.shape[1] + 1
+        kernels, features = seen.kernels[index][cells].float(), seen.features[index].float()
+        masks = (kernels @ features.flatten(1)).sigmoid()
+        inside = masks > 0.5
+        areas = inside.sum(1)
+        kept = areas > self._strides(cells)
+        masks, inside, labels, areas = masks[kept], inside[kept], labels[kept], areas[kept]
+        maskness = (masks * inside).sum(1) / areas
+        scores, order = (scores.flatten()[place[kept]] * maskness).sort(descending=True)
+        masks, inside, labels = masks[order], inside[order], labels[order]
+        scores, order = matrix_nms(inside, labels, scores).sort(descending=True)
+        order = order[: self.detections]
+        height, width = features.shape[1:]
+        return Candidates(
+            masks[order].unflatten(1, (height, width)), labels[order], scores[: self.detections]
+        )
+
+    def find(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
+    ) -> list[list[Found]]:
+        """What is in resized images of one size; see `Segmentor.find`."""
+        seen = self.see(self.prepared(list(images)))
+        h, w = images.shape[2:]
+        found = []
+        for index, (height, width) in enumerate(sizes):
+            made = self.decode(seen, index)
+            masks, labels, scores = (each.cpu() for each in made)
+            found.append(
+                [
+                    Found(int(label), float(own), None, _at_image(mask, (h, w), (height, width)))
+                    for mask, label, own in zip(masks, labels, scores, strict=True)
+                    if own >= score
+                ]
+            )
+        return found
+
+    def _strides(self, cells: Tensor) -> Tensor:
+        """Input pixels a cell of the maps that the grids of some cells are resized from."""
+        counts = torch.tensor([each.cells**2 for each in self.levels], device=cells.device)
+        strides = torch.tensor([each.stride for each in self.levels], device=cells.device)
+        return strides.repeat_interleave(counts)[cells]
+
+
+def _at_grid_strides(pyramid: list[Tensor], own: int) -> list[Tensor]:
+    """The levels that grids are resized from: the finest halved, one beyond the body doubled."""
+    levels = list(pyramid)
+    if len(levels) > 1:
+        size = levels[1].shape[2:]
+        levels[0] = F.interpolate(levels[0], size=size, mode="bilinear", align_corners=False)
+    if len(levels) > own:
+        size = levels[own - 1].shape[2:]
+        levels[-1] = F.interpolate(levels[-1], size=size, mode="bilinear", align_corners=False)
+    return levels
+
+
+def peaks(scores: Tensor, levels: Sequence[GridLevel]) -> Tensor:
+    """Scores `[G, C]` of cells, 0 where a cell above, to the left or between has a higher one."""
+    kept, start = [], 0
+    for level in levels:
+        cells = level.cells
+        own = scores[start : start + cells**2].T.unflatten(1, (cells, cells))
+        highest = F.max_pool2d(own[None], 2, stride=1, padding=1)[0, :, :cells, :cells]
+        kept.append((own * (own == highest)).flatten(1).T)
+        start += cells**2
+    return torch.cat(kept)
+
+
+def category_loss(
+    logits: Tensor, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]
+) -> Tensor:
+    """Focal loss (Lin et al. 2017) over all cells, over the count of those with an instance + 1.
+
+    Args:
+        logits: `[B, G, C]`.
+        owners: B of `[G]`, of `grid_owners`.
+        targets: B; a cell counts what its instance weighs, the others 1.
+
+    Returns:
+        `[]`.
+    """
+    total, count = logits.new_zeros(()), torch.ones((), device=logits.device)
+    for own, owner, target in zip(logits, owners, targets, strict=True):
+        with_one = owner >= 0
+        weights, labels = torch.ones_like(owner, dtype=own.dtype), torch.zeros_like(owner)
+        weights[with_one] = target.weights[owner[with_one]].to(own.dtype)
+        labels[with_one] = target.labels[owner[with_one]]
+        truth = F.one_hot(labels, own.shape[1] + 1)[:, 1:].to(own.dtype)
+        each = sigmoid_focal_loss(own, truth, **FOCAL).sum(1)
+        total = total + (each * weights).sum()
+        count = count + with_one.sum()
+    return total / count
+
+
+def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]) -> Tensor:
+    """Dice loss of the masks of all cells with an instance, the mean over them; 0 without any.
+
+    Args:
+        seen: of the batch.
+        owners: B of `[G]`, of `grid_owners`.
+        targets: B; a cell counts what its instance's mask weighs.
+
+    Returns:
+        `[]`.
+    """
+    losses = [seen.features.sum() * 0 + seen.kernels.sum() * 0]
+    count = 0
+    for kernels, features, owner, target in zip(
+        seen.kernels, seen.features, owners, targets, strict=True
+    ):
+        cells = (owner >= 0).nonzero()[:, 0]
+        cells = cells[target.mask_weights[owner[cells]] > 0]
+        if len(cells):
+            own = (kernels[cells] @ features.flatten(1)).float().sigmoid()
+            truth = shrunk(target.masks, features.shape[1], features.shape[2]).flatten(1)
+            weights = target.mask_weights[owner[cells]]
+            losses.append((dice_loss(own, truth[owner[cells]]) * weights).sum())
+            count += len(cells)
+    return torch.stack(losses).sum() / max(1, count)
+
+
+def dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """`1 - 2 sum(pq) / (sum(p^2) + sum(q^2))` of `[P, N]` in 0..1 each; `[P]`."""
+    both = (probabilities * truth).sum(1)
+    squares = (probabilities**2).sum(1) + (truth**2).sum(1)
+    return 1 - 2 * both / squares.clamp(min=1e-3)
+
+
+def shrunk(masks: Tensor, height: int, width: int) -> Tensor:
+    """Masks `[K, H, W]` uint8 at stride 4 of a padded input, `[K, height, width]` float 0 or 1.
+
+    A cell belongs to a mask that covers half of it.
+    """
+    h, w = masks.shape[1:]
+    padded = F.pad(masks, (0, STRIDE * width - w, 0, STRIDE * height - h))
+    return (F.avg_pool2d(padded[:, None].float(), STRIDE)[:, 0] >= 0.5).float()
+
+
+def _at_image(mask: Tensor, resized_to: tuple[int, int], size: tuple[int, int]) -> SoftMask:
+    """A mask `[h, w]` at stride 4 of a resized image, in the pixels of the image."""
+    lines, starts = [], []
+    for axis in (0, 1):
+        seen = (mask.amax(1 - axis) >= SOFT_FLOOR).nonzero()[:, 0]
+        scale = STRIDE * size[axis] / resized_to[axis]
+        first = max(0, int((int(seen[0]) - 0.5) * scale)) if len(seen) else 0
+        last = min(size[axis], int((int(seen[-1]) + 1.5) * scale) + 1) if len(seen) else 0
+        places = (torch.arange(first, last) + 0.5) / scale - 0.5
+        lines.append(interpolation(places, mask.shape[axis]))
+        starts.append(first)
+    return SoftMask(starts[0], starts[1], resample(mask, *lines))
+
+
+def build_solov2(
+    num_classes: int,
+    *,
+    backbone: str,
+    pretrained: bool,
+    weights: Path | str | None = None,
+    norm: Norm = "frozen",
+    frozen: Sequence[str] = (),
+    short_side: int = 800,
+    long_side: int = 1333,
+    pyramid_channels: int = 256,
+    pyramid_norm: bool = False,
+    grids: Sequence[int] = GRIDS,
+    sizes: Sequence[Sequence[float]] = SIZES,
+    head_channels: int = 512,
+    head_depth: int = 4,
+    feature_channels: int = 128,
+    kernel_channels: int = 256,
+    centre: float = 0.2,
+    mask_weight: float = 3.0,
+    candidate_score: float = 0.1,
+    candidates: int = 500,
+    detections: int = 100,
+) -> SOLOv2:
+    """Builds a SOLOv2; the defaults are those of its paper, for images of 800 pixels.
+
+    Args:
+        num_classes: C, without background.
+        backbone: a timm model name, such as `resnet50.tv_in1k`.
+        pretrained: ImageNet weights for the backbone, from timm's hub cache.
+        weights: a file of ImageNet weights instead; None for the cache.
+        norm: of the backbone: `frozen`, `batch` or `group`.
+        frozen: parts of the backbone that are not trained, such as `conv1`.
+        short_side: pixels that the image's short side is resized to.
+        long_side: the most pixels of the resized image's long side.
+        pyramid_channels: of the pyramid.
+        pyramid_norm: a group norm behind each convolution of the pyramid.
+        grids: cells a side of each level; a level for each of the backbone's maps, or one more.
+        sizes: least and most size of the instances of each level: the square root of the box's
+            area, in pixels of the resized image.
+        head_channels: of the convolutions of the grids.
+        head_depth: convolutions of each of their branches.
+        feature_channels: of the convolutions of the mask feature.
+        kernel_channels: of the mask feature itself, and so parameters of a kernel.
+        centre: share of a box around its centre whose cells answer for it.
+        mask_weight: of the dice loss.
+        candidate_score: a cell's class below it is not looked at.
+        candidates: the most cells whose masks are made.
+        detections: the most an image has.
+
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        UserError: an unknown backbone or part of it, missing weights, or a wrong count of grids.
+    """
+    body = build_body(backbone, pretrained=pretrained, weights=weights, norm=norm, frozen=frozen)
+    if len(grids) - len(body.channels) not in (0, 1) or len(grids) != len(sizes):
+        raise UserError(
+            f"segmentor.model.grids has {len(grids)} and sizes has {len(sizes)} levels, but "
+            f"{backbone} has {len(body.channels)} feature maps; give both one level a map, or one "
+            "more"
+        )
+    coarsest = body.strides[-1]
+    levels = [
+        GridLevel(cells, least, most, min(max(2, 2**k) * STRIDE, coarsest))
+        for k, (cells, (least, most)) in enumerate(zip(grids, sizes, strict=True))
+    ]
+    model = SOLOv2(
+        FeaturePyramid(body, pyramid_channels, len(grids), pyramid_norm),
+        GridHead(pyramid_channels, head_channels, head_depth, num_classes, kernel_channels),
+        MaskFeature(pyramid_channels, feature_channels, len(body.channels), kernel_channels),
+        levels,
+        centre=centre,
+        mask_weight=mask_weight,
+        candidate_score=candidate_score,
+        candidates=candidates,
+        detections=detections,
+    )
+    model.short_side, model.long_side = short_side, long_side
+    return model
