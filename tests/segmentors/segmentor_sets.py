@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode, write_instances
+from p2seg.segmentors.data import InstanceBatch, InstanceDataset
 
 TINY = {
     "backbone": "test_resnet",
@@ -61,3 +62,27 @@ def write_set(root, *groups, **options):
     made = make_set(root / "images", *groups, **options)
     write_instances(root / "pseudo.json", made)
     return made
+
+
+SOLO = {
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "norm": "batch",
+    "short_side": 64,
+    "long_side": 128,
+    "pyramid_channels": 16,
+    "pyramid_norm": True,
+    "grids": (10, 8, 6, 4),
+    "sizes": ((1, 16), (10, 24), (16, 40), (30, 512)),
+    "head_channels": 16,
+    "head_depth": 2,
+    "feature_channels": 8,
+    "kernel_channels": 8,
+}
+"""A SOLOv2 that a test can train."""
+
+
+def batch_of(folder, augment, *groups, **options):
+    """A training batch of all images of `make_set`."""
+    dataset = InstanceDataset(make_set(folder, *groups, **options), folder, augment, seed=0)
+    return InstanceBatch.of([dataset[(0, k)] for k in range(len(dataset))])
