@@ -19,7 +19,7 @@ from _entry import entry
 from omegaconf import DictConfig
 from rich.console import Console
 
-from p2seg.benchmarks import affinity, cost, evaluation, export, labels, step
+from p2seg.benchmarks import affinity, cost, evaluation, export, labels, segmentors, step
 from p2seg.benchmarks.measure import Row
 from p2seg.benchmarks.tables import table_of
 from p2seg.devices import device_of
@@ -27,7 +27,7 @@ from p2seg.errors import UserError
 from p2seg.files import write_json
 from p2seg.provenance import versions
 
-RIVALS = ("affinity", "labels", "step", "export", "evaluation")
+RIVALS = ("affinity", "labels", "step", "export", "evaluation", "segmentors")
 """The suites that measure something beside a rival: `suite=all`."""
 WIDTH = 170
 """Columns of text that a table needs."""
@@ -43,6 +43,7 @@ def suites_of(cfg: DictConfig) -> dict[str, Callable[[torch.device, int], list[R
         "step": step.suite,
         "export": export.suite,
         "evaluation": evaluation.suite,
+        "segmentors": segmentors.suite,
         "cost": lambda device, repeats: cost.suite(device, repeats, experiment_of(cfg)),
     }
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from p2seg.benchmarks.measure import Row, cost, name_of
+from p2seg.benchmarks.segmentors import instances_of
 from p2seg.benchmarks.step import batch_of
 from p2seg.bestie import SelfRefinement
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.optim import adamw
 from p2seg.pseudo.infer import NetworkLabeller
-from p2seg.segmentors.data import InstanceBatch, target_of
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import segmentor_losses
 from p2seg.structures import Batch, to_device
@@ -104,7 +104,7 @@ def _network_stages(experiment: Experiment, device: torch.device) -> Iterator[St
 
 def _segmentor_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
     segmentor, side = experiment.segmentor, experiment.segmentor_side
-    batch = _instances(batch_of(side, experiment.segmentor_batch, experiment.classes))
+    batch = instances_of(batch_of(side, experiment.segmentor_batch, experiment.classes))
     batch = to_device(batch, device)
     learned = _learned(segmentor)
     segmentor.eval().requires_grad_(False)
@@ -146,14 +146,3 @@ def _step(model: nn.Module, objective: Callable[[], dict[str, Tensor]]) -> Calla
         optimizer.step()
 
     return work
-
-
-def _instances(batch: Batch) -> InstanceBatch:
-    """The blobs around the clicks as masks."""
-    samples = []
-    for image, points, owners in zip(
-        batch.images, batch.points, batch.labels.instances, strict=True
-    ):
-        masks = torch.stack([owners == k + 1 for k in range(len(points))]).byte()
-        samples.append(("", image, target_of(masks, points.labels)))
-    return InstanceBatch.of(samples)

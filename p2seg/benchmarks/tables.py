@@ -35,7 +35,7 @@ def _cells(row: Row) -> dict[str, str]:
         "rival": row.rival,
         "its s": _shown(row.rival_seconds, ".4g"),
         "its MiB": _shown(row.rival_peak_mb, ".0f"),
-        "times faster": _shown(faster, ".1f"),
+        "times faster": _shown(faster, ".2f"),
         "of limit": _shown(slower, ".2f"),
     }
 
