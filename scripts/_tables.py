@@ -16,6 +16,9 @@ NO_NETWORK = ("pipeline.network=false", "pipeline.segmentors=[]")
 NO_SEGMENTOR = ("pipeline.segmentors=[]",)
 SEGMENTOR = ("pipeline.segmentors=[mdm]",)
 SAM_FILE = "semantic.sam.checkpoint="
+SIZES = {"demo": "lean", "real": "small", "full": "r50"}
+"""What `{size}` in the words of a row stands for, by data."""
+SOLO = ("segmentor=solov2_{size}",)
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,14 @@ class Row:
     Attributes:
         name: what it is called.
         experiments: which experiment makes it, by data; a data set that is not there has no row.
-        words: what it changes, as on the command line.
+        words: what it changes, as on the command line; see `SIZES`.
         paper: the paper's figures, one a column.
         missing: why it is not run where it is not.
         needs: how a setting begins that must be given for it on the full data; else it is not run.
         stage: whose masks of the run are scored, or train the segmentor that is: `mdm`, `control`
             and `seed` without network, `sam` and `sam_network` for chosen candidates.
-        network: the row, of no words, whose network makes this row's masks; empty: its own.
+        network: the row whose network makes this row's masks, and whose words on the network this
+            row has too; empty: its own.
         own_clicks: clicks and first maps are this row's, not shared by all rows of a seed.
     """
 
@@ -44,6 +48,10 @@ class Row:
     stage: str = "mdm"
     network: str = ""
     own_clicks: bool = False
+
+    def words_of(self, data: str) -> tuple[str, ...]:
+        """The words on some data."""
+        return tuple(word.replace("{size}", SIZES[data]) for word in self.words)
 
 
 @dataclass(frozen=True)
@@ -158,9 +166,10 @@ TABLES = {
         [
             Row("BESTIE, Mask R-CNN", VOC, BESTIE, (52.8,)),
             Row("P2Seg, Mask R-CNN", VOC, paper=(55.6,)),
-            Row("BESTIE, SOLOv2", {}, paper=(51.9,), missing="SOLOv2 is not here yet"),
-            Row("P2Seg, SOLOv2", {}, paper=(54.1,), missing="SOLOv2 is not here yet"),
+            Row("BESTIE, SOLOv2", VOC, (*BESTIE, *SOLO), (51.9,), network="BESTIE, Mask R-CNN"),
+            Row("P2Seg, SOLOv2", VOC, SOLO, (54.1,), network="P2Seg, Mask R-CNN"),
         ],
+        note="A segmentor's rows differ in the masks it was trained on alone: networks are shared.",
     ),
     "5": Table(
         "Table 5: hard pixel ratio, without a segmentor",

@@ -130,7 +130,7 @@ def plan_of(table: Table, asked: Namespace) -> Plan:
     for row in rows.values():
         for seed in asked.seeds:
             given = [word for word in asked.words if _fits(word, row, asked.data)]
-            words = [*table.words, *row.words, *given]
+            words = [*table.words, *row.words_of(asked.data), *given]
             if row.network:
                 trained = _folder(asked, rows[row.network], seed)
                 words.append(f"ckpt={trained / 'network' / 'last.pt'}")
@@ -186,7 +186,8 @@ def _run(asked: Namespace, row: Row, seed: int, more: list[str]) -> tuple[Path, 
 
 def _folder(asked: Namespace, row: Row, seed: int) -> Path:
     """Named by what the row changes, so that rows of several tables are one run."""
-    changed = "_".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in row.words)
+    words = row.words_of(asked.data)
+    changed = "_".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words)
     return asked.out / f"{row.experiments[asked.data]}_{changed or 'default'}_seed{seed}"
 
 

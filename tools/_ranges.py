@@ -66,6 +66,7 @@ NUMBERS = {
     "segmentor.schedule.epochs": Number(0, whole=False, above=True),
     "bench.repeats": AT_LEAST_ONE,
     "jitter": SHARE,
+    "compare": AT_LEAST_ONE,
     "count": AT_LEAST_ONE,
     "clicks": AT_LEAST_ONE,
     "cell": Number(32),

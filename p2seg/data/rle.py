@@ -46,6 +46,14 @@ def iou(a: dict[str, Any], b: dict[str, Any]) -> float:
     return float(codec.iou([a], [b], [0])[0, 0])
 
 
+def iou_matrix(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """IoU of every mask of one list with every mask of another, `[A, B]`; 0 of empty masks."""
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    matrix = np.asarray(codec.iou(first, second, [0] * len(second)), np.float64)
+    return np.nan_to_num(matrix)
+
+
 def box(rle: dict[str, Any]) -> list[float]:
     """The tight box `[x, y, width, height]` of a mask in pixels; zeros for an empty one."""
     return [float(value) for value in codec.toBbox(rle)]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as codec
 
+from p2seg.data import rle as codec
 from p2seg.data.coco import Instance, InstanceSet
 
 Float = NDArray[np.float64]
@@ -91,10 +91,7 @@ def iou_matrix(first: list[Instance], second: list[Instance]) -> Float:
     Returns:
         `[A, B]` float64; 0 where both masks are empty.
     """
-    if not first or not second:
-        return np.zeros((len(first), len(second)))
-    iou = codec.iou([a.rle for a in first], [b.rle for b in second], [0] * len(second))
-    return np.asarray(iou, np.float64)
+    return codec.iou_matrix([a.rle for a in first], [b.rle for b in second])
 
 
 def precision_recall(overlaps: Overlaps, threshold: float) -> tuple[Float, Float]:

@@ -22,6 +22,7 @@ from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.segmentors.detection import Box, Detection
 from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.views import predict_views
 
 BUILDER = re.compile(r"(p2seg\.segmentors\.\w+)\.(build_\w+)")
 """What a checkpoint may name as the maker of its model: a file must not choose what is run."""
@@ -83,9 +84,12 @@ class Predictor:
         names = [category.name for category in self.categories]
         return [Instance(names[each.label - 1], **vars(each)) for each in found]
 
-    def detect(self, images: Sequence[Tensor], score: float) -> list[list[Detection]]:
-        """The detections of B images `[3, H, W]` uint8 RGB, best first."""
-        return self.model.predict([image.to(self.device) for image in images], score)
+    def detect(
+        self, images: Sequence[Tensor], score: float, views: str = "one"
+    ) -> list[list[Detection]]:
+        """The detections of B images `[3, H, W]` uint8 RGB, best first; see `predict_views`."""
+        on_device = [image.to(self.device) for image in images]
+        return predict_views(self.model, on_device, score, views)
 
 
 def load(path: str | Path, device: str = "auto") -> Predictor:

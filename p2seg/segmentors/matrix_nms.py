@@ -27,15 +27,14 @@ def matrix_nms(masks: Tensor, labels: Tensor, scores: Tensor, sigma: float = SIG
     Returns:
         `[N]` float, in the same order; no longer falling.
     """
-    if scores.shape[0] == 0:
-        return scores
     flat = masks.to(scores.dtype)
     inside = flat @ flat.T
-    areas = inside.diagonal()
+    areas = flat.sum(1)
     union = areas[:, None] + areas - inside
     better = torch.ones_like(inside).triu(diagonal=1)
     # [i, j]: how much a better mask i of the same class covers j
     iou = inside / union.clamp(min=1) * better * (labels[:, None] == labels)
-    covered = iou.amax(0)
+    none = torch.zeros_like(scores)[None]  # of no mask at all there is a greatest one, too
+    covered = torch.cat([none, iou]).amax(0)
     decay = torch.exp(-sigma * (iou**2 - covered[:, None] ** 2))
-    return scores * decay.where(better > 0, 1.0).amin(0)
+    return scores * torch.cat([none + 1, decay.where(better > 0, 1.0)]).amin(0)

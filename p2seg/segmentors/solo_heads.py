@@ -20,12 +20,16 @@ PRIOR = 0.01
 
 def with_places(maps: Tensor) -> Tensor:
     """CoordConv (Liu et al. 2018): `[B, D, h, w]` and its x and y in -1..1, `[B, D + 2, h, w]`."""
-    x, y = (
-        torch.linspace(-1, 1, maps.shape[axis], device=maps.device, dtype=maps.dtype)
-        for axis in (-1, -2)
-    )
+    x, y = (_line(maps.shape[axis], maps) for axis in (-1, -2))
     shape = (maps.shape[0], 1, maps.shape[2], maps.shape[3])
     return torch.cat([maps, x.expand(shape), y[:, None].expand(shape)], 1)
+
+
+def _line(cells: int, like: Tensor) -> Tensor:
+    """`[cells]` from -1 to 1; 0 for a single cell."""
+    index = torch.arange(cells, device=like.device, dtype=like.dtype)
+    half = index[-1:] / 2
+    return (index - half) / half.clamp(min=0.5)
 
 
 def _block(channels: int, to: int) -> nn.Sequential:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from PIL import Image
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode, write_instances
+from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset
+from p2seg.segmentors.training import segmentor_losses
 
 TINY = {
     "backbone": "test_resnet",
@@ -86,3 +89,21 @@ def batch_of(folder, augment, *groups, **options):
     """A training batch of all images of `make_set`."""
     dataset = InstanceDataset(make_set(folder, *groups, **options), folder, augment, seed=0)
     return InstanceBatch.of([dataset[(0, k)] for k in range(len(dataset))])
+
+
+SCENES = ([(1, 6, 8, 20), (2, 34, 30, 24)], [(2, 10, 30, 18)])
+
+
+def learned(model, folder, steps, rate):
+    """Trains a model on the images of `SCENES` and gives it in evaluation mode."""
+    augment = RandomResize(short_side=64, long_side=128, flip=True)
+    dataset = InstanceDataset(make_set(folder, *SCENES), folder, augment, seed=0)
+    optimizer = torch.optim.AdamW(model.parameters(), rate)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+        batch = InstanceBatch.of([dataset[(step, 0)], dataset[(step, 1)]])
+        total = torch.stack(list(segmentor_losses(model, batch, step).values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    return model.eval()

@@ -103,19 +103,8 @@ def test_odd_sizes_train_and_are_detected(tmp_path, size):
         assert 0 <= y0 <= y1 <= size[0]
 
 
-def test_learns_two_images_and_finds_their_masks_in_other_sizes(tmp_path):
-    dataset = InstanceDataset(make_set(tmp_path, *SCENES), tmp_path, AUGMENT, seed=0)
-    wider = {"pyramid_channels": 32, "boxes_sampled": 64, "box_channels": 64, "proposals_train": 60}
-    model = tiny(norm="group", **wider)
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    for step in range(140):
-        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / 140)
-        batch = InstanceBatch.of([dataset[(step, 0)], dataset[(step, 1)]])
-        total = torch.stack(list(segmentor_losses(model, batch, step).values())).sum()
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-    model.eval()
+def test_learns_two_images_and_finds_their_masks_in_other_sizes(tmp_path, learned_mask_rcnn):
+    model = learned_mask_rcnn
     given = make_set(
         tmp_path / "large",
         *(

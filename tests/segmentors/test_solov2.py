@@ -231,18 +231,8 @@ def test_what_is_found_depends_on_no_other_image():
             assert one.score == pytest.approx(other.score, abs=1e-5)
 
 
-def test_learns_two_images(tmp_path):
-    dataset = InstanceDataset(make_set(tmp_path, *SCENES), tmp_path, AUGMENT, seed=0)
-    model = tiny(norm="group")
-    optimizer = torch.optim.AdamW(model.parameters(), 8e-3)
-    for step in range(70):
-        optimizer.param_groups[0]["lr"] = 8e-3 * (1 - step / 70)
-        batch = InstanceBatch.of([dataset[(step, 0)], dataset[(step, 1)]])
-        total = torch.stack(list(segmentor_losses(model, batch, step).values())).sum()
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-    model.eval()
+def test_learns_two_images(tmp_path, learned_solov2):
+    model = learned_solov2
     still = InstanceDataset(
         make_set(tmp_path, *SCENES), tmp_path, RandomResize(64, 128, flip=False), 0
     )

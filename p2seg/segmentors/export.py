@@ -1,0 +1,217 @@
+"""A segmentor's file for other runtimes, and how far what it finds is from PyTorch's.
+
+Files are written where they are told to; the caller renames them once they were compared.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from p2seg.data import rle as codec
+from p2seg.errors import UserError
+from p2seg.segmentors.detection import Detection
+from p2seg.segmentors.graph import INPUTS, OUTPUTS, graph_of
+from p2seg.segmentors.load import Predictor
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.solov2 import PADDED_TO, SOLOv2
+
+OPSET = 18
+COMPARED = 0.3
+"""Detections from this score on must be the same ones."""
+TOLERANCES = {"boxes": 0.1, "scores": 0.01, "masks": 0.01}
+"""Pixels, and shares: of a mask's pixels those that one side alone has."""
+
+Runs = Callable[[NDArray[np.uint8], float], tuple[NDArray[Any], ...]]
+"""(image `[H, W, 3]` uint8, score) -> boxes, labels, scores, masks, as `graph.Instances`."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The most that a file's answers differ from PyTorch's, over some images.
+
+    Attributes:
+        images: that were looked at.
+        detections: that were matched one to one.
+        boxes: pixels.
+        scores: of 1.
+        masks: share of a mask's pixels that one side alone has.
+    """
+
+    images: int
+    detections: int
+    boxes: float
+    scores: float
+    masks: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.detections} detections of {self.images} images: boxes within "
+            f"{self.boxes:.2g} px, scores {self.scores:.2g}, masks {self.masks:.2g}"
+        )
+
+
+def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
+    """Writes a segmentor as ONNX: image `[H, W, 3]` uint8 of any size and a score in, masks out.
+
+    Its inputs are `image` and `score`, its outputs `boxes`, `labels`, `scores` and `masks` (see
+    `p2seg.segmentors.graph.Instances`); the names of the classes are in its metadata.
+
+    Args:
+        predictor: on the CPU.
+        path: the file.
+        info: provenance, kept in the metadata.
+
+    Raises:
+        UserError: onnx is not installed, or there is no graph of this segmentor.
+    """
+    onnx = runtime("onnx")
+    graph = graph_of(predictor.model)
+    # whatever is traced must have found something, or the trace lacks what comes after
+    image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8)
+    axes = {"image": {0: "height", 1: "width"}, "masks": {0: "count", 1: "height", 2: "width"}}
+    axes |= {name: {0: "count"} for name in OUTPUTS[:3]}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer's remarks on what it takes for constant
+        torch.onnx.export(
+            graph,
+            (image, torch.tensor(-1.0)),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_axes=axes,
+        )
+    model = onnx.load(str(path))
+    names = [category.name for category in predictor.categories]
+    for key, value in {"names": names, **info}.items():
+        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    onnx.save(model, str(path))
+
+
+def export_program(model: Segmentor, path: Path) -> None:
+    """Writes SOLOv2 up to matrix NMS as a `torch.export` program: `SOLOv2.see`.
+
+    Its input is `[1, 3, H, W]`, normalised, with sides that are multiples of 32.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        path: the file, `.pt2`.
+
+    Raises:
+        UserError: another segmentor; theirs have no part of that kind.
+    """
+    if not isinstance(model, SOLOv2):
+        raise UserError(
+            f"{type(model).__name__} cannot be a torch.export program, since its proposals pass "
+            "NMS inside; give out=FILE.onnx"
+        )
+
+    sides = [torch.export.Dim(name, min=1, max=128) * PADDED_TO for name in ("rows", "columns")]
+    example = torch.zeros(1, 3, 4 * PADDED_TO, 5 * PADDED_TO)
+    with torch.no_grad():
+        program = torch.export.export(
+            _Sees(model), (example,), dynamic_shapes={"images": {2: sides[0], 3: sides[1]}}
+        )
+    with path.open("wb") as stream:
+        torch.export.save(program, stream)
+
+
+class _Sees(torch.nn.Module):
+    """`SOLOv2.see` as the forward that an exporter takes."""
+
+    def __init__(self, model: SOLOv2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.model.see(images))
+
+
+def onnx_session(path: Path) -> Runs:
+    """What an ONNX file finds, by onnxruntime on the CPU."""
+    session = runtime("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(image: NDArray[np.uint8], score: float) -> tuple[NDArray[Any], ...]:
+        given = {"image": image, "score": np.array(score, np.float32)}
+        return tuple(session.run(list(OUTPUTS), given))
+
+    return run
+
+
+def agreement(predictor: Predictor, runs: Runs, images: Iterable[NDArray[np.uint8]]) -> Agreement:
+    """How far two ways to the same detections are from each other.
+
+    Args:
+        predictor: PyTorch's.
+        runs: the other.
+        images: `[H, W, 3]` uint8 each.
+
+    Raises:
+        UserError: they differ by more than `TOLERANCES`, or one finds what the other does not.
+    """
+    count = matched = 0
+    most = dict.fromkeys(TOLERANCES, 0.0)
+    for image in images:
+        count += 1
+        # what is near the floor on one side may be below it on the other
+        floor = COMPARED - 2 * TOLERANCES["scores"]
+        [ours] = predictor.detect([torch.from_numpy(image.copy()).permute(2, 0, 1)], floor)
+        theirs = _detections(runs(image, floor))
+        for first, second in ((ours, theirs), (theirs, ours)):
+            for each in first:
+                if each.score >= COMPARED:
+                    matched += first is ours
+                    for name, value in _difference(each, second).items():
+                        most[name] = max(most[name], value)
+    over = [name for name, value in most.items() if not value <= TOLERANCES[name]]
+    if over:
+        told = ", ".join(f"{name} by {most[name]:.3g}" for name in over)
+        raise UserError(
+            f"the exported model and PyTorch's differ on {count} images ({told}); the file is not "
+            "kept: report this with the checkpoint's settings"
+        )
+    return Agreement(count, matched, **most)
+
+
+def _detections(made: tuple[NDArray[Any], ...]) -> list[Detection]:
+    return [
+        Detection(int(label), float(score), tuple(box.tolist()), codec.encode(mask))
+        for box, label, score, mask in zip(*made, strict=True)
+    ]
+
+
+def _difference(one: Detection, others: list[Detection]) -> dict[str, float]:
+    """Of a detection from the one of its class that is most like it; infinite without any."""
+    same = [other for other in others if other.label == one.label]
+    if not same:
+        return dict.fromkeys(TOLERANCES, float("inf"))
+    # twins have the same mask: of these the one of the nearest score
+    away = [1 - codec.iou(one.rle, other.rle) for other in same]
+    best = min(range(len(same)), key=lambda k: (round(away[k], 3), abs(same[k].score - one.score)))
+    boxes = max(abs(a - b) for a, b in zip(one.box, same[best].box, strict=True))
+    return {"boxes": boxes, "scores": abs(one.score - same[best].score), "masks": away[best]}
+
+
+def runtime(name: str) -> Any:
+    """The module `onnx` or `onnxruntime`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"{name} is not installed: pip install 'p2seg[export]', or leave the export out"
+        ) from error

@@ -1,0 +1,174 @@
+"""Segmentors as graphs that run without this package: from an image's pixels to masks.
+
+Sizes are tensors there, since an image of any size may come, and what Python decides elsewhere is
+decided by arithmetic. Weights and results are those of `Segmentor.predict`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+
+from p2seg.errors import UserError
+from p2seg.segmentors.mask_rcnn import CROP_SHIFT, MaskRCNN
+from p2seg.segmentors.resample import interpolation, resample, shrinking
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.solov2 import PADDED_TO, SOLOv2
+from p2seg.structures import STRIDE
+
+INPUTS = ("image", "score")
+OUTPUTS = ("boxes", "labels", "scores", "masks")
+
+
+class Instances(NamedTuple):
+    """What a graph gives of an image.
+
+    Attributes:
+        boxes: `[N, 4]` float32, x0, y0, x1, y1 in pixels, edge to edge.
+        labels: `[N]` int64, 1..C.
+        scores: `[N]` float32, falling.
+        masks: `[N, H, W]` bool.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: Tensor
+
+
+class Graph(nn.Module):
+    """A segmentor whose input is an image as it is read.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+    """
+
+    def __init__(self, model: Segmentor) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor, score: Tensor) -> Instances:
+        """The instances of `[H, W, 3]` uint8 RGB from a score `[]` float32 on."""
+        height, width, _ = torch._shape_as_tensor(image).unbind()
+        short, long = torch.minimum(height, width), torch.maximum(height, width)
+        scale = torch.minimum(self.model.short_side / short, self.model.long_side / long)
+        h, w = ((side * scale).round().long().clamp(min=1) for side in (height, width))
+        pixels = image.permute(2, 0, 1).float() / 255
+        found = self.find(pixels, score, (height, width), (h, w))
+        seen = found.masks.flatten(1).any(1)  # a box may lie between the centres of pixels
+        return Instances(*(each[seen] for each in found))
+
+    @abstractmethod
+    def find(
+        self,
+        pixels: Tensor,
+        score: Tensor,
+        size: tuple[Tensor, Tensor],
+        resized_to: tuple[Tensor, Tensor],
+    ) -> Instances:
+        """The instances of `[3, H, W]` in 0..1, whose sizes are `[]` int64 each."""
+
+
+class MaskRCNNGraph(Graph):
+    """Mask R-CNN; its masks are pasted all at once."""
+
+    model: MaskRCNN
+
+    def find(
+        self,
+        pixels: Tensor,
+        score: Tensor,
+        size: tuple[Tensor, Tensor],
+        resized_to: tuple[Tensor, Tensor],
+    ) -> Instances:
+        """See `Graph.find`."""
+        rows, columns = (
+            shrinking(side, to, pixels) for side, to in zip(size, resized_to, strict=True)
+        )
+        self.model.roi_heads.score_thresh = score  # type: ignore[union-attr]
+        [made] = GeneralizedRCNN.forward(self.model, [resample(pixels, rows, columns)])
+        made = cast("dict[str, Tensor]", made)
+        ratio = [side / to for side, to in zip(size, resized_to, strict=True)]
+        grow = torch.stack([ratio[1], ratio[0], ratio[1], ratio[0]]).to(pixels)
+        boxes = made["boxes"] * grow
+        frames = (made["boxes"] + CROP_SHIFT) * grow
+        masks = made["masks"][:, 0]
+        lines = []
+        inside = []
+        for axis, side in ((1, size[0]), (0, size[1])):
+            centres = torch.arange(side) + 0.5  # type: ignore[call-overload]
+            start, end = frames[:, axis, None], frames[:, axis + 2, None]
+            cells = masks.shape[-1]
+            places = (centres - start) / (end - start) * cells - 0.5
+            lines.append(interpolation(places.flatten(), cells).unflatten(0, (-1, side)))
+            inside.append((centres >= boxes[:, axis, None]) & (centres <= boxes[:, axis + 2, None]))
+        soft = lines[0] @ masks @ lines[1].transpose(1, 2)
+        whole = (soft >= 0.5) & inside[0][:, :, None] & inside[1][:, None, :]
+        return Instances(boxes, made["labels"], made["scores"], whole)
+
+
+class SOLOv2Graph(Graph):
+    """SOLOv2; matrix NMS is a part of the graph."""
+
+    model: SOLOv2
+
+    def find(
+        self,
+        pixels: Tensor,
+        score: Tensor,
+        size: tuple[Tensor, Tensor],
+        resized_to: tuple[Tensor, Tensor],
+    ) -> Instances:
+        """See `Graph.find`."""
+        lines, there = [], []
+        for side, to in zip(size, resized_to, strict=True):
+            line = shrinking(side, to, pixels)
+            padded = (to + PADDED_TO - 1) // PADDED_TO * PADDED_TO
+            index = torch.arange(padded)  # type: ignore[call-overload]
+            # rows of padding are copies of the last one, and then not there
+            lines.append(line[index.clamp(max=to - 1)])
+            there.append((index < to).to(pixels.dtype))
+        images = (resample(pixels, *lines) - self.model.mean) / self.model.std
+        images = images * there[0][:, None] * there[1]
+        made = self.model.decode(self.model.see(images[None]), 0)
+        kept = made.scores >= score
+        masks = made.masks[kept]
+        places = [
+            interpolation((torch.arange(side) + 0.5) * to / side / STRIDE - 0.5, masks.shape[axis])  # type: ignore[call-overload]
+            for axis, side, to in zip((1, 2), size, resized_to, strict=True)
+        ]
+        whole = resample(masks, *places) >= 0.5
+        return Instances(boxes_of(whole), made.labels[kept], made.scores[kept], whole)
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """The boxes `[N, 4]` float32 of `[N, H, W]` bool, edge to edge; zeros of an empty mask."""
+    edges = []
+    for axis in (1, 2):  # over the rows: what is seen of each column
+        seen = masks.any(axis)
+        index = torch.arange(seen.shape[1], device=masks.device)
+        last = (seen * (index + 1)).amax(1)
+        first = seen.shape[1] - (seen * (seen.shape[1] - index)).amax(1)
+        edges.append((torch.minimum(first, last), last))
+    (x0, x1), (y0, y1) = edges
+    return torch.stack([x0, y0, x1, y1], 1).float()
+
+
+GRAPHS: dict[type[Segmentor], type[Graph]] = {MaskRCNN: MaskRCNNGraph, SOLOv2: SOLOv2Graph}
+
+
+def graph_of(model: Segmentor) -> Graph:
+    """The graph of a segmentor.
+
+    Raises:
+        UserError: there is none of its kind.
+    """
+    for kind, graph in GRAPHS.items():
+        if isinstance(model, kind):
+            return graph(model).eval()
+    known = ", ".join(kind.__name__ for kind in GRAPHS)
+    raise UserError(f"{type(model).__name__} has no graph to export; it is of {known}")

@@ -1,0 +1,27 @@
+"""Segmentors that have learned something, once for all tests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from segmentor_sets import SOLO, TINY, learned
+
+from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.solov2 import build_solov2
+
+
+@pytest.fixture(scope="session")
+def learned_mask_rcnn(tmp_path_factory):
+    """A Mask R-CNN that knows the images of `SCENES`."""
+    torch.manual_seed(0)
+    wider = {"pyramid_channels": 32, "boxes_sampled": 64, "box_channels": 64, "proposals_train": 60}
+    model = build_mask_rcnn(2, **{**TINY, "norm": "group", **wider})
+    return learned(model, tmp_path_factory.mktemp("mask_rcnn"), steps=140, rate=3e-3)
+
+
+@pytest.fixture(scope="session")
+def learned_solov2(tmp_path_factory):
+    """A SOLOv2 that knows them."""
+    torch.manual_seed(0)
+    model = build_solov2(2, **{**SOLO, "norm": "group"})
+    return learned(model, tmp_path_factory.mktemp("solov2"), steps=70, rate=8e-3)

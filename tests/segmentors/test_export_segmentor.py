@@ -1,0 +1,209 @@
+"""Segmentors as files of other runtimes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from segmentor_sets import SCENES, SOLO, make_set
+
+from p2seg.checkpoint import load_checkpoint, save_checkpoint
+from p2seg.data.coco import Category
+from p2seg.data.images import read_image
+from p2seg.errors import UserError
+from p2seg.segmentors import export
+from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
+from p2seg.segmentors.graph import Instances, boxes_of, graph_of
+from p2seg.segmentors.load import Predictor
+from p2seg.segmentors.resample import interpolation, resample, shrinking
+
+NAMES = [Category(10, "red"), Category(20, "bleu é")]
+
+
+@pytest.fixture(scope="module", params=["learned_mask_rcnn", "learned_solov2"])
+def exported(request, tmp_path_factory):
+    """A predictor and its ONNX file."""
+    model = request.getfixturevalue(request.param)
+    predictor = Predictor(model, NAMES, torch.device("cpu"))
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(predictor, path, {"step": 3})
+    return predictor, path
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """The scenes the models know, and the same in other sizes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    made = make_set(folder, *SCENES)
+    images = [read_image(folder / record.file_name) for record in made.images]
+    for size in ((100, 64), (64, 150), (200, 180)):
+        images += [np.asarray(Image.fromarray(image).resize(size)) for image in images[:2]]
+    return images
+
+
+def test_an_onnx_file_finds_what_pytorch_finds(exported, photographs):
+    predictor, path = exported
+    told = agreement(predictor, onnx_session(path), photographs)
+    assert told.images == len(photographs)
+    assert told.detections >= 2 * len(photographs) // 2
+    assert told.boxes < 0.01
+    assert told.scores < 1e-4
+    assert told.masks < 1e-3
+    assert f"{told.detections} detections of {told.images} images" in str(told)
+
+
+def test_five_lines_outside_the_package(exported, photographs):
+    _, path = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    image = photographs[0]
+    given = {"image": image, "score": np.array(0.3, np.float32)}
+    boxes, labels, scores, masks = session.run(None, given)
+    assert boxes.shape == (len(scores), 4)
+    assert masks.shape == (len(scores), *image.shape[:2])
+    assert masks.dtype == bool
+    assert sorted(labels.tolist()) == [1, 2]
+    assert (scores >= 0.3).all()
+    assert (np.diff(scores) <= 0).all()
+    told = {each.key: json.loads(each.value) for each in onnx.load(path).metadata_props}
+    assert told == {"names": ["red", "bleu é"], "step": 3}
+
+
+def test_nothing_found_is_an_empty_answer(exported):
+    _, path = exported
+    made = onnx_session(path)(np.zeros((50, 70, 3), np.uint8), 0.999)
+    assert [each.shape for each in made] == [(0, 4), (0,), (0,), (0, 50, 70)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (33, 64)])
+def test_odd_sizes_come_back(exported, size):
+    _, path = exported
+    *_, masks = onnx_session(path)(np.full((*size, 3), 90, np.uint8), 0.0)
+    assert masks.shape[1:] == size
+
+
+@pytest.mark.parametrize("part", ["boxes", "scores", "masks", "labels", "missing"])
+def test_a_difference_is_told(exported, photographs, part):
+    predictor, path = exported
+    runs = onnx_session(path)
+
+    def wrong(image, score):
+        made = Instances(*runs(image, score))
+        if part == "missing":
+            return tuple(each[1:] for each in made)
+        change = {
+            "boxes": lambda: made.boxes + 0.2,
+            "scores": lambda: made.scores - 0.02,
+            "masks": lambda: np.roll(made.masks, 1, axis=1),
+            "labels": lambda: 3 - made.labels,
+        }[part]
+        return made._replace(**{part: change()})
+
+    told = part if part in export.TOLERANCES else "masks"
+    with pytest.raises(UserError, match=f"differ on .* images .*{told}") as caught:
+        agreement(predictor, wrong, photographs[:2])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_network_of_solov2_is_a_program_of_any_size(
+    learned_solov2, checkpoint, tmp_path, run_tool
+):
+    code, out, error = run_tool("export", f"ckpt={checkpoint}", f"out={tmp_path}/model.pt2")
+    assert (code, error) == (0, "")
+    assert "up to matrix NMS" in out
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for size in ((64, 64), (96, 160)):
+        images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = learned_solov2.see(images)
+        for made, own in zip(program(images), expected, strict=True):
+            torch.testing.assert_close(made, own, rtol=1e-4, atol=1e-5)
+
+
+def test_mask_rcnn_is_no_program(learned_mask_rcnn, tmp_path):
+    with pytest.raises(UserError, match=r"MaskRCNN cannot be.*out=FILE\.onnx"):
+        export_program(learned_mask_rcnn, tmp_path / "model.pt2")
+
+
+def test_a_segmentor_without_a_graph_is_told(learned_solov2):
+    with pytest.raises(UserError, match="has no graph to export; it is of MaskRCNN"):
+        graph_of(torch.nn.Identity())
+
+
+def test_boxes_of_masks():
+    masks = torch.zeros(3, 6, 8, dtype=torch.bool)
+    masks[0, 2:4, 3:7] = True
+    masks[1, 0, 7] = True
+    assert boxes_of(masks).tolist() == [[3, 2, 7, 4], [7, 0, 8, 1], [0, 0, 0, 0]]
+    assert boxes_of(masks[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize(("size", "to"), [(9, 4), (9, 9), (9, 20), (1, 5), (50, 3)])
+def test_resizing_is_interpolates(size, to):
+    maps = torch.rand(2, 3, size, size + 2, generator=torch.Generator().manual_seed(0))
+    made = resample(maps, shrinking(size, to, maps), shrinking(size + 2, to + 1, maps))
+    expected = torch.nn.functional.interpolate(
+        maps, (to, to + 1), mode="bilinear", align_corners=False, antialias=True
+    )
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_interpolation_by_hand():
+    made = interpolation(torch.tensor([-3.0, 0.25, 1.0, 9.0]), 3)
+    assert made.tolist() == [[1, 0, 0], [0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]]
+
+
+@pytest.fixture
+def checkpoint(learned_solov2, tmp_path):
+    """As tools/train_segmentor.py would have written it."""
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in SOLO.items()}
+    options |= {"_target_": "p2seg.segmentors.solov2.build_solov2", "norm": "group"}
+    content = {
+        "kind": "segmentor",
+        "step": 70,
+        "model": learned_solov2.state_dict(),
+        "average": None,
+        "categories": [vars(each) for each in NAMES],
+        "config": {"segmentor": {"model": options}},
+        "inputs": {},
+    }
+    save_checkpoint(tmp_path / "last.pt", content)
+    return tmp_path / "last.pt"
+
+
+def test_the_tool_writes_compares_and_says_so(checkpoint, tmp_path, run_tool):
+    make_set(tmp_path / "images", *SCENES)
+    words = (f"ckpt={checkpoint}", f"images={tmp_path}/images", "compare=2")
+    code, out, error = run_tool("export", *words)
+    assert (code, error) == (0, "")
+    assert "as PyTorch on 3 detections of 2 images" in out
+    assert (tmp_path / "last.onnx").is_file()
+
+
+def test_the_tools_mistakes_are_one_sentence(checkpoint, tmp_path, run_tool, monkeypatch):
+    def told(*words):
+        code, _, error = run_tool("export", *words)
+        assert code == 2
+        assert error.count("\n") == 1
+        return error
+
+    assert "ends in .onnx or .pt2" in told(f"ckpt={checkpoint}", f"out={tmp_path}/model.bin")
+    assert "no checkpoint at" in told(f"ckpt={tmp_path}/none.pt")
+    assert "no image folder" in told(f"ckpt={checkpoint}", f"images={tmp_path}/none")
+    monkeypatch.setitem(export.TOLERANCES, "boxes", -1.0)
+    make_set(tmp_path / "images", *SCENES)
+    error = told(f"ckpt={checkpoint}", f"images={tmp_path}/images")
+    assert "the file is not kept" in error
+    assert not (tmp_path / "last.onnx").exists()
+
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(export, "import_module", missing)
+    assert "onnx is not installed: pip install 'p2seg[export]'" in told(f"ckpt={checkpoint}")
+    assert load_checkpoint(checkpoint, "segmentor")["step"] == 70

@@ -1,0 +1,68 @@
+"""Writes a trained segmentor for other runtimes, and compares what the file finds with PyTorch.
+
+python tools/export.py ckpt=outputs/voc_hrnet48/segmentor/last.pt out=model.onnx images=DIR
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from _common import path_of
+from _entry import entry
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from p2seg.checkpoint import load_checkpoint
+from p2seg.data.images import read_image
+from p2seg.data.synthetic import draw_scene
+from p2seg.errors import UserError
+from p2seg.files import atomic_path, sha256
+from p2seg.progress import console
+from p2seg.provenance import versions
+from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
+from p2seg.segmentors.load import predictor_of
+from p2seg.segmentors.predict import images_in
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+def run(cfg: DictConfig) -> Path:
+    """Exports and gives the file."""
+    source = path_of(cfg, "ckpt")
+    out = Path(cfg.out).expanduser() if cfg.out else source.with_suffix(".onnx")
+    if out.suffix not in SUFFIXES or out.is_dir():
+        raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
+    checkpoint = load_checkpoint(source, "segmentor")
+    predictor = predictor_of(source, checkpoint, torch.device("cpu"), ema=cfg.predict.ema)
+    with atomic_path(out) as temporary:
+        if out.suffix == ".pt2":
+            export_program(predictor.model, temporary)
+            told = "the network up to matrix NMS"
+        else:
+            info = {"checkpoint": sha256(source), "step": checkpoint["step"]}
+            export_onnx(predictor, temporary, {**info, "versions": versions()})
+            images = islice(_images(cfg), cfg.compare)
+            told = f"as PyTorch on {agreement(predictor, onnx_session(temporary), images)}"
+    console.print(f"wrote {out}: {told}", markup=False)
+    return out
+
+
+def _images(cfg: DictConfig) -> Iterator[NDArray[np.uint8]]:
+    """Those of the folder, or endless drawn ones."""
+    if cfg.images is not None:
+        folder = path_of(cfg, "images")
+        yield from (read_image(folder / name) for _, name, _ in images_in(folder))
+        return
+    for number in range(cfg.compare):
+        yield draw_scene(np.random.default_rng([0, number]), 160 + 16 * number).image
+
+
+main = entry("export")(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
