@@ -424,3 +424,46 @@ def test_every_step_has_the_same_losses_and_gradients_whichever_operator_runs(ru
     run.fit(trainer, dtype=torch.float64)
     assert len(apart) == steps
     assert max(apart) < 1e-5
+
+
+def scored(*values):
+    """A validation that gives these scores one after the other, and keeps what it saw."""
+    given = iter(values)
+    seen = []
+
+    def validation(model):
+        seen.append((model.training, {k: v.clone() for k, v in model.state_dict().items()}))
+        return {"mAP50": next(given), "AP": 0.0}
+
+    return validation, seen
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_the_best_by_validation_is_kept(run, ema):
+    validation, seen = scored(0.2, 0.5, 0.4)
+    trainer = dataclasses.replace(TRAINER, ema=ema)
+    last = run.fit(trainer, validation=validation, validate_every=2)
+    best = load_checkpoint(run.out / "best.pt", "network")
+    assert best["step"] == 4
+    assert best["best"] == load_checkpoint(last, "network")["best"] == 0.5
+    assert [training for training, _ in seen] == [False, False, False]
+    for name, value in seen[1][1].items():  # the weights that prediction takes
+        assert torch.equal(value, (best["average"] if ema else best["model"])[name]), name
+    events = EventAccumulator(str(run.out)).Reload()
+    assert [round(e.value, 3) for e in events.Scalars("val/mAP50")] == [0.2, 0.5, 0.4]
+
+
+def test_validation_moves_no_loss(run, tmp_path):
+    run.fit(validation=scored(*range(6))[0], validate_every=1)
+    other = Run(tmp_path / "other")
+    other.fit()
+    assert run.losses == other.losses
+
+
+def test_a_run_that_goes_on_remembers_its_best(run):
+    run.stop_before = 5
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(validation=scored(0.9, 0.3)[0], validate_every=2)
+    run.stop_before = -1
+    run.fit(validation=scored(0.8)[0], validate_every=2)
+    assert load_checkpoint(run.out / "best.pt", "network")["step"] == 2
