@@ -47,8 +47,9 @@ class LabelMaps(Format):
             )
         numbers = instance_map(record, instances)
         labels = np.array([0, *(each.label for each in instances)], np.uint16)
-        few = len(self.categories) <= np.iinfo(np.uint8).max
-        classes = labels[numbers].astype(np.uint8 if few else np.uint16)
+        classes: NDArray[Any] = labels[numbers]
+        if len(self.categories) <= np.iinfo(np.uint8).max:
+            classes = classes.astype(np.uint8)
         listed = [
             {
                 "value": value,

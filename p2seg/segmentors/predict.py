@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -132,7 +132,8 @@ def write_predictions(
                 record = each.frame.record
                 shown = [found for found in each.detections if found.score >= overlay_score]
                 drawn.draw(each.frame, shown)
-                place = place_of.get(record.file_name) or record.file_name.removesuffix(".png")
+                stem = str(PurePosixPath(record.file_name).with_suffix(""))
+                place = place_of.get(record.file_name, stem)
                 for other in others:
                     _write(other, place, each.frame, shown)
                 records.append(vars(record))
@@ -154,7 +155,9 @@ def write_predictions(
 
 def _write(format: Format, place: str, frame: Frame, found: list[Detection]) -> None:
     """Writes the files of an image; a video's frame is no file, and its pixels are given."""
-    format.write(place, frame.record, frame.image if frame.rate else frame.source.path, found)
+    format.write(
+        place, frame.record, frame.source.path if frame.rate is None else frame.image, found
+    )
 
 
 def _result(image_id: int, found: Detection, categories: list[Category]) -> dict[str, Any]:
