@@ -68,9 +68,9 @@ class Video:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is broken is told by us alone
-        # whole, or FFmpeg takes what stands before a colon for a protocol
-        capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
+        with _silence():
+            # whole, or FFmpeg takes what stands before a colon for a protocol
+            capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
         try:
             yield capture
         finally:
@@ -109,13 +109,14 @@ class VideoWriter:
         if self._writer is None:
             height, width = (max(2, side - side % 2) for side in frame.shape[:2])  # as codecs want
             self._size = width, height
-            self._writer = cv2.VideoWriter(
-                str(self._temporary.absolute()),
-                cv2.CAP_FFMPEG,
-                cv2.VideoWriter.fourcc(*"mp4v"),
-                self.rate,
-                self._size,
-            )
+            with _silence():
+                self._writer = cv2.VideoWriter(
+                    str(self._temporary.absolute()),
+                    cv2.CAP_FFMPEG,
+                    cv2.VideoWriter.fourcc(*"mp4v"),
+                    self.rate,
+                    self._size,
+                )
             if not self._writer.isOpened():
                 raise UserError(
                     f"OpenCV cannot write the video {self.path}; go on without it with "
@@ -124,3 +125,14 @@ class VideoWriter:
         if frame.shape[1::-1] != self._size:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """OpenCV and FFmpeg print nothing about a file that they cannot open: that is told by us."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
