@@ -58,8 +58,8 @@ def check_image(path: Path, size: tuple[int, int] | None = None) -> None:
     """
     with _opened(path) as opened:
         stored = opened.height, opened.width
-        turned = stored[::-1] if _is_rotated(opened) else stored
-        if size not in (None, stored, turned):
+        turned = size == stored[::-1] and _is_rotated(opened)  # asks a PNG for its pixels
+        if size not in (None, stored) and not turned:
             raise _other_size(opened, size, path)
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from p2seg.errors import UserError
 from p2seg.files import atomic_path
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read at the first video: FFmpeg is silent
+
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 """File name endings that count as videos."""
 
@@ -129,8 +131,7 @@ class VideoWriter:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """OpenCV and FFmpeg print nothing about a file that they cannot open: that is told by us."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    """OpenCV prints nothing about a file that it cannot open: that is told by us."""
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         yield
