@@ -19,6 +19,7 @@ from p2seg.formats import FORMATS, places
 from p2seg.formats import maps as label_maps
 from p2seg.formats.labelme import labelme
 from p2seg.formats.yolo import yolo_line
+from p2seg.semantic.class_map import ClassMap
 
 NAMES = [category.name for category in CATEGORIES]
 STEP = mask_of("1.... 11... .....")
@@ -138,6 +139,7 @@ def test_label_maps_tell_instances_and_classes(tmp_path):
     ]
     names = json.loads((out / "classes.json").read_text())
     assert names == {"0": "background", "1": "red", "2": NAMES[1]}
+    assert ClassMap.read(str(out / "classes.json")).legend(NAMES)
     label_of = {value: label for label, value in names.items()}
     for each in listed[:2]:
         assert (classes[numbers == each["value"]] == int(label_of[each["class"]])).all()
