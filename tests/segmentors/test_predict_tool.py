@@ -8,8 +8,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import predict as predict_tool
 import pytest
 import torch
+from _entry import CONFIGS, literal
+from _ranges import check_ranges
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from PIL import Image
 from segmentor_sets import TINY, write_set
 from video_sets import write_video
@@ -24,6 +30,7 @@ from p2seg.segmentors.load import load
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
 from p2seg.segmentors.predict import Prediction, predict
 
+CHANGES = ["predict.score=0.0", "predict.overlay_score=0.0", "trainer.accelerator=cpu"]
 BUILDER = "p2seg.segmentors.mask_rcnn.build_mask_rcnn"
 SCENES = [[(1, 6, 8, 20), (2, 34, 30, 24)], [(2, 10, 30, 18)], [], [(1, 3, 3, 30)], [(2, 9, 9, 9)]]
 
@@ -50,14 +57,30 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def config():
+    """Of the tool, composed once: that takes longer than to predict."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("predict", CHANGES)
+
+
 @pytest.fixture
-def tool(checkpoint, tmp_path, run_tool):
-    """Runs the tool with scores of any height, into `out`."""
+def tool(checkpoint, config, tmp_path, capsys):
+    """Runs the tool with scores of any height, into `out`, as its command line would."""
 
     def run(images, *more):
-        words = (f"ckpt={checkpoint}", f"images={images}", f"out={tmp_path}/out")
-        scores = ("predict.score=0.0", "predict.overlay_score=0.0", "trainer.accelerator=cpu")
-        return run_tool("predict", *words, *scores, *more)
+        cfg = OmegaConf.merge(config, OmegaConf.from_dotlist(list(more)))
+        paths = {"ckpt": checkpoint, "images": images, "out": tmp_path / "out"}
+        for key, path in paths.items():
+            OmegaConf.update(cfg, key, literal(str(path)))
+        capsys.readouterr()
+        try:
+            check_ranges(cfg)
+            predict_tool.run(cfg)
+        except UserError as error:
+            return 2, "", f"{error}\n"
+        return 0, *capsys.readouterr()
 
     return run
 
@@ -235,9 +258,6 @@ def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, albu
 @pytest.mark.parametrize(
     ("word", "parts"),
     [
-        ("images={}/*.bmp", ("nothing matches", "*.bmp")),
-        ("images={}/note.txt", ("note.txt is neither an image nor a video",)),
-        ("images={}/a.mp4", ("a.mp4 is no video",)),
         ("predict.formats=[coco,voc]", ("predict.formats=voc is unknown", "labelme, yolo or png")),
         ("predict.formats=null", ("predict.formats=None is unknown",)),
         ("predict.batch_size=0", ("predict.batch_size=0 cannot be; it is auto or",)),
@@ -247,11 +267,27 @@ def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, albu
         ("data.on_error=ignore", ("data.on_error=ignore is unknown",)),
     ],
 )
-def test_mistakes_are_one_sentence(tool, album, tmp_path, word, parts):
-    (album / "note.txt").write_text("no image")
-    (album / "a.mp4").write_bytes(b"")
+def test_settings_that_cannot_be_are_one_sentence(tool, album, tmp_path, word, parts):
     refused(tool(album, word.format(album)), *parts)
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_that_mean_nothing_are_one_sentence(tool, album, tmp_path):
+    (album / "note.txt").write_text("no image")
+    (album / "a.mp4").write_bytes(b"")
+    refused(tool(album / "*.bmp"), "nothing matches", "*.bmp")
+    refused(tool(album / "note.txt"), "note.txt is neither an image nor a video")
+    refused(tool(album / "a.mp4"), "a.mp4 is no video")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_takes_patterns_to_the_letter(run_tool, checkpoint, album, tmp_path):
+    (album / "b [1],{2}").mkdir()
+    (album / "1.png").rename(album / "b [1],{2}/1.png")
+    words = (f"ckpt={checkpoint}", f"images={album}/b [1],{{2}}/*.png", f"out={tmp_path}/out")
+    done(run_tool("predict", *words, *CHANGES, "predict.formats=[yolo]", "predict.batch_size=2"))
+    assert (tmp_path / "out/yolo/labels/1.txt").is_file()
+    refused(run_tool("predict", *words[::2], f"images={album}/*.bmp"), "nothing matches")
 
 
 def test_a_file_of_images_wants_their_folder(tool, album):
