@@ -73,6 +73,8 @@ def write_json_list(path: Path, items: Iterable[Any]) -> None:
 
 def write_link(path: Path, target: Path) -> None:
     """Makes `path` a link to a file, or a copy where the system has no links; atomically."""
+    if path.exists() and path.samefile(target):
+        return  # or a file would be replaced by a link to itself
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
     try:
