@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,37 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     """Writes `content` to `path` atomically, as JSON (no NaN: JSON has none)."""
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def write_json_list(path: Path, items: Iterable[Any]) -> None:
+    """Writes a JSON list to `path` atomically, item by item: no more than one is in memory.
+
+    Args:
+        path: the file; it is there after the last item, with one item a line.
+        items: what JSON can hold.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for index, item in enumerate(items):
+            stream.write(",\n" if index else "\n")
+            stream.write(json.dumps(item, ensure_ascii=False, allow_nan=False))
+        stream.write("\n]\n")
+
+
+def write_link(path: Path, target: Path) -> None:
+    """Makes `path` a link to a file, or a copy where the system has no links; atomically."""
+    if path.exists() and path.samefile(target):
+        return  # or a file would be replaced by a link to itself
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        try:
+            temporary.symlink_to(target.resolve())
+        except (OSError, NotImplementedError):
+            shutil.copyfile(target, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path, what: str) -> Any:

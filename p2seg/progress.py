@@ -23,8 +23,14 @@ T = TypeVar("T")
 
 
 @contextmanager
-def bar(what: str, total: int, *, shown: bool = True) -> Iterator[Progress]:
-    """A rich progress bar with count, elapsed and remaining time and a note behind."""
+def bar(what: str, total: int | None, *, shown: bool = True) -> Iterator[Progress]:
+    """A rich progress bar with count, elapsed and remaining time and a note behind.
+
+    Args:
+        what: text before it.
+        total: items; None where nobody knows how many come.
+        shown: False for none.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -38,7 +44,7 @@ def bar(what: str, total: int, *, shown: bool = True) -> Iterator[Progress]:
         yield progress
 
 
-def track(items: Iterable[T], what: str, total: int, *, shown: bool = True) -> Iterator[T]:
+def track(items: Iterable[T], what: str, total: int | None, *, shown: bool = True) -> Iterator[T]:
     """Yields the items and shows how many are done and how many images/s that makes."""
     start = time.perf_counter()
     with bar(what, total, shown=shown) as progress:

@@ -16,6 +16,8 @@ from p2seg.files import (
     sha256,
     write_bytes,
     write_json,
+    write_json_list,
+    write_link,
     write_text,
 )
 
@@ -156,3 +158,40 @@ def test_fingerprints_know_content_and_not_the_order_of_keys():
     assert one != fingerprint({"a": 1, "b": [2, 1]})
     assert fingerprint(1) != fingerprint("1")
     assert fingerprint(None) != fingerprint("None")
+
+
+def test_a_json_list_is_written_item_by_item(tmp_path):
+    for items in ([], [1], [{"a": "é"}, [2.5], None]):
+        write_json_list(tmp_path / "b/a.json", iter(items))
+        assert json.loads((tmp_path / "b/a.json").read_text(encoding="utf-8")) == items
+
+
+def test_a_json_list_whose_items_fail_leaves_the_old_one(tmp_path):
+    write_json_list(tmp_path / "a.json", [1])
+
+    def items():
+        yield 2
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        write_json_list(tmp_path / "a.json", items())
+    assert json.loads((tmp_path / "a.json").read_text()) == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_link_is_made_anew_or_is_a_copy(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        write_link(tmp_path / "links/l.txt", tmp_path / name)
+        assert (tmp_path / "links/l.txt").samefile(tmp_path / name)
+    write_link(tmp_path / "b", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "b"
+
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr("pathlib.Path.symlink_to", refuse)
+    write_link(tmp_path / "links/l.txt", tmp_path / "a")
+    assert not (tmp_path / "links/l.txt").is_symlink()
+    assert (tmp_path / "links/l.txt").read_text() == "a"
+    assert [path.name for path in (tmp_path / "links").iterdir()] == ["l.txt"]

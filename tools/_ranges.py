@@ -57,6 +57,7 @@ NUMBERS = {
     "export.beta": Number(0, whole=False, null=True, above=True),
     "predict.score": SHARE,
     "predict.overlay_score": SHARE,
+    "predict.every": AT_LEAST_ONE,
     "segmentor.batch_size": AT_LEAST_ONE,
     "segmentor.clip_norm": Number(0, whole=False, null=True, above=True),
     "segmentor.copy_paste": SHARE,

@@ -1,74 +1,62 @@
-"""Finds instances in images with a trained segmentor: COCO's results list, and pictures.
+"""Finds instances in images and videos with a trained segmentor: COCO's results, pictures, LabelMe.
 
 python tools/predict.py ckpt=outputs/voc_hrnet48/segmentor/last.pt images=DIR out=DIR
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from _common import output_folder, path_of
 from _entry import entry
+from _predict import batch_size_of, formats_of, sources_of
 from _segmentor import overlays_of
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
-from p2seg.data.coco import Category, read_instances
+from p2seg.data.sources import count_frames, read_frames
 from p2seg.devices import device_of
-from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.provenance import versions
 from p2seg.segmentors.load import predictor_of
-from p2seg.segmentors.predict import Source, images_in, predict, write_predictions
+from p2seg.segmentors.predict import predict, write_predictions
 
 
 def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
-    path, folder = path_of(cfg, "ckpt"), path_of(cfg, "images")
+    path, device = path_of(cfg, "ckpt"), device_of(cfg.trainer.accelerator)
+    batch_size, formats, overlays = batch_size_of(cfg, device), formats_of(cfg), overlays_of(cfg)
     checkpoint = load_checkpoint(path, "segmentor")
-    device = device_of(cfg.trainer.accelerator)
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
-    categories = predictor.categories
-    sources = sources_of(cfg, folder, categories)
+    sources = sources_of(cfg, predictor.categories)
+    frames = read_frames(sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=float(cfg.predict.score))
-    predictions = predict(detect, sources, folder, cfg.data.on_error)
-    written, skipped = write_predictions(
-        track(predictions, "predict", len(sources)),
-        output_folder(cfg, "predictions"),
-        categories,
-        overlays=overlays_of(cfg),
-        overlay_score=cfg.predict.overlay_score,
-        info={
-            "description": "images of predictions.json",
-            "checkpoint": sha256(path),
-            "step": checkpoint["step"],
-            "segmentor": checkpoint["config"],
-            "inputs": checkpoint["inputs"],
-            "score": cfg.predict.score,
-            "versions": versions(),
-        },
-    )
+    with closing(predict(detect, frames, batch_size)) as predictions:
+        written, skipped = write_predictions(
+            track(predictions, "predict", count_frames(sources, cfg.predict.every)),
+            output_folder(cfg, "predictions"),
+            predictor.categories,
+            names=[source.name for source in sources],
+            formats=formats,
+            overlays=overlays,
+            overlay_score=cfg.predict.overlay_score,
+            info={
+                "description": "images of predictions.json",
+                "checkpoint": sha256(path),
+                "step": checkpoint["step"],
+                "segmentor": checkpoint["config"],
+                "inputs": checkpoint["inputs"],
+                "score": cfg.predict.score,
+                "versions": versions(),
+            },
+        )
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     console.print(f"wrote {written}", markup=False)
     return written
-
-
-def sources_of(cfg: DictConfig, folder: Path, categories: list[Category]) -> list[Source]:
-    """The images of the file `gt` with its ids, or all images of the folder."""
-    if cfg.gt is None:
-        return images_in(folder)
-    given = read_instances(path_of(cfg, "gt"))
-    if given.categories != categories:
-        raise UserError(
-            f"{cfg.ckpt} was trained on {len(categories)} categories "
-            f"({', '.join(c.name for c in categories[:5])}...) but {cfg.gt} has "
-            f"{len(given.categories)} ({', '.join(c.name for c in given.categories[:5])}...), or "
-            "other ids; use a checkpoint of these categories"
-        )
-    return [(image.id, image.file_name, (image.height, image.width)) for image in given.images]
 
 
 main = entry("predict")(run)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,32 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[n
     Raises:
         UserError: missing, unreadable, truncated or of another size than annotated.
     """
+    with _opened(path) as opened:
+        opened.load()
+        return _rgb(_oriented(opened, size, path))
+
+
+def check_image(path: Path, size: tuple[int, int] | None = None) -> None:
+    """Looks at the head of an image file alone: some 100 microseconds, no pixel is read.
+
+    Args:
+        path: the file.
+        size: (height, width) by the annotation, pixels.
+
+    Raises:
+        UserError: missing, no image or of another size than annotated. What `read_image` says of
+            a file that is cut short is not found.
+    """
+    with _opened(path) as opened:
+        stored = opened.height, opened.width
+        turned = size == stored[::-1] and _is_rotated(opened)  # asks a PNG for its pixels
+        if size not in (None, stored) and not turned:
+            raise _other_size(opened, size, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image of a file, its pixels not read yet; what the block meets becomes a `UserError`."""
     if not path.is_file():
         raise UserError(f"no image at {path}: check the image folder and the file name")
     try:
@@ -49,9 +77,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[n
                         f"image {path} declares {opened.width}x{opened.height} pixels, more than "
                         f"{MAX_PIXELS}; cut it into tiles"
                     )
-                opened.load()
-                image = _oriented(opened, size, path)
-                return _rgb(image)
+                yield opened
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path} is not an image that Pillow can read ({type(error).__name__}); "
@@ -70,8 +96,12 @@ def _oriented(image: Image.Image, size: tuple[int, int] | None, path: Path) -> I
         return upright
     if (image.height, image.width) == size:
         return image
+    raise _other_size(image, size, path)
+
+
+def _other_size(image: Image.Image, size: tuple[int, int], path: Path) -> UserError:
     height, width = size
-    raise UserError(
+    return UserError(
         f"image {path} is {image.width}x{image.height} but its annotation says {width}x{height}; "
         "use the image that was annotated"
     )

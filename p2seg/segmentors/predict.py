@@ -1,29 +1,24 @@
-"""What a trained segmentor finds in images, as COCO's results list and as pictures."""
+"""What a trained segmentor finds in images: COCO's results list, pictures, other tools' files."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from p2seg.data.coco import Category, ImageRecord
-from p2seg.data.images import SUFFIXES, read_image
-from p2seg.data.rle import decode
+from p2seg.data.coco import Category
+from p2seg.data.sources import Frame
 from p2seg.errors import UserError
-from p2seg.files import atomic_path, write_json
+from p2seg.files import write_json, write_json_list
+from p2seg.formats import FORMATS, Format, places
+from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.detection import Detection
-from p2seg.visualize import draw_instances, fit
-
-OVERLAY_SIDES = (512, 1600)
-"""Least and most pixels of the long side of a picture."""
+from p2seg.segmentors.overlays import Overlays
 
 
 @dataclass(frozen=True)
@@ -31,72 +26,65 @@ class Prediction:
     """An image and what was found in it.
 
     Attributes:
-        record: the image, with the size it was read in.
-        image: `[H, W, 3]` uint8 RGB.
+        frame: the image.
         detections: best first.
     """
 
-    record: ImageRecord
-    image: NDArray[np.uint8]
+    frame: Frame
     detections: list[Detection]
-
-
-Source = tuple[int, str, tuple[int, int] | None]
-"""Image id, path below the image folder, and (height, width) where an annotation says it."""
-
-
-def images_in(folder: Path) -> list[Source]:
-    """The images below a folder, sorted by path, with ids from 1.
-
-    Raises:
-        UserError: there is no such folder, no image in it, or a name that no JSON can hold.
-    """
-    if not folder.is_dir():
-        raise UserError(f"no image folder at {folder}; give an existing folder with images=DIR")
-    names = sorted(
-        Path(parent, name).relative_to(folder).as_posix()
-        for parent, _, files in os.walk(folder)
-        for name in files
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    )
-    if not names:
-        raise UserError(f"no image in {folder}; files end in {', '.join(sorted(SUFFIXES))}")
-    for name in names:
-        if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise UserError(f"the file name {name!r} in {folder} is no UTF-8; rename the file")
-    return [(number, name, None) for number, name in enumerate(names, start=1)]
 
 
 def predict(
     detect: Callable[[list[Tensor]], list[list[Detection]]],
-    sources: Iterable[Source],
-    folder: Path,
-    on_error: str,
-) -> Iterator[Prediction | str]:
-    """Finds the instances of images, one after the other.
+    frames: Iterator[Frame | str],
+    batch_size: int,
+) -> Generator[Prediction | str, None, None]:
+    """Finds the instances of images, in their order.
+
+    The images of the next batch are read while the model looks at one; more are never in memory.
 
     Args:
         detect: B of `[3, H, W]` uint8 RGB -> B lists of detections, best first.
-        sources: the images.
-        folder: they lie below.
-        on_error: `raise` at the first image that cannot be read, or `skip` it.
+        frames: of `read_frames`; a sentence in place of an image is passed on.
+        batch_size: images that the model looks at together.
 
     Yields:
         A prediction for each image, or the sentence that says why there is none.
 
     Raises:
-        UserError: an image cannot be read and `on_error` is `raise`.
+        UserError: of `frames`, after what was found before.
     """
-    for id, name, size in sources:
-        try:
-            image = read_image(folder / name, size)
-        except UserError as error:
-            if on_error != "skip":
-                raise
-            yield str(error)
-            continue
-        [found] = detect([torch.from_numpy(image).permute(2, 0, 1)])
-        yield Prediction(ImageRecord(id, name, *image.shape[:2]), image, found)
+    waiting: list[Frame | str] = []
+    with closing(ahead(frames, batch_size)) as read:
+        while True:
+            failure = None
+            try:
+                for frame in read:
+                    waiting.append(frame)
+                    if len(waiting) == batch_size:
+                        break
+            except UserError as error:
+                failure = error
+            yield from _looked_at(detect, waiting)
+            if failure is not None:
+                raise failure
+            if len(waiting) < batch_size:
+                return
+            waiting.clear()
+
+
+def _looked_at(
+    detect: Callable[[list[Tensor]], list[list[Detection]]], batch: Sequence[Frame | str]
+) -> Iterator[Prediction | str]:
+    """The predictions of a batch, which may have sentences between its images."""
+    images = [
+        torch.from_numpy(frame.image).permute(2, 0, 1)
+        for frame in batch
+        if isinstance(frame, Frame)
+    ]
+    found = iter(detect(images) if images else [])
+    for frame in batch:
+        yield frame if isinstance(frame, str) else Prediction(frame, next(found))
 
 
 def write_predictions(
@@ -104,18 +92,24 @@ def write_predictions(
     out: Path,
     categories: list[Category],
     *,
+    names: Sequence[str] = (),
+    formats: Sequence[str] = (),
     overlays: int | None,
     overlay_score: float,
     info: dict[str, Any],
 ) -> tuple[Path, list[str]]:
-    """Writes `predictions.json`, `images.json` and the pictures in `overlays/`.
+    """Writes `predictions.json`, `images.json`, `overlays/` and a folder for each other format.
+
+    Everything is written as it comes: of an image that is done nothing but its record is in memory.
 
     Args:
         predictions: of `predict`.
         out: folder to write to.
         categories: class k is `categories[k - 1]`.
+        names: of all images that may come, without frames: files of two images may not meet.
+        formats: of `p2seg.formats.FORMATS`.
         overlays: how many of the first images are drawn; None for all.
-        overlay_score: detections below it are not drawn.
+        overlay_score: detections below it are in `predictions.json` alone.
         info: provenance, kept in `images.json` since COCO's results are a bare list.
 
     Returns:
@@ -124,29 +118,46 @@ def write_predictions(
     Raises:
         UserError: every image was skipped.
     """
-    records: list[ImageRecord] = []
-    results: list[dict[str, Any]] = []
     skipped: list[str] = []
-    for each in predictions:
-        if isinstance(each, str):
-            skipped.append(each)
-            continue
-        if overlays is None or len(records) < overlays:
-            _write_overlay(out / "overlays", each, categories, overlay_score)
-        records.append(each.record)
-        results += [_result(each.record.id, found, categories) for found in each.detections]
-    if not records:
-        raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
-    listed = {
-        "info": {**info, "skipped": skipped},
-        "images": [vars(record) for record in records],
-        "annotations": [],
-        "categories": [vars(category) for category in categories],
-    }
-    write_json(out / "images.json", listed)
-    path = out / "predictions.json"
-    write_json(path, results)
+    others = [FORMATS[name](out / name, categories) for name in formats]
+    with Overlays(out / "overlays", categories, overlays) as drawn:
+
+        def results() -> Iterator[dict[str, Any]]:
+            records = []
+            place_of = places(names)
+            for each in predictions:
+                if isinstance(each, str):
+                    skipped.append(each)
+                    continue
+                record = each.frame.record
+                shown = [found for found in each.detections if found.score >= overlay_score]
+                drawn.draw(each.frame, shown)
+                stem = str(PurePosixPath(record.file_name).with_suffix(""))
+                place = place_of.get(record.file_name, stem)
+                for other in others:
+                    _write(other, place, each.frame, shown)
+                records.append(vars(record))
+                yield from (_result(record.id, found, categories) for found in each.detections)
+            if not records:
+                raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
+            listed = {
+                "info": {**info, "skipped": skipped},
+                "images": records,
+                "annotations": [],
+                "categories": [vars(category) for category in categories],
+            }
+            write_json(out / "images.json", listed)  # before the results that it explains
+
+        path = out / "predictions.json"
+        write_json_list(path, results())
     return path, skipped
+
+
+def _write(format: Format, place: str, frame: Frame, found: list[Detection]) -> None:
+    """Writes the files of an image; a video's frame is no file, and its pixels are given."""
+    format.write(
+        place, frame.record, frame.source.path if frame.rate is None else frame.image, found
+    )
 
 
 def _result(image_id: int, found: Detection, categories: list[Category]) -> dict[str, Any]:
@@ -159,21 +170,3 @@ def _result(image_id: int, found: Detection, categories: list[Category]) -> dict
         "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
         "score": round(found.score, 6),
     }
-
-
-def _write_overlay(
-    folder: Path, prediction: Prediction, categories: list[Category], score: float
-) -> None:
-    shown = [found for found in prediction.detections if found.score >= score]
-    smallest, largest = OVERLAY_SIDES
-    side = max(prediction.image.shape)
-    coarse = max(1, side // largest)  # a hundred whole masks of a large photograph would be GBs
-    picture = draw_instances(
-        fit(prediction.image, min(largest, max(smallest, side))),
-        [decode(found.rle)[::coarse, ::coarse] for found in shown],
-        [found.label for found in shown],
-        [f"{categories[found.label - 1].name} {found.score:.2f}" for found in shown],
-    )
-    # the whole name stays: a.jpg and a.png may lie side by side
-    with atomic_path(folder / f"{prediction.record.file_name}.png") as temporary:
-        Image.fromarray(picture).save(temporary)

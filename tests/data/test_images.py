@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2seg.data.images import EXIF_ORIENTATION, read_image
+from p2seg.data.images import EXIF_ORIENTATION, check_image, read_image
 from p2seg.errors import UserError
 
 COLOURS = np.array([[[200, 30, 10], [20, 180, 60], [5, 40, 220]]] * 2, np.uint8)  # 2 x 3
@@ -182,3 +182,24 @@ def test_whatever_is_broken_is_refused_or_read_but_never_crashes(tmp_path_factor
     else:
         assert made.dtype == np.uint8
         assert made.ndim == 3
+
+
+def test_the_head_alone_tells_of_what_is_no_image_and_of_other_sizes(tmp_path):
+    upright = saved(tmp_path, Image.fromarray(COLOURS))
+    for size in (None, (2, 3)):
+        check_image(upright, size)
+    turned = Image.Exif()
+    turned[EXIF_ORIENTATION] = 6
+    rotated = saved(tmp_path, Image.fromarray(COLOURS), "b.jpg", exif=turned)
+    for size in (None, (2, 3), (3, 2)):
+        check_image(rotated, size)
+    for path in (upright, rotated):
+        with pytest.raises(UserError, match="is 3x2 but its annotation says 4x3"):
+            check_image(path, (3, 4))
+    with pytest.raises(UserError, match="is 3x2 but its annotation says 2x3"):
+        check_image(upright, (3, 2))
+    (tmp_path / "c.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"c\.png is not an image"):
+        check_image(tmp_path / "c.png")
+    with pytest.raises(UserError, match="no image at"):
+        check_image(tmp_path / "none.png")

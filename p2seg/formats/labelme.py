@@ -1,0 +1,104 @@
+"""LabelMe's files: one JSON an image, which LabelMe opens with its picture."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data.coco import ImageRecord
+from p2seg.data.rle import decode
+from p2seg.files import write_json
+from p2seg.formats.base import Format, Labelled, Source, write_picture
+from p2seg.formats.polygons import Part, parts_of
+
+VERSION = "5.5.0"
+"""The first digit is what LabelMe compares with its own; 5 knows descriptions and masks."""
+
+
+class LabelMe(Format):
+    """`PLACE.json`; the picture is referred to, not copied."""
+
+    def _write(
+        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
+    ) -> None:
+        file = self.folder / f"{place}.json"
+        if isinstance(source, Path):
+            # LabelMe goes up from where the JSON really is, also behind links
+            image = os.path.relpath(source.absolute(), file.parent.resolve())
+        else:
+            image = f"{file.stem}.png"
+            write_picture(file.with_name(image), source)
+        names = [category.name for category in self.categories]
+        write_json(file, labelme(record, Path(image).as_posix(), instances, names), indent=2)
+
+
+def labelme(
+    record: ImageRecord, image_path: str, instances: Sequence[Labelled], names: Sequence[str]
+) -> dict[str, Any]:
+    """The content of an image's file.
+
+    A part of a mask is a polygon. One with holes, which LabelMe's polygons cannot have, is a shape
+    of LabelMe's kind `mask`, so that nothing is lost. Parts of one instance share a `group_id`. The
+    score is in `description`, where LabelMe shows it, and in `score`, which it keeps.
+
+    Args:
+        record: of the image.
+        image_path: from the JSON's folder to the picture.
+        instances: in the order of the shapes.
+        names: class k is `names[k - 1]`.
+    """
+    shapes = []
+    for number, instance in enumerate(instances, start=1):
+        mask = decode(instance.rle)
+        parts = parts_of(mask)
+        score = round(instance.score, 4)
+        for part in parts:
+            shapes.append(
+                {
+                    "label": names[instance.label - 1],
+                    **_geometry(part),
+                    "group_id": number if len(parts) > 1 else None,
+                    "description": f"score {score}",
+                    "flags": {},
+                    "score": score,
+                }
+            )
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image_path,
+        "imageData": None,
+        "imageHeight": record.height,
+        "imageWidth": record.width,
+    }
+
+
+def _geometry(part: Part) -> dict[str, Any]:
+    """A part as a polygon or, with holes, as a mask with the window's first and last pixel."""
+    if not part.holes:
+        points = part.outline.astype(float).tolist()
+        return {"points": points, "shape_type": "polygon", "mask": None}
+    first, last = part.outline.min(0), part.outline.max(0) - 1
+    inside = filled(part, (int(last[1]) + 1, int(last[0]) + 1))[first[1] :, first[0] :]
+    png = cv2.imencode(".png", inside.astype(np.uint8))[1].tobytes()
+    points = [first.astype(float).tolist(), last.astype(float).tolist()]
+    return {"points": points, "shape_type": "mask", "mask": base64.b64encode(png).decode()}
+
+
+def filled(part: Part, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of a part, `[height, width]` bool of the given size."""
+    turns = np.zeros((size[0] + 1, size[1] + 1), np.int64)
+    for ring in (part.outline, *part.holes):
+        ends = np.roll(ring, -1, axis=0)
+        for (x, y), (_, end) in zip(ring, ends, strict=True):
+            low, high = sorted((int(y), int(end)))
+            turns[low:high, int(x)] += 1  # a side between two columns; a row changes over there
+    return np.asarray(turns.cumsum(1) % 2 == 1)[: size[0], : size[1]]

@@ -1,0 +1,62 @@
+"""YOLO's segmentation set: `data.yaml`, `images/` and `labels/`, ready to train on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2seg.data.coco import Category, ImageRecord
+from p2seg.data.rle import decode
+from p2seg.files import write_link, write_text
+from p2seg.formats.base import Format, Labelled, Source, write_picture
+from p2seg.formats.polygons import joined, parts_of
+
+
+class Yolo(Format):
+    """`labels/PLACE.txt`, the picture as a link in `images/` and, once, `data.yaml`.
+
+    YOLO finds labels by the picture's path, `images/a.jpg` to `labels/a.txt`; hence the links. An
+    image without instances has an empty file: YOLO takes it for background. Scores are not written.
+    """
+
+    def _begin(self) -> None:
+        write_text(self.folder / "data.yaml", data_yaml(self.categories))
+
+    def _write(
+        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
+    ) -> None:
+        images = self.folder / "images"
+        if isinstance(source, Path):
+            write_link(images / f"{place}{source.suffix}", source)
+        else:
+            write_picture(images / f"{place}.png", source)
+        lines = [yolo_line(instance, record) for instance in instances]
+        write_text(self.folder / "labels" / f"{place}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def data_yaml(categories: Sequence[Category]) -> str:
+    """The set's description: where its images are, from its own folder, and its classes from 0.
+
+    Args:
+        categories: class index k of YOLO is `categories[k]`.
+    """
+    names = (
+        f"  {index}: {json.dumps(each.name, ensure_ascii=False)}"
+        for index, each in enumerate(categories)
+    )
+    return "\n".join(["train: images", "val: images", "names:", *names]) + "\n"
+
+
+def yolo_line(instance: Labelled, record: ImageRecord) -> str:
+    """An instance as YOLO's line: the class's index from 0, then x y of one polygon in 0..1.
+
+    YOLO's lines know one polygon without holes: holes are filled, parts are joined.
+
+    Args:
+        instance: its mask is not empty.
+        record: of its image.
+    """
+    polygon = joined([part.outline for part in parts_of(decode(instance.rle))])
+    scaled = (polygon / (record.width, record.height)).ravel()
+    return " ".join([str(instance.label - 1), *(f"{value:.6f}" for value in scaled)])

@@ -1,0 +1,82 @@
+"""What tools/predict.py is told: which images, in which batches, written as what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from _common import path_of
+from omegaconf import DictConfig, ListConfig
+
+from p2seg.data.coco import Category, read_instances
+from p2seg.data.sources import Source, check_sources, sources_at
+from p2seg.errors import UserError, check_choice
+from p2seg.formats import FORMATS
+
+GPU_BATCH = 8
+"""Images that a GPU looks at together where `predict.batch_size` is auto."""
+
+
+def sources_of(cfg: DictConfig, categories: list[Category]) -> list[Source]:
+    """What `images` means, or the images of the file `gt`, with its ids, below that folder.
+
+    Where an image that cannot be read ends the run, the heads of all are looked at before.
+
+    Raises:
+        UserError: there is nothing, `gt` is of other categories, or an image cannot be read.
+    """
+    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
+    given = path_of(cfg, "images")
+    sources = sources_at(given) if cfg.gt is None else _listed(cfg, given, categories)
+    if cfg.data.on_error == "raise":
+        check_sources(sources)
+    return sources
+
+
+def formats_of(cfg: DictConfig) -> list[str]:
+    """The formats of `predict.formats` beside COCO's, which is always written.
+
+    Raises:
+        UserError: one that nobody knows.
+    """
+    value = cfg.predict.formats
+    given = list(value) if isinstance(value, ListConfig) else [value]
+    for each in given:
+        check_choice("predict.formats", each, ("coco", *FORMATS))
+    return [each for each in dict.fromkeys(given) if each != "coco"]
+
+
+def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
+    """How many images the model looks at together.
+
+    Raises:
+        UserError: `predict.batch_size` is neither auto nor a whole number above 0.
+    """
+    value = cfg.predict.batch_size
+    if value == "auto":
+        return GPU_BATCH if device.type == "cuda" else 1
+    if type(value) is not int or value < 1:
+        raise UserError(
+            f"predict.batch_size={value} cannot be; it is auto or a whole number from 1"
+        )
+    return value
+
+
+def _listed(cfg: DictConfig, folder: Path, categories: list[Category]) -> list[Source]:
+    """The images of the file `gt`."""
+    if not folder.is_dir():
+        raise UserError(
+            f"no image folder at {folder}; with gt=FILE give the folder of its images, images=DIR"
+        )
+    given = read_instances(path_of(cfg, "gt"))
+    if given.categories != categories:
+        raise UserError(
+            f"{cfg.ckpt} was trained on {len(categories)} categories "
+            f"({', '.join(c.name for c in categories[:5])}...) but {cfg.gt} has "
+            f"{len(given.categories)} ({', '.join(c.name for c in given.categories[:5])}...), or "
+            "other ids; use a checkpoint of these categories"
+        )
+    return [
+        Source(folder / image.file_name, image.file_name, image.id, (image.height, image.width))
+        for image in given.images
+    ]
