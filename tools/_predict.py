@@ -12,6 +12,7 @@ from p2seg.data.coco import Category, read_instances
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.formats import FORMATS
+from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8
 """Images that a GPU looks at together where `predict.batch_size` is auto."""
@@ -26,6 +27,7 @@ def sources_of(cfg: DictConfig, categories: list[Category]) -> list[Source]:
         UserError: there is nothing, `gt` is of other categories, or an image cannot be read.
     """
     check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
+    check_choice("predict.views", cfg.predict.views, tuple(VIEWS))
     given = path_of(cfg, "images")
     sources = sources_at(given) if cfg.gt is None else _listed(cfg, given, categories)
     if cfg.data.on_error == "raise":

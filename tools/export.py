@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.images import read_image
+from p2seg.data.sources import sources_at
 from p2seg.data.synthetic import draw_scene
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, sha256
@@ -25,7 +26,6 @@ from p2seg.progress import console
 from p2seg.provenance import versions
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
 from p2seg.segmentors.load import predictor_of
-from p2seg.segmentors.predict import images_in
 
 SUFFIXES = (".onnx", ".pt2")
 
@@ -54,8 +54,7 @@ def run(cfg: DictConfig) -> Path:
 def _images(cfg: DictConfig) -> Iterator[NDArray[np.uint8]]:
     """Those of the folder, or endless drawn ones."""
     if cfg.images is not None:
-        folder = path_of(cfg, "images")
-        yield from (read_image(folder / name) for _, name, _ in images_in(folder))
+        yield from (read_image(each.path) for each in sources_at(path_of(cfg, "images")))
         return
     for number in range(cfg.compare):
         yield draw_scene(np.random.default_rng([0, number]), 160 + 16 * number).image

@@ -33,7 +33,7 @@ def run(cfg: DictConfig) -> Path:
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
     sources = sources_of(cfg, predictor.categories)
     frames = read_frames(sources, cfg.predict.every, cfg.data.on_error)
-    detect = partial(predictor.detect, score=float(cfg.predict.score))
+    detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
     with closing(predict(detect, frames, batch_size)) as predictions:
         written, skipped = write_predictions(
             track(predictions, "predict", count_frames(sources, cfg.predict.every)),
@@ -50,6 +50,7 @@ def run(cfg: DictConfig) -> Path:
                 "segmentor": checkpoint["config"],
                 "inputs": checkpoint["inputs"],
                 "score": cfg.predict.score,
+                "views": cfg.predict.views,
                 "versions": versions(),
             },
         )
