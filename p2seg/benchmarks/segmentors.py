@@ -19,7 +19,8 @@ from p2seg.segmentors.solov2 import build_solov2
 from p2seg.structures import Batch, to_device
 
 SIDE = 512
-FORWARD_BATCH, STEP_BATCH = 1, 2
+GPU_BATCH = 8
+"""Images of a step on a GPU; elsewhere, and from image to masks, one."""
 RIVAL = "torchvision's Mask R-CNN"
 LIGHT: dict[str, Any] = {"head_channels": 256, "head_depth": 3, "kernel_channels": 128}
 
@@ -52,7 +53,7 @@ def suite(device: torch.device, repeats: int, side: int = SIDE) -> list[Row]:
         "Mask R-CNN": build_mask_rcnn(CLASSES, **options),
     }
     rival = _torchvisions(side).to(device)
-    drawn = batch_of(side, STEP_BATCH, CLASSES)
+    drawn = batch_of(side, GPU_BATCH if device.type == "cuda" else 1, CLASSES)
     batch = to_device(instances_of(drawn), device)
     rows = []
     for name, model in models.items():
@@ -106,13 +107,13 @@ def _kinds(
 
     model.eval()
     rival.eval()
-    yield "forward", FORWARD_BATCH, find, their_find
+    yield "forward", 1, find, their_find
     model.train()
     rival.train()
     targets = [{**vars(each), "boxes": each.boxes.float()} for each in batch.targets]
     images = [each.float() / 255 for each in batch.images]
     ours = _step(model, lambda: model.losses(batch))
-    yield "training step", STEP_BATCH, ours, _step(rival, lambda: rival(images, targets))
+    yield "training step", len(images), ours, _step(rival, lambda: rival(images, targets))
 
 
 def _step(model: nn.Module, losses: Callable[[], dict[str, Tensor]]) -> Work:

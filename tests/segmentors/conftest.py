@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from segmentor_sets import SOLO, TINY, learned
+from segmentor_sets import NAMES, SOLO, TINY, learned
 
+from p2seg.checkpoint import save_checkpoint
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
 from p2seg.segmentors.solov2 import build_solov2
 
@@ -25,3 +26,21 @@ def learned_solov2(tmp_path_factory):
     torch.manual_seed(0)
     model = build_solov2(2, **{**SOLO, "norm": "group"})
     return learned(model, tmp_path_factory.mktemp("solov2"), steps=70, rate=8e-3)
+
+
+@pytest.fixture
+def solov2_checkpoint(learned_solov2, tmp_path):
+    """As tools/train_segmentor.py would have written it."""
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in SOLO.items()}
+    options |= {"_target_": "p2seg.segmentors.solov2.build_solov2", "norm": "group"}
+    content = {
+        "kind": "segmentor",
+        "step": 70,
+        "model": learned_solov2.state_dict(),
+        "average": None,
+        "categories": [vars(each) for each in NAMES],
+        "config": {"segmentor": {"model": options}},
+        "inputs": {},
+    }
+    save_checkpoint(tmp_path / "last.pt", content)
+    return tmp_path / "last.pt"

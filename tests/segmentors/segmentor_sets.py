@@ -29,6 +29,9 @@ TINY = {
 }
 """A Mask R-CNN that a test can train."""
 
+NAMES = [Category(10, "red"), Category(20, "bleu é")]
+"""Categories of what a test has trained."""
+
 COLOURS = ((230, 40, 40), (40, 40, 230))
 
 

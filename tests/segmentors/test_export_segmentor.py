@@ -10,10 +10,9 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from segmentor_sets import SCENES, SOLO, make_set
+from segmentor_sets import NAMES, SCENES, make_set
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
-from p2seg.data.coco import Category
+from p2seg.checkpoint import load_checkpoint
 from p2seg.data.images import read_image
 from p2seg.errors import UserError
 from p2seg.segmentors import export
@@ -21,8 +20,6 @@ from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx
 from p2seg.segmentors.graph import Instances, boxes_of, graph_of
 from p2seg.segmentors.load import Predictor
 from p2seg.segmentors.resample import interpolation, resample, shrinking
-
-NAMES = [Category(10, "red"), Category(20, "bleu é")]
 
 
 @pytest.fixture(scope="module", params=["learned_mask_rcnn", "learned_solov2"])
@@ -111,9 +108,9 @@ def test_a_difference_is_told(exported, photographs, part):
 
 @pytest.mark.slow
 def test_the_network_of_solov2_is_a_program_of_any_size(
-    learned_solov2, checkpoint, tmp_path, run_tool
+    learned_solov2, solov2_checkpoint, tmp_path, run_tool
 ):
-    code, out, error = run_tool("export", f"ckpt={checkpoint}", f"out={tmp_path}/model.pt2")
+    code, out, error = run_tool("export", f"ckpt={solov2_checkpoint}", f"out={tmp_path}/model.pt2")
     assert (code, error) == (0, "")
     assert "up to matrix NMS" in out
     program = torch.export.load(tmp_path / "model.pt2").module()
@@ -158,46 +155,28 @@ def test_interpolation_by_hand():
     assert made.tolist() == [[1, 0, 0], [0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]]
 
 
-@pytest.fixture
-def checkpoint(learned_solov2, tmp_path):
-    """As tools/train_segmentor.py would have written it."""
-    options = {k: list(v) if isinstance(v, tuple) else v for k, v in SOLO.items()}
-    options |= {"_target_": "p2seg.segmentors.solov2.build_solov2", "norm": "group"}
-    content = {
-        "kind": "segmentor",
-        "step": 70,
-        "model": learned_solov2.state_dict(),
-        "average": None,
-        "categories": [vars(each) for each in NAMES],
-        "config": {"segmentor": {"model": options}},
-        "inputs": {},
-    }
-    save_checkpoint(tmp_path / "last.pt", content)
-    return tmp_path / "last.pt"
-
-
-def test_the_tool_writes_compares_and_says_so(checkpoint, tmp_path, run_tool):
+def test_the_tool_writes_compares_and_says_so(solov2_checkpoint, tmp_path, run_tool):
     make_set(tmp_path / "images", *SCENES)
-    words = (f"ckpt={checkpoint}", f"images={tmp_path}/images", "compare=2")
+    words = (f"ckpt={solov2_checkpoint}", f"images={tmp_path}/images", "compare=2")
     code, out, error = run_tool("export", *words)
     assert (code, error) == (0, "")
     assert "as PyTorch on 3 detections of 2 images" in out
     assert (tmp_path / "last.onnx").is_file()
 
 
-def test_the_tools_mistakes_are_one_sentence(checkpoint, tmp_path, run_tool, monkeypatch):
+def test_the_tools_mistakes_are_one_sentence(solov2_checkpoint, tmp_path, run_tool, monkeypatch):
     def told(*words):
         code, _, error = run_tool("export", *words)
         assert code == 2
         assert error.count("\n") == 1
         return error
 
-    assert "ends in .onnx or .pt2" in told(f"ckpt={checkpoint}", f"out={tmp_path}/model.bin")
+    assert "ends in .onnx or .pt2" in told(f"ckpt={solov2_checkpoint}", f"out={tmp_path}/model.bin")
     assert "no checkpoint at" in told(f"ckpt={tmp_path}/none.pt")
-    assert "no image folder" in told(f"ckpt={checkpoint}", f"images={tmp_path}/none")
+    assert "no image folder" in told(f"ckpt={solov2_checkpoint}", f"images={tmp_path}/none")
     monkeypatch.setitem(export.TOLERANCES, "boxes", -1.0)
     make_set(tmp_path / "images", *SCENES)
-    error = told(f"ckpt={checkpoint}", f"images={tmp_path}/images")
+    error = told(f"ckpt={solov2_checkpoint}", f"images={tmp_path}/images")
     assert "the file is not kept" in error
     assert not (tmp_path / "last.onnx").exists()
 
@@ -205,5 +184,5 @@ def test_the_tools_mistakes_are_one_sentence(checkpoint, tmp_path, run_tool, mon
         raise ImportError(name)
 
     monkeypatch.setattr(export, "import_module", missing)
-    assert "onnx is not installed: pip install 'p2seg[export]'" in told(f"ckpt={checkpoint}")
-    assert load_checkpoint(checkpoint, "segmentor")["step"] == 70
+    assert "onnx is not installed: pip install 'p2seg[export]'" in told(f"ckpt={solov2_checkpoint}")
+    assert load_checkpoint(solov2_checkpoint, "segmentor")["step"] == 70
