@@ -56,6 +56,7 @@ def build_body(
     weights: Path | str | None,
     norm: Norm,
     frozen: Sequence[str],
+    allow_masks: bool = False,
 ) -> Backbone:
     """The backbone of a segmentor.
 
@@ -65,11 +66,18 @@ def build_body(
         weights: a file of ImageNet weights instead; None for the cache.
         norm: `frozen`, `batch` or `group`.
         frozen: parts that are not trained, such as `conv1`.
+        allow_masks: take weights that were trained on masks or boxes, too.
 
     Raises:
-        UserError: an unknown backbone or part of it, or missing weights.
+        UserError: an unknown backbone or part of it, or missing or refused weights.
     """
-    body = build_backbone(backbone, pretrained=pretrained, weights=weights, group="segmentor")
+    body = build_backbone(
+        backbone,
+        pretrained=pretrained,
+        weights=weights,
+        group="segmentor",
+        allow_masks=allow_masks,
+    )
     set_norms(body, norm)
     modules = [key for key, _ in body.body.named_modules()]
     for part in frozen:
