@@ -10,7 +10,7 @@ from pathlib import Path
 
 from _common import output_folder, path_of
 from _entry import entry
-from _segmentor import overlays_of
+from _segmentor import overlays_of, saw_masks
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
@@ -46,6 +46,7 @@ def run(cfg: DictConfig) -> Path:
             "step": checkpoint["step"],
             "segmentor": checkpoint["config"],
             "inputs": checkpoint["inputs"],
+            "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
             "score": cfg.predict.score,
             "versions": versions(),
         },

@@ -52,6 +52,20 @@ def refuse_mask_weights(
     )
 
 
+def refuse_checkpoint(checkpoint: str | None, *, allowed: bool) -> None:
+    """Refuses a whole segmentor to start from, where nobody asked for one.
+
+    Raises:
+        UserError: there is a checkpoint, and it is not allowed.
+    """
+    if checkpoint is not None and not allowed:
+        raise UserError(
+            f"segmentor.model.checkpoint={checkpoint} was trained on masks, which clicks do not "
+            "have; leave it null, or add segmentor.allow_mask_pretraining=true, and every result "
+            "says so"
+        )
+
+
 def _sign(name: str, state: Iterable[Any], content: Any) -> str | None:
     """What gives the weights away; None where nothing does."""
     if NAMES.search(name.lower()):

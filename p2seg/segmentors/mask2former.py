@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm, set_norms
 from p2seg.segmentors.cells import cell_mask
@@ -198,6 +199,7 @@ def build_mask2former(
         UserError: transformers is missing, an unknown backbone or part of it, missing or refused
             weights, or sizes that cannot be.
     """
+    refuse_checkpoint(checkpoint, allowed=allow_mask_pretraining)
     _transformers()
     from p2seg.segmentors import whole_mask2former as whole
     from p2seg.segmentors.weighted_mask2former import Heads, WeightedLoss, config_of
@@ -210,7 +212,6 @@ def build_mask2former(
         "train_num_points": points,
     }
     if checkpoint is not None or architecture is not None:
-        whole.refuse_checkpoint(checkpoint, allowed=allow_mask_pretraining)
         body, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
         set_norms(body, norm)
     else:
@@ -249,6 +250,21 @@ def build_mask2former(
     model = Mask2Former(body, made, WeightedLoss(made.config), detections)
     model.short_side, model.long_side = short_side, long_side
     return model.train()
+
+
+def architecture_of(checkpoint: str) -> str:
+    """What a whole Mask2Former is built from: its config.json as a text.
+
+    Args:
+        checkpoint: a folder of transformers' files, or the hub's name of one, which is fetched.
+
+    Raises:
+        UserError: transformers is missing, or there is no Mask2Former.
+    """
+    _transformers()
+    from p2seg.segmentors import whole_mask2former as whole
+
+    return whole.architecture_of(checkpoint)
 
 
 def _padded(side: int) -> int:

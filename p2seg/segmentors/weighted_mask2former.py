@@ -137,7 +137,8 @@ class WeightedLoss(Mask2FormerLoss):
             logits.transpose(1, 2), truth, weight=self.empty_weight, reduction="none"
         )
         counted = self.empty_weight[truth] * (weights > 0)
-        return (each * weights).sum() / counted.sum().clamp(min=self.eos_coef)
+        loss: Tensor = (each * weights).sum() / counted.sum().clamp(min=self.eos_coef)
+        return loss
 
     def _mask_losses(
         self,

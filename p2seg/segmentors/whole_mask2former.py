@@ -39,20 +39,6 @@ class WholeBackbone(nn.Module):
         return list(self.body(images).feature_maps)
 
 
-def refuse_checkpoint(checkpoint: str | None, *, allowed: bool) -> None:
-    """Refuses a whole Mask2Former that nobody asked for.
-
-    Raises:
-        UserError: there is a checkpoint, and it is not allowed.
-    """
-    if checkpoint is not None and not allowed:
-        raise UserError(
-            f"segmentor.model.checkpoint={checkpoint} was trained on masks, which clicks do not "
-            "have; leave it null, or add segmentor.allow_mask_pretraining=true, and every result "
-            "says so"
-        )
-
-
 def architecture_of(checkpoint: str) -> str:
     """What a checkpoint's config.json says that a model is built from, as a text.
 
