@@ -52,7 +52,11 @@ def config_of(num_classes: int, **sizes: Any) -> Mask2FormerConfig:
 
 
 class Heads(Mask2FormerPreTrainedModel):
-    """Pixel decoder, transformer decoder and class head, with random weights as transformers'.
+    """Pixel decoder, transformer decoder and class head, from random weights.
+
+    transformers starts the pixel decoder's convolutions and the class head from weights of .02,
+    which suits those that are loaded over; from there they learn several times slower than from
+    weights of the layers' own sizes.
 
     Args:
         config: of the sizes.
@@ -65,6 +69,15 @@ class Heads(Mask2FormerPreTrainedModel):
         self.transformer_module = Mask2FormerTransformerModule(config.feature_size, config)
         self.class_predictor = nn.Linear(config.hidden_dim, config.num_labels + 1)
         self.post_init()
+        for module in self.pixel_decoder.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=1)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for layer in self.pixel_decoder.encoder.layers:
+            for linear in (layer.fc1, layer.fc2):
+                nn.init.xavier_uniform_(linear.weight)
+        self.class_predictor.reset_parameters()
 
     def forward(self, features: list[Tensor]) -> list[Layer]:
         """What each layer says, the learned queries first, from the maps of B images."""
