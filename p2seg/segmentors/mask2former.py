@@ -22,7 +22,7 @@ from p2seg.models.norms import Norm, set_norms
 from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
 from p2seg.segmentors.detection import Found
-from p2seg.segmentors.pyramid import build_body
+from p2seg.segmentors.pyramid import build_body, freeze
 from p2seg.segmentors.segmentor import Segmentor
 
 if TYPE_CHECKING:  # the extra may be missing
@@ -212,8 +212,10 @@ def build_mask2former(
         "train_num_points": points,
     }
     if checkpoint is not None or architecture is not None:
-        body, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
-        set_norms(body, norm)
+        theirs, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
+        set_norms(theirs, norm)
+        freeze(theirs.body, frozen, "the checkpoint's backbone")
+        body: nn.Module = theirs
     else:
         if channels % GROUPS or channels % heads:
             raise UserError(

@@ -63,7 +63,7 @@ def architecture_of(checkpoint: str) -> str:
 
 def load_whole(
     num_classes: int, checkpoint: str | None, architecture: str | None, factors: dict[str, Any]
-) -> tuple[nn.Module, Heads]:
+) -> tuple[WholeBackbone, Heads]:
     """Backbone and heads of a whole Mask2Former.
 
     Args:

@@ -444,6 +444,17 @@ def test_a_whole_model_to_start_from(tmp_path, classes):
         torch.testing.assert_close(classes_of, expected.class_queries_logits)
 
 
+def test_parts_of_a_whole_model_are_frozen(tmp_path):
+    whole_model(tmp_path, 2)
+    options = {"checkpoint": str(tmp_path), "allow_mask_pretraining": True}
+    model = tiny(**options, frozen=["swin.embeddings"])
+    still = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert still
+    assert all(name.startswith("backbone.body.swin.embeddings.") for name in still)
+    with pytest.raises(UserError, match=r"stem9.*swin"):
+        tiny(**options, frozen=["stem9"])
+
+
 def test_a_whole_model_must_be_asked_for_and_every_result_says_so(tmp_path, run_tool):
     write_set(tmp_path, *SCENES)
     whole_model(tmp_path / "whole", 7)
