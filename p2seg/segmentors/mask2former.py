@@ -204,24 +204,31 @@ def build_mask2former(
     from p2seg.segmentors import whole_mask2former as whole
     from p2seg.segmentors.weighted_mask2former import Heads, WeightedLoss, config_of
 
+    counts = {
+        "queries": queries,
+        "channels": channels,
+        "heads": heads,
+        "encoder_layers": encoder_layers,
+        "encoder_channels": encoder_channels,
+        "decoder_layers": decoder_layers,
+        "decoder_channels": decoder_channels,
+        "points": points,
+        "detections": detections,
+    }
     factors = {
         "class_weight": class_weight,
         "mask_weight": mask_weight,
         "dice_weight": dice_weight,
         "no_object_weight": no_object_weight,
-        "train_num_points": points,
     }
+    _check_sizes(counts, factors)
+    factors["train_num_points"] = points
     if checkpoint is not None or architecture is not None:
         theirs, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
         set_norms(theirs, norm)
         freeze(theirs.body, frozen, "the checkpoint's backbone")
         body: nn.Module = theirs
     else:
-        if channels % GROUPS or channels % heads:
-            raise UserError(
-                f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
-                f"of segmentor.model.heads={heads}"
-            )
         own = build_body(
             backbone,
             pretrained=pretrained,
@@ -267,6 +274,22 @@ def architecture_of(checkpoint: str) -> str:
     from p2seg.segmentors import whole_mask2former as whole
 
     return whole.architecture_of(checkpoint)
+
+
+def _check_sizes(counts: dict[str, int], factors: dict[str, float]) -> None:
+    for name, value in {**counts, **factors}.items():
+        least = 1 if name in counts else 0
+        if value < least or value == 0:
+            raise UserError(
+                f"segmentor.model.{name}={value} cannot be; it is "
+                + ("a whole number from 1" if least else "a number above 0")
+            )
+    channels, heads = counts["channels"], counts["heads"]
+    if channels % GROUPS or channels % heads:
+        raise UserError(
+            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
+            f"of segmentor.model.heads={heads}"
+        )
 
 
 def _padded(side: int) -> int:

@@ -186,6 +186,13 @@ def test_losses_reach_every_parameter(tmp_path):
     assert any(name.startswith("backbone.") for name, _ in model.named_parameters())
 
 
+def test_trains_on_after_it_has_looked(tmp_path):
+    model = tiny()
+    batch = batch_of(tmp_path, SCENES[0])
+    model.eval().predict(batch.images)  # transformers keeps the last map of positions
+    total(model.train().losses(batch)).backward()
+
+
 def test_an_image_without_instances_is_a_negative(tmp_path):
     model = tiny()
     batch = batch_of(tmp_path, SCENES[0], [])
@@ -318,6 +325,8 @@ def test_the_floor_and_the_most_detections():
     [
         ({"channels": 32}, r"segmentor\.model\.channels=32.*multiple of 64"),
         ({"heads": 5}, r"segmentor\.model\.heads=5"),
+        ({"heads": 0}, r"segmentor\.model\.heads=0.*from 1"),
+        ({"dice_weight": 0.0}, r"segmentor\.model\.dice_weight=0\.0.*above 0"),
         ({"frozen": ["stem9"]}, "stem9.*layer1"),
         ({"backbone": "no_such_net"}, "no_such_net"),
         (
