@@ -35,7 +35,12 @@ def steps(milestones: Sequence[int], warmup_steps: int = 0, decay: float = 0.1) 
 
 
 def adamw(
-    network: nn.Module, *, lr: float, backbone_lr: float | None = None, weight_decay: float = 0.01
+    network: nn.Module,
+    *,
+    lr: float,
+    backbone_lr: float | None = None,
+    backbone_factor: float = 1.0,
+    weight_decay: float = 0.01,
 ) -> torch.optim.AdamW:
     """AdamW with a learning rate of its own for `network.backbone`.
 
@@ -44,13 +49,14 @@ def adamw(
     Args:
         network: a module with a `backbone`.
         lr: of everything else.
-        backbone_lr: of the backbone; None: lr.
+        backbone_lr: of the backbone; None: `backbone_factor` times lr.
+        backbone_factor: for a rate that goes with lr, as a segmentor's goes with its batch.
         weight_decay: decoupled decay of the weights.
 
     Raises:
         UserError: one of them is negative.
     """
-    rates = {True: lr if backbone_lr is None else backbone_lr, False: lr}
+    rates = {True: lr * backbone_factor if backbone_lr is None else backbone_lr, False: lr}
     if min(*rates.values(), weight_decay) < 0:
         raise UserError(
             f"optim.lr={lr} optim.backbone_lr={backbone_lr} optim.weight_decay={weight_decay} "

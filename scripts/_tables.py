@@ -8,6 +8,8 @@ Keys = tuple[str, ...]
 
 VOC = {"demo": "demo", "real": "real_voc", "full": "voc_hrnet48"}
 COCO = {"demo": "demo", "real": "real_coco", "full": "coco_hrnet48"}
+VOC_SEGMENTORS = {"demo": "demo", "full": "voc_hrnet48"}
+"""There is no Mask2Former for photographs on a CPU."""
 PROMPTED = {"demo": "demo_simulated", "real": "real_coco_simulated", "full": "voc_hrnet48_sam"}
 BESTIE = ("mdm=bestie",)
 S2I = ("mdm.rounds=0", "loss.affinity=0")
@@ -19,6 +21,7 @@ SAM_FILE = "semantic.sam.checkpoint="
 SIZES = {"demo": "lean", "real": "small", "full": "r50"}
 """What `{size}` in the words of a row stands for, by data."""
 SOLO = ("segmentor=solov2_{size}",)
+MASK2FORMER = ("segmentor=mask2former_{size}",)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ BESIDE_CONTROL: dict[str, Keys] = {
 MASKS_NOTE = "Pseudo masks on training images, the points given."
 RATIOS = {0.1: 52.0, 0.2: 50.8, 0.4: 51.5, 0.8: 50.9}
 MINE = "S2I + I2S"
+PLAIN = "as configured"
 WHOLE = "P2Seg, chosen again by the network, snapped"
 
 
@@ -168,6 +172,13 @@ TABLES = {
             Row("P2Seg, Mask R-CNN", VOC, paper=(55.6,)),
             Row("BESTIE, SOLOv2", VOC, (*BESTIE, *SOLO), (51.9,), network="BESTIE, Mask R-CNN"),
             Row("P2Seg, SOLOv2", VOC, SOLO, (54.1,), network="P2Seg, Mask R-CNN"),
+            Row(
+                "BESTIE, Mask2Former",
+                VOC_SEGMENTORS,
+                (*BESTIE, *MASK2FORMER),
+                network="BESTIE, Mask R-CNN",
+            ),
+            Row("P2Seg, Mask2Former", VOC_SEGMENTORS, MASK2FORMER, network="P2Seg, Mask R-CNN"),
         ],
         note="A segmentor's rows differ in the masks it was trained on alone: networks are shared.",
     ),
@@ -244,6 +255,26 @@ TABLES = {
         ],
         note=MASKS_NOTE + " The control is Eq. 1 without a network.",
         words=NO_SEGMENTOR,
+    ),
+    "segmentor": Table(
+        "What a segmentor does about pseudo masks",
+        _model("mAP50", "mAP75"),
+        [
+            Row(PLAIN, VOC),
+            *(
+                Row(name, VOC, words, network=PLAIN)
+                for name, words in {
+                    "weighed by score": ("segmentor.instances.score_power=1",),
+                    "default boxes: box alone": ("segmentor.instances.default_boxes=box",),
+                    "default boxes ignored": ("segmentor.instances.default_boxes=ignore",),
+                    "copy-paste in half": ("segmentor.copy_paste=0.5",),
+                    "averaged weights": ("segmentor.ema=true",),
+                    "two views": ("predict.views=flip",),
+                    "six views": ("predict.views=scales",),
+                }.items()
+            ),
+        ],
+        note="One segmentor on the masks of one network a seed.",
     ),
     "select": Table(
         "Which of a segmenter's masks, and what P2Seg makes of them",

@@ -47,6 +47,13 @@ def test_adamw_has_every_parameter_once_and_decays_weights_alone():
     assert len(optimizer.param_groups) == 4
 
 
+def test_the_backbone_may_have_a_factor():
+    groups = adamw(tiny_network(), lr=2e-4, backbone_factor=0.1).param_groups
+    assert [group["lr"] for group in groups] == pytest.approx([2e-5, 2e-5, 2e-4, 2e-4])
+    own = adamw(tiny_network(), lr=2e-4, backbone_lr=3e-5, backbone_factor=0.1).param_groups
+    assert {group["lr"] for group in own} == {2e-4, 3e-5}
+
+
 def test_adamw_has_one_learning_rate_unless_told_otherwise():
     assert {group["lr"] for group in adamw(tiny_network(), lr=2e-4).param_groups} == {2e-4}
 

@@ -7,30 +7,54 @@ from typing import Any
 
 from _build import build
 from _common import path_of, plain
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.progress import console
 from p2seg.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
+from p2seg.segmentors.mask2former import architecture_of
 
 
 def check_segmentor(cfg: DictConfig, instances: InstanceSet) -> None:
-    """The config must fit the file of pseudo masks, and random weights are better not frozen."""
+    """The config must fit the file of pseudo masks, and random weights are better not frozen.
+
+    A whole model to start from must be asked for; its sizes go into the config, and so into the
+    checkpoint.
+    """
     if len(instances.categories) != cfg.data.num_classes:
         raise UserError(
             f"{cfg.pseudo} has {len(instances.categories)} categories but data.num_classes is "
             f"{cfg.data.num_classes}; add data.num_classes={len(instances.categories)}"
         )
     own = cfg.segmentor
+    whole = own.model.get("checkpoint")
+    if whole is not None:
+        refuse_checkpoint(str(whole), allowed=own.allow_mask_pretraining)
+        with open_dict(own.model):
+            own.model.architecture = architecture_of(str(whole))
+    saw_masks(plain(own))
     if not own.pretrained and own.weights is None and own.model.get("norm") == "frozen":
         console.print(
             "the backbone starts from random weights with frozen norms, as in a dry run; to learn "
             "from them add segmentor.model.norm=group 'segmentor.model.frozen=[]'",
             markup=False,
         )
+
+
+def saw_masks(segmentor: dict[str, Any]) -> bool:
+    """Whether a segmentor's config lets weights in that have seen masks; says so if it does."""
+    said = segmentor.get("allow_mask_pretraining") is True
+    if said:
+        console.print(
+            "segmentor.allow_mask_pretraining=true: the segmentor may have started from weights "
+            "trained on masks, which clicks do not have; its results say so",
+            markup=False,
+        )
+    return said
 
 
 def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> InstanceDataset:

@@ -12,7 +12,7 @@ from pathlib import Path
 from _common import output_folder, path_of
 from _entry import entry
 from _predict import batch_size_of, formats_of, sources_of
-from _segmentor import overlays_of
+from _segmentor import overlays_of, saw_masks
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
@@ -49,6 +49,7 @@ def run(cfg: DictConfig) -> Path:
                 "step": checkpoint["step"],
                 "segmentor": checkpoint["config"],
                 "inputs": checkpoint["inputs"],
+                "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
                 "score": cfg.predict.score,
                 "views": cfg.predict.views,
                 "versions": versions(),

@@ -19,7 +19,7 @@ from p2seg.evaluation.readers import align, read_ground_truth, read_predictions
 from p2seg.evaluation.semantic import masks_miou
 from p2seg.evaluation.void import without_void
 
-__all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle"]
+__all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle", "saw_masks"]
 
 Kind = Literal["pseudo", "model"]
 """Pseudo masks of training images, made with the points, or a model's answers without points."""
@@ -62,6 +62,7 @@ def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
         "kind": kind,
         "points_given": kind == "pseudo",
         "oracle": from_oracle(pred.info),
+        "mask_pretraining": saw_masks(pred.info),
         "images": len(gt.images),
         "instances": sum(each.positives for each in found),
         "predictions": sum(map(len, pred.instances)),
@@ -120,6 +121,14 @@ def from_oracle(info: Any) -> bool:
     if isinstance(info, list):
         return any(map(from_oracle, info))
     return bool(info == "oracle")
+
+
+def saw_masks(info: Any) -> bool:
+    """Whether provenance names a segmentor that was allowed to start from weights of masks."""
+    if isinstance(info, Mapping):
+        said = any(info.get(key) is True for key in ("mask_pretraining", "allow_mask_pretraining"))
+        return said or any(saw_masks(value) for value in info.values())
+    return isinstance(info, list) and any(map(saw_masks, info))
 
 
 def _per_class(

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg.evaluation.metrics import from_oracle
+from p2seg.evaluation.metrics import from_oracle, saw_masks
 from p2seg.evaluation.tables import flat, fraction, percent
 from p2seg.evaluation.voc import THRESHOLDS
 from p2seg.files import write_bytes, write_json, write_text
@@ -210,7 +210,8 @@ def _table(
     head = "".join(f"<th>{escape(name)}</th>" for name, _, _ in columns)
     body = ""
     for stage, metrics in stages.items():
-        tag = ' <span class="tag">oracle</span>' if _oracle(metrics) else ""
+        tags = ("oracle", _oracle(metrics)), ("masks seen", saw_masks(metrics.get("run", {})))
+        tag = "".join(f' <span class="tag">{word}</span>' for word, said in tags if said)
         cells = "".join(_cell(form, _at(metrics, path)) for _, path, form in columns)
         body += f'<tr><th scope="row">{escape(stage)}{tag}</th>{cells}</tr>\n'
     if versus and set(versus) <= set(stages):

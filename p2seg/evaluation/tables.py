@@ -68,6 +68,8 @@ def title(metrics: dict[str, Any]) -> str:
     if "split" in run:
         words.append(f"{run['split']} ({run['images']} images)")
     name = " on ".join(words)
+    if run.get("mask_pretraining"):
+        name = f"MASK PRETRAINING (the segmentor may have started from weights of masks): {name}"
     return f"ORACLE (semantic maps painted from ground truth): {name}" if run["oracle"] else name
 
 

@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import timm
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from p2seg.errors import UserError
+from p2seg.models.mask_weights import refuse_mask_weights
 from p2seg.structures import STRIDE
 
 
@@ -41,6 +43,7 @@ def build_backbone(
     output_stride: int = 32,
     feature_location: str | None = None,
     group: str = "model",
+    allow_masks: bool = False,
 ) -> Backbone:
     """Builds a timm backbone with the feature maps at strides 4 to `output_stride`.
 
@@ -53,10 +56,11 @@ def build_backbone(
         feature_location: for HRNet only: "" takes the raw branches (48/96/192/384 for w48), where
             timm's default is the classification head's 128/256/512/1024.
         group: the config group that errors name, `model` or `segmentor`.
+        allow_masks: take weights that were trained on masks or boxes, too.
 
     Raises:
         UserError: an unknown name, a backbone without fitting feature maps, or weights that are
-            missing or of another network.
+            missing, of another network, or of a detector or segmentor.
     """
     weights = None if weights is None else Path(weights).expanduser()
     if weights is not None and not weights.is_file():
@@ -68,6 +72,8 @@ def build_backbone(
     if feature_location is not None:
         options["feature_location"] = feature_location
     from_hub = pretrained and weights is None
+    if from_hub:
+        refuse_mask_weights(name, group, allowed=allow_masks)
     try:
         probe: Any = timm.create_model(name, features_only=True, **options)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -81,7 +87,7 @@ def build_backbone(
     wanted = [i for i in wanted if i == len(reductions) - 1 or reductions[i + 1] != reductions[i]]
     body = _create(name, tuple(wanted), options, from_hub, group)
     if weights is not None:
-        load_backbone_weights(body, weights, group)
+        load_backbone_weights(body, weights, group, allow_masks=allow_masks)
     channels = [int(c) for c in body.feature_info.channels()]
     strides = [int(s) for s in body.feature_info.reduction()]
     channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
@@ -112,21 +118,28 @@ def _create(
     return body
 
 
-def load_backbone_weights(body: nn.Module, path: Path, group: str = "model") -> None:
+def load_backbone_weights(
+    body: nn.Module, path: Path, group: str = "model", *, allow_masks: bool = False
+) -> None:
     """Loads ImageNet weights from a file into a `features_only` network.
 
     Args:
         body: what `timm.create_model(..., features_only=True)` built.
         path: .safetensors, or a .pth state dict (read with `weights_only=True`).
         group: the config group that errors name.
+        allow_masks: take weights that were trained on masks or boxes, too.
 
     Raises:
-        UserError: the file is unreadable, would run code, or holds another network.
+        UserError: the file is unreadable, would run code, holds another network, or weights of a
+            detector or segmentor.
     """
+    about: Any = None
     try:
         state: Any
         if path.suffix == ".safetensors":
             state = load_file(path)
+            with safe_open(path, "pt") as file:
+                about = file.metadata()
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -136,9 +149,11 @@ def load_backbone_weights(body: nn.Module, path: Path, group: str = "model") -> 
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
+            about = [about, {k: v for k, v in state.items() if k != key}]
             state = state[key]
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no weights but a {type(state).__name__}; give a state dict")
+    refuse_mask_weights(path.name, group, state=state, content=about, allowed=allow_masks)
     own = body.state_dict()
     stored = {k: state.get(_stored_name(k, state)) for k in own}
     fitting = {k: v for k, v in stored.items() if isinstance(v, Tensor) and v.shape == own[k].shape}

@@ -127,6 +127,8 @@ def predictor_of(
     if match is None:
         raise UserError(f"{path} names {maker} as its model; give a checkpoint of a segmentor")
     options |= {"pretrained": False, "weights": None}  # the checkpoint brings its own
+    if "checkpoint" in options:  # of a whole model that it started from
+        options["checkpoint"] = None
     module, function = match.groups()
     model: Segmentor = getattr(import_module(module), function)(len(categories), **options)
     average = checkpoint["average"] if ema else None

@@ -135,6 +135,7 @@ def build_mask_rcnn(
     box_channels: int = 1024,
     mask_channels: Sequence[int] = (256, 256, 256, 256),
     detections: int = 100,
+    allow_mask_pretraining: bool = False,
 ) -> MaskRCNN:
     """Builds a Mask R-CNN; the defaults are the common ones, for images of 800 pixels.
 
@@ -158,6 +159,7 @@ def build_mask_rcnn(
         box_channels: of the box head.
         mask_channels: of the convolutions of the mask head.
         detections: the most an image has.
+        allow_mask_pretraining: take weights that were trained on masks or boxes, too.
 
     Returns:
         The model, in training mode.
@@ -165,7 +167,14 @@ def build_mask_rcnn(
     Raises:
         UserError: an unknown backbone or part of it, missing weights, or a wrong count of anchors.
     """
-    body = build_body(backbone, pretrained=pretrained, weights=weights, norm=norm, frozen=frozen)
+    body = build_body(
+        backbone,
+        pretrained=pretrained,
+        weights=weights,
+        norm=norm,
+        frozen=frozen,
+        allow_masks=allow_mask_pretraining,
+    )
     if len(anchor_sizes) - len(body.channels) not in (0, 1):
         raise UserError(
             f"segmentor.model.anchor_sizes has {len(anchor_sizes)} sizes, but {backbone} has "

@@ -56,6 +56,7 @@ def build_body(
     weights: Path | str | None,
     norm: Norm,
     frozen: Sequence[str],
+    allow_masks: bool = False,
 ) -> Backbone:
     """The backbone of a segmentor.
 
@@ -65,20 +66,41 @@ def build_body(
         weights: a file of ImageNet weights instead; None for the cache.
         norm: `frozen`, `batch` or `group`.
         frozen: parts that are not trained, such as `conv1`.
+        allow_masks: take weights that were trained on masks or boxes, too.
 
     Raises:
-        UserError: an unknown backbone or part of it, or missing weights.
+        UserError: an unknown backbone or part of it, or missing or refused weights.
     """
-    body = build_backbone(backbone, pretrained=pretrained, weights=weights, group="segmentor")
+    body = build_backbone(
+        backbone,
+        pretrained=pretrained,
+        weights=weights,
+        group="segmentor",
+        allow_masks=allow_masks,
+    )
     set_norms(body, norm)
-    modules = [key for key, _ in body.body.named_modules()]
-    for part in frozen:
+    freeze(body.body, frozen, backbone)
+    return body
+
+
+def freeze(body: nn.Module, parts: Sequence[str], name: str) -> None:
+    """Keeps parts of a backbone from being trained.
+
+    Args:
+        body: the backbone.
+        parts: names of modules, such as `conv1`.
+        name: of the backbone, for the error.
+
+    Raises:
+        UserError: a part that it does not have.
+    """
+    modules = [key for key, _ in body.named_modules()]
+    for part in parts:
         if part not in modules:
             raise UserError(
-                f"segmentor.model.frozen names {part}, which {backbone} does not have; its parts "
+                f"segmentor.model.frozen names {part}, which {name} does not have; its parts "
                 "are " + ", ".join(key for key in modules if key and "." not in key)
             )
-        for key, parameter in body.body.named_parameters():
+        for key, parameter in body.named_parameters():
             if key.startswith(f"{part}."):
                 parameter.requires_grad = False
-    return body

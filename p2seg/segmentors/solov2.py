@@ -308,6 +308,7 @@ def build_solov2(
     backbone: str,
     pretrained: bool,
     weights: Path | str | None = None,
+    allow_mask_pretraining: bool = False,
     norm: Norm = "frozen",
     frozen: Sequence[str] = (),
     short_side: int = 800,
@@ -333,6 +334,7 @@ def build_solov2(
         backbone: a timm model name, such as `resnet50.tv_in1k`.
         pretrained: ImageNet weights for the backbone, from timm's hub cache.
         weights: a file of ImageNet weights instead; None for the cache.
+        allow_mask_pretraining: take weights that were trained on masks or boxes, too.
         norm: of the backbone: `frozen`, `batch` or `group`.
         frozen: parts of the backbone that are not trained, such as `conv1`.
         short_side: pixels that the image's short side is resized to.
@@ -358,7 +360,14 @@ def build_solov2(
     Raises:
         UserError: an unknown backbone or part of it, missing weights, or a wrong count of grids.
     """
-    body = build_body(backbone, pretrained=pretrained, weights=weights, norm=norm, frozen=frozen)
+    body = build_body(
+        backbone,
+        pretrained=pretrained,
+        weights=weights,
+        norm=norm,
+        frozen=frozen,
+        allow_masks=allow_mask_pretraining,
+    )
     if len(grids) - len(body.channels) not in (0, 1) or len(grids) != len(sizes):
         raise UserError(
             f"segmentor.model.grids has {len(grids)} and sizes has {len(sizes)} levels, but "

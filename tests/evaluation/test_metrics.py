@@ -16,7 +16,7 @@ from p2seg.data.coco import write_instances
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate, evaluate_files, from_oracle
 from p2seg.evaluation.readers import read_ground_truth
-from p2seg.evaluation.tables import score_tables
+from p2seg.evaluation.tables import score_tables, title
 from p2seg.evaluation.void import without_void
 from p2seg.files import sha256
 
@@ -77,6 +77,7 @@ def test_run_says_what_was_scored():
         "kind": "pseudo",
         "points_given": True,
         "oracle": False,
+        "mask_pretraining": False,
         "images": 2,
         "instances": 3,
         "predictions": 3,
@@ -96,6 +97,21 @@ def test_json_can_hold_it(seed):
     json.dumps(evaluate(gt, pred, "model"), allow_nan=False)
     empty = instance_set()
     json.dumps(evaluate(empty, empty, "pseudo"), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("info", "seen"),
+    [
+        ({}, False),
+        ({"mask_pretraining": False, "segmentor": {"allow_mask_pretraining": False}}, False),
+        ({"mask_pretraining": True}, True),
+        ({"parents": [{"segmentor": {"allow_mask_pretraining": True}}]}, True),
+    ],
+)
+def test_weights_that_saw_masks_are_found_in_any_provenance(info, seen):
+    metrics = evaluate(GT, pseudo(GT, **info), "pseudo")
+    assert metrics["run"]["mask_pretraining"] is seen
+    assert ("MASK PRETRAINING" in title(metrics)) is seen
 
 
 @pytest.mark.parametrize(
