@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from _command import CONSOLE, Parser, command, path
-from _tables import NO_NETWORK, TABLES, Row, Table
+from _tables import NO_NETWORK, SEGMENTOR, TABLES, Row, Table
 
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, read_json, write_json
@@ -197,7 +197,9 @@ def _show(table: Table, data: str, plan: Plan) -> None:
     for (name, seed), (_, words) in distinct(plan).items():
         row = next(row for row in table.rows if row.name == name)
         each, memory, how = COST[row.experiments[data]]
-        if table.words == NO_NETWORK or row.network:
+        if row.network and table.words == SEGMENTOR:
+            each, how = each / 3, "the segmentor alone"
+        elif row.network or table.words == NO_NETWORK:
             each, how = each / 10, "no training"
         hours += each
         lines.append(f"{name}, seed {seed}: about {each:g} h, {memory} GB ({how})")

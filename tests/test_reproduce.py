@@ -73,7 +73,7 @@ def composed():
 
 @pytest.mark.parametrize("data", ["demo", "real", "full"])
 @pytest.mark.parametrize(
-    "table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps", "select"]
+    "table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps", "select", "segmentor"]
 )
 def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data):
     more = ["semantic.maps=maps", "semantic.sam.checkpoint=sam.pth"] if data == "full" else []

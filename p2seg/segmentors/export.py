@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from p2seg.data import rle as codec
 from p2seg.errors import UserError
 from p2seg.segmentors.detection import Detection
-from p2seg.segmentors.graph import INPUTS, OUTPUTS, graph_of
+from p2seg.segmentors.graph import INPUTS, OUTPUTS, graph_of, traced
 from p2seg.segmentors.load import Predictor
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.solov2 import PADDED_TO, SOLOv2
@@ -80,7 +80,7 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
     image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8)
     axes = {"image": {0: "height", 1: "width"}, "masks": {0: "count", 1: "height", 2: "width"}}
     axes |= {name: {0: "count"} for name in OUTPUTS[:3]}
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), traced():
         warnings.simplefilter("ignore")  # the tracer's remarks on what it takes for constant
         torch.onnx.export(
             graph,

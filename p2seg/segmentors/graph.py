@@ -7,13 +7,16 @@ decided by arithmetic. Weights and results are those of `Segmentor.predict`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from p2seg.errors import UserError
+from p2seg.segmentors.mask2former import Mask2Former
 from p2seg.segmentors.mask_rcnn import CROP_SHIFT, MaskRCNN
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 from p2seg.segmentors.segmentor import Segmentor
@@ -124,25 +127,71 @@ class SOLOv2Graph(Graph):
         resized_to: tuple[Tensor, Tensor],
     ) -> Instances:
         """See `Graph.find`."""
-        lines, there = [], []
-        for side, to in zip(size, resized_to, strict=True):
-            line = shrinking(side, to, pixels)
-            padded = (to + PADDED_TO - 1) // PADDED_TO * PADDED_TO
-            index = torch.arange(padded)  # type: ignore[call-overload]
-            # rows of padding are copies of the last one, and then not there
-            lines.append(line[index.clamp(max=to - 1)])
-            there.append((index < to).to(pixels.dtype))
-        images = (resample(pixels, *lines) - self.model.mean) / self.model.std
-        images = images * there[0][:, None] * there[1]
+        images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
         made = self.model.decode(self.model.see(images[None]), 0)
         kept = made.scores >= score
-        masks = made.masks[kept]
-        places = [
-            interpolation((torch.arange(side) + 0.5) * to / side / STRIDE - 0.5, masks.shape[axis])  # type: ignore[call-overload]
-            for axis, side, to in zip((1, 2), size, resized_to, strict=True)
-        ]
-        whole = resample(masks, *places) >= 0.5
+        whole = at_pixels(made.masks[kept], size, resized_to) >= 0.5
         return Instances(boxes_of(whole), made.labels[kept], made.scores[kept], whole)
+
+
+class Mask2FormerGraph(Graph):
+    """Mask2Former; the best pairs of query and class, each with its own copy of the mask."""
+
+    model: Mask2Former
+
+    def find(
+        self,
+        pixels: Tensor,
+        score: Tensor,
+        size: tuple[Tensor, Tensor],
+        resized_to: tuple[Tensor, Tensor],
+    ) -> Instances:
+        """See `Graph.find`."""
+        images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
+        [classes], [cells] = self.model.layers(images[None])[-1]
+        h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
+        cells = cells[:, :h, :w]
+        chances = classes.softmax(1)[:, :-1]
+        best, index = chances.flatten().topk(min(self.model.detections, chances.numel()))
+        inside = (cells > 0).to(cells.dtype)
+        sure = (cells.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+        scores, order = (best * sure[index // chances.shape[1]]).sort(descending=True)
+        kept = scores >= score
+        scores, index = scores[kept], index[order][kept]
+        queries, labels = index // chances.shape[1], index % chances.shape[1] + 1
+        whole = at_pixels(cells[queries], size, resized_to) >= 0
+        return Instances(boxes_of(whole), labels, scores, whole)
+
+
+def padded_input(
+    pixels: Tensor,
+    size: tuple[Tensor, Tensor],
+    resized_to: tuple[Tensor, Tensor],
+    statistics: tuple[Tensor, Tensor],
+) -> Tensor:
+    """An image `[3, H, W]` in 0..1, resized, normalised, and padded to what networks take."""
+    lines, there = [], []
+    for side, to in zip(size, resized_to, strict=True):
+        line = shrinking(side, to, pixels)
+        padded = (to + PADDED_TO - 1) // PADDED_TO * PADDED_TO
+        index = torch.arange(padded)  # type: ignore[call-overload]
+        # rows of padding are copies of the last one, and then not there
+        lines.append(line[index.clamp(max=to - 1)])
+        there.append((index < to).to(pixels.dtype))
+    mean, std = statistics
+    normalised: Tensor = (resample(pixels, *lines) - mean) / std
+    return normalised * (there[0][:, None] * there[1])
+
+
+def at_pixels(
+    cells: Tensor, size: tuple[Tensor, Tensor], resized_to: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Maps `[N, h, w]` at stride 4 of a resized image, at the pixels of the image."""
+    places = [
+        interpolation((torch.arange(side) + 0.5) * to / side / STRIDE - 0.5, cells.shape[axis])  # type: ignore[call-overload]
+        for axis, side, to in zip((1, 2), size, resized_to, strict=True)
+    ]
+    return resample(cells, *places)
 
 
 def boxes_of(masks: Tensor) -> Tensor:
@@ -158,7 +207,43 @@ def boxes_of(masks: Tensor) -> Tensor:
     return torch.stack([x0, y0, x1, y1], 1).float()
 
 
-GRAPHS: dict[type[Segmentor], type[Graph]] = {MaskRCNN: MaskRCNNGraph, SOLOv2: SOLOv2Graph}
+GRAPHS: dict[type[Segmentor], type[Graph]] = {
+    MaskRCNN: MaskRCNNGraph,
+    SOLOv2: SOLOv2Graph,
+    Mask2Former: Mask2FormerGraph,
+}
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """While a graph is traced: transformers' Mask2Former makes a constant of the sizes of its maps.
+
+    It writes `torch.tensor` of a list of them; here such a list is stacked instead.
+    """
+    try:
+        from transformers.models.mask2former import modeling_mask2former as module
+    except ImportError:  # the extra may be missing, and then there is nothing to mend
+        yield
+        return
+    whole = module.torch
+    module.torch = _Stacking()
+    try:
+        yield
+    finally:
+        module.torch = whole
+
+
+class _Stacking:
+    """torch, but for its `tensor` of lists that hold traced numbers."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def tensor(self, values: Any, **options: Any) -> Tensor:
+        if isinstance(values, list) and values and isinstance(values[0], list):
+            rows = [torch.stack([torch.as_tensor(each) for each in row]) for row in values]
+            return torch.stack(rows).to(**options)
+        return torch.tensor(values, **options)
 
 
 def graph_of(model: Segmentor) -> Graph:

@@ -17,12 +17,8 @@ from torch.nn import functional as F
 
 import p2seg
 from p2seg.checkpoint import load_checkpoint
-from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet
-from p2seg.data.rle import decode, encode
-from p2seg.data.synthetic import draw_scene
+from p2seg.data.rle import decode
 from p2seg.errors import UserError
-from p2seg.evaluation import voc
-from p2seg.optim import adamw
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, target_of
@@ -504,42 +500,3 @@ def test_a_folder_of_another_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a whole mask2former") as caught:
         tiny(**options)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow  # a minute of one core
-def test_learns_eight_embedded_images_by_heart():
-    resize = RandomResize(96, 128, flip=False)
-    originals, images, targets, truth = [], [], [], []
-    for k in range(8):
-        scene = draw_scene(np.random.default_rng([0, 0, k]), 96)
-        masks = [scene.objects == n for n in range(1, int(scene.objects.max()) + 1)]
-        own = [
-            Instance(n, int(scene.semantic[mask][0]), encode(mask))
-            for n, mask in enumerate(masks, start=1)
-            if mask.any()
-        ]
-        image = torch.from_numpy(scene.image).permute(2, 0, 1)
-        seen, resized = resize(image, own, torch.Generator())
-        originals.append(image)
-        images.append(seen)
-        targets.append(target_of(resized, torch.tensor([each.label for each in own])))
-        truth.append(own)
-    model = tiny(4, queries=20, decoder_layers=3, points=512, short_side=96, long_side=128)
-    steps = 350
-    optimizer = adamw(model, lr=4e-3, weight_decay=0.05)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 4e-3 * min(1, (step + 1) / 20) * (1 - step / steps)
-        batch = InstanceBatch([""] * 4, images[step % 2 :: 2], targets[step % 2 :: 2])
-        optimizer.zero_grad()
-        total(model.losses(batch)).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    found = [
-        [Instance(-1, each.label, each.rle, score=each.score) for each in own]
-        for own in model.eval().predict(originals, 0.05)
-    ]
-    records = [ImageRecord(k, str(k), *image.shape[1:]) for k, image in enumerate(originals)]
-    gt = InstanceSet(records, [Category(k, str(k)) for k in range(1, 5)], truth, {})
-    scores = voc.voc_scores(voc.overlaps(gt, replace(gt, instances=found)))
-    assert scores["voc_area"]["mAP50"] > 0.9

@@ -55,7 +55,10 @@ def score(run_tool, gt, images, out, words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("segmentor", "epochs"), [("mask_rcnn_lean", 100), ("solov2_lean", 100)])
+@pytest.mark.parametrize(
+    ("segmentor", "epochs"),
+    [("mask_rcnn_lean", 100), ("solov2_lean", 100), ("mask2former_lean", 200)],
+)
 def test_drawn_images(run_tool, tmp_path, segmentor, epochs):
     write_synthetic(tmp_path / "set", seed=0, train=12, val=1)
     gt = first(read_voc(tmp_path / "set", "train", CLASSES))
@@ -66,7 +69,10 @@ def test_drawn_images(run_tool, tmp_path, segmentor, epochs):
 
 @pytest.mark.slow
 @pytest.mark.realdata
-@pytest.mark.parametrize(("segmentor", "epochs"), [("mask_rcnn_small", 80), ("solov2_small", 80)])
+@pytest.mark.parametrize(
+    ("segmentor", "epochs"),
+    [("mask_rcnn_small", 80), ("solov2_small", 80), ("mask2former_small", 120)],
+)
 def test_photographs(run_tool, realdata, tmp_path, segmentor, epochs):
     folder = realdata / "VOCdevkit" / "VOC2007"
     gt = first(read_voc(folder, "train"))
