@@ -170,7 +170,8 @@ def padded_input(
     statistics: tuple[Tensor, Tensor],
 ) -> Tensor:
     """An image `[3, H, W]` in 0..1, resized, normalised, and padded to what networks take."""
-    lines, there = [], []
+    lines: list[Tensor] = []
+    there: list[Tensor] = []
     for side, to in zip(size, resized_to, strict=True):
         line = shrinking(side, to, pixels)
         padded = (to + PADDED_TO - 1) // PADDED_TO * PADDED_TO
