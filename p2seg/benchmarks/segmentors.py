@@ -22,7 +22,7 @@ SIDE = 512
 GPU_BATCH = 8
 """Images of a step on a GPU; elsewhere, and from image to masks, one."""
 RIVAL = "torchvision's Mask R-CNN"
-LIGHT: dict[str, Any] = {"head_channels": 256, "head_depth": 3, "kernel_channels": 128}
+LIGHT: dict[str, Any] = {"head_channels": 256, "head_depth": 2, "kernel_channels": 128}
 
 Work = Callable[[], object]
 

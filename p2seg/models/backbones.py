@@ -1,9 +1,9 @@
-"""Backbones from timm: feature maps at strides 4 to 32."""
+"""Backbones from timm and torchvision: feature maps at strides 4 to 32."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from p2seg.errors import UserError
 from p2seg.models.mask_weights import refuse_mask_weights
+from p2seg.models.torchvision_backbones import PREFIX, torchvision_features
 from p2seg.structures import STRIDE
 
 
 class Backbone(nn.Module):
-    """A timm network that gives its feature maps, finest first.
+    """A network that gives its feature maps, finest first.
 
     Attributes:
         channels: channels of each map.
@@ -32,7 +33,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Feature maps of `[B, 3, H, W]` images, each `[B, channels, H / stride, W / stride]`."""
-        return cast("list[Tensor]", list(self.body(images)))
+        maps = self.body(images)
+        return list(maps.values() if isinstance(maps, dict) else maps)
 
 
 def build_backbone(
@@ -45,11 +47,12 @@ def build_backbone(
     group: str = "model",
     allow_masks: bool = False,
 ) -> Backbone:
-    """Builds a timm backbone with the feature maps at strides 4 to `output_stride`.
+    """Builds a backbone with the feature maps at strides 4 to `output_stride`.
 
     Args:
-        name: a timm model name, such as `hrnet_w48.ms_in1k`.
-        pretrained: ImageNet weights from timm's hub cache.
+        name: a timm model name, such as `hrnet_w48.ms_in1k`, or one of torchvision's, such as
+            `torchvision.resnet50`.
+        pretrained: ImageNet weights from timm's hub cache, or torchvision's.
         weights: a .safetensors or .pth file of the same network's classification weights, instead
             of the hub; heads it has beyond the features are dropped.
         output_stride: coarsest stride, 32, 16 or 8.
@@ -68,12 +71,19 @@ def build_backbone(
             f"no backbone weights at {weights}: give the file with {group}.weights=PATH, or start "
             f"from random weights with {group}.pretrained=false {group}.weights=null"
         )
-    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
-    if feature_location is not None:
-        options["feature_location"] = feature_location
     from_hub = pretrained and weights is None
     if from_hub:
         refuse_mask_weights(name, group, allowed=allow_masks)
+    if name.startswith(PREFIX):
+        if output_stride != 32:
+            raise UserError(f"{group}.backbone={name} has no other output_stride than 32")
+        own = torchvision_features(name.removeprefix(PREFIX), group, pretrained=from_hub)
+        if weights is not None:
+            load_backbone_weights(own[0], weights, group, allow_masks=allow_masks)
+        return Backbone(*own)
+    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+    if feature_location is not None:
+        options["feature_location"] = feature_location
     try:
         probe: Any = timm.create_model(name, features_only=True, **options)
     except (RuntimeError, TypeError, ValueError) as error:

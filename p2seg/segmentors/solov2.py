@@ -232,7 +232,7 @@ def category_loss(
         `[]`.
     """
     total, count = logits.new_zeros(()), torch.ones((), device=logits.device)
-    for own, owner, target in zip(logits, owners, targets, strict=True):
+    for own, owner, target in zip(logits.float(), owners, targets, strict=True):
         with_one = owner >= 0
         weights, labels = torch.ones_like(owner, dtype=own.dtype), torch.zeros_like(owner)
         weights[with_one] = target.weights[owner[with_one]].to(own.dtype)

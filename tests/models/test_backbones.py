@@ -8,10 +8,12 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from p2seg.errors import UserError
 from p2seg.models.backbones import build_backbone
+from p2seg.models.norms import set_norms
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "resnet18"])
@@ -155,3 +157,61 @@ def test_pretrained_weights_that_cannot_be_had_name_the_options(tmp_path, monkey
 def test_a_backbone_that_does_not_fit_is_refused(name, options, sentence):
     with pytest.raises(UserError, match=sentence):
         build_backbone(name, pretrained=False, **options)
+
+
+def torchvisions(name, tmp_path, **options):
+    """A torchvision network, and our backbone with its weights from a file."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    ours = build_backbone(f"torchvision.{name}", weights=tmp_path / "weights.pth", **options)
+    return network.eval(), ours.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("resnet18", ["layer1", "layer2", "layer3", "layer4"]),
+        ("mobilenet_v3_small", ["features.1", "features.3", "features.8", "features.12"]),
+        ("shufflenet_v2_x0_5", ["maxpool", "stage2", "stage3", "conv5"]),
+    ],
+)
+def test_torchvisions_networks_give_the_end_of_every_stage(name, stages, tmp_path):
+    network, ours = torchvisions(name, tmp_path)
+    seen = {}
+    for stage in stages:
+        network.get_submodule(stage).register_forward_hook(
+            lambda _module, _given, made, stage=stage: seen.update({stage: made})
+        )
+    images = torch.randn(1, 3, 96, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        maps = ours(images)
+        network(images)
+    assert ours.strides == [4, 8, 16, 32]
+    assert ours.channels == [each.shape[1] for each in maps]
+    for stage, made in zip(stages, maps, strict=True):
+        torch.testing.assert_close(made, seen[stage], msg=stage)
+
+
+def test_torchvisions_norms_and_parts_are_as_timms(tmp_path):
+    _, ours = torchvisions("resnet18", tmp_path)
+    set_norms(ours, "frozen")
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in ours.modules())
+    assert {"conv1", "layer1", "layer4"} <= {name for name, _ in ours.body.named_children()}
+    assert ours.train()(torch.zeros(1, 3, 64, 64))[0].shape == (1, 64, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nothing", "segmentor.backbone=torchvision.nothing is unknown to torchvision"),
+        ("alexnet", "has no feature map of each stride from 4 to 32"),
+        ("vit_b_16", "gives no feature maps"),
+    ],
+)
+def test_torchvision_names_that_do_not_fit_are_told(name, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        build_backbone(f"torchvision.{name}", pretrained=False, group="segmentor")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="output_stride"):
+        build_backbone(f"torchvision.{name}", pretrained=False, output_stride=16)
