@@ -43,6 +43,22 @@ class Instances(NamedTuple):
     masks: Tensor
 
 
+class Asked(NamedTuple):
+    """What a graph is asked; numbers are tensors `[]`.
+
+    Attributes:
+        pixels: `[3, H, W]` float in 0..1.
+        score: detections below it are left out.
+        size: (height, width) of the image.
+        resized_to: (height, width) that the network sees it in.
+    """
+
+    pixels: Tensor
+    score: Tensor
+    size: tuple[Tensor, Tensor]
+    resized_to: tuple[Tensor, Tensor]
+
+
 class Graph(nn.Module):
     """A segmentor whose input is an image as it is read.
 
@@ -58,22 +74,19 @@ class Graph(nn.Module):
         """The instances of `[H, W, 3]` uint8 RGB from a score `[]` float32 on."""
         height, width, _ = torch._shape_as_tensor(image).unbind()
         short, long = torch.minimum(height, width), torch.maximum(height, width)
-        scale = torch.minimum(self.model.short_side / short, self.model.long_side / long)
+        # in double, as Python does: a half must be rounded to the same side
+        scale = torch.minimum(
+            self.model.short_side / short.double(), self.model.long_side / long.double()
+        )
         h, w = ((side * scale).round().long().clamp(min=1) for side in (height, width))
         pixels = image.permute(2, 0, 1).float() / 255
-        found = self.find(pixels, score, (height, width), (h, w))
+        found = self.find(Asked(pixels, score, (height, width), (h, w)))
         seen = found.masks.flatten(1).any(1)  # a box may lie between the centres of pixels
         return Instances(*(each[seen] for each in found))
 
     @abstractmethod
-    def find(
-        self,
-        pixels: Tensor,
-        score: Tensor,
-        size: tuple[Tensor, Tensor],
-        resized_to: tuple[Tensor, Tensor],
-    ) -> Instances:
-        """The instances of `[3, H, W]` in 0..1, whose sizes are `[]` int64 each."""
+    def find(self, asked: Asked) -> Instances:
+        """The instances of an image."""
 
 
 class MaskRCNNGraph(Graph):
@@ -81,14 +94,9 @@ class MaskRCNNGraph(Graph):
 
     model: MaskRCNN
 
-    def find(
-        self,
-        pixels: Tensor,
-        score: Tensor,
-        size: tuple[Tensor, Tensor],
-        resized_to: tuple[Tensor, Tensor],
-    ) -> Instances:
+    def find(self, asked: Asked) -> Instances:
         """See `Graph.find`."""
+        pixels, score, size, resized_to = asked
         rows, columns = (
             shrinking(side, to, pixels) for side, to in zip(size, resized_to, strict=True)
         )
@@ -119,14 +127,9 @@ class SOLOv2Graph(Graph):
 
     model: SOLOv2
 
-    def find(
-        self,
-        pixels: Tensor,
-        score: Tensor,
-        size: tuple[Tensor, Tensor],
-        resized_to: tuple[Tensor, Tensor],
-    ) -> Instances:
+    def find(self, asked: Asked) -> Instances:
         """See `Graph.find`."""
+        pixels, score, size, resized_to = asked
         images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
         made = self.model.decode(self.model.see(images[None]), 0)
         kept = made.scores >= score
@@ -139,14 +142,9 @@ class Mask2FormerGraph(Graph):
 
     model: Mask2Former
 
-    def find(
-        self,
-        pixels: Tensor,
-        score: Tensor,
-        size: tuple[Tensor, Tensor],
-        resized_to: tuple[Tensor, Tensor],
-    ) -> Instances:
+    def find(self, asked: Asked) -> Instances:
         """See `Graph.find`."""
+        pixels, score, size, resized_to = asked
         images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
         [classes], [cells] = self.model.layers(images[None])[-1]
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)

@@ -9,6 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from segmentor_sets import NAMES, SCENES, make_set
 
@@ -16,8 +18,9 @@ from p2seg.checkpoint import load_checkpoint
 from p2seg.data.images import read_image
 from p2seg.errors import UserError
 from p2seg.segmentors import export
+from p2seg.segmentors.augment import resized
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
-from p2seg.segmentors.graph import Instances, boxes_of, graph_of
+from p2seg.segmentors.graph import Graph, Instances, boxes_of, graph_of
 from p2seg.segmentors.load import Predictor
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 
@@ -130,6 +133,21 @@ def test_mask_rcnn_is_no_program(learned_mask_rcnn, tmp_path):
 def test_a_segmentor_without_a_graph_is_told(learned_solov2):
     with pytest.raises(UserError, match="has no graph to export; it is of MaskRCNN"):
         graph_of(torch.nn.Identity())
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 900), st.integers(1, 1500))
+def test_sizes_are_those_of_predict(height, width, short, long):
+    class Sizes(Graph):
+        def find(self, asked):
+            h, w = (int(each) for each in asked.resized_to)
+            masks = torch.ones(1, 1, 1, dtype=torch.bool)
+            return Instances(torch.tensor([[h, w]]), torch.ones(1), torch.ones(1), masks)
+
+    model = torch.nn.Identity()
+    model.short_side, model.long_side = short, max(short, long)
+    made = Sizes(model)(torch.zeros(height, width, 1, dtype=torch.uint8).expand(-1, -1, 3), None)
+    assert made.boxes[0].tolist() == list(resized(height, width, short, max(short, long)))
 
 
 def test_boxes_of_masks():
