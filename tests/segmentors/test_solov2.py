@@ -264,3 +264,12 @@ def test_the_pyramid_may_have_one_level_more(tmp_path):
     model = tiny(grids=(10, 8, 6, 4, 3), sizes=((1, 16), (10, 24), (16, 40), (30, 50), (45, 512)))
     losses = segmentor_losses(model, batch_of(tmp_path, AUGMENT, *SCENES), 0)
     assert all(bool(loss.isfinite()) for loss in losses.values())
+
+
+def test_losses_in_mixed_precision_are_those_in_float32(tmp_path):
+    model, batch = tiny(), batch_of(tmp_path, AUGMENT, *SCENES)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model.losses(batch)
+    for name, loss in model.losses(batch).items():
+        assert mixed[name].dtype == torch.float32
+        assert float(mixed[name]) == pytest.approx(float(loss), rel=0.03)
