@@ -272,4 +272,4 @@ def test_losses_in_mixed_precision_are_those_in_float32(tmp_path):
         mixed = model.losses(batch)
     for name, loss in model.losses(batch).items():
         assert mixed[name].dtype == torch.float32
-        assert float(mixed[name]) == pytest.approx(float(loss), rel=0.03)
+        assert mixed[name].item() == pytest.approx(loss.item(), rel=0.03)
