@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -127,7 +128,8 @@ class Trainer:
             losses_of: the objective.
             out: folder of checkpoints and TensorBoard's files.
             content: what the checkpoint holds besides the weights: its `kind`, and `config`,
-                `inputs` and `categories`, which must be the same for a run to go on.
+                `inputs` and `categories`, which must be the same for a run to go on; and
+                `validated_on`, what `validation` compares with.
             pictures_of: what TensorBoard shows.
             validation: scores the model during training, the averaged weights where there are any;
                 the best by its first score is kept in `best.pt`. The first process does it.
@@ -168,8 +170,8 @@ class Trainer:
         images = self.batch_size * fabric.world_size
         model.train()
         if step == 0 and shown:  # those of an earlier training are not this one's
-            for old in (out / "snapshots").glob("step_*.pt"):
-                old.unlink()
+            for old in (*(out / "snapshots").glob("step_*.pt"), out / "best.pt"):
+                old.unlink(missing_ok=True)
         if step in self.snapshots:
             run.snapshot(out, step)
         with TrainingBar(step, self.max_steps, images, self.log_every, shown) as progress:
@@ -199,12 +201,16 @@ class Trainer:
                     if pictures_of is not None and (due or self._pictured(step)):
                         # not the wrapped model: the other ranks take no part in this
                         _write_pictures(writer, pictures_of(module, batch, step), step)
-                if validation and validate_every and (due or step % validate_every == 0):
+                validated = bool(validation and validate_every) and (
+                    due or step % validate_every == 0
+                )
+                if validation and validated:
                     scores = run.validate(out / "best.pt", step, validation)
                     if writer is not None:
                         progress.say(step, scores)
                         _write_scores(writer, scores, step)
-                if due or step % self.checkpoint_every == 0:
+                # the last is never before the best: what goes on from it knows of that
+                if due or validated or step % self.checkpoint_every == 0:
                     run.save(path, step)
                 if step in self.snapshots:
                     run.snapshot(out, step)
@@ -271,11 +277,8 @@ class _Run:
         """The scores of the weights that prediction takes; the best so far are written."""
         scores: dict[str, float] = {}
         if self.fabric.global_rank == 0:
-            own = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
-            if self.average is not None:
-                self.module.load_state_dict(self.average.state)
-            scores = dict(validation(self.module.eval()))
-            self.module.load_state_dict(own)
+            with self._averaged():
+                scores = dict(validation(self.module.eval()))
             self.module.train()
         scores = self.fabric.broadcast(scores)
         score = next(iter(scores.values()))
@@ -283,6 +286,17 @@ class _Run:
             self.best = score
             self.save(path, step)
         return scores
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The module with the averaged weights, where there are any."""
+        if self.average is None:
+            yield
+            return
+        own = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        self.module.load_state_dict(self.average.state)
+        yield
+        self.module.load_state_dict(own)
 
     def snapshot(self, out: Path, step: int) -> None:
         """Writes the weights that export takes: the averaged ones where there are any."""
@@ -312,7 +326,9 @@ class _Run:
             torch.set_rng_state(saved["random"][rank])
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
                 torch.cuda.set_rng_state(saved["random_gpu"][rank], device)
-        self.best = saved.get("best")
+        # scores of other images are not compared
+        if saved.get("validated_on") == self.content.get("validated_on"):
+            self.best = saved.get("best")
         return int(saved["step"])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from _build import build
 from _common import path_of, plain
+from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
 from p2seg.data.coco import InstanceSet
@@ -70,15 +71,18 @@ def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> Instanc
 
 
 def segmentor_provenance(
-    cfg: DictConfig, instances: InstanceSet, skipped: list[str]
+    cfg: DictConfig, instances: InstanceSet, skipped: list[str], validation: Validation | None
 ) -> dict[str, Any]:
     """What a segmentor's checkpoint says of itself: settings, classes, inputs and versions."""
     pseudo = sha256(path_of(cfg, "pseudo"))
     return {
+        "kind": "segmentor",
+        "validated_on": None if validation is None else validation.key,
         "config": {
             "name": cfg.name,
             "seed": cfg.seed,
-            "segmentor": plain(cfg.segmentor),
+            # validation moves no weight
+            "segmentor": {k: v for k, v in plain(cfg.segmentor).items() if k != "validate"},
             "pseudo": pseudo,
         },
         "categories": [vars(category) for category in instances.categories],

@@ -15,6 +15,7 @@ from p2seg.data.images import read_image
 from p2seg.errors import UserError
 from p2seg.evaluation import coco, voc
 from p2seg.evaluation.readers import read_ground_truth
+from p2seg.files import fingerprint
 from p2seg.progress import console
 from p2seg.segmentors.data import usable
 from p2seg.segmentors.segmentor import Segmentor
@@ -30,10 +31,12 @@ class Validation:
     Attributes:
         gt: ground truth.
         images: the folder of its images.
+        key: of the ground truth and how much of it: scores by another are not compared.
     """
 
     gt: InstanceSet
     images: Path
+    key: str
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """`mAP50`, `mAP75` (`voc_area`) and COCO's `AP`, 0..1, of a `Segmentor` in eval mode."""
@@ -61,10 +64,13 @@ def validation_of(cfg: DictConfig, categories: list[Category]) -> Validation | N
     Raises:
         UserError: ground truth of other classes, or an image of it that cannot be read.
     """
-    path = cfg.data.get("val_gt")
-    if cfg.segmentor.validate.every is None or not path or not Path(path).expanduser().exists():
+    if cfg.segmentor.validate.every is None or not cfg.data.get("val_gt"):
         return None
     path = path_of(cfg, "data.val_gt")
+    if not path.exists():
+        told = f"no validation: there is no ground truth at {path} (data.val_gt)"
+        console.print(told, markup=False)
+        return None
     gt = read_ground_truth(path, "val")
     if gt.categories != categories:
         raise UserError(
@@ -77,4 +83,9 @@ def validation_of(cfg: DictConfig, categories: list[Category]) -> Validation | N
     gt, skipped = usable(gt, path_of(cfg, "data.val_images"), cfg.data.on_error)
     for sentence in skipped:
         console.print(f"validation goes on without it: {sentence}", markup=False)
-    return Validation(gt, path_of(cfg, "data.val_images"))
+    key = fingerprint([len(gt.images), [vars(each) for each in gt.images], _rles(gt)])
+    return Validation(gt, path_of(cfg, "data.val_images"), key)
+
+
+def _rles(gt: InstanceSet) -> list[list[str]]:
+    return [[f"{each.label} {each.rle['counts']!r}" for each in own] for own in gt.instances]

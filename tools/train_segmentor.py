@@ -45,6 +45,7 @@ def run(cfg: DictConfig) -> Path:
         clip_norm=cfg.segmentor.clip_norm,
         ema=cfg.segmentor.ema,
         snapshots=(),
+        checkpoint_every=min(trainer.checkpoint_every, schedule.steps_of(1, len(dataset), batch)),
     )
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))
@@ -66,7 +67,7 @@ def run(cfg: DictConfig) -> Path:
         out=output_folder(cfg, "segmentor"),
         validation=validation,
         validate_every=schedule.steps_of(cfg.segmentor.validate.every, len(dataset), batch),
-        content={"kind": "segmentor", **segmentor_provenance(cfg, instances, skipped)},
+        content=segmentor_provenance(cfg, instances, skipped, validation),
     )
 
 

@@ -24,6 +24,13 @@ class CellMask(SoftMask):
     def __init__(self, logits: Tensor, rows: Tensor, columns: Tensor, top: int, left: int) -> None:
         vars(self).update(logits=logits, rows=rows, columns=columns, top=top, left=left)
 
+    def mirrored(self, width: int) -> SoftMask:
+        """The same in an image of `width` pixels, left and right exchanged; cells are kept."""
+        logits, rows, columns = (vars(self)[name] for name in ("logits", "rows", "columns"))
+        left = width - self.left - len(columns)
+        across = (logits.shape[1] - 1 - columns).flip(0)
+        return CellMask(logits.flip(1), rows, across, self.top, left)
+
     @property
     def values(self) -> Tensor:
         """`[H, W]` float in 0..1, made anew each time."""

@@ -46,6 +46,11 @@ class SoftMask:
     left: int
     values: Tensor
 
+    def mirrored(self, width: int) -> SoftMask:
+        """The same in an image of `width` pixels, left and right exchanged."""
+        left = width - self.left - self.values.shape[1]
+        return SoftMask(self.top, left, self.values.flip(1))
+
     def whole(self, height: int, width: int) -> NDArray[np.bool_]:
         """The pixels of at least a half, `[height, width]` bool."""
         mask = np.zeros((height, width), dtype=bool)

@@ -21,9 +21,10 @@ from p2seg.data import rle as codec
 from p2seg.errors import UserError
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.graph import INPUTS, OUTPUTS, graph_of, traced
+from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.load import Predictor
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import PADDED_TO, SOLOv2
+from p2seg.segmentors.solov2 import SOLOv2
 
 OPSET = 18
 COMPARED = 0.3

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from p2seg.errors import UserError
+from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.mask2former import Mask2Former
 from p2seg.segmentors.mask_rcnn import CROP_SHIFT, MaskRCNN
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import PADDED_TO, SOLOv2
+from p2seg.segmentors.solov2 import SOLOv2
 from p2seg.structures import STRIDE
 
 INPUTS = ("image", "score")
@@ -133,7 +134,8 @@ class SOLOv2Graph(Graph):
         images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
         made = self.model.decode(self.model.see(images[None]), 0)
         kept = made.scores >= score
-        whole = at_pixels(made.masks[kept], size, resized_to) >= 0.5
+        h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
+        whole = at_pixels(made.masks[kept, :h, :w], size, resized_to) >= 0
         return Instances(boxes_of(whole), made.labels[kept], made.scores[kept], whole)
 
 

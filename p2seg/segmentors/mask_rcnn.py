@@ -16,7 +16,6 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
@@ -26,18 +25,17 @@ from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm
 from p2seg.segmentors.data import InstanceBatch
 from p2seg.segmentors.detection import Found
+from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.paste import paste
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.weighted_rcnn import ProposalNetwork, RoIHeads
+from p2seg.segmentors.weighted_rcnn import ProposalHead, ProposalNetwork, RoIHeads
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 BOX_CELLS = 7
 MASK_CELLS = 14
 CROP_SHIFT = 0.5
 """Pixels of the resized image by which torchvision's training crops of masks lie down right."""
-PADDED_TO = 32
-"""Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
 
 
 def roi_pool(names: Sequence[str], strides: Sequence[int], cells: int) -> MultiScaleRoIAlign:
@@ -186,7 +184,7 @@ def build_mask_rcnn(
     )
     proposals = ProposalNetwork(
         anchors,
-        RPNHead(pyramid_channels, len(ASPECT_RATIOS)),
+        ProposalHead(pyramid_channels, len(ASPECT_RATIOS)),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=anchors_sampled,

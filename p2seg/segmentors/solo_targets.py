@@ -35,7 +35,8 @@ def grid_owners(
 
     An instance owns the cells that the middle of its box touches: a region of `centre` times the
     box's sides around the mask's centre of mass, at most one cell away from the cell of the centre
-    itself (Wang et al. 2020, SOLO, Sec. 3.3.1). Of several instances a cell takes the smallest.
+    itself (Wang et al. 2020, SOLO, Sec. 3.3.1). Of several instances a cell takes the smallest; one
+    of weight 0 gets only cells that nobody else claims.
 
     Args:
         target: K instances.
@@ -56,13 +57,14 @@ def grid_owners(
     areas = down.sum(1)
     y, x = (_centre(profile, areas) for profile in (down, across))
     sizes = ((x1 - x0) * (y1 - y0)).sqrt()
+    ranks = areas + height * width * (target.weights == 0)
     owners = []
     for level in levels:
         own = (sizes >= level.least) & (sizes <= level.most)
         rows = _touched(y, (y1 - y0) * centre, height, level.cells)
         columns = _touched(x, (x1 - x0) * centre, width, level.cells)
         inside = rows[:, :, None] & columns[:, None, :] & own[:, None, None]
-        claims = areas[:, None, None].where(inside, torch.inf)
+        claims = ranks[:, None, None].where(inside, torch.inf)
         least, owner = claims.min(0)
         owners.append(owner.where(least.isfinite(), -1).flatten())
     return torch.cat(owners)

@@ -19,21 +19,18 @@ from torchvision.ops import sigmoid_focal_loss
 from p2seg.errors import UserError
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm
+from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
-from p2seg.segmentors.detection import Found, SoftMask
+from p2seg.segmentors.detection import Found
+from p2seg.segmentors.inputs import prepared
 from p2seg.segmentors.matrix_nms import matrix_nms
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
-from p2seg.segmentors.resample import interpolation, resample
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.solo_heads import GridHead, MaskFeature
 from p2seg.segmentors.solo_targets import GridLevel, grid_owners
 from p2seg.structures import STRIDE
 
-PADDED_TO = 32
-"""Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
 FOCAL = {"alpha": 0.25, "gamma": 2.0}
-SOFT_FLOOR = 0.1
-"""A soft mask's window ends where it is below this."""
 
 GRIDS = (40, 36, 24, 16, 12)
 SIZES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
@@ -57,7 +54,7 @@ class Candidates(NamedTuple):
     """Instances of one image after matrix NMS, best first.
 
     Attributes:
-        masks: `[N, h, w]` in 0..1, at stride 4 of the padded input.
+        masks: logits `[N, h, w]`, at stride 4 of the padded input.
         labels: `[N]` int64, 1..C.
         scores: `[N]`.
     """
@@ -79,6 +76,8 @@ class SOLOv2(Segmentor):
         mask_weight: of the dice loss.
         candidate_score: a cell's class below it is not looked at.
         candidates: the most cells whose masks are made.
+        least_area: a mask of no more cells than this times its level's stride is dropped; 1 is for
+            images of 800 pixels.
         detections: the most an image has.
     """
 
@@ -96,6 +95,7 @@ class SOLOv2(Segmentor):
         mask_weight: float,
         candidate_score: float,
         candidates: int,
+        least_area: float,
         detections: int,
     ) -> None:
         super().__init__()
@@ -107,6 +107,7 @@ class SOLOv2(Segmentor):
         self.mask_weight = mask_weight
         self.candidate_score = candidate_score
         self.candidates = candidates
+        self.least_area = least_area
         self.detections = detections
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
@@ -119,23 +120,9 @@ class SOLOv2(Segmentor):
         categories, kernels = self.head(_at_grid_strides(pyramid, len(own)), grids)
         return Seen(categories, kernels, self.mask_feature(own))
 
-    def prepared(self, images: Sequence[Tensor]) -> Tensor:
-        """Images `[3, h, w]` in 0..1, normalised, in one batch padded at the bottom and right."""
-        sides = [max(image.shape[axis] for image in images) for axis in (1, 2)]
-        height, width = (-(-side // PADDED_TO) * PADDED_TO for side in sides)
-        return torch.stack(
-            [
-                F.pad(
-                    (image - self.mean) / self.std,
-                    (0, width - image.shape[2], 0, height - image.shape[1]),
-                )
-                for image in images
-            ]
-        )
-
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Focal loss of the cells' classes and dice loss of their masks; see `Segmentor.losses`."""
-        images = self.prepared([image.float() / 255 for image in batch.images])
+        images = prepared([image.float() / 255 for image in batch.images], self.mean, self.std)
         seen = self.see(images)
         height, width = images.shape[2:]
         owners = [
@@ -147,18 +134,22 @@ class SOLOv2(Segmentor):
         }
 
     def decode(self, seen: Seen, index: int) -> Candidates:
-        """The instances of one image of a batch, every step on the device."""
+        """The instances of one image of a batch, every step on the device.
+
+        The paper looks at the best 500 after a mask's own certainty is known; here it is the best
+        by class whose masks are made at all.
+        """
         scores = peaks(seen.categories[index].float().sigmoid(), self.levels)
         best, place = scores.flatten().topk(min(self.candidates, scores.numel()))
         place = place[best > self.candidate_score]
         cells, labels = place // scores.shape[1], place % scores.shape[1] + 1
         kernels, features = seen.kernels[index][cells].float(), seen.features[index].float()
-        masks = (kernels @ features.flatten(1)).sigmoid()
-        inside = masks > 0.5
+        masks = kernels @ features.flatten(1)
+        inside = masks > 0
         areas = inside.sum(1)
-        kept = areas > self._strides(cells)
+        kept = areas > self.least_area * self._strides(cells)
         masks, inside, labels, areas = masks[kept], inside[kept], labels[kept], areas[kept]
-        maskness = (masks * inside).sum(1) / areas
+        maskness = (masks.sigmoid() * inside).sum(1) / areas
         scores, order = (scores.flatten()[place[kept]] * maskness).sort(descending=True)
         masks, inside, labels = masks[order], inside[order], labels[order]
         scores, order = matrix_nms(inside, labels, scores).sort(descending=True)
@@ -172,17 +163,19 @@ class SOLOv2(Segmentor):
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
     ) -> list[list[Found]]:
         """What is in resized images of one size; see `Segmentor.find`."""
-        seen = self.see(self.prepared(list(images)))
+        seen = self.see(prepared(list(images), self.mean, self.std))
         h, w = images.shape[2:]
         found = []
         for index, (height, width) in enumerate(sizes):
             made = self.decode(seen, index)
-            masks, labels, scores = (each.cpu() for each in made)
+            masks, labels, scores = (each[made.scores >= score].cpu() for each in made)
+            masks = masks[:, : -(-h // STRIDE), : -(-w // STRIDE)]
+            sides = (STRIDE * height / h, STRIDE * width / w)
             found.append(
                 [
-                    Found(int(label), float(own), None, _at_image(mask, (h, w), (height, width)))
+                    Found(int(label), float(own), None, cell_mask(mask, sides, (height, width)))
                     for mask, label, own in zip(masks, labels, scores, strict=True)
-                    if own >= score
+                    if bool((mask > 0).any())
                 ]
             )
         return found
@@ -223,6 +216,8 @@ def category_loss(
 ) -> Tensor:
     """Focal loss (Lin et al. 2017) over all cells, over the count of those with an instance + 1.
 
+    Cells of an instance of weight 0 are in neither.
+
     Args:
         logits: `[B, G, C]`.
         owners: B of `[G]`, of `grid_owners`.
@@ -235,17 +230,19 @@ def category_loss(
     for own, owner, target in zip(logits.float(), owners, targets, strict=True):
         with_one = owner >= 0
         weights, labels = torch.ones_like(owner, dtype=own.dtype), torch.zeros_like(owner)
-        weights[with_one] = target.weights[owner[with_one]].to(own.dtype)
+        weights[with_one] = target.weights[owner[with_one]]
         labels[with_one] = target.labels[owner[with_one]]
         truth = F.one_hot(labels, own.shape[1] + 1)[:, 1:].to(own.dtype)
         each = sigmoid_focal_loss(own, truth, **FOCAL).sum(1)
         total = total + (each * weights).sum()
-        count = count + with_one.sum()
+        count = count + (with_one & (weights > 0)).sum()
     return total / count
 
 
 def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]) -> Tensor:
     """Dice loss of the masks of all cells with an instance, the mean over them; 0 without any.
+
+    An instance that covers half of no cell of the features has no mask to learn.
 
     Args:
         seen: of the batch.
@@ -260,13 +257,13 @@ def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTa
     for kernels, features, owner, target in zip(
         seen.kernels, seen.features, owners, targets, strict=True
     ):
+        truth = shrunk(target.masks, features.shape[1], features.shape[2]).flatten(1)
+        weights = target.mask_weights * truth.any(1)
         cells = (owner >= 0).nonzero()[:, 0]
-        cells = cells[target.mask_weights[owner[cells]] > 0]
+        cells = cells[weights[owner[cells]] > 0]
         if len(cells):
             own = (kernels[cells] @ features.flatten(1)).float().sigmoid()
-            truth = shrunk(target.masks, features.shape[1], features.shape[2]).flatten(1)
-            weights = target.mask_weights[owner[cells]]
-            losses.append((dice_loss(own, truth[owner[cells]]) * weights).sum())
+            losses.append((dice_loss(own, truth[owner[cells]]) * weights[owner[cells]]).sum())
             count += len(cells)
     return torch.stack(losses).sum() / max(1, count)
 
@@ -286,20 +283,6 @@ def shrunk(masks: Tensor, height: int, width: int) -> Tensor:
     h, w = masks.shape[1:]
     padded = F.pad(masks, (0, STRIDE * width - w, 0, STRIDE * height - h))
     return (F.avg_pool2d(padded[:, None].float(), STRIDE)[:, 0] >= 0.5).float()
-
-
-def _at_image(mask: Tensor, resized_to: tuple[int, int], size: tuple[int, int]) -> SoftMask:
-    """A mask `[h, w]` at stride 4 of a resized image, in the pixels of the image."""
-    lines, starts = [], []
-    for axis in (0, 1):
-        seen = (mask.amax(1 - axis) >= SOFT_FLOOR).nonzero()[:, 0]
-        scale = STRIDE * size[axis] / resized_to[axis]
-        first = max(0, int((int(seen[0]) - 0.5) * scale)) if len(seen) else 0
-        last = min(size[axis], int((int(seen[-1]) + 1.5) * scale) + 1) if len(seen) else 0
-        places = (torch.arange(first, last) + 0.5) / scale - 0.5
-        lines.append(interpolation(places, mask.shape[axis]))
-        starts.append(first)
-    return SoftMask(starts[0], starts[1], resample(mask, *lines))
 
 
 def build_solov2(
@@ -325,6 +308,7 @@ def build_solov2(
     mask_weight: float = 3.0,
     candidate_score: float = 0.1,
     candidates: int = 500,
+    least_area: float = 1.0,
     detections: int = 100,
 ) -> SOLOv2:
     """Builds a SOLOv2; the defaults are those of its paper, for images of 800 pixels.
@@ -352,6 +336,8 @@ def build_solov2(
         mask_weight: of the dice loss.
         candidate_score: a cell's class below it is not looked at.
         candidates: the most cells whose masks are made.
+        least_area: a mask of no more cells than this times its level's stride is dropped; 1 is for
+            images of 800 pixels.
         detections: the most an image has.
 
     Returns:
@@ -388,6 +374,7 @@ def build_solov2(
         mask_weight=mask_weight,
         candidate_score=candidate_score,
         candidates=candidates,
+        least_area=least_area,
         detections=detections,
     )
     model.short_side, model.long_side = short_side, long_side

@@ -6,7 +6,7 @@ masks are averaged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -81,22 +81,22 @@ def predict_views(
     made = []
     for image, *found in zip(images, *of_views, strict=True):
         height, width = image.shape[1:]
-        kept = [each for each in merged(found, height, width) if each.score >= score]
-        made.append(decided(kept, height, width))
+        own: list[Detection] = []
+        for each in merged(found, height, width):  # one by one: whole masks are large
+            own += decided([each], height, width) if each.score >= score else []
+        made.append(sorted(own, key=lambda one: -one.score))
     return made
 
 
 def _mirrored(found: Found, width: int) -> Found:
     """The same in an image of `width` pixels, left and right exchanged."""
-    mask = found.mask
-    left = width - mask.left - mask.values.shape[1]
     box = found.box
     if box is not None:
         box = (width - box[2], box[1], width - box[0], box[3])
-    return replace(found, box=box, mask=SoftMask(mask.top, left, mask.values.flip(1)))
+    return replace(found, box=box, mask=found.mask.mirrored(width))
 
 
-def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> list[Found]:
+def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> Iterator[Found]:
     """What several views of one image found, instance by instance.
 
     The best is matched first: of every other view it takes the detection of its class that its
@@ -107,8 +107,8 @@ def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> list[Fo
         height: of the image, pixels.
         width: of the image, pixels.
 
-    Returns:
-        The averages, best first.
+    Yields:
+        The averages, by the best score of any view.
     """
     every = [(number, each) for number, found in enumerate(views) for each in found]
     every.sort(key=lambda pair: -pair[1].score)
@@ -117,7 +117,6 @@ def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> list[Fo
     view = np.array([number for number, _ in every], np.int64)
     labels = np.array([each.label for _, each in every], np.int64)
     free = np.ones(len(every), bool)
-    made = []
     for lead in range(len(every)):
         if not free[lead]:
             continue
@@ -127,8 +126,7 @@ def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> list[Fo
             if fitting.any():
                 members.append(int(np.argmax(np.where(fitting, iou[lead], -1.0))))
         free[members] = False
-        made.append(_average([every[k][1] for k in members], len(views)))
-    return sorted(made, key=lambda each: -each.score)
+        yield _average([every[k][1] for k in members], len(views))
 
 
 def _average(members: list[Found], views: int) -> Found:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.detection import roi_heads
-from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import box_iou
 
 Target = dict[str, Tensor]
@@ -20,6 +20,15 @@ Target = dict[str, Tensor]
 
 Made = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
 """Detections of every image, and losses by name; one of the two is empty."""
+
+
+class ProposalHead(RPNHead):
+    """torchvision's, whose answers are float32: boxes in bf16 would lie on a grid of 2 to 8 px."""
+
+    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Objectness and changes of the anchors of every level."""
+        logits, changes = super().forward(levels)
+        return [each.float() for each in logits], [each.float() for each in changes]
 
 
 class ProposalNetwork(RegionProposalNetwork):

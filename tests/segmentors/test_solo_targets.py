@@ -100,3 +100,15 @@ def test_levels_answer_for_their_sizes(size, levels):
     target = target_of(masks, torch.tensor([1]))
     owners = grid_owners(target, LEVELS, 0.2, 64, 64).split([each.cells**2 for each in LEVELS])
     assert [k for k, own in enumerate(owners) if (own == 0).any()] == levels
+
+
+def test_an_instance_of_weight_zero_takes_no_cell_of_another():
+    masks = torch.zeros(2, 64, 64).byte()
+    masks[0, 8:56, 8:56] = 1
+    masks[1, 20:44, 20:44] = 1
+    weights = (torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
+    target = target_of(masks, torch.tensor([1, 2]), weights)
+    owners = grid_owners(target, (GridLevel(8, 1, 512, 8),), 0.2, 64, 64)
+    large = target_of(masks[:1], torch.tensor([1]))
+    alone = grid_owners(large, (GridLevel(8, 1, 512, 8),), 0.2, 64, 64)
+    assert torch.equal(owners == 0, alone == 0)

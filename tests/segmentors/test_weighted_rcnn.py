@@ -88,6 +88,17 @@ def tiny():
     return build_mask_rcnn(2, **{**TINY, "norm": "frozen"})
 
 
+def test_proposals_in_mixed_precision_are_float32():
+    model, seen = tiny(), []
+    model.roi_heads.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model.losses(scene(1.0, 1.0))
+    [boxes] = seen[0]
+    assert boxes.dtype == torch.float32
+    assert (boxes != boxes.bfloat16().float()).any()
+    assert all(bool(loss.isfinite()) for loss in mixed.values())
+
+
 def test_a_mask_of_weight_zero_teaches_no_mask():
     model = tiny()
     _, own = gradients(model, scene(1.0, 0.0), "loss_mask")
