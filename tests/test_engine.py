@@ -467,3 +467,16 @@ def test_a_run_that_goes_on_remembers_its_best(run):
     run.stop_before = -1
     run.fit(validation=scored(0.8)[0], validate_every=2)
     assert load_checkpoint(run.out / "best.pt", "network")["step"] == 2
+
+
+def test_what_was_validated_is_never_lost(run):
+    trainer = dataclasses.replace(TRAINER, checkpoint_every=100)
+    run.stop_before = 3
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(trainer, validation=scored(0.9)[0], validate_every=2)
+    assert load_checkpoint(run.out / "last.pt", "network")["step"] == 2
+    (run.out / "last.pt").unlink()
+    run.stop_before = 1
+    with pytest.raises(KeyboardInterrupt):  # begins anew: the best of before is not its own
+        run.fit(trainer, validation=scored(0.1)[0], validate_every=2)
+    assert not (run.out / "best.pt").exists()

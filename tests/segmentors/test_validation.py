@@ -9,7 +9,7 @@ from segmentor_sets import SCENES, write_set
 from test_segmentor_tools import train_words
 from tool_sets import change, refused, works
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -30,8 +30,25 @@ def test_scores_are_said_and_the_best_is_kept(words, tmp_path, run_tool):
 
 def test_without_ground_truth_there_is_none(words, tmp_path, run_tool):
     (tmp_path / "val" / "pseudo.json").unlink()
-    assert "validation" not in works(run_tool("train_segmentor", *words))
+    said = works(run_tool("train_segmentor", *words))
+    assert f"no validation: there is no ground truth at {tmp_path}/val/pseudo.json" in said
     assert not (tmp_path / "out" / "best.pt").exists()
+
+
+def test_it_is_no_setting_of_a_run_and_other_images_are_another_score(words, tmp_path, run_tool):
+    out = tmp_path / "out"
+    works(run_tool("train_segmentor", *words))
+    first = load_checkpoint(out / "last.pt", "segmentor")
+    more = [*words, "segmentor.schedule.epochs=2", "segmentor.validate.images=1"]
+    said = works(run_tool("train_segmentor", *more))  # goes on, and has nothing left to do
+    assert "there is nothing left to do" in said
+    # as if it had been stopped before its last step
+    save_checkpoint(out / "last.pt", {**first, "step": first["step"] - 1, "best": 2.0})
+    works(run_tool("train_segmentor", *words))
+    assert load_checkpoint(out / "last.pt", "segmentor")["best"] == 2.0
+    save_checkpoint(out / "last.pt", {**first, "step": first["step"] - 1, "best": 2.0})
+    works(run_tool("train_segmentor", *more))
+    assert load_checkpoint(out / "last.pt", "segmentor")["best"] < 2.0
 
 
 @pytest.mark.parametrize("setting", ["segmentor.validate.every=null", "data.val_gt=null"])
