@@ -55,6 +55,11 @@ class Agreement:
     masks: float
 
     def __str__(self) -> str:
+        if not self.detections:
+            return (
+                f"nothing: in {self.images} images neither finds anything from {COMPARED} on; give "
+                "images=DIR that the model knows"
+            )
         return (
             f"{self.detections} detections of {self.images} images: boxes within "
             f"{self.boxes:.2g} px, scores {self.scores:.2g}, masks {self.masks:.2g}"
@@ -124,6 +129,9 @@ def export_program(model: Segmentor, path: Path) -> None:
         program = torch.export.export(
             _Sees(model), (example,), dynamic_shapes={"images": {2: sides[0], 3: sides[1]}}
         )
+        other = torch.rand(1, 3, 2 * PADDED_TO, 3 * PADDED_TO)
+        for made, own in zip(program.module()(other), model.see(other), strict=True):
+            torch.testing.assert_close(made, own, rtol=1e-3, atol=1e-4)
     with path.open("wb") as stream:
         torch.export.save(program, stream)
 

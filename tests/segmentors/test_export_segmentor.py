@@ -22,6 +22,7 @@ from p2seg.segmentors.augment import resized
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
 from p2seg.segmentors.graph import Graph, Instances, boxes_of, graph_of
 from p2seg.segmentors.load import Predictor
+from p2seg.segmentors.mask2former import build_mask2former
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 
 
@@ -130,7 +131,33 @@ def test_mask_rcnn_is_no_program(learned_mask_rcnn, tmp_path):
         export_program(learned_mask_rcnn, tmp_path / "model.pt2")
 
 
-def test_a_segmentor_without_a_graph_is_told(learned_solov2):
+def test_mask2formers_graph_finds_what_it_finds(photographs, tmp_path, monkeypatch):
+    pytest.importorskip("transformers", reason="the extra [mask2former] is not installed")
+    torch.manual_seed(0)
+    sizes = {"queries": 6, "channels": 64, "encoder_channels": 64, "decoder_channels": 64}
+    few = {"encoder_layers": 1, "decoder_layers": 1, "heads": 2, "points": 64}
+    model = build_mask2former(
+        2, backbone="test_resnet", pretrained=False, norm="group", short_side=64, **sizes, **few
+    )
+    predictor = Predictor(model.eval(), NAMES, torch.device("cpu"))
+    path = tmp_path / "model.onnx"
+    export_onnx(predictor, path, {})
+    [found] = predictor.detect([torch.from_numpy(photographs[3].copy()).permute(2, 0, 1)], 0.0)
+    monkeypatch.setattr(export, "COMPARED", found[2].score)  # nothing is learned: scores are low
+    monkeypatch.setitem(export.TOLERANCES, "scores", 1e-4)
+    told = agreement(predictor, onnx_session(path), photographs)
+    assert told.detections >= 3
+    assert told.masks < 1e-3
+
+
+def test_nothing_compared_is_said(exported, monkeypatch):
+    predictor, path = exported
+    monkeypatch.setattr(export, "COMPARED", 0.999)
+    told = agreement(predictor, onnx_session(path), [np.zeros((40, 40, 3), np.uint8)])
+    assert "nothing: in 1 images neither finds anything from 0.999 on" in str(told)
+
+
+def test_a_segmentor_without_a_graph_is_told():
     with pytest.raises(UserError, match="has no graph to export; it is of MaskRCNN"):
         graph_of(torch.nn.Identity())
 
