@@ -24,6 +24,7 @@ from p2seg.segmentors.data import InstanceBatch, InstanceTarget
 from p2seg.segmentors.detection import Found
 from p2seg.segmentors.pyramid import build_body, freeze
 from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.sizes import check_counts, check_factors
 
 if TYPE_CHECKING:  # the extra may be missing
     from p2seg.segmentors.weighted_mask2former import Heads, Layer, QueryTarget, WeightedLoss
@@ -205,6 +206,8 @@ def build_mask2former(
     from p2seg.segmentors.weighted_mask2former import Heads, WeightedLoss, config_of
 
     counts = {
+        "short_side": short_side,
+        "long_side": long_side,
         "queries": queries,
         "channels": channels,
         "heads": heads,
@@ -221,7 +224,13 @@ def build_mask2former(
         "dice_weight": dice_weight,
         "no_object_weight": no_object_weight,
     }
-    _check_sizes(counts, factors)
+    check_counts(counts)
+    check_factors(factors)
+    if channels % GROUPS or channels % heads:
+        raise UserError(
+            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
+            f"of segmentor.model.heads={heads}"
+        )
     factors["train_num_points"] = points
     if checkpoint is not None or architecture is not None:
         theirs, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
@@ -274,22 +283,6 @@ def architecture_of(checkpoint: str) -> str:
     from p2seg.segmentors import whole_mask2former as whole
 
     return whole.architecture_of(checkpoint)
-
-
-def _check_sizes(counts: dict[str, int], factors: dict[str, float]) -> None:
-    for name, value in {**counts, **factors}.items():
-        least = 1 if name in counts else 0
-        if value < least or value == 0:
-            raise UserError(
-                f"segmentor.model.{name}={value} cannot be; it is "
-                + ("a whole number from 1" if least else "a number above 0")
-            )
-    channels, heads = counts["channels"], counts["heads"]
-    if channels % GROUPS or channels % heads:
-        raise UserError(
-            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
-            f"of segmentor.model.heads={heads}"
-        )
 
 
 def _padded(side: int) -> int:
