@@ -81,8 +81,7 @@ class Predictor:
             UserError: a file that is no image, an array of another form, or a score that is no
                 number from 0 to 1.
         """
-        if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= score <= 1:
-            raise UserError(f"score={score!r} cannot be; it is a number from 0 to 1")
+        _check_score(score)
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
         [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
         names = [category.name for category in self.categories]
@@ -151,6 +150,11 @@ def predictor_of(
     except (RuntimeError, TypeError, AttributeError) as error:
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     return Predictor(model.eval().to(device), categories, device)
+
+
+def _check_score(score: Any) -> None:
+    if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= float(score) <= 1:
+        raise UserError(f"score={score!r} cannot be; it is a number from 0 to 1")
 
 
 def _of_another_version(path: Path, reason: str) -> UserError:
