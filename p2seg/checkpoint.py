@@ -40,6 +40,11 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}: give the path of one that p2seg has written")
+    if path.suffix == ".safetensors":
+        raise UserError(
+            f"{path} is a .safetensors file, which holds weights alone and not their settings; "
+            f"give a checkpoint of a {kind} that p2seg has written, such as last.pt"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -47,7 +52,12 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
             f"{path} is not a checkpoint of p2seg: it is cut short, of another format, or holds "
             f"objects that could run code ({type(error).__name__}); give one that p2seg has written"
         ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or "format" not in content:
+        raise UserError(
+            f"{path} is not a checkpoint of p2seg but a file of another program, such as weights "
+            f"alone; give a checkpoint of a {kind} that p2seg has written, such as last.pt"
+        )
+    if content["format"] != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this version of p2seg; train again")
     if content.get("kind") != kind:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -28,3 +29,8 @@ def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
         *others, last = choices
         known = f"{', '.join(others)} or {last}" if others else last
         raise UserError(f"{key}={value} is unknown; it is {known}")
+
+
+def when_skipped(error: UserError) -> str:
+    """The sentence without the advice to skip, for where that is done already."""
+    return re.sub(r",? or go on without [\w ]+ with data\.on_error=skip$", "", str(error))

@@ -65,7 +65,7 @@ def test_a_file_cut_short_is_refused(tmp_path, share):
 @pytest.mark.parametrize("content", [torch.zeros(2), {"state_dict": {}}, {"format": 99}, [], None])
 def test_a_file_of_other_content_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(UserError, match="not a checkpoint of this version"):
+    with pytest.raises(UserError, match=r"not a checkpoint of (p2seg but|this version)"):
         load_checkpoint(tmp_path / "a.pt", "network")
 
 

@@ -44,8 +44,9 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
         full = "can't allocate memory" in str(seen)  # of torch, on the CPU a plain RuntimeError
         if full or isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
             return (
-                "the memory is full; take a smaller trainer.batch_size, predict.batch_size, "
-                f"data.augment.crop or data.workers ({_in_one_line(str(seen))})"
+                "the memory is full; take a smaller trainer.batch_size, segmentor.batch_size, "
+                "predict.batch_size, data.augment.crop or data.workers "
+                f"({_in_one_line(str(seen))})"
             )
         seen = seen.__cause__
     if isinstance(error, HydraException):

@@ -18,10 +18,11 @@ GPU_BATCH = 8
 """Images that a GPU looks at together where `predict.batch_size` is auto."""
 
 
-def sources_of(cfg: DictConfig, categories: list[Category]) -> list[Source]:
+def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[Source]:
     """What `images` means, or the images of the file `gt`, with its ids, below that folder.
 
-    Where an image that cannot be read ends the run, the heads of all are looked at before.
+    What a walk finds below the output folder is of an earlier run and left out. Where an image
+    that cannot be read ends the run, the heads of all are looked at before.
 
     Raises:
         UserError: there is nothing, `gt` is of other categories, or an image cannot be read.
@@ -29,23 +30,32 @@ def sources_of(cfg: DictConfig, categories: list[Category]) -> list[Source]:
     check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
     check_choice("predict.views", cfg.predict.views, tuple(VIEWS))
     given = path_of(cfg, "images")
-    sources = sources_at(given) if cfg.gt is None else _listed(cfg, given, categories)
+    sources = _walked(given, out) if cfg.gt is None else _listed(cfg, given, categories)
     if cfg.data.on_error == "raise":
         check_sources(sources)
     return sources
 
 
-def formats_of(cfg: DictConfig) -> list[str]:
+def formats_of(cfg: DictConfig, out: Path) -> list[str]:
     """The formats of `predict.formats` beside COCO's, which is always written.
 
     Raises:
-        UserError: one that nobody knows.
+        UserError: one that nobody knows, or one whose folder below `out` has files already, which
+            may have been mended by hand.
     """
     value = cfg.predict.formats
     given = list(value) if isinstance(value, ListConfig) else [value]
     for each in given:
         check_choice("predict.formats", each, ("coco", *FORMATS))
-    return [each for each in dict.fromkeys(given) if each != "coco"]
+    formats = [each for each in dict.fromkeys(given) if each != "coco"]
+    for each in formats:
+        folder = out / each
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"{folder} has files of an earlier run, maybe mended by hand; give another "
+                "out=DIR, or remove that folder"
+            )
+    return formats
 
 
 def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
@@ -62,6 +72,39 @@ def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
             f"predict.batch_size={value} cannot be; it is auto or a whole number from 1"
         )
     return value
+
+
+def overlays_of(cfg: DictConfig) -> int | None:
+    """How many pictures `predict.overlays` asks for; None: all.
+
+    Raises:
+        UserError: it is neither true, false nor a count.
+    """
+    value = cfg.predict.overlays
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"predict.overlays={value} is unknown; it is true, false or a count")
+    return None if value is True else int(value)
+
+
+def _walked(given: Path, out: Path) -> list[Source]:
+    """The images that `images` means, without what a run into `out` has written among them."""
+    sources = sources_at(given)
+    start = sources[0].path.parents[len(Path(sources[0].name).parts) - 1].resolve()
+    out = out.resolve()
+    inside = start in out.parents
+    written = [out] if inside else [out / name for name in ("overlays", *FORMATS)]
+    written = [folder for folder in written if start in folder.parents]
+    kept = [
+        source
+        for source in sources
+        if not any((start / source.name).is_relative_to(folder) for folder in written)
+    ]
+    if not kept:
+        raise UserError(
+            f"every image of {given} lies below out={out}, whose images are those of earlier runs; "
+            "give another out=DIR"
+        )
+    return kept
 
 
 def _listed(cfg: DictConfig, folder: Path, categories: list[Category]) -> list[Source]:

@@ -90,15 +90,3 @@ def segmentor_provenance(
         "skipped": skipped,
         "versions": versions(),
     }
-
-
-def overlays_of(cfg: DictConfig) -> int | None:
-    """How many pictures `predict.overlays` asks for; None: all.
-
-    Raises:
-        UserError: it is neither true, false nor a count.
-    """
-    value = cfg.predict.overlays
-    if not isinstance(value, int) or value < 0:
-        raise UserError(f"predict.overlays={value} is unknown; it is true, false or a count")
-    return None if value is True else int(value)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from _common import output_folder, path_of
 from _entry import entry
-from _predict import batch_size_of, formats_of, sources_of
-from _segmentor import overlays_of, saw_masks
+from _predict import batch_size_of, formats_of, overlays_of, sources_of
+from _segmentor import saw_masks
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
@@ -28,16 +28,19 @@ from p2seg.segmentors.predict import predict, write_predictions
 def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
     path, device = path_of(cfg, "ckpt"), device_of(cfg.trainer.accelerator)
-    batch_size, formats, overlays = batch_size_of(cfg, device), formats_of(cfg), overlays_of(cfg)
+    out = output_folder(cfg, "predictions")
+    batch_size, formats = batch_size_of(cfg, device), formats_of(cfg, out)
+    overlays = overlays_of(cfg)
     checkpoint = load_checkpoint(path, "segmentor")
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
-    sources = sources_of(cfg, predictor.categories)
+    sources = sources_of(cfg, predictor.categories, out)
     frames = read_frames(sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
+    (out / "predictions.json").unlink(missing_ok=True)  # or it would outlive a run that fails
     with closing(predict(detect, frames, batch_size)) as predictions:
         written, skipped = write_predictions(
             track(predictions, "predict", count_frames(sources, cfg.predict.every)),
-            output_folder(cfg, "predictions"),
+            out,
             predictor.categories,
             names=[source.name for source in sources],
             formats=formats,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from p2seg.data.images import SUFFIXES, check_image, read_image
 from p2seg.data.schema import ImageRecord
 from p2seg.data.video import VIDEO_SUFFIXES, Video
-from p2seg.errors import UserError
+from p2seg.errors import UserError, when_skipped
 
 ENDINGS = (
     f"images end in {', '.join(sorted(SUFFIXES))}, videos in {', '.join(sorted(VIDEO_SUFFIXES))}"
@@ -166,7 +166,7 @@ def read_frames(sources: Iterable[Source], every: int, on_error: str) -> Iterato
         except UserError as error:
             if on_error != "skip":
                 raise
-            yield str(error)
+            yield when_skipped(error)
             continue
         last = -1
         for number, image in video.frames(every):

@@ -16,6 +16,9 @@ from p2seg.models.mask_weights import refuse_mask_weights
 from p2seg.models.torchvision_backbones import PREFIX, torchvision_features
 from p2seg.structures import STRIDE
 
+PREFIXES = ("", "backbone.body.", "backbone.bottom_up.", "backbone.", "module.", "encoder.")
+"""Where files keep the network that is wanted: alone, or in a detector's, torchvision's first."""
+
 
 class Backbone(nn.Module):
     """A network that gives its feature maps, finest first.
@@ -165,8 +168,7 @@ def load_backbone_weights(
         raise UserError(f"{path} holds no weights but a {type(state).__name__}; give a state dict")
     refuse_mask_weights(path.name, group, state=state, content=about, allowed=allow_masks)
     own = body.state_dict()
-    stored = {k: state.get(_stored_name(k, state)) for k in own}
-    fitting = {k: v for k, v in stored.items() if isinstance(v, Tensor) and v.shape == own[k].shape}
+    fitting = max((_fitting(own, _below(prefix, state)) for prefix in PREFIXES), key=len)
     missing = [k for k in own if k not in fitting and not k.endswith("num_batches_tracked")]
     if missing:
         raise UserError(
@@ -174,6 +176,20 @@ def load_backbone_weights(
             f"another shape, the first {missing[0]}; give weights of {group}.backbone"
         )
     body.load_state_dict(fitting, strict=False)
+
+
+def _below(prefix: str, state: dict[Any, Any]) -> dict[Any, Any]:
+    """The tensors whose names begin so, without that beginning."""
+    if not prefix:
+        return state
+    named = {k: v for k, v in state.items() if isinstance(k, str) and k.startswith(prefix)}
+    return {key.removeprefix(prefix): value for key, value in named.items()}
+
+
+def _fitting(own: dict[str, Tensor], state: dict[Any, Any]) -> dict[str, Tensor]:
+    """The stored tensors that are a network's, by name and shape."""
+    stored = {k: state.get(_stored_name(k, state)) for k in own}
+    return {k: v for k, v in stored.items() if isinstance(v, Tensor) and v.shape == own[k].shape}
 
 
 def _stored_name(name: str, state: dict[Any, Any]) -> str:

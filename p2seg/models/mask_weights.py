@@ -16,7 +16,13 @@ PARTS = re.compile(
 """What detectors and segmentors call their parts, at the start of a name between two dots."""
 
 NAMES = re.compile(
-    r"(?<![a-z])(ms)?coco(?![a-z])|mask2former|maskformer|mask_?rcnn|panoptic|sa1b|^sam2_|^segmentor$"
+    # what they were trained on
+    r"(?<![a-z])((ms)?coco|lvis|objects?365|o365|ade(20k)?|cityscapes|sa1b)(?![a-z])"
+    # detectors and segmentors
+    r"|rcnn|mask2former|maskformer|oneformer|segformer|mask_?dino|retinanet|deeplab|upernet"
+    r"|yolact|yolo(?!.*cls)|condinst|queryinst|sparseinst|panoptic"
+    r"|(?<![a-z])((rt|rf)?detr|fcos|htc|solo(v2)?|cascade|seg)(?![a-z])"
+    r"|^sam_vit_|^sam2_|^segmentor$"
 )
 """What names files and weights after masks they were trained on."""
 

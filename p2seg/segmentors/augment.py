@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from p2seg.data.coco import Instance, decode
+from p2seg.errors import UserError
 
 Pictured = tuple[Tensor, Tensor]
 """An image `[3, H, W]` uint8 and its masks `[K, H, W]` uint8."""
@@ -34,12 +35,22 @@ class RandomResize:
         long_side: the most pixels of its long side at scale 1.
         scale: range of the random scale.
         flip: horizontal flips, half of the time.
+
+    Raises:
+        UserError: a scale that is no range above 0.
     """
 
     short_side: int
     long_side: int
     scale: Sequence[float] = (1.0, 1.0)
     flip: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise UserError(
+                f"segmentor.resize.scale={list(self.scale)} cannot be; it is [lowest,highest] with "
+                "0 < lowest <= highest"
+            )
 
     def __call__(
         self, image: Tensor, instances: Sequence[Instance], random: torch.Generator

@@ -119,8 +119,8 @@ def export_program(model: Segmentor, path: Path) -> None:
     """
     if not isinstance(model, SOLOv2):
         raise UserError(
-            f"{type(model).__name__} cannot be a torch.export program, since its proposals pass "
-            "NMS inside; give out=FILE.onnx"
+            f"{type(model).__name__} cannot be a torch.export program, since only SOLOv2 has a "
+            "part of that kind; give out=FILE.onnx"
         )
 
     sides = [torch.export.Dim(name, min=1, max=128) * PADDED_TO for name in ("rows", "columns")]
@@ -222,5 +222,5 @@ def runtime(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"{name} is not installed: pip install 'p2seg[export]', or leave the export out"
+            f"{name} is not installed: pip install -e '.[export]', or leave the export out"
         ) from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,10 @@ class Predictor:
             score: what is below it is left out.
 
         Raises:
-            UserError: a file that is no image, or an array of another form.
+            UserError: a file that is no image, an array of another form, or a score that is no
+                number from 0 to 1.
         """
+        _check_score(score)
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
         [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
         names = [category.name for category in self.categories]
@@ -92,18 +95,21 @@ class Predictor:
         return predict_views(self.model, on_device, score, views)
 
 
-def load(path: str | Path, device: str = "auto") -> Predictor:
+def load(path: str | Path, device: str | torch.device = "auto") -> Predictor:
     """A trained segmentor, ready for images.
 
     Args:
         path: a checkpoint of tools/train_segmentor.py.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, or torch's own.
 
     Raises:
         UserError: no such file, one that is no segmentor's checkpoint, or no such device.
     """
+    if not isinstance(path, (str, Path)):
+        raise UserError(f"path={path!r} cannot be; give the path of a segmentor's checkpoint")
+    where = device_of(str(device), "device")
     path = Path(path).expanduser()
-    return predictor_of(path, load_checkpoint(path, "segmentor"), device_of(device))
+    return predictor_of(path, load_checkpoint(path, "segmentor"), where)
 
 
 def predictor_of(
@@ -118,22 +124,49 @@ def predictor_of(
         ema: the averaged weights, where it has them.
 
     Raises:
-        UserError: the checkpoint names a model that this version does not have.
+        UserError: the checkpoint names no model, or one that this version cannot build or fill.
     """
-    categories = [Category(**category) for category in checkpoint["categories"]]
-    options = dict(checkpoint["config"]["segmentor"]["model"])
-    maker = options.pop("_target_")
-    match = BUILDER.fullmatch(maker)
+    try:
+        categories = [Category(**category) for category in checkpoint["categories"]]
+        options = dict(checkpoint["config"]["segmentor"]["model"])
+        maker = options.pop("_target_")
+        weights = checkpoint["model"] if not ema else checkpoint["average"] or checkpoint["model"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _of_another_version(path, f"it lacks {_in_one_line(error)}") from error
+    match = BUILDER.fullmatch(str(maker))
     if match is None:
         raise UserError(f"{path} names {maker} as its model; give a checkpoint of a segmentor")
     options |= {"pretrained": False, "weights": None}  # the checkpoint brings its own
     if "checkpoint" in options:  # of a whole model that it started from
         options["checkpoint"] = None
     module, function = match.groups()
-    model: Segmentor = getattr(import_module(module), function)(len(categories), **options)
-    average = checkpoint["average"] if ema else None
-    model.load_state_dict(checkpoint["model"] if average is None else average)
+    try:
+        build: Callable[..., Segmentor] = getattr(import_module(module), function)
+        model = build(len(categories), **options)
+    except (ImportError, AttributeError, TypeError, ValueError, LookupError) as error:
+        raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     return Predictor(model.eval().to(device), categories, device)
+
+
+def _check_score(score: Any) -> None:
+    if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= float(score) <= 1:
+        raise UserError(f"score={score!r} cannot be; it is a number from 0 to 1")
+
+
+def _of_another_version(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} holds a model that this version of p2seg cannot build or fill ({reason}); take "
+        "the version that wrote it, or train again"
+    )
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _checked(image: Any) -> NDArray[np.uint8]:

@@ -22,14 +22,13 @@ from p2seg.models.norms import Norm, set_norms
 from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
 from p2seg.segmentors.detection import Found
+from p2seg.segmentors.inputs import prepared
 from p2seg.segmentors.pyramid import build_body, freeze
 from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.sizes import check_counts, check_factors
 
 if TYPE_CHECKING:  # the extra may be missing
     from p2seg.segmentors.weighted_mask2former import Heads, Layer, QueryTarget, WeightedLoss
-
-PADDED_TO = 32
-"""Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
 
 STRIDES = [4, 8, 16, 32]
 """Input pixels a cell of the backbone's maps."""
@@ -69,13 +68,11 @@ class Mask2Former(Segmentor):
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Three losses by name, each summed over the layers; see `Segmentor.losses`."""
-        height, width = (
-            _padded(max(image.shape[axis] for image in batch.images)) for axis in (1, 2)
-        )
-        images = [self._input(image.float() / 255, height, width) for image in batch.images]
-        layers = self.layers(torch.stack(images))
+        images = prepared([image.float() / 255 for image in batch.images], self.mean, self.std)
+        height, width = images.shape[2:]
+        layers = self.layers(images)
         targets = [_target(each, height, width) for each in batch.targets]
-        with torch.autocast(images[0].device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False):
             return cast("dict[str, Tensor]", self.loss(layers, targets))
 
     def find(
@@ -83,18 +80,12 @@ class Mask2Former(Segmentor):
     ) -> list[list[Found]]:
         """What is in resized images of one size; see `Segmentor.find`."""
         h, w = images.shape[2:]
-        classes, masks = self.layers(self._input(images, _padded(h), _padded(w)))[-1]
+        classes, masks = self.layers(prepared(list(images), self.mean, self.std))[-1]
         masks = masks[:, :, : math.ceil(h / STRIDES[0]), : math.ceil(w / STRIDES[0])]
         return [
             self._found(own.float(), cells.float(), (h, w), size, score)
             for own, cells, size in zip(classes, masks, sizes, strict=True)
         ]
-
-    def _input(self, images: Tensor, height: int, width: int) -> Tensor:
-        """Images `[..., 3, h, w]` in 0..1, normalised, and padded with zeros below and right."""
-        normalised = (images - self.mean) / self.std
-        h, w = images.shape[-2:]
-        return F.pad(normalised, (0, width - w, 0, height - h))
 
     def _found(
         self,
@@ -205,6 +196,8 @@ def build_mask2former(
     from p2seg.segmentors.weighted_mask2former import Heads, WeightedLoss, config_of
 
     counts = {
+        "short_side": short_side,
+        "long_side": long_side,
         "queries": queries,
         "channels": channels,
         "heads": heads,
@@ -221,7 +214,13 @@ def build_mask2former(
         "dice_weight": dice_weight,
         "no_object_weight": no_object_weight,
     }
-    _check_sizes(counts, factors)
+    check_counts(counts)
+    check_factors(factors)
+    if channels % GROUPS or channels % heads:
+        raise UserError(
+            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
+            f"of segmentor.model.heads={heads}"
+        )
     factors["train_num_points"] = points
     if checkpoint is not None or architecture is not None:
         theirs, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
@@ -274,26 +273,6 @@ def architecture_of(checkpoint: str) -> str:
     from p2seg.segmentors import whole_mask2former as whole
 
     return whole.architecture_of(checkpoint)
-
-
-def _check_sizes(counts: dict[str, int], factors: dict[str, float]) -> None:
-    for name, value in {**counts, **factors}.items():
-        least = 1 if name in counts else 0
-        if value < least or value == 0:
-            raise UserError(
-                f"segmentor.model.{name}={value} cannot be; it is "
-                + ("a whole number from 1" if least else "a number above 0")
-            )
-    channels, heads = counts["channels"], counts["heads"]
-    if channels % GROUPS or channels % heads:
-        raise UserError(
-            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
-            f"of segmentor.model.heads={heads}"
-        )
-
-
-def _padded(side: int) -> int:
-    return -(-side // PADDED_TO) * PADDED_TO
 
 
 def _target(target: InstanceTarget, height: int, width: int) -> QueryTarget:

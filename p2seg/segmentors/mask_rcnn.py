@@ -29,6 +29,7 @@ from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.paste import paste
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
 from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.sizes import check_counts
 from p2seg.segmentors.weighted_rcnn import ProposalHead, ProposalNetwork, RoIHeads
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
@@ -163,8 +164,24 @@ def build_mask_rcnn(
         The model, in training mode.
 
     Raises:
-        UserError: an unknown backbone or part of it, missing weights, or a wrong count of anchors.
+        UserError: an unknown backbone or part of it, missing weights, a wrong count of anchors, or
+            sizes that cannot be.
     """
+    check_counts(
+        {
+            "short_side": short_side,
+            "long_side": long_side,
+            "anchor_sizes": anchor_sizes,
+            "pyramid_channels": pyramid_channels,
+            "proposals_train": proposals_train,
+            "proposals_test": proposals_test,
+            "anchors_sampled": anchors_sampled,
+            "boxes_sampled": boxes_sampled,
+            "box_channels": box_channels,
+            "mask_channels": mask_channels,
+            "detections": detections,
+        }
+    )
     body = build_body(
         backbone,
         pretrained=pretrained,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,20 @@ from p2seg.segmentors.pyramid import group_norm
 
 PRIOR = 0.01
 """Probability of every class in every cell before anything is learned."""
+
+
+class Seen(NamedTuple):
+    """What the network makes of a batch; G cells of all grids, E channels.
+
+    Attributes:
+        categories: class logits of every cell, `[B, G, C]`.
+        kernels: of every cell, `[B, G, E]`.
+        features: that kernels are applied to, `[B, E, h, w]` at stride 4.
+    """
+
+    categories: Tensor
+    kernels: Tensor
+    features: Tensor
 
 
 def with_places(maps: Tensor) -> Tensor:

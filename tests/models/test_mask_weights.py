@@ -6,10 +6,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from p2seg.errors import UserError
 from p2seg.models.backbones import build_backbone
-from p2seg.models.mask_weights import PARTS, refuse_mask_weights
+from p2seg.models.mask_weights import NAMES, PARTS, refuse_mask_weights
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,28 @@ def test_so_does_the_name_of_a_file_but_not_of_its_folder(tmp_path, weights, nam
         build_backbone("test_resnet", weights=tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("resnet50_lvis.pth", "fasterrcnn_resnet50.pth", "detr_r50.pth", "r50_objects365.pth"),
+        *("r50_ade20k.pth", "solov2_r50.pth", "cascade_r50.pth", "maskdino.pth"),
+        *("yolov8n-seg.pth", "yolo11n.pt", "sam_vit_b_01ec64.pth", "deeplabv3_r101.pth"),
+    ],
+)
+def test_names_of_detectors_segmentors_and_their_data(name):
+    with pytest.raises(UserError, match="by their name"):
+        refuse_mask_weights(name, "segmentor")
+    refuse_mask_weights(name, "segmentor", allowed=True)
+
+
+def test_no_name_of_imagenets_weights_is_taken_for_a_segmentor():
+    seen = [name for name in timm.list_pretrained() if NAMES.search(name)]
+    others = [name for name in seen if not name.startswith("sam2_")]
+    assert all(name.endswith((".sa1b", "_refcoco_seg")) for name in others)
+    for name in ("resnet50-0676ba61.pth", "yolov8n-cls.pth", "segnext_in1k.pth", "facade.pth"):
+        refuse_mask_weights(name, "model")
+
+
 def test_so_does_what_a_file_says_of_itself(tmp_path, weights):
     save_file(weights, tmp_path / "a.safetensors", {"trained_on": "COCO 2017 instances"})
     torch.save({"model": weights, "meta": {"dataset": ["ms_coco"]}}, tmp_path / "a.pth")
@@ -73,3 +98,25 @@ def test_no_classifier_is_taken_for_a_segmentor():
         with torch.device("meta"):
             keys = timm.create_model(name).state_dict()
         assert not [key for key in keys if PARTS.search(key)], name
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "torchvision.resnet18"])
+def test_where_it_is_allowed_the_backbone_of_a_detector_is_taken(tmp_path, backbone):
+    body = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
+    detector = MaskRCNN(body, 3, box_head=nn.Identity(), mask_head=nn.Identity())
+    state = detector.state_dict()
+    path = tmp_path / "maskrcnn_resnet18_fpn.pth"
+    torch.save(state, path)
+    with pytest.raises(UserError, match="were trained on masks or boxes"):
+        build_backbone(backbone, weights=path, group="segmentor")
+    own = build_backbone(backbone, weights=path, group="segmentor", allow_masks=True)
+    for key, value in own.body.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(value, state[f"backbone.body.{key}"]), key
+
+
+@pytest.mark.parametrize("prefix", ["backbone.bottom_up.", "backbone.", "module."])
+def test_other_places_of_a_backbone_in_a_file(tmp_path, weights, prefix):
+    torch.save({f"{prefix}{k}": v for k, v in weights.items()}, tmp_path / "a.pth")
+    own = build_backbone("test_resnet", weights=tmp_path / "a.pth").body.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in own.items())

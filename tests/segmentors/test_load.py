@@ -7,9 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from segmentor_sets import SCENES, make_set
 
 import p2seg
+from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.data.images import read_image
 from p2seg.errors import UserError
 
@@ -59,8 +62,65 @@ def test_what_is_no_image_is_one_sentence(solov2_checkpoint, image, sentence):
 def test_what_is_no_segmentor_is_one_sentence(solov2_checkpoint, tmp_path):
     with pytest.raises(UserError, match="no checkpoint at"):
         p2seg.load(tmp_path / "none.pt")
-    with pytest.raises(UserError, match="tpu is unknown"):
+    with pytest.raises(UserError, match="device=tpu is unknown"):
         p2seg.load(solov2_checkpoint, device="tpu")
+
+
+def changed(path, change):
+    """A checkpoint with something changed in it, beside the first."""
+    content = load_checkpoint(path, "segmentor")
+    change(content)
+    save_checkpoint(path.with_name("other.pt"), content)
+    return path.with_name("other.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: options_of(c).update(_target_="p2seg.segmentors.gone.build_it"), "gone"),
+        (lambda c: options_of(c).update(_target_="p2seg.segmentors.solov2.build_it"), "build_it"),
+        (lambda c: options_of(c).update(depth=3), "depth"),
+        (lambda c: options_of(c).update(head_depth=3), "Missing key"),
+        (lambda c: options_of(c).update(kernel_channels=48), "size mismatch"),
+        (lambda c: c["model"].popitem(), "Missing key"),
+        (lambda c: c.pop("categories"), "lacks 'categories'"),
+        (lambda c: c.pop("average"), "lacks 'average'"),
+        (lambda c: options_of(c).pop("_target_"), "lacks '_target_'"),
+        (lambda c: c.update(config=None), "lacks"),
+    ],
+)
+def test_a_checkpoint_of_another_version_is_one_sentence(solov2_checkpoint, change, reason):
+    path = changed(solov2_checkpoint, change)
+    with pytest.raises(UserError, match="this version of p2seg cannot build or fill") as caught:
+        p2seg.load(path, device="cpu")
+    assert str(path) in str(caught.value)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def options_of(content):
+    return content["config"]["segmentor"]["model"]
+
+
+def test_what_load_and_a_score_can_be(solov2_checkpoint, photo):
+    with pytest.raises(UserError, match="path=None cannot be"):
+        p2seg.load(None)
+    with pytest.raises(UserError, match=r"device=cuda:99 is not on this machine"):
+        p2seg.load(solov2_checkpoint, device="cuda:99")
+    model = p2seg.load(solov2_checkpoint, device=torch.device("cpu"))
+    assert model.device == torch.device("cpu")
+    for score in ("a", None, 1.5, True, float("nan")):
+        with pytest.raises(UserError, match="cannot be; it is a number from 0 to 1"):
+            model(photo, score=score)
+
+
+def test_weights_alone_are_called_what_they_are(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match=r"a \.safetensors file, which holds weights alone"):
+        p2seg.load(tmp_path / "a.safetensors")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"not a checkpoint of p2seg but.*such as weights alone"):
+        p2seg.load(tmp_path / "a.pt")
 
 
 def test_the_package_itself_imports_nothing_heavy():

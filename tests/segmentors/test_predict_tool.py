@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,9 +70,9 @@ def config():
 def tool(checkpoint, config, tmp_path, capsys):
     """Runs the tool with scores of any height, into `out`, as its command line would."""
 
-    def run(images, *more):
+    def run(images, *more, out=tmp_path / "out"):
         cfg = OmegaConf.merge(config, OmegaConf.from_dotlist(list(more)))
-        paths = {"ckpt": checkpoint, "images": images, "out": tmp_path / "out"}
+        paths = {"ckpt": checkpoint, "images": images, "out": out}
         for key, path in paths.items():
             OmegaConf.update(cfg, key, literal(str(path)))
         capsys.readouterr()
@@ -197,6 +198,7 @@ def test_the_overlays_score_is_that_of_what_people_look_at(tool, album, tmp_path
     done(tool(album, "predict.formats=labelme", "predict.overlays=false"))
     scores = sorted(each["score"] for each in read(tmp_path / "out")[1])
     floor = scores[len(scores) // 2] + 1e-4
+    shutil.rmtree(tmp_path / "out/labelme")
     words = ("predict.formats=[labelme]", f"predict.overlay_score={floor}")
     done(tool(album, *words, "predict.overlays=false"))
     assert sorted(each["score"] for each in read(tmp_path / "out")[1]) == scores
@@ -230,6 +232,8 @@ def test_an_image_that_cannot_be_read_spoils_nothing_else(tool, album, tmp_path,
     said = done(tool(album, *words))
     images, results = read(tmp_path / "out")
     assert "skipped: " in said
+    assert "replace it" in said
+    assert "on_error" not in said
     assert [image["id"] for image in images["images"]] == [1, 3, 4, 5]
     assert [each["image_id"] for each in results] == [
         each["image_id"] for each in before if each["image_id"] != 2
@@ -244,12 +248,11 @@ def test_a_broken_image_is_told_of_before_any_work(tool, album, tmp_path):
 
 def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, album, tmp_path):
     done(tool(album, "predict.overlays=false"))
-    before = (tmp_path / "out/predictions.json").read_bytes()
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(album / "5.png")
     (album / "5.png").write_bytes((album / "5.png").read_bytes()[:5000])
     refused(tool(album, "predict.formats=[labelme]", "predict.batch_size=3"), "5.png", "cut short")
-    assert (tmp_path / "out/predictions.json").read_bytes() == before
+    assert not (tmp_path / "out/predictions.json").exists()  # of the run before
     documents = sorted(path.name for path in (tmp_path / "out/labelme").iterdir())
     assert documents == ["1.json", "2.json", "3.json", "4.json"]
     assert not list((tmp_path / "out").glob(".*"))
@@ -361,3 +364,31 @@ def test_the_tool_finds_what_the_library_finds(checkpoint, tool, album, tmp_path
     _, results = read(tmp_path / "out")
     own = load(checkpoint, "cpu")(Path(album / "1.png"), score=0.0)
     np.testing.assert_allclose([each["score"] for each in results], [o.score for o in own], 1e-4)
+
+
+@pytest.mark.parametrize("out", ["found", ".", ".."])
+def test_a_second_run_does_not_look_at_what_the_first_has_drawn(tool, album, tmp_path, out):
+    folder = album / out
+    for _ in range(2):
+        done(tool(album / "**/*.png" if out == "." else album, out=folder))
+        images, _ = read(folder)
+        assert [image["file_name"] for image in images["images"]] == [
+            f"{k}.png" for k in range(1, 6)
+        ]
+    assert len(list((folder / "overlays").iterdir())) == 5
+
+
+def test_a_folder_in_which_nothing_but_results_lies(tool, album):
+    (album / "found").mkdir()
+    for file in album.glob("*.png"):
+        file.rename(album / "found" / file.name)
+    refused(tool(album, out=album / "found"), "every image of", "give another out=DIR")
+
+
+def test_files_that_may_be_mended_by_hand_are_not_touched(tool, album, tmp_path):
+    done(tool(album, "predict.formats=[yolo]", "predict.overlays=false"))
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    answer = tool(album, "predict.formats=[labelme,yolo]")
+    refused(answer, "out/yolo has files of an earlier run", "give another out=DIR, or remove")
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
+    done(tool(album, "predict.formats=[labelme]", "predict.overlays=false"))

@@ -13,17 +13,10 @@ from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, InstanceTarget
-from p2seg.segmentors.solo_heads import with_places
+from p2seg.segmentors.solo_heads import Seen, with_places
+from p2seg.segmentors.solo_losses import category_loss, dice_loss, mask_loss, shrunk
 from p2seg.segmentors.solo_targets import GridLevel, grid_owners
-from p2seg.segmentors.solov2 import (
-    Seen,
-    build_solov2,
-    category_loss,
-    dice_loss,
-    mask_loss,
-    peaks,
-    shrunk,
-)
+from p2seg.segmentors.solov2 import build_solov2, peaks
 from p2seg.segmentors.training import segmentor_losses
 
 AUGMENT = RandomResize(short_side=64, long_side=128, flip=True)
@@ -268,6 +261,11 @@ def test_learns_two_images(tmp_path, learned_solov2):
     [
         ({"grids": (8, 4)}, "grids has 2 and sizes has 4 levels.*4 feature maps"),
         ({"frozen": ["stem9"]}, "stem9.*layer1"),
+        ({"grids": (0, 8, 6, 4)}, r"grids=\[0, 8, 6, 4\]"),
+        ({"sizes": ((1, 16), (24, 10), (16, 40), (30, 512))}, r"sizes has \[24, 10\]"),
+        ({"head_depth": 0}, "head_depth=0"),
+        ({"candidates": -1}, "candidates=-1"),
+        ({"candidate_score": 2.0}, "candidate_score=2.0"),
         ({"backbone": "no_such_net"}, "no_such_net"),
     ],
 )

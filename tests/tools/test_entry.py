@@ -176,7 +176,7 @@ def test_what_the_system_refuses_is_one_sentence(capsys):
 
 def test_a_full_memory_is_one_sentence(capsys):
     assert failing(MemoryError("9 GiB"))([]) == 2
-    assert "trainer.batch_size" in said(capsys)
+    assert "trainer.batch_size, segmentor.batch_size, predict.batch_size" in said(capsys)
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("x"), AssertionError(), OSError()])
