@@ -264,6 +264,8 @@ def build_solov2(
         centre=centre,
         mask_weight=mask_weight,
         candidate_score=candidate_score,
+        short_side=short_side,
+        long_side=long_side,
         pyramid_channels=pyramid_channels,
         head_channels=head_channels,
         head_depth=head_depth,
