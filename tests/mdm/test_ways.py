@@ -139,6 +139,7 @@ def test_export_follows_the_image_whatever_the_rounds():
         assert (made[:, 8:] == 2).all()
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_ways_along_photographs_beat_straight_ones(realdata):
     """Oracle maps, random clicks, instances that with a neighbour of their class."""

@@ -73,5 +73,6 @@ def test_affinity_kernels(kind, channels, matrix, target):
 
 
 @pytest.mark.parametrize("kind", ["merge", "look_up", "owners"])
+@pytest.mark.slow  # the interpreter runs them quicker
 def test_label_kernels(kind):
     assert compiled(kind, 64, "float32", 90)["shared"] <= SHARED[90]

@@ -255,6 +255,7 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("pipeline", rows, "pipeline.segmentors=[sam] is of chosen candidates")
 
 
+@pytest.mark.slow
 def test_the_pipeline_runs_sam_alone_and_the_whole_method(
     files: Files, tmp_path: Path, run_tool: Run
 ) -> None:

@@ -26,7 +26,10 @@ from p2seg.segmentors.mask2former import build_mask2former
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 
 
-@pytest.fixture(scope="module", params=["learned_mask_rcnn", "learned_solov2"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("learned_mask_rcnn", marks=pytest.mark.slow), "learned_solov2"],
+)
 def exported(request, tmp_path_factory):
     """A predictor and its ONNX file."""
     model = request.getfixturevalue(request.param)
