@@ -55,6 +55,7 @@ def score(run_tool, gt, images, out, words):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("segmentor", "epochs"),
     [("mask_rcnn_lean", 100), ("solov2_lean", 100), ("mask2former_lean", 200)],
@@ -68,6 +69,7 @@ def test_drawn_images(run_tool, tmp_path, segmentor, epochs):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("segmentor", "epochs"),

@@ -254,7 +254,7 @@ def test_300_points_in_an_image_work(made, tools, tool, tmp_path):
             assert len(read_instances(tmp_path / name).instances[0]) == 300
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 6000)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), pytest.param((3, 6000), marks=pytest.mark.slow)], ids=str)
 def test_a_tiny_and_a_very_wide_image_work(made, tools, size, tmp_path, run_tool):
     height, width = size
     Image.new("RGB", (width, height)).save(made.images / "part/0.png")

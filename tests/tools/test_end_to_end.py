@@ -50,6 +50,7 @@ def words(drawn, *more):
     return [*data, *more]
 
 
+@pytest.mark.slow
 def test_from_masks_to_clicks_and_back(drawn, tmp_path, run_tool):
     def run(tool, *more):
         code, out, error = run_tool(tool, *words(drawn, *more))
