@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256
+from p2seg.models.huggingface import model_folder, transformers_of, whole_model
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
@@ -29,7 +28,6 @@ CLASSES = {
 """Of transformers, by the `model_type` of a checkpoint's config.json."""
 
 EXAMPLE = "facebook/sam2.1-hiera-large"
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 THRESHOLD = 0.0
 """Of the logits."""
 
@@ -62,7 +60,7 @@ class HuggingFaceSam:
                 "no checkpoint given; semantic.sam.checkpoint is a folder of transformers' files "
                 f"or a name on the hub such as {EXAMPLE}"
             )
-        folder = _fetched(self.checkpoint)
+        folder = model_folder(self.checkpoint, "semantic.sam.checkpoint", EXAMPLE, "sam2")
         object.__setattr__(self, "folder", str(folder))
         object.__setattr__(self, "kind", _kind(folder))
         weights = sorted(folder.glob("*.safetensors"))
@@ -129,46 +127,15 @@ class HuggingFaceSam:
 
 @lru_cache(maxsize=1)
 def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
-    transformers = _transformers()
+    transformers = transformers_of("semantic=sam2", "sam2")
     model, processor = (getattr(transformers, name) for name in CLASSES[kind])
+    made = whole_model(model.from_pretrained, folder, kind)
     try:
-        made, info = model.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
         asking = processor.from_pretrained(folder, local_files_only=True)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
-    if info["missing_keys"]:  # they would be random
-        first = sorted(info["missing_keys"])[0]
-        raise UserError(
-            f"{folder} is not a whole {kind} of transformers: it lacks {len(info['missing_keys'])} "
-            f"tensors, {first} among them"
-        )
     return made.to(device).eval(), asking
-
-
-def _fetched(checkpoint: str) -> Path:
-    """The folder of a checkpoint, from the hub where it is the name of one there."""
-    folder = Path(checkpoint).expanduser()
-    if folder.is_dir():
-        return folder
-    if not HUB_NAME.fullmatch(checkpoint):
-        raise UserError(
-            f"no folder at {folder}; semantic.sam.checkpoint is a folder of transformers' files, "
-            f"or a name on the hub such as {EXAMPLE}"
-        )
-    _transformers()
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # of the net, of the hub, of its cache
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"there is no folder {checkpoint}, and the hub did not give it ({reason}); fetch it "
-            "where there is a net, and give its folder"
-        ) from error
 
 
 def _kind(folder: Path) -> str:
@@ -187,16 +154,3 @@ def _in_float32(tensors: Any) -> Any:
     if isinstance(tensors, torch.Tensor):
         return tensors.float()
     return type(tensors)(_in_float32(each) for each in tensors)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError(
-            "semantic=sam2 needs Hugging Face transformers; install it with "
-            "pip install -e '.[sam2]'"
-        ) from error
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from p2seg.errors import UserError
-from p2seg.segmentors.inputs import PADDED_TO
+from p2seg.segmentors.inputs import PADDED_TO, normalised
 from p2seg.segmentors.mask2former import Mask2Former
 from p2seg.segmentors.mask_rcnn import CROP_SHIFT, MaskRCNN
 from p2seg.segmentors.resample import interpolation, resample, shrinking
@@ -131,7 +131,7 @@ class SOLOv2Graph(Graph):
     def find(self, asked: Asked) -> Instances:
         """See `Graph.find`."""
         pixels, score, size, resized_to = asked
-        images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
+        images = padded_input(pixels, size, resized_to)
         made = self.model.decode(self.model.see(images[None]), 0)
         kept = made.scores >= score
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
@@ -147,7 +147,7 @@ class Mask2FormerGraph(Graph):
     def find(self, asked: Asked) -> Instances:
         """See `Graph.find`."""
         pixels, score, size, resized_to = asked
-        images = padded_input(pixels, size, resized_to, (self.model.mean, self.model.std))
+        images = padded_input(pixels, size, resized_to)
         [classes], [cells] = self.model.layers(images[None])[-1]
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
         cells = cells[:, :h, :w]
@@ -167,7 +167,6 @@ def padded_input(
     pixels: Tensor,
     size: tuple[Tensor, Tensor],
     resized_to: tuple[Tensor, Tensor],
-    statistics: tuple[Tensor, Tensor],
 ) -> Tensor:
     """An image `[3, H, W]` in 0..1, resized, normalised, and padded to what networks take."""
     lines: list[Tensor] = []
@@ -179,9 +178,7 @@ def padded_input(
         # rows of padding are copies of the last one, and then not there
         lines.append(line[index.clamp(max=to - 1)])
         there.append((index < to).to(pixels.dtype))
-    mean, std = statistics
-    normalised: Tensor = (resample(pixels, *lines) - mean) / std
-    return normalised * (there[0][:, None] * there[1])
+    return normalised(resample(pixels, *lines)) * (there[0][:, None] * there[1])
 
 
 def at_pixels(

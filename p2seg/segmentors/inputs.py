@@ -8,17 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
+
 PADDED_TO = 32
 """Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
 
 
-def prepared(images: Sequence[Tensor], mean: Tensor, std: Tensor) -> Tensor:
+def normalised(image: Tensor) -> Tensor:
+    """`[..., 3, h, w]` in 0..1 with ImageNet's mean and deviation taken out."""
+    mean, std = (image.new_tensor(each)[:, None, None] for each in (IMAGENET_MEAN, IMAGENET_STD))
+    return (image - mean) / std
+
+
+def prepared(images: Sequence[Tensor]) -> Tensor:
     """One batch of images.
 
     Args:
         images: B of `[3, h, w]` float in 0..1, of any sizes.
-        mean: `[3, 1, 1]`.
-        std: `[3, 1, 1]`.
 
     Returns:
         `[B, 3, H, W]`, zeros where an image is not.
@@ -27,7 +33,7 @@ def prepared(images: Sequence[Tensor], mean: Tensor, std: Tensor) -> Tensor:
     height, width = (-(-side // PADDED_TO) * PADDED_TO for side in sides)
     return torch.stack(
         [
-            F.pad((each - mean) / std, (0, width - each.shape[2], 0, height - each.shape[1]))
+            F.pad(normalised(each), (0, width - each.shape[2], 0, height - each.shape[1]))
             for each in images
         ]
     )

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.models.huggingface import transformers_of
 from p2seg.models.mask_weights import refuse_checkpoint
-from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm, set_norms
 from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
@@ -48,9 +48,6 @@ class Mask2Former(Segmentor):
         detections: the most an image has.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self, backbone: nn.Module, heads: Heads, loss: WeightedLoss, detections: int
     ) -> None:
@@ -59,8 +56,6 @@ class Mask2Former(Segmentor):
         self.heads = heads
         self.loss = loss
         self.detections = detections
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def layers(self, images: Tensor) -> list[Layer]:
         """What each layer says of `[B, 3, H, W]` normalised images, padded, the last at the end."""
@@ -68,7 +63,7 @@ class Mask2Former(Segmentor):
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Three losses by name, each summed over the layers; see `Segmentor.losses`."""
-        images = prepared([image.float() / 255 for image in batch.images], self.mean, self.std)
+        images = prepared([image.float() / 255 for image in batch.images])
         height, width = images.shape[2:]
         layers = self.layers(images)
         targets = [_target(each, height, width) for each in batch.targets]
@@ -80,7 +75,7 @@ class Mask2Former(Segmentor):
     ) -> list[list[Found]]:
         """What is in resized images of one size; see `Segmentor.find`."""
         h, w = images.shape[2:]
-        classes, masks = self.layers(prepared(list(images), self.mean, self.std))[-1]
+        classes, masks = self.layers(prepared(list(images)))[-1]
         masks = masks[:, :, : math.ceil(h / STRIDES[0]), : math.ceil(w / STRIDES[0])]
         return [
             self._found(own.float(), cells.float(), (h, w), size, score)
@@ -191,7 +186,7 @@ def build_mask2former(
             weights, or sizes that cannot be.
     """
     refuse_checkpoint(checkpoint, allowed=allow_mask_pretraining)
-    _transformers()
+    transformers_of("segmentor=mask2former_*", "mask2former")
     from p2seg.segmentors import whole_mask2former as whole
     from p2seg.segmentors.weighted_mask2former import Heads, WeightedLoss, config_of
 
@@ -269,7 +264,7 @@ def architecture_of(checkpoint: str) -> str:
     Raises:
         UserError: transformers is missing, or there is no Mask2Former.
     """
-    _transformers()
+    transformers_of("segmentor=mask2former_*", "mask2former")
     from p2seg.segmentors import whole_mask2former as whole
 
     return whole.architecture_of(checkpoint)
@@ -282,16 +277,3 @@ def _target(target: InstanceTarget, height: int, width: int) -> QueryTarget:
     h, w = target.masks.shape[1:]
     masks = F.pad(target.masks, (0, width - w, 0, height - h))
     return QueryTarget(target.labels - 1, masks, target.weights, target.mask_weights)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError(
-            "segmentor=mask2former_* needs Hugging Face transformers; install it with "
-            "pip install -e '.[mask2former]'"
-        ) from error
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers

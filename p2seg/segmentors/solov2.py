@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
-from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm
 from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch
@@ -66,9 +65,6 @@ class SOLOv2(Segmentor):
         detections: the most an image has.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         backbone: FeaturePyramid,
@@ -94,8 +90,6 @@ class SOLOv2(Segmentor):
         self.candidates = candidates
         self.least_area = least_area
         self.detections = detections
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
     def see(self, images: Tensor) -> Seen:
         """The network of `[B, 3, H, W]` images that are normalised and padded."""
@@ -107,7 +101,7 @@ class SOLOv2(Segmentor):
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Focal loss of the cells' classes and dice loss of their masks; see `Segmentor.losses`."""
-        images = prepared([image.float() / 255 for image in batch.images], self.mean, self.std)
+        images = prepared([image.float() / 255 for image in batch.images])
         seen = self.see(images)
         height, width = images.shape[2:]
         owners = [
@@ -148,7 +142,7 @@ class SOLOv2(Segmentor):
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
     ) -> list[list[Found]]:
         """What is in resized images of one size; see `Segmentor.find`."""
-        seen = self.see(prepared(list(images), self.mean, self.std))
+        seen = self.see(prepared(list(images)))
         h, w = images.shape[2:]
         found = []
         for index, (height, width) in enumerate(sizes):

@@ -6,19 +6,17 @@ Importing this module needs transformers.
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from p2seg.errors import UserError
+from p2seg.models.huggingface import model_folder, whole_model
 from p2seg.segmentors.weighted_mask2former import Heads
 
 EXAMPLE = "facebook/mask2former-swin-tiny-coco-instance"
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+KEY = "segmentor.model.checkpoint"
 BACKBONES = ("swin", "resnet")
 """Whose weights are all in the checkpoint; others would ask the hub for theirs."""
 
@@ -45,7 +43,7 @@ def architecture_of(checkpoint: str) -> str:
     Raises:
         UserError: there is none, or it is of another model.
     """
-    path = _fetched(checkpoint) / "config.json"
+    path = model_folder(checkpoint, KEY, EXAMPLE, "mask2former") / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -85,56 +83,17 @@ def load_whole(
     if checkpoint is None:
         made = Mask2FormerForUniversalSegmentation(config)
     else:
-        made = _loaded(_fetched(checkpoint), config)
+        made = whole_model(
+            Mask2FormerForUniversalSegmentation.from_pretrained,
+            model_folder(checkpoint, KEY, EXAMPLE, "mask2former"),
+            "mask2former",
+            may_lack=("class_predictor.", "criterion."),  # random where the classes are others
+            config=config,
+            ignore_mismatched_sizes=True,
+        )
     encoder = made.model.pixel_level_module.encoder
     heads = Heads(config, encoder.channels)
     heads.pixel_decoder = made.model.pixel_level_module.decoder
     heads.transformer_module = made.model.transformer_module
     heads.class_predictor = made.class_predictor
     return WholeBackbone(encoder), heads
-
-
-def _loaded(folder: Path, config: Mask2FormerConfig) -> Any:
-    """The model of a folder, its class head with random weights where the classes are others."""
-    try:
-        made, info = Mask2FormerForUniversalSegmentation.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder} is not a whole mask2former of transformers: {reason}") from error
-    named = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
-    lacking = sorted(key for key in named if not key.startswith(("class_predictor.", "criterion.")))
-    if lacking:  # they would be random
-        raise UserError(
-            f"{folder} is not a whole mask2former of transformers: it lacks {len(lacking)} "
-            f"tensors, {lacking[0]} among them"
-        )
-    return made
-
-
-def _fetched(checkpoint: str) -> Path:
-    """The folder of a checkpoint, from the hub where it is the name of one there."""
-    folder = Path(checkpoint).expanduser()
-    if folder.is_dir():
-        return folder
-    if not HUB_NAME.fullmatch(checkpoint):
-        raise UserError(
-            f"no folder at {folder}; segmentor.model.checkpoint is a folder of transformers' "
-            f"files, or a name on the hub such as {EXAMPLE}"
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # of the net, of the hub, of its cache
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"there is no folder {checkpoint}, and the hub did not give it ({reason}); fetch it "
-            "where there is a net, and give its folder"
-        ) from error

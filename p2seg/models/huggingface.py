@@ -1,0 +1,105 @@
+"""Models of Hugging Face transformers: the extra, their files, and whether these are whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from p2seg.errors import UserError
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def transformers_of(setting: str, extra: str) -> Any:
+    """The module transformers, quiet.
+
+    Args:
+        setting: what needs it, as on the command line.
+        extra: of this package that brings it.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            f"{setting} needs Hugging Face transformers; install it with "
+            f"pip install -e '.[{extra}]'"
+        ) from error
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def model_folder(checkpoint: str, key: str, example: str, extra: str) -> Path:
+    """The folder of a checkpoint's files, from the hub where it is the name of one there.
+
+    Args:
+        checkpoint: a folder, or a name on the hub.
+        key: the setting that it is given by.
+        example: such a name.
+        extra: without which nothing is fetched.
+
+    Raises:
+        UserError: it is neither, the extra is missing, or the hub did not give it.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_NAME.fullmatch(checkpoint):
+        raise UserError(
+            f"no folder at {folder}; {key} is a folder of transformers' files, or a name on the "
+            f"hub such as {example}"
+        )
+    transformers_of(key, extra)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # of the net, of the hub, of its cache
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"there is no folder {checkpoint}, and the hub did not give it ({reason}); fetch it "
+            "where there is a net, and give its folder"
+        ) from error
+
+
+def whole_model(
+    load: Callable[..., Any],
+    folder: Path | str,
+    kind: str,
+    may_lack: tuple[str, ...] = (),
+    **options: Any,
+) -> Any:
+    """A model with all its weights from a folder; nothing is fetched, and no code of it is run.
+
+    Args:
+        load: a class's `from_pretrained`.
+        folder: of the files.
+        kind: what the model is called.
+        may_lack: how the names of tensors begin that may be missing or of another shape.
+        options: of `load`.
+
+    Raises:
+        UserError: the files cannot be read, or lack tensors.
+    """
+    try:
+        made, info = load(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
+    named = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
+    lacking = sorted(key for key in named if not key.startswith(may_lack))
+    if lacking:  # they would be random
+        raise UserError(
+            f"{folder} is not a whole {kind} of transformers: it lacks {len(lacking)} tensors, "
+            f"{lacking[0]} among them"
+        )
+    return made
