@@ -8,7 +8,7 @@ prediction in the ranking that names it with enough IoU (`precision_recall`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,7 @@ def _overlaps(positives: int, rows: list[tuple[float, float, int]]) -> Overlaps:
     )
 
 
-def iou_matrix(first: list[Instance], second: list[Instance]) -> Float:
+def iou_matrix(first: Sequence[Instance], second: Sequence[Instance]) -> Float:
     """IoU of every mask of one list with every mask of another, all of one image.
 
     Args:
