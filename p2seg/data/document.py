@@ -5,8 +5,10 @@ Everything is checked here, so that the rest of the package may trust what it is
 
 from __future__ import annotations
 
+import gc
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +33,6 @@ from p2seg.data.schema import (
 )
 from p2seg.data.stream import read_streamed
 from p2seg.errors import UserError
-
-CHUNK = 4096
-"""Annotations that are in memory as Python's objects."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +98,29 @@ def read_document(path: Path, what: str, take: Callable[[Chunk], None]) -> Docum
     Raises:
         UserError: the file is missing, no JSON or not of this form; the sentence says where.
     """
+    with _no_collections():
+        return _read(path, what, take)
+
+
+def _read(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
     records, annotations = _Images(), _Annotations(take)
 
-    def annotation(item: Any) -> None:
+    def listed_images(items: list[Any]) -> None:
         with naming(path):
-            annotations.add(item, records)
+            for item in items:
+                records.add(item)
 
-    def image(item: Any) -> None:
+    def listed_annotations(items: list[Any]) -> None:
         with naming(path):
-            records.add(item)
+            annotations.add(items, records)
 
-    content = read_streamed(path, what, {"images": image, "annotations": annotation})
+    takers = {"images": listed_images, "annotations": listed_annotations}
+    content = read_streamed(path, what, takers)
     if annotations.early and isinstance(content, dict) and isinstance(content.get("images"), list):
         # they stand before the images that they are checked with
         annotations.early = False
         records.complete = True
-        read_streamed(path, what, {"annotations": annotation})
+        read_streamed(path, what, {"annotations": listed_annotations})
     with naming(path):
         if not isinstance(content, dict):
             raise UserError(
@@ -126,12 +132,22 @@ def read_document(path: Path, what: str, take: Callable[[Chunk], None]) -> Docum
         if info is not None and not isinstance(info, dict):
             raise UserError(f"its info is {kind_of(info)}; make it an object or leave it out")
         classes = categories_of(content["categories"])
-        records.complete = True
-        annotations.flush(records)
         ids = annotations.checked_ids()
         labels = annotations.labels(classes)
         rows, starts = annotations.by_image(len(records.records))
         return Document(records.packed, classes, ids, labels, rows, starts, info or {})
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Reading makes no cycles, and half of its time would go into the search for them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class _Images:
@@ -180,25 +196,17 @@ class _Annotations:
     def __init__(self, take: Callable[[Chunk], None]) -> None:
         self.take = take
         self.early = False
-        self.waiting: list[dict[str, Any]] = []
         self.count = 0
         self.ids, self.places, self.categories = (Growing(np.int64) for _ in range(3))
 
-    def add(self, item: Any, images: _Images) -> None:
+    def add(self, items: list[Any], images: _Images) -> None:
+        """Checks annotations and hands them on."""
         if not images.records and not images.complete:
             self.early = True
         if self.early:
             return
-        check_object(item, "annotations", self.count + len(self.waiting))
-        self.waiting.append(item)
-        if len(self.waiting) == CHUNK:
-            self.flush(images)
-
-    def flush(self, images: _Images) -> None:
-        """Checks those that wait, and hands them on."""
-        items, self.waiting = self.waiting, []
-        if not items:
-            return
+        for place, item in enumerate(items, start=self.count):
+            check_object(item, "annotations", place)
         values: list[list[Any]] = [
             [item.get(key) for item in items] for key in ("id", "image_id", "category_id")
         ]

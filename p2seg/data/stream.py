@@ -1,4 +1,4 @@
-"""A JSON file read piece by piece: of its long lists one item is in memory at a time.
+"""A JSON file read piece by piece: of its long lists some thousand items are in memory at a time.
 
 Python's own parser does the work, so that what it takes for JSON stays JSON here. It is called for
 one value after the other on a window of the text.
@@ -14,24 +14,27 @@ from typing import Any, TextIO
 
 from p2seg.errors import UserError
 
-Taker = Callable[[Any], None]
+Taker = Callable[[list[Any]], None]
 
 BLOCK = 1 << 22
 """Characters that are read at once."""
+ITEMS = 4096
+"""Items that are handed out at once."""
 _SPACE = re.compile(r"[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 _LONGEST_CUT = 3
 """Of a number that the window's end cuts, `1e+`, Python takes the front and leaves as many."""
 
 
 def read_streamed(path: Path, what: str, takers: Mapping[str, Taker]) -> Any:
-    """Reads a JSON file whose long lists are handed out item by item.
+    """Reads a JSON file whose long lists are handed out in parts.
 
     Args:
         path: the file.
         what: what the file should be, for the error ("points file").
-        takers: by key of the outermost object: called with every item of that key's list. What
-            they raise comes through.
+        takers: by key of the outermost object: called with the next items of that key's list.
+            What they raise comes through.
 
     Returns:
         What the file holds, as `json.loads` gives it, but with an empty list for each that was
@@ -97,11 +100,20 @@ class _Window:
         if self.next() == "]":
             self.at += 1
             return
+        items: list[Any] = []
         while True:
-            self.next()
-            take(self.value())
-            if self._ended("]"):
-                return
+            items.append(self.value())
+            comma = _COMMA.match(self.text, self.at)
+            if comma is not None and comma.end() < len(self.text):
+                self.at = comma.end()
+            elif self._ended("]"):
+                break
+            else:
+                self.next()
+            if len(items) == ITEMS:
+                take(items)
+                items = []
+        take(items)
 
     def _ended(self, closing: str) -> bool:
         """Steps over a comma, or over the end."""
