@@ -29,11 +29,12 @@ def run(cfg: DictConfig) -> Path:
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     check_segmentor(cfg, instances)
     folder = path_of(cfg, "data.images")
-    instances, skipped = usable(instances, folder, cfg.data.on_error)
+    out = output_folder(cfg, "segmentor")
+    instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     dataset = dataset_of(cfg, instances, folder)
-    validation = validation_of(cfg, instances.categories)
+    validation = validation_of(cfg, instances.categories, out)
     trainer = build(cfg.trainer)
     fabric = trainer.fabric()
     schedule = build(cfg.segmentor.schedule)
@@ -64,7 +65,7 @@ def run(cfg: DictConfig) -> Path:
         schedule.factor(len(dataset), batch),
         batches_from,
         segmentor_losses,
-        out=output_folder(cfg, "segmentor"),
+        out=out,
         validation=validation,
         validate_every=schedule.steps_of(cfg.segmentor.validate.every, len(dataset), batch),
         content=segmentor_provenance(cfg, instances, skipped, validation),
