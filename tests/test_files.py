@@ -17,6 +17,7 @@ from p2seg.files import (
     write_bytes,
     write_json,
     write_json_list,
+    write_json_object,
     write_link,
     write_text,
 )
@@ -62,6 +63,19 @@ def test_content_that_is_no_json_leaves_the_old_file(tmp_path):
             write_json(path, content)
     assert read_json(path, "file") == {"a": 1}
     assert names(tmp_path) == ["a.json"]
+
+
+def test_an_object_of_long_lists_has_the_same_bytes(tmp_path):
+    plain = {"info": {"ä": None}, "some": [{"a": [1, 2.5]}, "ü", []], "none": [], "e": {}}
+    write_json(tmp_path / "a.json", plain)
+    lazy = {**plain, "some": iter(plain["some"]), "none": iter(())}
+    write_json_object(tmp_path / "b.json", lazy)
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+    for broken in ({"a": iter([1, float("nan")])}, {"a": (1 // k for k in (1, 0))}):
+        with pytest.raises((ValueError, ZeroDivisionError)):
+            write_json_object(tmp_path / "b.json", broken)
+    assert read_json(tmp_path / "b.json", "file") == plain
+    assert sorted(names(tmp_path)) == ["a.json", "b.json"]
 
 
 def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

@@ -121,13 +121,13 @@ def gained(seen: Sequence[Seen]) -> float | None:
     """MiB of its own that a process gains after it is warm, by a line through what was seen.
 
     Returns:
-        The gain; None if it was seen less than ten times then.
+        The gain; None if it was seen less than five times then.
     """
     if not seen:
         return None
     first, last = seen[0].seconds, seen[-1].seconds
     late = [each for each in seen if each.seconds >= first + WARM * (last - first)]
-    if len(late) < 10:
+    if len(late) < 5:
         return None
     seconds = np.array([each.seconds for each in late])
     slope = np.polyfit(seconds - seconds[0], [each.memory.uss for each in late], 1)[0]

@@ -191,6 +191,21 @@ def test_a_torn_line_is_done_again(exporting, tmp_path):
         shard.parent.mkdir()
 
 
+def test_what_is_finished_is_read_from_the_disk_when_it_is_asked_for(exporting, tmp_path):
+    exporting.run(tmp_path / "a.json", write=False)
+    done = Shards(tmp_path / "a.json", "key", 0).finished()
+    assert sorted(done) == [image.id for image in exporting.points.images]
+    assert [each.id for each in done[11]] == [4, 5, 6]
+    [shard] = (tmp_path / "a.json.parts").iterdir()
+    again = shard.read_bytes().splitlines()
+    shard.write_bytes(b"\n".join([*again, again[2].replace(b'"score": 1.0', b'"score": 0.25')]))
+    done = Shards(tmp_path / "a.json", "key", 0).finished()
+    assert [each.score for each in done[11]] == [0.25] * 3, "the last line of an image counts"
+    shard.unlink()
+    with pytest.raises(FileNotFoundError):
+        done[10]
+
+
 def test_what_was_done_with_other_settings_is_not_used(exporting, tmp_path):
     exporting.run(tmp_path / "a.json", stop=3, key="other")
     exporting.calls.clear()
