@@ -19,7 +19,8 @@ from p2seg.data.points import read_points
 from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.provenance import versions
-from p2seg.pseudo.export import MaskRules, Shards, export_key, label_images, write_pseudo
+from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
+from p2seg.pseudo.shards import Shards
 
 
 def run(cfg: DictConfig) -> Path:

@@ -17,8 +17,9 @@ from p2seg.data.synthetic import write_synthetic
 from p2seg.data.voc import read_voc
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.export import MaskRules, Shards, label_images, masks_of
+from p2seg.pseudo.export import MaskRules, label_images, masks_of
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
+from p2seg.pseudo.shards import Shards
 
 IMAGES, SIZE = 24, 320
 

@@ -129,7 +129,7 @@ def usable(
             `on_error` is neither.
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
-    with_points = [index for index, own in enumerate(points.points) if len(own)]
+    with_points = np.flatnonzero(PackedPoints.of(points.points).counts).tolist()
     looks = (reader.look(points.images[i], points.points[i]) for i in with_points)
     found = mistakes(looks, known, stop=on_error != "skip")
     skipped = {i: error for i, error in zip(with_points, found, strict=True) if error is not None}

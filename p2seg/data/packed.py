@@ -91,14 +91,19 @@ class PackedPoints(Packed[Points]):
     @staticmethod
     def of(points: Sequence[Points]) -> PackedPoints:
         """Points as arrays, which they may be already."""
-        if isinstance(points, PackedPoints):
-            return points
-        yx, labels, ids = Growing(np.float32), Growing(np.int64), Growing(np.int64)
+        return points if isinstance(points, PackedPoints) else PackedPoints.packed(points)
+
+    @staticmethod
+    def packed(points: Iterable[Points]) -> PackedPoints:
+        """Points that come one image after the other, as arrays."""
+        yx, labels = Growing(np.float32), Growing(np.int64)
+        ids, counts = Growing(np.int64), Growing(np.int64)
         for each in points:
             yx.add(each.yx.numpy().reshape(-1))
             labels.add(each.labels.numpy())
             ids.add(each.ids.numpy())
-        starts = ends(map(len, points)).numpy()
+            counts.add([len(each)])
+        starts = ends(counts.array()).numpy()
         return PackedPoints(yx.array().reshape(-1, 2), labels.array(), ids.array(), starts)
 
     @property

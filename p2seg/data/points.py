@@ -150,22 +150,25 @@ def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float =
         raise UserError(f"the seed is {seed!r}; give a whole number from 0 up")
     if type(jitter) not in (int, float) or not 0 <= jitter <= 1:
         raise UserError(f"jitter={jitter!r} cannot be; it is a share of an object's box, 0 to 1")
-    points = []
-    for group in instances.instances:
-        clicked = [(instance, _click(instance, sampler, seed, jitter)) for instance in group]
-        found = [(instance, yx) for instance, yx in clicked if yx is not None]
-        points.append(
-            _tensors(
-                [yx for _, yx in found],
-                [instance.label for instance, _ in found],
-                [instance.id for instance, _ in found],
-            )
-        )
+    points = PackedPoints.packed(
+        _clicks(group, sampler, seed, jitter) for group in instances.instances
+    )
     return PointSet(
         images=instances.images,
         categories=instances.categories,
         points=points,
         info={"sampler": sampler, "seed": seed, "jitter": jitter},
+    )
+
+
+def _clicks(group: Sequence[Instance], sampler: str, seed: int, jitter: float) -> Points:
+    """The points of an image's instances that have one."""
+    clicked = [(instance, _click(instance, sampler, seed, jitter)) for instance in group]
+    found = [(instance, yx) for instance, yx in clicked if yx is not None]
+    return _tensors(
+        [yx for _, yx in found],
+        [instance.label for instance, _ in found],
+        [instance.id for instance, _ in found],
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from p2seg.data.records import PackedImages
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
+from p2seg.pseudo.shards import Shards
 from p2seg.structures import Points
 
 T = TypeVar("T")
@@ -37,9 +36,6 @@ AHEAD = 4
 """Images that are read before the network asks for them, or wait to be encoded after it."""
 
 _Read: TypeAlias = "tuple[ImageRecord, Points, Future[tuple[Tensor | None, Tensor]]]"
-
-_Place: TypeAlias = tuple[Path, int]
-"""A file and where in it a line begins."""
 
 DEFAULT_SCORE = 0.5
 """Score of the box that stands for a point which no pixel claimed."""
@@ -99,105 +95,6 @@ def box_mask(shape: tuple[int, ...], y: float, x: float, side: int) -> npt.NDArr
     left = max(0, min(int(x) - side // 2, shape[1] - side))
     mask[top : top + side, left : left + side] = True
     return mask
-
-
-class Shards:
-    """Finished images of an export that is under way: a folder of JSON lines, one file a rank.
-
-    Args:
-        out: the file that the export will write.
-        key: fingerprint of everything that decides the result; lines of another are not used.
-        rank: of this process.
-    """
-
-    def __init__(self, out: Path, key: str, rank: int) -> None:
-        self.folder = out.with_name(out.name + ".parts")
-        self.key = key
-        self.rank = rank
-
-    def finished(self) -> Finished:
-        """Instances of every finished image, by image id; they are read when they are asked for."""
-        return Finished(
-            {
-                record["image_id"]: place
-                for place, record in self._records()
-                if "instances" in record
-            }
-        )
-
-    def skipped(self) -> dict[int, str]:
-        """Why an image could not be used, by image id; some may be finished by now."""
-        return {
-            record["image_id"]: record["skipped"]
-            for _, record in self._records()
-            if "skipped" in record
-        }
-
-    def add(self, image_id: int, instances: list[Instance]) -> None:
-        """Keeps a finished image."""
-        self._write({"image_id": image_id, "instances": [_packed(each) for each in instances]})
-
-    def skip(self, image_id: int, sentence: str) -> None:
-        """Keeps why an image cannot be used."""
-        self._write({"image_id": image_id, "skipped": sentence})
-
-    def _write(self, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"key": self.key, **record})
-        with (self.folder / f"{self.rank}.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write("\n" + line)  # a newline first: the line before may be torn
-            stream.flush()
-
-    def _records(self) -> Iterator[tuple[_Place, dict[str, Any]]]:
-        """What the lines hold, and where they begin."""
-        for path in sorted(self.folder.glob("*.jsonl")):
-            with path.open("rb") as stream:
-                start = 0
-                for line in stream:
-                    place, start = (path, start), start + len(line)
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        continue  # the line that was being written when the process was killed
-                    if isinstance(record, dict) and record.get("key") == self.key:
-                        yield place, record
-
-    def remove(self) -> None:
-        """Removes the folder, once the export is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class Finished(Mapping[int, list[Instance]]):
-    """The instances of finished images by image id; in memory is only where they lie on the disk.
-
-    Args:
-        places: by image id the file and where its line begins.
-    """
-
-    def __init__(self, places: dict[int, _Place]) -> None:
-        self._places = places
-
-    def __getitem__(self, image_id: int) -> list[Instance]:
-        path, start = self._places[image_id]
-        with path.open("rb") as stream:
-            stream.seek(start)
-            return [_unpacked(each) for each in json.loads(stream.readline())["instances"]]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
-def _packed(instance: Instance) -> dict[str, Any]:
-    rle = {"size": list(instance.rle["size"]), "counts": instance.rle["counts"].decode()}
-    return {**vars(instance), "rle": rle}
-
-
-def _unpacked(packed: dict[str, Any]) -> Instance:
-    rle = {"size": packed["rle"]["size"], "counts": packed["rle"]["counts"].encode()}
-    return Instance(**{**packed, "rle": rle, "point": tuple(packed["point"])})
 
 
 def label_images(

@@ -19,7 +19,6 @@ from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import (
     DEFAULT_SCORE,
     MaskRules,
-    Shards,
     box_mask,
     export_key,
     label_images,
@@ -27,6 +26,7 @@ from p2seg.pseudo.export import (
     write_pseudo,
 )
 from p2seg.pseudo.infer import Labelled, SeedLabeller
+from p2seg.pseudo.shards import Shards
 
 RULES = MaskRules(min_pixels=16, default_box=16)
 
