@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from _build import build
 from _common import output_folder, path_of
 from _entry import entry
@@ -18,6 +17,7 @@ from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
 from p2seg.data.loader import batches_of
+from p2seg.determinism import seed_everything
 from p2seg.progress import console
 from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
@@ -25,7 +25,7 @@ from p2seg.segmentors.training import segmentor_losses
 
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
-    torch.manual_seed(cfg.seed)
+    seed_everything(cfg.seed, deterministic=cfg.deterministic)
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     check_segmentor(cfg, instances)
     folder = path_of(cfg, "data.images")
