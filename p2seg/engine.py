@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
@@ -19,6 +17,7 @@ from p2seg.checkpoint import CheckpointFolder, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import Factor, WeightAverage
 from p2seg.preemption import Notice, Stopped, noticing
+from p2seg.processes import start_processes
 from p2seg.progress import TrainingBar, console
 from p2seg.structures import to_device
 from p2seg.training_log import TrainingLog
@@ -46,7 +45,7 @@ class Trainer:
         batch_size: images a step of this process.
         precision: Fabric's: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: Fabric's: `auto`, `cpu` or `cuda`.
-        devices: processes on this machine that Fabric starts; torchrun's count wins.
+        devices: processes on this machine that Fabric starts; torchrun's and srun's count wins.
         clip_norm: gradients are scaled down to this norm; None leaves them.
         ema: keeps an average of the weights.
         log_every: steps between scalars.
@@ -89,26 +88,12 @@ class Trainer:
             raise UserError(f"trainer.snapshots={list(self.snapshots)}; steps are from 0 up")
 
     def fabric(self) -> Fabric:
-        """Starts Fabric for one process or many (its own or torchrun's).
+        """Starts Fabric for one process or many (its own, torchrun's or srun's).
 
         Raises:
             UserError: this machine has no such accelerator, or Fabric no such precision.
         """
-        try:
-            fabric = Fabric(
-                accelerator=self.accelerator,
-                devices=int(os.environ.get("LOCAL_WORLD_SIZE", self.devices)),
-                num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-                precision=cast(Any, self.precision),
-            )
-        except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
-            raise UserError(
-                f"training cannot start with trainer.accelerator={self.accelerator} "
-                f"trainer.devices={self.devices} trainer.precision={self.precision}: "
-                f"{' '.join(str(error).split())}"
-            ) from error
-        fabric.launch()
-        return fabric
+        return start_processes(self.accelerator, self.devices, self.precision)
 
     def fit(
         self,

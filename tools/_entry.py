@@ -5,16 +5,19 @@ The rest of the package knows nothing of Hydra; `_target_` builds its objects in
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from _mistakes import sentence_of
 from _ranges import check_ranges
+from _sweep import Sweep
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -126,11 +129,14 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
         except BaseException as error:  # kept from Hydra, which prints and goes on its own way
             failures.append(error)
 
+    task = _sweep_of(config, words) or job
     sys.argv = [config, *map(quoted, words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
     GlobalHydra.instance().clear()
     try:
-        hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(job)()
+        # of a job that failed Hydra repeats all settings, and the job has said why
+        with redirect_stderr(io.StringIO()) if task is not job else nullcontext():
+            hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(task)()
         if failures:
             raise failures[0]
     finally:
@@ -139,6 +145,17 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _sweep_of(config: str, words: list[str]) -> Sweep | None:
+    """The task of a command with `-m`, whose jobs are processes of the same tool."""
+    asked = get_args_parser().parse_args(words)
+    if not asked.multirun:
+        return None
+    own = [word for word in asked.overrides if not word.startswith(("hydra/", "hydra."))]
+    parsed = zip(own, OverridesParser.create().parse_overrides([*map(quoted, own)]), strict=True)
+    swept = [word.partition("=")[0] for word, each in parsed if each.is_sweep_override()]
+    return Sweep(CONFIGS.parent / "tools" / f"{config}.py", own, swept)
 
 
 def _check_words(words: list[str]) -> None:
