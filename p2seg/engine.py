@@ -20,6 +20,7 @@ from p2seg.checkpoint import load_checkpoint, refuse_other_run, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import Factor, WeightAverage
 from p2seg.progress import TrainingBar, console
+from p2seg.ranks import mean_over_ranks
 from p2seg.structures import to_device
 
 LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
@@ -132,7 +133,7 @@ class Trainer:
                 `validated_on`, what `validation` compares with.
             pictures_of: what TensorBoard shows.
             validation: scores the model during training, the averaged weights where there are any;
-                the best by its first score is kept in `best.pt`. The first process does it.
+                the best by its first score is kept in `best.pt`. Every process calls it.
             validate_every: steps between validations, and one at the end; 0: none.
 
         Returns:
@@ -193,9 +194,10 @@ class Trainer:
                 if run.average is not None:
                     run.average.update(module)
                 due = step == self.max_steps
+                logged = due or step % self.log_every == 0
+                values = mean_over_ranks(losses) if logged else {}
                 if writer is not None:
-                    if due or step % self.log_every == 0:
-                        values = {name: float(loss.detach()) for name, loss in losses.items()}
+                    if logged:
                         progress.update(step, values)
                         _write_scalars(writer, values, optimizer, step)
                     if pictures_of is not None and (due or self._pictured(step)):
@@ -275,11 +277,9 @@ class _Run:
 
     def validate(self, path: Path, step: int, validation: Validation) -> dict[str, float]:
         """The scores of the weights that prediction takes; the best so far are written."""
-        scores: dict[str, float] = {}
-        if self.fabric.global_rank == 0:
-            with self._averaged():
-                scores = dict(validation(self.module.eval()))
-            self.module.train()
+        with self._averaged():
+            scores = dict(validation(self.module.eval()))
+        self.module.train()
         scores = self.fabric.broadcast(scores)
         score = next(iter(scores.values()))
         if self.best is None or score > self.best:
