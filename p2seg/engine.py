@@ -19,9 +19,10 @@ from p2seg.optim import Factor, WeightAverage
 from p2seg.preemption import Notice, Stopped, noticing
 from p2seg.processes import start_processes
 from p2seg.progress import TrainingBar, console
+from p2seg.ranks import mean_over_ranks
 from p2seg.structures import to_device
 from p2seg.training_log import TrainingLog
-from p2seg.training_state import TrainingState, seed_ranks
+from p2seg.training_state import TrainingState
 
 LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
 """(model, batch, step) -> named losses, already weighted; their sum is minimised."""
@@ -127,7 +128,7 @@ class Trainer:
                 only told where they are not; and `validated_on`, what `validation` compares with.
             pictures_of: what TensorBoard shows.
             validation: scores the model during training, the averaged weights where there are any;
-                the best by its first score is kept in `best.pt`. The first process does it.
+                the best by its first score is kept in `best.pt`. Every process calls it.
             validate_every: steps between validations, and one at the end; 0: none.
 
         Returns:
@@ -154,11 +155,9 @@ class Trainer:
         if step >= self.max_steps and not state.unvalidated:
             return folder.last
         model, state.optimizer = self._set_up(fabric, state)
-        if step == 0:
-            seed_ranks(fabric.global_rank)
-            if first:  # those of an earlier training are not this one's
-                for old in (*(out / "snapshots").glob("step_*.pt"), out / "best.pt"):
-                    old.unlink(missing_ok=True)
+        if step == 0 and first:  # those of an earlier training are not this one's
+            for old in (*(out / "snapshots").glob("step_*.pt"), out / "best.pt"):
+                old.unlink(missing_ok=True)
         bar = TrainingBar(step, self.max_steps, images, self.log_every, first)
         with TrainingLog(out, bar, step, first) as log, noticing() as notice:
             loop = _Loop(
@@ -262,10 +261,7 @@ class _Loop:
         """Losses, their mean over all processes, and pictures."""
         due, every = step == self.trainer.max_steps, self.trainer.picture_every
         if due or step % self.trainer.log_every == 0:
-            values = torch.stack([loss.detach() for loss in losses.values()])
-            mean = cast(Tensor, self.fabric.all_reduce(values, reduce_op="mean"))
-            named = dict(zip(losses, mean.tolist(), strict=True))
-            self.log.losses(step, named, self.state.optimizer)
+            self.log.losses(step, mean_over_ranks(losses), self.state.optimizer)
         pictured = every > 0 and (due or step == 1 or step % every == 0)
         if pictured and self.pictures_of is not None and self.fabric.global_rank == 0:
             # not the wrapped model: the other ranks take no part in this
@@ -313,11 +309,8 @@ class _Loop:
     def _validate(self, validation: Validation, step: int) -> None:
         """Scores the weights that prediction takes; the best so far are written."""
         with self.notice.at_once():
-            scores: dict[str, float] = {}
-            if self.fabric.global_rank == 0:
-                with self.state.averaged() as module:
-                    scores = dict(validation(module))
-            scores = self.fabric.broadcast(scores)
+            with self.state.averaged() as module:
+                scores = self.fabric.broadcast(dict(validation(module)))
             score = next(iter(scores.values()))
             self.state.unvalidated = False
             if self.state.best is None or score > self.state.best:

@@ -15,6 +15,7 @@ from p2seg.checkpoint import CheckpointFolder, flat, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import WeightAverage
 from p2seg.progress import console
+from p2seg.ranks import seed_rank
 from p2seg.structures import to_device
 
 _FIXED = ("inputs", "categories", "skipped", "images_a_step")
@@ -152,7 +153,8 @@ class TrainingState:
             f"{path} is of {len(saved['random'])} processes and {world} go on: the images come in "
             "the same order, but what a model draws for itself, such as proposals, is another draw"
         )
-        seed_ranks(rank, int(saved["step"]))
+        torch.manual_seed(torch.initial_seed() + int(saved["step"]))
+        seed_rank(torch.initial_seed(), rank)
 
     def _compare(self, path: Path, saved: dict[str, Any], *, changed: bool) -> None:
         """Refuses a run whose result would differ, and names settings that make no difference."""
@@ -175,17 +177,6 @@ class TrainingState:
         """The states of all ranks, `[ranks, bytes]`."""
         states = cast(Tensor, self.fabric.all_gather(state))
         return states.reshape(self.fabric.world_size, -1).cpu()
-
-
-def seed_ranks(rank: int, step: int = 0) -> None:
-    """Gives every rank but the first random numbers of its own, from the seed that all had.
-
-    Args:
-        rank: of this process.
-        step: that the run starts from.
-    """
-    if rank or step:
-        torch.manual_seed(torch.initial_seed() + 1_000_003 * rank + 7919 * step)
 
 
 def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -20,6 +20,7 @@ from p2seg.data.points import read_points
 from p2seg.determinism import seed_everything
 from p2seg.figures import training_pictures
 from p2seg.progress import console
+from p2seg.ranks import seed_rank
 from p2seg.structures import Batch
 
 
@@ -42,6 +43,7 @@ def run(cfg: DictConfig) -> Path:
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
     fabric = trainer.fabric()
     network = network_of(cfg)
+    seed_rank(cfg.seed, fabric.global_rank)
 
     def losses_of(model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         outputs = model(batch.images)

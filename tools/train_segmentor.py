@@ -19,6 +19,7 @@ from p2seg.data.coco import read_instances
 from p2seg.data.loader import batches_of
 from p2seg.determinism import seed_everything
 from p2seg.progress import console
+from p2seg.ranks import Ranks, seed_rank
 from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
@@ -36,6 +37,8 @@ def run(cfg: DictConfig) -> Path:
     validation = validation_of(cfg, instances.categories)
     trainer = build(cfg.trainer)
     fabric = trainer.fabric()
+    if validation is not None:
+        validation = replace(validation, ranks=Ranks.started())
     schedule = build(cfg.segmentor.schedule)
     batch = cfg.segmentor.batch_size * fabric.world_size
     trainer = replace(
@@ -49,6 +52,7 @@ def run(cfg: DictConfig) -> Path:
     )
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))
+    seed_rank(cfg.seed, fabric.global_rank)
     batches_from = batches_of(
         fabric,
         dataset,
