@@ -79,4 +79,6 @@ def _folder() -> Path | None:
 
 
 def _temporary(*keys: str) -> Path:
-    return Path(tempfile.gettempdir()) / "-".join(("p2seg", str(getattr(os, "getuid", int)()), *keys))
+    return Path(tempfile.gettempdir()) / "-".join(
+        ("p2seg", str(getattr(os, "getuid", int)()), *keys)
+    )

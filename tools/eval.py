@@ -6,6 +6,7 @@ from pathlib import Path
 
 from _entry import entry
 from _ranks import ranks_of
+from _record import record_run
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -40,6 +41,7 @@ def main(cfg: DictConfig) -> None:
         console.print(table)
     if cfg.out is not None:
         path = Path(cfg.out).expanduser() / "metrics.json"
+        record_run(cfg, "eval", path.parent)
         write_json(path, metrics, indent=2)
         console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
 

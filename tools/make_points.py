@@ -11,6 +11,7 @@ from pathlib import Path
 
 from _common import check_file
 from _entry import entry
+from _record import record_run
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -25,6 +26,7 @@ def run(cfg: DictConfig) -> Path:
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
+    record_run(cfg, "make_points", out)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
         points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed, cfg.jitter)

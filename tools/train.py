@@ -11,6 +11,7 @@ from pathlib import Path
 from _build import build
 from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
 from _entry import entry
+from _record import record_run
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -42,6 +43,7 @@ def run(cfg: DictConfig) -> Path:
     augment = build(cfg.data.augment)
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
     fabric = trainer.fabric()
+    record_run(cfg, "train", out, first=fabric.global_rank == 0)
     network = network_of(cfg)
     seed_rank(cfg.seed, fabric.global_rank)
 
