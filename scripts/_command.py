@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,7 +72,7 @@ def fetched(archive: Archive, folder: Path) -> Path:
         )
 
 
-def link(folder: Path, target: Path, images: list[ImageRecord]) -> None:
+def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
     """Makes `folder` a link to the folder of images, so that they stay where they are.
 
     A link that is there already is replaced; a real folder (a copy, where the system makes no

@@ -28,6 +28,9 @@ READS = {
 }
 """Settings that name what a tool reads."""
 
+OF_A_FILE = ("make_points", "gen_pseudo", "export")
+"""Tools that write one file, not a folder."""
+
 KEPT = 50
 """Starts of one run that are remembered."""
 
@@ -38,12 +41,12 @@ def record_run(cfg: DictConfig, tool: str, out: Path, *, first: bool = True) -> 
     Args:
         cfg: of the tool.
         tool: its name.
-        out: the folder that it writes, or the file, `x.json`: then it is `x.run.json`.
+        out: the folder that it writes, or the file; beside `x.json` lies `x.run.json`.
         first: whether this is the process that writes.
     """
     if not first:
         return
-    path = out.with_suffix(".run.json") if out.suffix and not out.is_dir() else out / "run.json"
+    path = out.with_suffix(".run.json") if tool in OF_A_FILE else out / "run.json"
     start = {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "tool": tool,

@@ -26,7 +26,6 @@ def run(cfg: DictConfig) -> Path:
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
-    record_run(cfg, "make_points", out)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
         points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed, cfg.jitter)
@@ -34,6 +33,7 @@ def run(cfg: DictConfig) -> Path:
         if not count:
             raise UserError(f"{gt} has no instance to make a point of; give a file that has some")
         source = {"source": str(gt), "source_sha256": sha256(gt)}
+        record_run(cfg, "make_points", out)
         write_points(out, replace(points, info={**points.info, **source}))
     console.print(f"{out}: {count} points on {len(points.images)} images")
     return out
