@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from p2seg.errors import UserError
+from p2seg.data.schema import storable
+from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path
 
 FORMAT = 1
@@ -57,13 +58,30 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
             f"{path} is not a checkpoint of p2seg but a file of another program, such as weights "
             f"alone; give a checkpoint of a {kind} that p2seg has written, such as last.pt"
         )
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this version of p2seg; train again")
-    if content.get("kind") != kind:
-        raise UserError(
-            f"{path} is a checkpoint of a {content.get('kind')}, but a {kind} is needed here"
-        )
+    given = content.get("kind")
+    if not isinstance(given, str) or given != kind:
+        theirs = given if isinstance(given, str) else shown(given)
+        raise UserError(f"{path} is a checkpoint of a {theirs}, but a {kind} is needed here")
+    if not _well_formed(content):
+        raise UserError(f"{path} is a checkpoint of p2seg that was changed since; train again")
     return content
+
+
+def _well_formed(content: dict[str, Any]) -> bool:
+    """Whether what every checkpoint has is of the type that it must have, where it is there."""
+    categories = content.get("categories", [])
+    return (
+        all(isinstance(content.get(key, {}), dict) for key in ("model", "config"))
+        and isinstance(content.get("average"), (dict, type(None)))
+        and storable(content.get("config"))
+        and isinstance(categories, list)
+        and all(isinstance(each, dict) for each in categories)
+        and all(type(each.get("id")) is int for each in categories)
+        and all(isinstance(each.get("name"), str) for each in categories)
+        and isinstance(content.get("step", 0), int)
+    )
 
 
 def refuse_other_run(path: Path, saved: dict[str, Any], present: dict[str, Any]) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from _entry import entry
 from omegaconf import DictConfig
-from rich.console import Console
 
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate_files
 from p2seg.evaluation.tables import score_tables
 from p2seg.files import write_json
+from p2seg.terminal import Terminal
 
 
 @entry("eval")
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     )
     if not metrics["run"]["instances"]:
         raise UserError(f"{cfg.gt} has no instance; there is nothing to measure against")
-    console = Console()
+    console = Terminal()
     for table in score_tables(metrics):
         console.print(table)
     if cfg.out is not None:
