@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, track
 
 from p2seg.data.coco import ImageRecord, InstanceSet
 from p2seg.data.download import Archive, fetch
 from p2seg.errors import UserError
+from p2seg.terminal import Terminal
 
-CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
 class Parser(argparse.ArgumentParser):

@@ -30,11 +30,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from rich.console import Console
 
 from p2seg.determinism import seed_everything
 from p2seg.errors import UserError
 from p2seg.preemption import Stopped, stopping
+from p2seg.terminal import Terminal
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
@@ -196,5 +196,5 @@ def _check_words(words: list[str]) -> None:
 def _say(sentence: str) -> None:
     if not is_first(sentence):
         return
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(" ".join(line.strip() for line in sentence.splitlines()))

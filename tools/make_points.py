@@ -13,12 +13,12 @@ from _common import check_file
 from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
-from rich.console import Console
 
 from p2seg.data.coco import read_instances
 from p2seg.data.points import make_points, write_points
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.terminal import Terminal
 
 
 def run(cfg: DictConfig) -> Path:
@@ -26,7 +26,7 @@ def run(cfg: DictConfig) -> Path:
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
         points = make_points(read_instances(gt), str(cfg.sampler), cfg.seed, cfg.jitter)
         count = sum(map(len, points.points))

@@ -70,7 +70,7 @@ def storable(value: Any) -> bool:
     """Whether what came from a file can be written to another: no NaN, no half a letter."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return False
     return depth_of(value) <= DEEPEST
 
@@ -79,12 +79,13 @@ def depth_of(value: Any) -> int:
     """How many lists and objects lie in each other, counted up to one beyond `DEEPEST`."""
     depth, level = 0, [value]
     while depth <= DEEPEST:
-        level = [
+        below = (
             child
             for each in level
             if isinstance(each, (list, dict))
             for child in (each.values() if isinstance(each, dict) else each)
-        ]
+        )
+        level = list({id(child): child for child in below}.values())  # one may be there often
         if not level:
             break
         depth += 1
