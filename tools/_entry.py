@@ -25,7 +25,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from rich.console import Console
 
+from p2seg.determinism import seed_everything
 from p2seg.errors import UserError
+from p2seg.preemption import Stopped, stopping
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
@@ -81,7 +83,8 @@ def entry(
 
     Returns:
         A decorator. What it makes takes the command line's words (default: those of the process)
-        and returns the exit code: 0, or 2 after a user's mistake told in one sentence.
+        and returns the exit code: 0; 2 after a user's mistake told in one sentence; 75 where it was
+        asked to stop and the same command goes on; 130 after the keyboard's word.
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
@@ -91,10 +94,14 @@ def entry(
             words = [options.get(word, word) for word in words]
             try:
                 _check_words(words)
-                _run_hydra(config, function, words)
+                with stopping():
+                    _run_hydra(config, function, words)
             except KeyboardInterrupt:
                 _say("stopped by the keyboard; what was written is whole")
                 return 130
+            except Stopped as stopped:
+                _say(f"{stopped}; what was written is whole, and the same command goes on")
+                return stopped.code
             except Exception as error:
                 sentence = sentence_of(error, CONFIGS, config)
                 if sentence is None:
@@ -117,6 +124,7 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
         sys.argv = [argv[0], *words]  # Fabric starts other processes with them
         try:
             check_ranges(cfg)
+            seed_everything(cfg.seed, deterministic=cfg.deterministic)
             function(cfg)
         except BaseException as error:  # kept from Hydra, which prints and goes on its own way
             failures.append(error)

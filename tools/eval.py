@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _entry import entry
+from _ranks import ranks_of
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -21,15 +22,19 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"void={cfg.void} is unknown; it is count or ignore")
     if cfg.out is not None and Path(cfg.out).expanduser().is_file():
         raise UserError(f"out={cfg.out} is a file, but a folder is needed; give out=DIR")
+    ranks = ranks_of(cfg)
     metrics = evaluate_files(
         Path(cfg.gt).expanduser(),
         Path(cfg.pred).expanduser(),
         cfg.kind,
         split=str(cfg.split),
         ignore_void=cfg.void == "ignore",
+        ranks=ranks,
     )
     if not metrics["run"]["instances"]:
         raise UserError(f"{cfg.gt} has no instance; there is nothing to measure against")
+    if not ranks.first:
+        return
     console = Console()
     for table in score_tables(metrics):
         console.print(table)

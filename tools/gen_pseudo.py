@@ -20,6 +20,7 @@ from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.provenance import versions
 from p2seg.pseudo.export import MaskRules, Shards, export_key, label_images, write_pseudo
+from p2seg.ranks import Ranks
 
 
 def run(cfg: DictConfig) -> Path:
@@ -29,12 +30,13 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(path_of(cfg, "data.points"))
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
+    ranks = Ranks.started()
     labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
         "points": sha256(path_of(cfg, "data.points")),
         "semantic": semantic_source(reader.semantic),
     }
-    shards = Shards(out, export_key(info), fabric.global_rank)
+    shards = Shards(out, export_key(info), ranks.rank)
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
         points,
@@ -43,15 +45,13 @@ def run(cfg: DictConfig) -> Path:
         rules,
         shards,
         cfg.data.on_error,
-        fabric.global_rank,
-        fabric.world_size,
+        ranks.rank,
+        ranks.world,
     )
-    total = len(range(fabric.global_rank, len(points.images), fabric.world_size))
-    first = fabric.global_rank == 0
-    for _ in track(steps, "pseudo masks", total, shown=first):
+    for _ in track(steps, "pseudo masks", len(ranks.share(points.images)), shown=ranks.first):
         pass
-    fabric.barrier()
-    if first:
+    ranks.wait()
+    if ranks.first:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> Path:
         console.print(
             f"wrote {out}: {len(masks)} masks, {boxes} of them default boxes", markup=False
         )
-    fabric.barrier()
+    ranks.wait()
     return out
 
 

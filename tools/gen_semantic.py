@@ -17,6 +17,7 @@ from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
 from _common import path_of
 from _entry import entry
+from _ranks import ranks_of
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -39,8 +40,9 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(file)
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+    ranks = ranks_of(cfg)
     if prompted:
-        make_candidates(cfg, points, images)
+        make_candidates(cfg, points, images, ranks)
     asks = prompted and cfg.semantic.select == "network"
     manifest, made = generate(
         maps_of(cfg, points) if prompted else build(cfg.semantic.source),
@@ -49,10 +51,18 @@ def run(cfg: DictConfig) -> Path:
         out,
         MAPS,
         points_sha256=sha256(file),
-        workers=0 if asks else cfg.semantic.workers,  # a network stays in its process
+        workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
         on_error=cfg.data.on_error,
-        progress=partial(track, what="semantic maps", total=len(points.images)),
+        progress=partial(
+            track,
+            what="semantic maps",
+            total=len(ranks.share(points.images)),
+            shown=ranks.first,
+        ),
+        ranks=ranks,
     )
+    if not ranks.first:
+        return out
     kept = len(manifest.files) - made
     there = f", {kept} were there already" if kept else ""
     console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)

@@ -5,8 +5,10 @@ Everything is checked here, so that the rest of the package may trust what it is
 
 from __future__ import annotations
 
+import json
 import math
 import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +17,15 @@ from typing import Any
 
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError
+from p2seg.errors import shown as shown  # those who read documents want it, too
 from p2seg.files import read_json
 
 MAX_ID = 2**63 - 1
 """Ids travel in int64 tensors."""
+DEEPEST = 100
+"""Levels of what is copied from one file to another; the parser's own limit is its caller's."""
+OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
+"""How a path begins that Windows takes for one of another folder."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,11 @@ def read_document(path: Path, what: str) -> Document:
         info = content.get("info")
         if info is not None and not isinstance(info, dict):
             raise UserError(f"its info is {_kind(info)}; make it an object or leave it out")
+        if not storable(info):
+            raise UserError(
+                "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
+                f"{DEEPEST} levels; leave that out"
+            )
         records = _images(images)
         classes = _categories(categories)
         return Document(
@@ -154,10 +166,29 @@ def is_number(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
-def shown(value: Any) -> str:
-    """The value as an error shows it: short, on one line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def storable(value: Any) -> bool:
+    """Whether what came from a file can be written to another: no NaN, no half a letter."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return depth_of(value) <= DEEPEST
+
+
+def depth_of(value: Any) -> int:
+    """How many lists and objects lie in each other, counted up to one beyond `DEEPEST`."""
+    depth, level = 0, [value]
+    while depth <= DEEPEST:
+        level = [
+            child
+            for each in level
+            if isinstance(each, (list, dict))
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            break
+        depth += 1
+    return depth
 
 
 def _kind(value: Any) -> str:
@@ -209,7 +240,10 @@ def _images(items: list[dict[str, Any]]) -> list[ImageRecord]:
                 "must be whole numbers above 0"
             )
         if height * width > MAX_PIXELS:
-            raise UserError(f"image {id} ({name}) of {width}x{height} has too many pixels")
+            raise UserError(
+                f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
+                f"than {MAX_PIXELS}; cut it into tiles"
+            )
         records.append(ImageRecord(id=id, file_name=name, height=height, width=width))
     return records
 
@@ -218,10 +252,11 @@ def _file_name(value: Any, id: int) -> str:
     if not isinstance(value, str) or not value:
         raise UserError(f"image {id} has file_name {shown(value)}; it must be a path")
     whole = posixpath.normpath(value)
-    if value.startswith("/") or whole.split("/")[0] == "..":
+    rooted = value.startswith("/") or OTHER_ROOT.match(value)
+    if rooted or ".." in re.split(r"[\\/]", value):  # behind a link it leads anywhere
         raise UserError(
             f"image {id} has file_name {shown(value)}, which leaves the image folder; "
-            "it must be a path below that folder"
+            "it must be a path below that folder, without .."
         )
     lone_surrogate = any("\ud800" <= letter <= "\udfff" for letter in value)
     if whole == "." or "\0" in value or lone_surrogate:
@@ -238,6 +273,8 @@ def _categories(items: list[dict[str, Any]]) -> list[Category]:
         name = item.get("name")
         if not isinstance(name, str) or not name:
             raise UserError(f"category {id} has name {shown(name)}; it must be a string")
+        if not storable(name):
+            raise UserError(f"category {id} has name {shown(name)}, which is no text; rename it")
         categories[id] = Category(id=id, name=name)
     return [categories[id] for id in sorted(categories)]
 
