@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import tarfile
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
+from p2seg.files import atomic_path, temporary_folder
 
 BLOCK = 1 << 20
 
@@ -92,16 +93,32 @@ def fetch(archive: Archive, folder: Path, advance: Advance = lambda *_: None) ->
 def unpack(path: Path, folder: Path) -> None:
     """Unpacks a tar archive below `folder`, refusing members that would leave it.
 
+    Nothing of it is there before all of it is unpacked: what looks whole is whole.
+
     Raises:
         UserError: the archive is broken or leaves the folder, or this Python cannot check it.
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError("this Python cannot unpack safely; update it to 3.10.12, 3.11.4 or newer")
     try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+        with temporary_folder(folder / path.name) as temporary:
+            with tarfile.open(path) as archive:
+                archive.extractall(temporary, filter="data")
+            if hasattr(os, "sync"):
+                os.sync()  # once, not for each of some ten thousand files
+            _move(temporary, folder)
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{path} cannot be unpacked ({error}); remove it and run again") from error
+
+
+def _move(source: Path, target: Path) -> None:
+    """Moves what is in a folder to another one, which may have some of its folders already."""
+    for each in source.iterdir():
+        goal = target / each.name
+        if each.is_dir() and not each.is_symlink() and goal.is_dir():
+            _move(each, goal)
+        else:
+            each.replace(goal)
 
 
 def md5(path: Path) -> str:
