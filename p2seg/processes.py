@@ -83,6 +83,15 @@ def is_task(environment: Mapping[str, str]) -> bool:
     return not shell and "SLURM_PROCID" in environment and _tasks(environment) > 1
 
 
+def is_first() -> bool:
+    """Whether this process is the first of its run, as far as its environment tells."""
+    if is_task(os.environ) and "RANK" not in os.environ:
+        return os.environ["SLURM_PROCID"] == "0"
+    # of torchrun; and of the processes that Fabric starts, all but the first
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "NODE_RANK", "LOCAL_RANK"))
+    return all(rank == "0" for rank in ranks)
+
+
 def _tasks(environment: Mapping[str, str]) -> int:
     """Of the step; `SLURM_NTASKS` may be of the whole job."""
     own = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"

@@ -145,9 +145,10 @@ class TrainingState:
     def _restore_random(self, path: Path, saved: dict[str, Any]) -> None:
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
         if len(saved["random"]) == world:
-            torch.set_rng_state(saved["random"][rank])
+            # whole tensors: torch 2.15 crashes on, and may misread, a row of one
+            torch.set_rng_state(saved["random"][rank].clone())
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
-                torch.cuda.set_rng_state(saved["random_gpu"][rank], device)
+                torch.cuda.set_rng_state(saved["random_gpu"][rank].clone(), device)
             return
         self._say(
             f"{path} is of {len(saved['random'])} processes and {world} go on: the images come in "

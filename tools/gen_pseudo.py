@@ -10,6 +10,7 @@ from pathlib import Path
 
 from _build import build
 from _candidates import masks_of
+from _claims import writes
 from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
 from _labeller import check_export
@@ -24,6 +25,7 @@ from p2seg.pseudo.export import MaskRules, Shards, export_key, label_images, wri
 from p2seg.ranks import Ranks
 
 
+@writes(lambda cfg: output_folder(cfg, "pseudo.json"))
 def run(cfg: DictConfig) -> Path:
     """Labels every image and gives the written file."""
     out = check_file(output_folder(cfg, "pseudo.json"))

@@ -9,6 +9,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
 from _predict import batch_size_of, formats_of, job_of, overlays_of, sources_of
@@ -27,6 +28,7 @@ from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 
 
+@writes(lambda cfg: output_folder(cfg, "predictions"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
     path, ranks = path_of(cfg, "ckpt"), ranks_of(cfg)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from _build import build
+from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
 from _record import record_run
@@ -25,6 +26,7 @@ from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
 
+@writes(lambda cfg: output_folder(cfg, "segmentor"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)

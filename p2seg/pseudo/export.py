@@ -23,7 +23,7 @@ from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet
 from p2seg.data.schema import is_number
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint
+from p2seg.files import append_line, fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
 from p2seg.structures import Points
 
@@ -136,11 +136,8 @@ class Shards:
         self._write({"image_id": image_id, "skipped": sentence})
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": self.key, **record})
-        with (self.folder / f"{self.rank}.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write("\n" + line)  # a newline first: the line before may be torn
-            stream.flush()
+        append_line(self.folder / f"{self.rank}.jsonl", line.encode())
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self.folder.glob("*.jsonl")):
