@@ -323,7 +323,8 @@ class _Run:
             self.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.fabric.world_size:
             rank, device = self.fabric.global_rank, self.fabric.device
-            torch.set_rng_state(saved["random"][rank])
+            # a copy: torch reads past a view that begins within its storage
+            torch.set_rng_state(saved["random"][rank].clone())
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
                 torch.cuda.set_rng_state(saved["random_gpu"][rank], device)
         # scores of other images are not compared
