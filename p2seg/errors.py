@@ -31,6 +31,15 @@ def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
         raise UserError(f"{key}={value} is unknown; it is {known}")
 
 
+def shown(value: object) -> str:
+    """The value as an error shows it: short, on one line."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} of many levels"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def when_skipped(error: UserError) -> str:
     """The sentence without the advice to skip, for where that is done already."""
     return re.sub(r",? or go on without [\w ]+ with data\.on_error=skip$", "", str(error))

@@ -62,6 +62,8 @@ def _of_hydra(error: HydraException, configs: Path, config: str) -> str:
         return f"{error.override!r} cannot be read; write key=value"
     if isinstance(error, MissingConfigException):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group == "hydra/launcher" and name.startswith("submitit"):
+            return f"{group}={name} needs a package more; pip install 'p2seg[slurm]'"
         return f"there is no {group}={name}; choose from {', '.join(_choices(configs, group))}"
     loading = re.search(r"Could not load '([^']*)/([^'/]*)'", text)
     if loading:

@@ -13,6 +13,7 @@ from _candidates import masks_of
 from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
 from _labeller import check_export
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -31,6 +32,7 @@ def run(cfg: DictConfig) -> Path:
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
     ranks = Ranks.started()
+    record_run(cfg, "gen_pseudo", out, first=ranks.first)
     labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
         "points": sha256(path_of(cfg, "data.points")),

@@ -10,6 +10,7 @@ from pathlib import Path
 from _candidates import is_prompted
 from _entry import entry
 from _experiment import Experiment
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.progress import console
@@ -18,6 +19,7 @@ from p2seg.progress import console
 def run(cfg: DictConfig) -> Path:
     """Runs all stages and gives the report."""
     experiment = Experiment(cfg)
+    record_run(cfg, "pipeline", experiment.home)
     experiment.prepare()
     experiment.points()
     experiment.semantic()

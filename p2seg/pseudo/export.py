@@ -17,9 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, encode, write_instances
 from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet
+from p2seg.data.schema import is_number
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
@@ -145,9 +147,9 @@ class Shards:
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     record = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # the line that was being written when the process was killed
-                if isinstance(record, dict) and record.get("key") == self.key:
+                if isinstance(record, dict) and record.get("key") == self.key and _whole(record):
                     yield record
 
     def remove(self) -> None:
@@ -158,6 +160,23 @@ class Shards:
 def _packed(instance: Instance) -> dict[str, Any]:
     rle = {"size": list(instance.rle["size"]), "counts": instance.rle["counts"].decode()}
     return {**vars(instance), "rle": rle}
+
+
+def _whole(record: dict[str, Any]) -> bool:
+    """Whether a line is one that `add` or `skip` wrote."""
+    if type(record.get("image_id")) is not int:
+        return False
+    if "skipped" in record:
+        return isinstance(record["skipped"], str)
+    try:
+        for packed in record["instances"]:
+            size, instance = packed["rle"]["size"], _unpacked(packed)
+            codec.from_segmentation(packed["rle"], *size)
+            if not all(map(is_number, (instance.id, instance.label, instance.score))):
+                return False
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def _unpacked(packed: dict[str, Any]) -> Instance:
