@@ -145,7 +145,7 @@ class TrainingState:
     def _restore_random(self, path: Path, saved: dict[str, Any]) -> None:
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
         if len(saved["random"]) == world:
-            # whole tensors: torch 2.15 crashes on, and may misread, a row of one
+            # a copy: torch crashes on a view that begins within its storage
             torch.set_rng_state(saved["random"][rank].clone())
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
                 torch.cuda.set_rng_state(saved["random_gpu"][rank].clone(), device)
