@@ -59,10 +59,9 @@ def run(cfg: DictConfig) -> Path:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
-        masks = [each for group in pseudo.instances for each in group]
-        boxes = sum(each.default_box for each in masks)
+        boxes = pseudo.instances.default_boxes
         console.print(
-            f"wrote {out}: {len(masks)} masks, {boxes} of them default boxes", markup=False
+            f"wrote {out}: {len(boxes)} masks, {boxes.sum()} of them default boxes", markup=False
         )
     ranks.wait()
     return out

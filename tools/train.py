@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(path_of(cfg, "data.points"))
     check_classes(cfg, points)
     reader = reader_of(cfg, points)
-    points, skipped = usable(points, reader, cfg.data.on_error)
+    points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
