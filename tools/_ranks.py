@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from _build import build
 from omegaconf import DictConfig
 
+from p2seg.launched import is_one_of_many
 from p2seg.ranks import Ranks
-
-LAUNCHED = ("WORLD_SIZE", "SLURM_NTASKS")
-"""Variables in which launchers tell how many processes there are."""
 
 
 def ranks_of(cfg: DictConfig) -> Ranks:
@@ -18,8 +14,7 @@ def ranks_of(cfg: DictConfig) -> Ranks:
 
     Only then Fabric is started, which takes its time and knows fewer devices.
     """
-    launched = any(int(os.environ.get(name) or 1) > 1 for name in LAUNCHED)
-    if cfg.trainer.devices == 1 and not launched:
+    if cfg.trainer.devices == 1 and not is_one_of_many():
         return Ranks()
     build(cfg.trainer).fabric()
     return Ranks.started()

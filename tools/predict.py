@@ -41,7 +41,6 @@ def run(cfg: DictConfig) -> Path:
     categories = predictor.categories
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
     record_run(cfg, "predict", out, first=ranks.first)
-    (out / "predictions.json").unlink(missing_ok=True)  # or it would outlive a run that fails
     frames = read_frames(job.sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
     total = count_frames(job.sources, cfg.predict.every)
