@@ -291,7 +291,7 @@ def _is_written(out: Path) -> bool:
     """Whether a temporary file lies in the output's folder."""
     home = out if out.is_dir() else out.parent
     try:
-        return any("~" in entry.name for entry in os.scandir(home))
+        return any("~" in each.name for each in home.iterdir())
     except OSError:
         return False
 

@@ -24,9 +24,10 @@ if kind == "forgets" and done:
         file.unlink()
     done = 0
 for step in range(done, 20):
-    time.sleep(0.02)
+    time.sleep(0.01)
     part = out / f".{step}~"
     part.write_text(f"{kind == 'drifts' and done} {step}")
+    time.sleep(0.01)
     part.replace(out / f"{step:02d}.txt")
     if asked:
         sys.exit(3 if kind == "rude" else 75)
@@ -64,8 +65,8 @@ def test_what_kills_lose_is_seen(tmp_path, kind, lost):
         (tmp_path / folder).mkdir()
     disturbed = undisturbed(counter(kind if kind == "drifts" else "good"), tmp_path / "good")
     disturbed = type(disturbed)(counter(kind), disturbed.expected, 0.1, 0.4)
-    row = disturbed.kills(tmp_path / "killed", 5, random.Random(0))
-    assert row.times == 5
+    row = disturbed.kills(tmp_path / "killed", 3, random.Random(0))
+    assert row.times == 3
     assert (lost in "; ".join(row.lost)) if lost else not row.lost
     assert not list((tmp_path / "killed").iterdir())
 
