@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from _build import check_values
+from _claims import given_file, writes
 from _common import check_file
 from _cost import experiment_of
 from _entry import entry
@@ -49,6 +50,7 @@ def suites_of(cfg: DictConfig) -> dict[str, Callable[[torch.device, int], list[R
 
 
 @entry("bench")
+@writes(given_file)
 def main(cfg: DictConfig) -> None:
     """Prints a table a suite, and writes all rows where `out` says."""
     keys = ("repeats", "sides", "channels")

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from _claims import given_file, writes
 from _common import check_file
 from _entry import entry
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
@@ -20,6 +22,7 @@ from p2seg.files import sha256
 from p2seg.terminal import Terminal
 
 
+@writes(given_file)
 def run(cfg: DictConfig) -> Path:
     """Reads `gt`, writes `out` and gives its path."""
     if cfg.out is None:
@@ -32,6 +35,7 @@ def run(cfg: DictConfig) -> Path:
         if not count:
             raise UserError(f"{gt} has no instance to make a point of; give a file that has some")
         source = {"source": str(gt), "source_sha256": sha256(gt)}
+        record_run(cfg, "make_points", out)
         write_points(out, replace(points, info={**points.info, **source}))
     console.print(f"{out}: {count} points on {len(points.images)} images")
     return out
