@@ -9,17 +9,23 @@ from omegaconf import DictConfig
 
 from p2seg.ranks import Ranks
 
-LAUNCHED = ("WORLD_SIZE", "SLURM_NTASKS")
-"""Variables in which launchers tell how many processes there are."""
-
 
 def ranks_of(cfg: DictConfig) -> Ranks:
     """The processes of this run, connected where there are several.
 
     Only then Fabric is started, which takes its time and knows fewer devices.
     """
-    launched = any(int(os.environ.get(name) or 1) > 1 for name in LAUNCHED)
-    if cfg.trainer.devices == 1 and not launched:
+    if cfg.trainer.devices == 1 and not _launched():
         return Ranks()
     build(cfg.trainer).fabric()
     return Ranks.started()
+
+
+def _launched() -> bool:
+    """Whether torchrun, srun or another process of ours has started this one as one of several."""
+    if "SLURM_STEP_ID" in os.environ and "LOCAL_WORLD_SIZE" not in os.environ:
+        from p2seg.processes import is_task  # with Fabric, which takes its time
+
+        if is_task(os.environ):
+            return True
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
