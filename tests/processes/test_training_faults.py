@@ -63,9 +63,7 @@ def stopped(folder, out, launcher, words, fault, rank):
     jobs, told = commands(launcher, [*words, f"out={out}"])
     with running(folder, *jobs, fault=f"{fault}:{rank}:5", **told) as job:
         assert job.until((out / "last.pt").is_file), job.said
-        assert all(job.codes(MINUTE)), job.said
-        assert job.until(lambda: not job.left() or job.over)
-        assert not job.left(), job.said
+        assert all(job.ended(MINUTE)), job.said
         assert FAULTS[fault] in job.said
         return job.said
 

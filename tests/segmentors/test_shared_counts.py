@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from rank_sets import Summing, together
 from torch.testing import assert_close
 
 from p2seg.losses import hardest_mean, offset_loss
+from p2seg.ranks import mean_over_ranks
 from p2seg.segmentors.data import InstanceTarget
 from p2seg.segmentors.solo_heads import Seen
 from p2seg.segmentors.solo_losses import category_loss, mask_loss
@@ -73,8 +74,7 @@ def of_solo(rank):
 
 
 def of_mask2former(rank):
-    """With its random points all in one place, or they would be other ones."""
-    torch.rand = lambda *size, **_: torch.full(size, 0.5)
+    """The test puts its random points all in one place, or they would be other ones."""
     from p2seg.segmentors.weighted_mask2former import QueryTarget, WeightedLoss, config_of
 
     random = torch.Generator().manual_seed(3)
@@ -89,22 +89,25 @@ def of_mask2former(rank):
     return own([layer, layer], half(targets, rank))
 
 
-def compare(rank, file, every):
-    """A process: its losses, averaged with the other's, against those of the whole."""
-    whole = [losses(None) for losses in every]
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    for losses, wanted in zip(every, whole, strict=True):
-        for name, loss in losses(rank).items():
-            distributed.all_reduce(loss)
-            assert_close(loss / 2, wanted[name], msg=lambda text, n=name: f"{n}: {text}")
-    distributed.destroy_process_group()
+@pytest.mark.parametrize("losses", [of_network, of_solo, of_mask2former])
+def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(losses, monkeypatch):
+    if losses is of_mask2former:
+        pytest.importorskip("transformers")
+        monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, 0.5))
+    wanted = losses(None)
+    summing = Summing(2)
+    monkeypatch.setattr("p2seg.ranks.distributed", summing)
+    parts = together(2, lambda ranks: summing.of(ranks, losses))
+    for name, loss in wanted.items():
+        assert_close((parts[0][name] + parts[1][name]) / 2, loss, msg=lambda text, n=name: n + text)
 
 
-def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(tmp_path):
-    multiprocessing.spawn(compare, (tmp_path / "meet", (of_network, of_solo)), nprocs=2)
+def test_logged_losses_are_the_mean_over_processes(monkeypatch):
+    summing = Summing(2)
+    monkeypatch.setattr("p2seg.ranks.distributed", summing)
 
+    def logged(rank):
+        return mean_over_ranks({"a": torch.tensor(1.0 + rank), "b": torch.tensor(4.0 * rank)})
 
-@pytest.mark.slow
-def test_and_so_is_that_of_mask2former(tmp_path):
-    pytest.importorskip("transformers")
-    multiprocessing.spawn(compare, (tmp_path / "meet", (of_mask2former,)), nprocs=2)
+    means = together(2, lambda ranks: summing.of(ranks, logged))
+    assert means == [{"a": 1.5, "b": 2.0}] * 2
