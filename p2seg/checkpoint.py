@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from p2seg.errors import UserError
+from p2seg.data.schema import storable
+from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path
 
 FORMAT = 1
@@ -62,13 +64,30 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
             f"{path} is not a checkpoint of p2seg but a file of another program, such as weights "
             f"alone; give a checkpoint of a {kind} that p2seg has written, such as last.pt"
         )
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this version of p2seg; train again")
-    if content.get("kind") != kind:
-        raise UserError(
-            f"{path} is a checkpoint of a {content.get('kind')}, but a {kind} is needed here"
-        )
+    given = content.get("kind")
+    if not isinstance(given, str) or given != kind:
+        theirs = given if isinstance(given, str) else shown(given)
+        raise UserError(f"{path} is a checkpoint of a {theirs}, but a {kind} is needed here")
+    if not _well_formed(content):
+        raise UserError(f"{path} is a checkpoint of p2seg that was changed since; train again")
     return content
+
+
+def _well_formed(content: dict[str, Any]) -> bool:
+    """Whether what every checkpoint has is of the type that it must have, where it is there."""
+    categories = content.get("categories", [])
+    return (
+        all(isinstance(content.get(key, {}), dict) for key in ("model", "config"))
+        and isinstance(content.get("average"), (dict, type(None)))
+        and storable(content.get("config"))
+        and isinstance(categories, list)
+        and all(isinstance(each, dict) for each in categories)
+        and all(type(each.get("id")) is int for each in categories)
+        and all(isinstance(each.get("name"), str) for each in categories)
+        and isinstance(content.get("step", 0), int)
+    )
 
 
 def _check_bytes(path: Path) -> None:
@@ -76,7 +95,7 @@ def _check_bytes(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, EOFError):
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error):
         return  # no archive, or half of one: torch.load says what it is
     if changed is not None:
         raise Damaged(

@@ -300,6 +300,7 @@ class _Loop:
         content = self.state.collected(step)
         if self.fabric.global_rank == 0:
             self.folder.write(content)
+        self.fabric.barrier()  # a process that ends takes the others with it
 
     def _snapshot(self, step: int) -> None:
         if step in self.trainer.snapshots and self.fabric.global_rank == 0:

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -222,6 +222,30 @@ def write_json_list(path: Path, items: Iterable[Any]) -> None:
             stream.write(",\n" if index else "\n")
             stream.write(json.dumps(item, ensure_ascii=False, allow_nan=False))
         stream.write("\n]\n")
+
+
+def write_json_object(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON object to `path` atomically, item by item of its long lists.
+
+    The bytes are those of `write_json`.
+
+    Args:
+        path: the file.
+        content: what JSON can hold, or iterators of it, which become lists.
+    """
+    coder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write("{")
+        for index, (key, value) in enumerate(content.items()):
+            stream.write(", " * (index > 0) + coder.encode(key) + ": ")
+            if isinstance(value, Iterator):
+                stream.write("[")
+                for place, item in enumerate(value):
+                    stream.write(", " * (place > 0) + coder.encode(item))
+                stream.write("]")
+            else:
+                stream.write(coder.encode(value))
+        stream.write("}\n")
 
 
 def write_link(path: Path, target: Path) -> None:

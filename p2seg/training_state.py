@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from p2seg.checkpoint import CheckpointFolder, flat, save_checkpoint
 from p2seg.errors import UserError
@@ -145,7 +145,7 @@ class TrainingState:
     def _restore_random(self, path: Path, saved: dict[str, Any]) -> None:
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
         if len(saved["random"]) == world:
-            # whole tensors: torch 2.15 crashes on, and may misread, a row of one
+            # a copy: torch crashes on a view that begins within its storage
             torch.set_rng_state(saved["random"][rank].clone())
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
                 torch.cuda.set_rng_state(saved["random_gpu"][rank].clone(), device)
@@ -176,8 +176,12 @@ class TrainingState:
 
     def _gathered(self, state: Tensor) -> Tensor:
         """The states of all ranks, `[ranks, bytes]`."""
-        states = cast(Tensor, self.fabric.all_gather(state))
-        return states.reshape(self.fabric.world_size, -1).cpu()
+        if self.fabric.world_size == 1:
+            return state[None]
+        own = state.to(self.fabric.device)
+        states = [torch.empty_like(own) for _ in range(self.fabric.world_size)]
+        distributed.all_gather(states, own)
+        return torch.stack(states).cpu()
 
 
 def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, track
 
 from p2seg.data.coco import ImageRecord, InstanceSet
 from p2seg.data.download import Archive, fetch
 from p2seg.errors import UserError, refusal
 from p2seg.files import write_symlink
+from p2seg.terminal import Terminal
 
-CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -73,7 +73,7 @@ def fetched(archive: Archive, folder: Path) -> Path:
         )
 
 
-def link(folder: Path, target: Path, images: list[ImageRecord]) -> None:
+def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
     """Makes `folder` a link to the folder of images, so that they stay where they are.
 
     A link that is there already is replaced; a real folder (a copy, where the system makes no

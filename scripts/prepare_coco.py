@@ -41,7 +41,7 @@ def parser() -> Parser:
 def prepare(source: Path, images: Path, split: str, out: Path) -> None:
     """Checks one json and writes it anew."""
     with CONSOLE.status(f"reading {source}"):
-        instances = read_instances(source)
+        instances = read_instances(source).drawn()
     info = {
         **instances.info,
         "split": split,

@@ -90,7 +90,7 @@ def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(run
         run.fit()
     order = list(StepSampler(4, 2, seed=0, start=3).__iter__().__next__())
     for _, index in order:
-        assert run.dataset.items[index][0].file_name in str(e.value)
+        assert run.dataset.images[index].file_name in str(e.value)
     assert load_checkpoint(run.out / "last.pt", "network")["step"] == 2
 
 

@@ -103,7 +103,7 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
     averaged = cfg.export.ema and checkpoint["average"] is not None
     try:
         network.load_state_dict(checkpoint["average"] if averaged else checkpoint["model"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         other = differences(checkpoint["config"], cfg, ("model", "affinity"))
         raise UserError(
             f"{cfg.ckpt} holds another model than this command builds ({other}); give the +exp "

@@ -16,6 +16,13 @@ from typing import Any, NoReturn
 
 import hydra
 from _mistakes import sentence_of
+from _once import (
+    PEER_LOST,
+    anything_was_said,
+    is_first,
+    is_of_a_lost_peer,
+    is_started_by_another,
+)
 from _ranges import check_ranges
 from _sweep import Sweep
 from hydra._internal.utils import get_args_parser
@@ -23,11 +30,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from rich.console import Console
 
 from p2seg.determinism import seed_everything
 from p2seg.errors import UserError
 from p2seg.preemption import Stopped, stopping
+from p2seg.terminal import Terminal
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
@@ -101,18 +108,33 @@ def entry(
                 return 130
             except Stopped as stopped:
                 _say(f"{stopped}; what was written is whole, and the same command goes on")
-                return stopped.code
+                return 0 if is_started_by_another() else stopped.code
             except Exception as error:
-                sentence = sentence_of(error, CONFIGS, config)
-                if sentence is None:
-                    raise
-                _say(sentence)
-                return 2
+                return _end(error, config)
             return 0
 
         return run
 
     return decorate
+
+
+def _end(error: Exception, config: str) -> int:
+    """Says why a tool ends, once for all processes of a run, and gives the exit code.
+
+    Raises:
+        Exception: a defect of ours, with its traceback.
+    """
+    if is_of_a_lost_peer(error):
+        if not anything_was_said():
+            _say(f"{PEER_LOST} ({' '.join(str(error).split())[:200]})")
+        return 1
+    sentence = sentence_of(error, CONFIGS, config)
+    if sentence is not None:
+        _say(sentence)
+        return 2
+    if is_first(repr(error)):
+        raise error
+    return 1
 
 
 def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[str]) -> None:
@@ -172,5 +194,7 @@ def _check_words(words: list[str]) -> None:
 
 
 def _say(sentence: str) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if not is_first(sentence):
+        return
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(" ".join(line.strip() for line in sentence.splitlines()))

@@ -18,7 +18,6 @@ from _common import check_file
 from _cost import experiment_of
 from _entry import entry
 from omegaconf import DictConfig
-from rich.console import Console
 
 from p2seg.benchmarks import affinity, cost, evaluation, export, labels, segmentors, step
 from p2seg.benchmarks.measure import Row
@@ -27,6 +26,7 @@ from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import write_json
 from p2seg.provenance import versions
+from p2seg.terminal import Terminal
 
 RIVALS = ("affinity", "labels", "step", "export", "evaluation", "segmentors")
 """The suites that measure something beside a rival: `suite=all`."""
@@ -62,7 +62,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.suite not in (*suites, "all"):
         raise UserError(f"suite={cfg.suite} is unknown; it is all or one of {', '.join(suites)}")
     device = device_of(cfg.trainer.accelerator)
-    console = Console()
+    console = Terminal()
     console.width = max(console.width, WIDTH)  # also where there is no terminal
     rows: list[Row] = []
     for name in RIVALS if cfg.suite == "all" else [cfg.suite]:

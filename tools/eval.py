@@ -7,13 +7,14 @@ from pathlib import Path
 from _claims import writes
 from _entry import entry
 from _ranks import ranks_of
+from _record import record_run
 from omegaconf import DictConfig
-from rich.console import Console
 
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate_files
 from p2seg.evaluation.tables import score_tables
 from p2seg.files import write_json
+from p2seg.terminal import Terminal
 
 
 @entry("eval")
@@ -37,11 +38,12 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"{cfg.gt} has no instance; there is nothing to measure against")
     if not ranks.first:
         return
-    console = Console()
+    console = Terminal()
     for table in score_tables(metrics):
         console.print(table)
     if cfg.out is not None:
         path = Path(cfg.out).expanduser() / "metrics.json"
+        record_run(cfg, "eval", path.parent)
         write_json(path, metrics, indent=2)
         console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
 

@@ -14,6 +14,7 @@ import torch
 from _claims import writes
 from _common import path_of
 from _entry import entry
+from _record import record_run
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
@@ -43,6 +44,7 @@ def run(cfg: DictConfig) -> Path:
     out = file_of(cfg)
     if out.suffix not in SUFFIXES or out.is_dir():
         raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
+    record_run(cfg, "export", out)
     checkpoint = load_checkpoint(source, "segmentor")
     predictor = predictor_of(source, checkpoint, torch.device("cpu"), ema=cfg.predict.ema)
     with atomic_path(out) as temporary:

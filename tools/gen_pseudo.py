@@ -14,6 +14,7 @@ from _claims import writes
 from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
 from _labeller import check_export
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -33,6 +34,7 @@ def run(cfg: DictConfig) -> Path:
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
     ranks = Ranks.started()
+    record_run(cfg, "gen_pseudo", out, first=ranks.first)
     labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
         "points": sha256(path_of(cfg, "data.points")),
@@ -57,10 +59,9 @@ def run(cfg: DictConfig) -> Path:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
-        masks = [each for group in pseudo.instances for each in group]
-        boxes = sum(each.default_box for each in masks)
+        boxes = pseudo.instances.default_boxes
         console.print(
-            f"wrote {out}: {len(masks)} masks, {boxes} of them default boxes", markup=False
+            f"wrote {out}: {len(boxes)} masks, {boxes.sum()} of them default boxes", markup=False
         )
     ranks.wait()
     return out

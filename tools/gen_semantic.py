@@ -19,6 +19,7 @@ from _claims import writes
 from _common import path_of
 from _entry import entry
 from _ranks import ranks_of
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -43,6 +44,7 @@ def run(cfg: DictConfig) -> Path:
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
     ranks = ranks_of(cfg)
+    record_run(cfg, "gen_semantic", out, first=ranks.first)
     if prompted:
         make_candidates(cfg, points, images, ranks)
     asks = prompted and cfg.semantic.select == "network"

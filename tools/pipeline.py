@@ -12,6 +12,7 @@ from _claims import writes
 from _common import output_folder
 from _entry import entry
 from _experiment import Experiment
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.progress import console
@@ -21,6 +22,7 @@ from p2seg.progress import console
 def run(cfg: DictConfig) -> Path:
     """Runs all stages and gives the report."""
     experiment = Experiment(cfg)
+    record_run(cfg, "pipeline", experiment.home)
     experiment.prepare()
     experiment.points()
     experiment.semantic()

@@ -14,6 +14,7 @@ from _common import output_folder, path_of
 from _entry import entry
 from _predict import batch_size_of, formats_of, job_of, overlays_of, sources_of
 from _ranks import ranks_of
+from _record import record_run
 from _segmentor import saw_masks
 from omegaconf import DictConfig
 
@@ -39,6 +40,7 @@ def run(cfg: DictConfig) -> Path:
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
     categories = predictor.categories
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
+    record_run(cfg, "predict", out, first=ranks.first)
     frames = read_frames(job.sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
     total = count_frames(job.sources, cfg.predict.every)

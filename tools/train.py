@@ -12,6 +12,7 @@ from _build import build
 from _claims import writes
 from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
 from _entry import entry
+from _record import record_run
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(path_of(cfg, "data.points"))
     check_classes(cfg, points)
     reader = reader_of(cfg, points)
-    points, skipped = usable(points, reader, cfg.data.on_error)
+    points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
@@ -44,6 +45,7 @@ def run(cfg: DictConfig) -> Path:
     augment = build(cfg.data.augment)
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
     fabric = trainer.fabric()
+    record_run(cfg, "train", out, first=fabric.global_rank == 0)
     network = network_of(cfg)
     seed_rank(cfg.seed, fabric.global_rank)
 

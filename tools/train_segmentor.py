@@ -12,6 +12,7 @@ from _build import build
 from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
+from _record import record_run
 from _segmentor import check_segmentor, dataset_of, segmentor_provenance
 from _validation import validation_of
 from omegaconf import DictConfig
@@ -32,13 +33,15 @@ def run(cfg: DictConfig) -> Path:
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     check_segmentor(cfg, instances)
     folder = path_of(cfg, "data.images")
-    instances, skipped = usable(instances, folder, cfg.data.on_error)
+    out = output_folder(cfg, "segmentor")
+    instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     dataset = dataset_of(cfg, instances, folder)
-    validation = validation_of(cfg, instances.categories)
+    validation = validation_of(cfg, instances.categories, out)
     trainer = build(cfg.trainer)
-    fabric = trainer.fabric()
+    fabric, out = trainer.fabric(), output_folder(cfg, "segmentor")
+    record_run(cfg, "train_segmentor", out, first=fabric.global_rank == 0)
     if validation is not None:
         validation = replace(validation, ranks=Ranks.started())
     schedule = build(cfg.segmentor.schedule)
@@ -70,7 +73,7 @@ def run(cfg: DictConfig) -> Path:
         schedule.factor(len(dataset), batch),
         batches_from,
         segmentor_losses,
-        out=output_folder(cfg, "segmentor"),
+        out=out,
         validation=validation,
         validate_every=schedule.steps_of(cfg.segmentor.validate.every, len(dataset), batch),
         content=segmentor_provenance(cfg, instances, skipped, validation),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
+from p2seg.data.document import Chunk, read_document
+from p2seg.data.instances import Columns, Instance, PackedInstances
+from p2seg.data.packed import taken
+from p2seg.data.quick import quickly_added
+from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
-from p2seg.data.schema import (
-    Annotation,
-    Category,
-    ImageRecord,
-    is_number,
-    naming,
-    read_document,
-    shown,
-    xy_inside,
-)
+from p2seg.data.schema import is_number, naming, shown, xy_inside
 from p2seg.errors import UserError
-from p2seg.files import write_json
+from p2seg.files import write_json_object
 
 __all__ = [
     "Category",
@@ -37,29 +34,6 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Instance:
-    """One object and its mask.
-
-    Attributes:
-        id: annotation id.
-        label: class index 1..C.
-        rle: compressed RLE as pycocotools has it, `{"size": [height, width], "counts": bytes}`.
-        crowd: a region of many objects; no instance for training or `voc_*` scores.
-        score: confidence 0..1; 1.0 where the file has none.
-        point: (y, x) of the click in pixels, where the file has one.
-        default_box: the mask is the box given to a point that no pixel claimed.
-    """
-
-    id: int
-    label: int
-    rle: dict[str, Any]
-    crowd: bool = False
-    score: float = 1.0
-    point: tuple[float, float] | None = None
-    default_box: bool = False
-
-
-@dataclass(frozen=True)
 class InstanceSet:
     """A COCO-style instances file, validated.
 
@@ -68,12 +42,27 @@ class InstanceSet:
         categories: sorted by id; class k is `categories[k - 1]`.
         instances: for each image, in the order of `images`, its instances in the file's order.
         info: the file's `info` object (provenance).
+
+    What is read from a file keeps images and instances as arrays (`p2seg.data.packed`): each look
+    at an instance makes it, and draws its polygons.
     """
 
-    images: list[ImageRecord]
+    images: Sequence[ImageRecord]
     categories: list[Category]
-    instances: list[list[Instance]]
+    instances: Sequence[Sequence[Instance]]
     info: dict[str, Any] = field(default_factory=dict)
+
+    def taking(self, indices: Sequence[int]) -> InstanceSet:
+        """The set of some of the images."""
+        return replace(
+            self, images=taken(self.images, indices), instances=taken(self.instances, indices)
+        )
+
+    def drawn(self) -> InstanceSet:
+        """The same set with all polygons drawn, for who looks at every mask more than once."""
+        if not isinstance(self.instances, PackedInstances):
+            return self
+        return replace(self, instances=self.instances.drawn())
 
 
 def decode(instance: Instance) -> NDArray[np.bool_]:
@@ -97,18 +86,24 @@ def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
     Raises:
         UserError: the file is missing, no JSON or not of this form; the sentence says where.
     """
-    document = read_document(path, what)
-    with naming(path):
-        instances = [
-            [_instance(annotation, image) for annotation in annotations]
-            for image, annotations in zip(document.images, document.annotations, strict=True)
-        ]
-    return InstanceSet(
-        images=document.images,
-        categories=document.categories,
-        instances=instances,
-        info=document.info,
+    columns = Columns()
+
+    def take(chunk: Chunk) -> None:
+        with naming(path):
+            if not quickly_added(columns, chunk):
+                for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
+                    columns.add(_instance(id, content, chunk.images[int(place)]))
+
+    document = read_document(path, what, take)
+    instances = PackedInstances(
+        columns,
+        document.ids,
+        document.labels,
+        document.rows,
+        document.starts,
+        document.images.sides,
     )
+    return InstanceSet(document.images, document.categories, instances, document.info)
 
 
 def write_instances(path: Path, instances: InstanceSet) -> None:
@@ -120,18 +115,20 @@ def write_instances(path: Path, instances: InstanceSet) -> None:
         path: the file, written atomically.
         instances: the set.
     """
-    annotations = [
+    annotations = (
         _annotation(instance, image, instances.categories)
         for image, group in zip(instances.images, instances.instances, strict=True)
         for instance in group
-    ]
-    content = {
-        "info": instances.info,
-        "images": [vars(image) for image in instances.images],
-        "annotations": annotations,
-        "categories": [vars(category) for category in instances.categories],
-    }
-    write_json(path, content)
+    )
+    write_json_object(
+        path,
+        {
+            "info": instances.info,
+            "images": map(vars, instances.images),
+            "annotations": annotations,
+            "categories": map(vars, instances.categories),
+        },
+    )
 
 
 def _annotation(
@@ -159,9 +156,8 @@ def _annotation(
     return annotation
 
 
-def _instance(annotation: Annotation, image: ImageRecord) -> Instance:
-    """The instance of a JSON object."""
-    id, content = annotation.id, annotation.content
+def _instance(id: int, content: dict[str, Any], image: ImageRecord) -> Instance:
+    """What a JSON object says, checked; its label is kept elsewhere."""
     if "segmentation" not in content:
         raise UserError(
             f"annotation {id} has no segmentation; give it polygons or an RLE "
@@ -177,7 +173,7 @@ def _instance(annotation: Annotation, image: ImageRecord) -> Instance:
     point = content.get("point")
     return Instance(
         id=id,
-        label=annotation.label,
+        label=0,
         rle=rle,
         crowd=_flag(content, "iscrowd", id),
         score=float(score),

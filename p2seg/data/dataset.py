@@ -6,16 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from p2seg.data.coco import ImageRecord
 from p2seg.data.images import read_image
 from p2seg.data.loader import sample_generator
 from p2seg.data.maps import map_path, read_map, restrict_to_classes
+from p2seg.data.packed import PackedPoints
 from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord, PackedImages
 from p2seg.data.transforms import Augment
+from p2seg.data.tried import Look, mistakes
 from p2seg.errors import UserError, check_choice
 from p2seg.structures import Labels, Points, Sample
 
@@ -45,6 +48,17 @@ class Reader:
         array = read_map(map_path(self.semantic, record.file_name), size, self.num_classes)
         return torch.from_numpy(restrict_to_classes(array, points.labels.numpy())).long()
 
+    def look(self, record: ImageRecord, points: Points) -> Look:
+        """A first look at an image and its map."""
+
+        def take() -> None:
+            self.image(record)
+            self.map(record, points)
+
+        files = self.images / record.file_name, map_path(self.semantic, record.file_name)
+        said = (record.file_name, record.height, record.width, self.num_classes)
+        return Look(files, said, take)
+
 
 class PointDataset(Dataset[Sample]):
     """Augmented training samples, each a function of (seed, epoch, index) alone.
@@ -68,24 +82,26 @@ class PointDataset(Dataset[Sample]):
         augment: Augment,
         seed: int,
     ) -> None:
-        pairs = zip(points.images, points.points, strict=True)
-        self.items = [(record, own) for record, own in pairs if len(own)]
-        if not self.items:
+        images, own = PackedImages.of(points.images), PackedPoints.of(points.points)
+        kept = np.flatnonzero(own.counts)
+        if not len(kept):
             raise UserError(
                 f"none of the {len(points.images)} images of the points file has a point; "
                 "there is nothing to train on"
             )
+        # arrays alone, so that workers share them
+        self.images, self.points = images.taking(kept), own.taking(kept)
         self.reader = reader
         self.seeder = seeder
         self.augment = augment
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        record, points = self.items[index]
+        record, points = self.images[index], self.points[index]
         image = self.reader.image(record)
         first = self.reader.map(record, points)
         labels = self.seeder(first[None], [points], image[None]).of_image(0)
@@ -94,13 +110,16 @@ class PointDataset(Dataset[Sample]):
         return Sample(record.file_name, image, points, labels)
 
 
-def usable(points: PointSet, reader: Reader, on_error: str) -> tuple[PointSet, list[str]]:
+def usable(
+    points: PointSet, reader: Reader, on_error: str, known: Path | None = None
+) -> tuple[PointSet, list[str]]:
     """Tries every image and map once, before anything is computed on them.
 
     Args:
         points: the images and their points.
         reader: of images and maps.
         on_error: `raise` at the first that cannot be used, or `skip` them.
+        known: a file of the run that remembers which files were found right, see `mistakes`.
 
     Returns:
         The point set without what cannot be used, and a sentence for each image left out.
@@ -110,25 +129,12 @@ def usable(points: PointSet, reader: Reader, on_error: str) -> tuple[PointSet, l
             `on_error` is neither.
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
-    kept: list[int] = []
-    skipped: list[str] = []
-    for index, (record, own) in enumerate(zip(points.images, points.points, strict=True)):
-        try:
-            if len(own):
-                reader.image(record)
-                reader.map(record, own)
-        except UserError as error:
-            if on_error != "skip":
-                raise
-            skipped.append(str(error))
-        else:
-            kept.append(index)
-    if skipped and not kept:
-        raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
-    left = PointSet(
-        images=[points.images[i] for i in kept],
-        categories=points.categories,
-        points=[points.points[i] for i in kept],
-        info=points.info,
-    )
-    return left, skipped
+    with_points = [index for index, own in enumerate(points.points) if len(own)]
+    looks = (reader.look(points.images[i], points.points[i]) for i in with_points)
+    found = mistakes(looks, known, stop=on_error != "skip")
+    skipped = {i: error for i, error in zip(with_points, found, strict=True) if error is not None}
+    kept = [index for index in range(len(points.images)) if index not in skipped]
+    reasons = list(skipped.values())
+    if reasons and not kept:
+        raise UserError(f"all {len(reasons)} images were skipped; the first: {reasons[0]}")
+    return points.taking(kept), reasons

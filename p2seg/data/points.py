@@ -13,8 +13,8 @@ image without annotations is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ import torch
 from numpy.typing import NDArray
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
-from p2seg.data.schema import Annotation, naming, read_document, xy_inside
+from p2seg.data.document import Chunk, read_document
+from p2seg.data.packed import Growing, PackedPoints, taken
+from p2seg.data.quick import points_inside
+from p2seg.data.schema import naming, xy_inside
 from p2seg.errors import UserError
-from p2seg.files import write_json
+from p2seg.files import write_json_object
 from p2seg.structures import IGNORED, Points
 
 Mask = NDArray[np.bool_]
@@ -41,12 +44,18 @@ class PointSet:
         categories: sorted by id; class k is `categories[k - 1]`.
         points: for each image, in the order of `images`, its points; `ids` are annotation ids.
         info: the file's `info` object (provenance).
+
+    What is read from a file keeps images and points as arrays (`p2seg.data.packed`).
     """
 
-    images: list[ImageRecord]
+    images: Sequence[ImageRecord]
     categories: list[Category]
-    points: list[Points]
+    points: Sequence[Points]
     info: dict[str, Any] = field(default_factory=dict)
+
+    def taking(self, indices: Sequence[int]) -> PointSet:
+        """The set of some of the images."""
+        return replace(self, images=taken(self.images, indices), points=taken(self.points, indices))
 
 
 def read_points(path: Path) -> PointSet:
@@ -62,20 +71,27 @@ def read_points(path: Path) -> PointSet:
         UserError: the file is missing, no JSON or not of the form above, a point lies outside its
             image, or there are more classes than a semantic map can hold.
     """
-    document = read_document(path, "points file")
-    with naming(path):
-        if len(document.categories) >= IGNORED:
-            raise UserError(
-                f"it has {len(document.categories)} categories; a semantic map holds at most "
-                f"{IGNORED - 1}: remove those without points"
-            )
-        points = [
-            _points(annotations, image)
-            for image, annotations in zip(document.images, document.annotations, strict=True)
-        ]
-    return PointSet(
-        images=document.images, categories=document.categories, points=points, info=document.info
-    )
+    places = Growing(np.float64)
+
+    def take(chunk: Chunk) -> None:
+        with naming(path):
+            values = [each.get("point") for each in chunk.contents]
+            yx = points_inside(values, chunk.sides)
+            places.add(_told(chunk) if yx is None else yx)
+
+    document = read_document(path, "points file", take)
+    if len(document.categories) >= IGNORED:
+        raise UserError(
+            f"{path}: it has {len(document.categories)} categories; a semantic map holds at most "
+            f"{IGNORED - 1}: remove those without points"
+        )
+    rows = document.rows
+    yx = places.array().reshape(-1, 2)[rows].astype(np.float32)
+    # float32 may round a point just inside the last pixel's edge onto it, which is outside
+    edges = np.nextafter(document.images.sides.astype(np.float32), np.float32(0))
+    yx = np.minimum(yx, np.repeat(edges, np.diff(document.starts), 0))
+    points = PackedPoints(yx, document.labels[rows], document.ids[rows], document.starts)
+    return PointSet(document.images, document.categories, points, document.info)
 
 
 def write_points(path: Path, points: PointSet) -> None:
@@ -85,7 +101,7 @@ def write_points(path: Path, points: PointSet) -> None:
         path: the file, written atomically.
         points: the set.
     """
-    annotations = [
+    annotations = (
         {
             "id": id,
             "image_id": image.id,
@@ -96,14 +112,16 @@ def write_points(path: Path, points: PointSet) -> None:
         for id, label, (y, x) in zip(
             group.ids.tolist(), group.labels.tolist(), group.yx.tolist(), strict=True
         )
-    ]
-    content = {
-        "info": points.info,
-        "images": [vars(image) for image in points.images],
-        "annotations": annotations,
-        "categories": [vars(category) for category in points.categories],
-    }
-    write_json(path, content)
+    )
+    write_json_object(
+        path,
+        {
+            "info": points.info,
+            "images": map(vars, points.images),
+            "annotations": annotations,
+            "categories": map(vars, points.categories),
+        },
+    )
 
 
 def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float = 0.0) -> PointSet:
@@ -204,21 +222,17 @@ SAMPLERS: dict[str, Callable[[Mask, np.random.Generator], tuple[float, float]]] 
 }
 
 
-def _points(annotations: list[Annotation], image: ImageRecord) -> Points:
-    """The points of one image's JSON objects."""
+def _told(chunk: Chunk) -> list[tuple[float, float]]:
+    """The points (y, x) of some annotations, looked at one by one."""
     yx = []
-    for annotation in annotations:
-        if "point" not in annotation.content:
+    for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
+        if "point" not in content:
             raise UserError(
-                f"annotation {annotation.id} has no point; give it one, [x, y] in pixels "
+                f"annotation {id} has no point; give it one, [x, y] in pixels "
                 "(tools/make_points.py makes points from masks)"
             )
-        yx.append(xy_inside(annotation.content["point"], annotation.id, image))
-    points = _tensors(yx, [a.label for a in annotations], [a.id for a in annotations])
-    # float32 may round a point just inside the last pixel's edge onto it, which is outside
-    edge = torch.tensor([image.height, image.width], dtype=torch.float32)
-    inside = torch.minimum(points.yx, torch.nextafter(edge, torch.zeros(2)))
-    return Points(yx=inside, labels=points.labels, ids=points.ids)
+        yx.append(xy_inside(content["point"], id, chunk.images[int(place)]))
+    return yx
 
 
 def _tensors(yx: list[tuple[float, float]], labels: list[int], ids: list[int]) -> Points:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as codec
 
 from p2seg.errors import shown
+from p2seg.ops._kernels import compiled
 
 MAX_PIXELS = 178_956_970
 """Pixels beyond which an image is refused unread (Pillow's own limit against bombs)."""
@@ -115,8 +116,6 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, A
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> dict[str, Any]:
-    if not polygons:
-        return one(codec.frPyObjects({"size": [height, width], "counts": [height * width]}, 0, 0))
     far = min(FAR * max(height, width), FARTHEST)
     arrays = []
     outline = 0.0
@@ -138,10 +137,64 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> dict[str, An
         outline += float(np.abs(np.diff(array.reshape(-1, 2), axis=0)).sum())
     if outline > LONGEST_OUTLINE:
         raise ValueError(f"has polygons with outlines of {outline:.3g} pixels; simplify them")
-    codes = codec.frPyObjects(arrays, height, width)
+    return drawn(arrays, height, width)
+
+
+def drawn(polygons: list[NDArray[np.float64]], height: int, width: int) -> dict[str, Any]:
+    """The run-length code of polygons.
+
+    Args:
+        polygons: each `x0, y0, x1, y1, ...` in pixels, at least 6 finite numbers; none: an empty
+            mask.
+        height: of the image, pixels.
+        width: of the image, pixels.
+
+    Returns:
+        `{"size": [height, width], "counts": bytes}`, compressed.
+    """
+    if not polygons:
+        return one(codec.frPyObjects({"size": [height, width], "counts": [height * width]}, 0, 0))
+    codes = codec.frPyObjects(polygons, height, width)
     while len(codes) > 1:
         codes = [codec.merge(codes[i : i + MERGED]) for i in range(0, len(codes), MERGED)]
     return one(codes[0])
+
+
+@compiled
+def first_wrong(text: NDArray[Any], ends: NDArray[Any], pixels: NDArray[Any]) -> int:
+    """The first of many compressed codes that is none, or does not fill its image; -1: none.
+
+    What `from_segmentation` refuses, for a million codes in a second.
+
+    Args:
+        text: int8, the codes' characters, one after the other.
+        ends: where each code begins, and where the last one ends.
+        pixels: of each code's image.
+    """
+    for k in range(len(pixels)):
+        at, end = ends[k], ends[k + 1]
+        total, place, last, before = 0, 0, 0, 0
+        while at < end:
+            run, shift, more = 0, 0, True
+            while more:
+                unit = text[at] - 48 if at < end else -1
+                if unit < 0 or unit > 63 or shift >= 5 * LONGEST_CODE:
+                    return k
+                run |= (unit & 31) << shift
+                more = unit >= 32
+                shift += 5
+                at += 1
+            if unit & 16:
+                run -= 1 << shift
+            run += before if place > 2 else 0
+            if run < 0 or run > MAX_PIXELS:
+                return k
+            last, before = run, last
+            total += run
+            place += 1
+        if total != pixels[k]:
+            return k
+    return -1
 
 
 def _array(numbers: list[Any], dtype: type[np.generic]) -> NDArray[Any]:

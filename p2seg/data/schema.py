@@ -1,7 +1,4 @@
-"""What instance files and points files share: COCO's images, categories and annotations.
-
-Everything is checked here, so that the rest of the package may trust what it is given.
-"""
+"""The checks of what instance files and points files share, and the sentences they tell."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ import posixpath
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2seg.data.rle import MAX_PIXELS
+from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
 from p2seg.errors import shown as shown  # those who read documents want it, too
-from p2seg.files import read_json
+
+__all__ = ["Category", "ImageRecord"]
 
 MAX_ID = 2**63 - 1
 """Ids travel in int64 tensors."""
@@ -28,63 +25,6 @@ OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
 """How a path begins that Windows takes for one of another folder."""
 
 
-@dataclass(frozen=True)
-class ImageRecord:
-    """One image of a json file.
-
-    Attributes:
-        id: the file's id of the image.
-        file_name: path below the image folder.
-        height: pixels.
-        width: pixels.
-    """
-
-    id: int
-    file_name: str
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class Category:
-    """One category of a json file; the k-th by id is class k (1..C)."""
-
-    id: int
-    name: str
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One annotation whose references are checked, the rest of it not yet.
-
-    Attributes:
-        id: annotation id.
-        label: class index 1..C.
-        content: the whole JSON object.
-    """
-
-    id: int
-    label: int
-    content: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Document:
-    """A COCO-style file with its references checked.
-
-    Attributes:
-        images: in the file's order.
-        categories: sorted by id.
-        annotations: for each image, in the order of `images`, its annotations in the file's order.
-        info: the file's `info` object.
-    """
-
-    images: list[ImageRecord]
-    categories: list[Category]
-    annotations: list[list[Annotation]]
-    info: dict[str, Any]
-
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Puts the name of the file before the sentence of every `UserError` of the block."""
@@ -92,46 +32,6 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def read_document(path: Path, what: str) -> Document:
-    """Reads a COCO-style JSON file and checks ids, names, sizes and references.
-
-    Args:
-        path: the file.
-        what: what the file should be, for the error ("points file").
-
-    Returns:
-        The document.
-
-    Raises:
-        UserError: the file is missing, no JSON or not of this form; the sentence says where.
-    """
-    content = read_json(path, what)
-    with naming(path):
-        if not isinstance(content, dict):
-            raise UserError(
-                f"it is {_kind(content)}, not a JSON object with images, annotations, categories"
-            )
-        images, annotations, categories = (
-            _list(content, key) for key in ("images", "annotations", "categories")
-        )
-        info = content.get("info")
-        if info is not None and not isinstance(info, dict):
-            raise UserError(f"its info is {_kind(info)}; make it an object or leave it out")
-        if not storable(info):
-            raise UserError(
-                "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
-                f"{DEEPEST} levels; leave that out"
-            )
-        records = _images(images)
-        classes = _categories(categories)
-        return Document(
-            images=records,
-            categories=classes,
-            annotations=_annotations(annotations, records, classes),
-            info=info or {},
-        )
 
 
 def xy_inside(value: Any, id: int, image: ImageRecord) -> tuple[float, float]:
@@ -170,7 +70,7 @@ def storable(value: Any) -> bool:
     """Whether what came from a file can be written to another: no NaN, no half a letter."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return False
     return depth_of(value) <= DEEPEST
 
@@ -179,24 +79,26 @@ def depth_of(value: Any) -> int:
     """How many lists and objects lie in each other, counted up to one beyond `DEEPEST`."""
     depth, level = 0, [value]
     while depth <= DEEPEST:
-        level = [
+        below = (
             child
             for each in level
             if isinstance(each, (list, dict))
             for child in (each.values() if isinstance(each, dict) else each)
-        ]
+        )
+        level = list({id(child): child for child in below}.values())  # one may be there often
         if not level:
             break
         depth += 1
     return depth
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What kind of JSON value it is, in words."""
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
     return "null" if value is None else kinds.get(type(value), "a number")
 
 
-def _list(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def list_of(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """The list of objects under `key`."""
     if key not in content:
         raise UserError(
@@ -204,14 +106,14 @@ def _list(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
         )
     items = content[key]
     if not isinstance(items, list):
-        raise UserError(f"its '{key}' is {_kind(items)}; it must be a list")
+        raise UserError(f"its '{key}' is {kind_of(items)}; it must be a list")
     for place, item in enumerate(items):
-        if not isinstance(item, dict):
-            raise UserError(f"{key}[{place}] is {_kind(item)}; it must be an object")
+        check_object(item, key, place)
     return items
 
 
-def _id(item: dict[str, Any], key: str, where: str) -> int:
+def id_of(item: dict[str, Any], key: str, where: str) -> int:
+    """The id under a key of an object that a sentence calls `where`, checked."""
     value = item.get(key)
     if type(value) is int and 0 <= value <= MAX_ID:
         return value
@@ -220,35 +122,8 @@ def _id(item: dict[str, Any], key: str, where: str) -> int:
     raise UserError(f"{where} has {key} {shown(value)}; an id is a whole number from 0 up")
 
 
-def _images(items: list[dict[str, Any]]) -> list[ImageRecord]:
-    records: list[ImageRecord] = []
-    ids: set[int] = set()
-    names: dict[str, int] = {}
-    for place, item in enumerate(items):
-        id = _id(item, "id", f"images[{place}]")
-        if id in ids:
-            raise UserError(f"two images have id {id}; image ids must differ")
-        ids.add(id)
-        name = _file_name(item.get("file_name"), id)
-        other = names.setdefault(posixpath.normpath(name), id)
-        if other != id:
-            raise UserError(f"images {other} and {id} are the same file {name}; remove one")
-        height, width = item.get("height"), item.get("width")
-        if type(height) is not int or type(width) is not int or height <= 0 or width <= 0:
-            raise UserError(
-                f"image {id} ({name}) has width {shown(width)} and height {shown(height)}; both "
-                "must be whole numbers above 0"
-            )
-        if height * width > MAX_PIXELS:
-            raise UserError(
-                f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
-                f"than {MAX_PIXELS}; cut it into tiles"
-            )
-        records.append(ImageRecord(id=id, file_name=name, height=height, width=width))
-    return records
-
-
-def _file_name(value: Any, id: int) -> str:
+def file_name_of(value: Any, id: int) -> str:
+    """The file name of an image, checked to stay below the image folder."""
     if not isinstance(value, str) or not value:
         raise UserError(f"image {id} has file_name {shown(value)}; it must be a path")
     whole = posixpath.normpath(value)
@@ -264,10 +139,11 @@ def _file_name(value: Any, id: int) -> str:
     return value
 
 
-def _categories(items: list[dict[str, Any]]) -> list[Category]:
+def categories_of(items: list[dict[str, Any]]) -> list[Category]:
+    """The categories of a file, sorted by id, checked."""
     categories: dict[int, Category] = {}
     for place, item in enumerate(items):
-        id = _id(item, "id", f"categories[{place}]")
+        id = id_of(item, "id", f"categories[{place}]")
         if id in categories:
             raise UserError(f"two categories have id {id}; category ids must differ")
         name = item.get("name")
@@ -279,30 +155,7 @@ def _categories(items: list[dict[str, Any]]) -> list[Category]:
     return [categories[id] for id in sorted(categories)]
 
 
-def _annotations(
-    items: list[dict[str, Any]], images: list[ImageRecord], categories: list[Category]
-) -> list[list[Annotation]]:
-    """The annotations of each image."""
-    place_of = {image.id: place for place, image in enumerate(images)}
-    label_of = {category.id: label for label, category in enumerate(categories, start=1)}
-    annotations: list[list[Annotation]] = [[] for _ in images]
-    seen: set[int] = set()
-    for index, item in enumerate(items):
-        id = _id(item, "id", f"annotations[{index}]")
-        if id in seen:
-            raise UserError(f"two annotations have id {id}; annotation ids must differ")
-        seen.add(id)
-        image_id = _id(item, "image_id", f"annotation {id}")
-        if image_id not in place_of:
-            raise UserError(
-                f"annotation {id} is of image {image_id}, which is not listed; "
-                "fix its image_id or add the image"
-            )
-        category_id = _id(item, "category_id", f"annotation {id}")
-        if category_id not in label_of:
-            raise UserError(
-                f"annotation {id} is of category {category_id}, which is not listed; "
-                "fix its category_id or add the category"
-            )
-        annotations[place_of[image_id]].append(Annotation(id, label_of[category_id], item))
-    return annotations
+def check_object(item: Any, key: str, place: int) -> None:
+    """Refuses an item of a list that is no object."""
+    if not isinstance(item, dict):
+        raise UserError(f"{key}[{place}] is {kind_of(item)}; it must be an object")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.images import SUFFIXES, check_image, read_image
-from p2seg.data.schema import ImageRecord
+from p2seg.data.records import ImageRecord
 from p2seg.data.video import VIDEO_SUFFIXES, Video
 from p2seg.errors import UserError, when_skipped
 

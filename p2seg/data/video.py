@@ -13,10 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError
 from p2seg.files import atomic_path
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read at the first video: FFmpeg is silent
+# playlists and the like, whatever their ending, would open other files and the net
+os.environ.setdefault(
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS",
+    "format_whitelist;mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm|protocol_whitelist;file",
+)
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 """File name endings that count as videos."""
@@ -48,7 +54,14 @@ class Video:
             raise UserError(f"no video at {path}; give the path of an existing file")
         with self._opened() as capture:
             rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            if not capture.isOpened() or not capture.read()[0]:
+            width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+            pixels = width * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            if pixels > MAX_PIXELS:
+                raise UserError(
+                    f"video {path} declares {pixels:.3g} pixels a frame, more than {MAX_PIXELS}; "
+                    "make it smaller, or go on without it with data.on_error=skip"
+                )
+            if not capture.isOpened() or _read(capture) is None:
                 raise UserError(
                     f"{path} is no video that OpenCV can read a frame of; write it anew (ffmpeg -i "
                     f"{path.name} -c:v libx264 new.mp4), or go on without it with "
@@ -63,8 +76,8 @@ class Video:
             number = 0
             while capture.grab():
                 if number % every == 0:
-                    there, frame = capture.retrieve()
-                    if there:
+                    frame = _read(capture, grabbed=True)
+                    if frame is not None:
                         yield number, np.ascontiguousarray(frame[:, :, ::-1])
                 number += 1
 
@@ -145,6 +158,15 @@ class VideoWriter:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
         self._count += 1
+
+
+def _read(capture: Any, *, grabbed: bool = False) -> NDArray[np.uint8] | None:
+    """The next frame, BGR, or the one that was grabbed; None where it cannot be decoded."""
+    try:
+        there, frame = capture.retrieve() if grabbed else capture.read()
+    except cv2.error:
+        return None
+    return frame if there else None
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode
 from p2seg.data.labels import read_labels
@@ -33,17 +31,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 Masks = tuple[NDArray[np.uint8], dict[int, int]]
 """`[H, W]` object indices, and the class of each object."""
 Progress = Callable[[list[str]], Iterable[str]]
-
-_BROKEN_MAT = (
-    MatReadError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    NotImplementedError,  # MATLAB 7.3's HDF files
-    zlib.error,
-)
 
 
 def find_voc(folder: Path, year: int | None = None) -> Path:
@@ -244,8 +231,9 @@ def _sbd_masks(path: Path) -> Masks:
         content = loadmat(path)["GTinst"][0, 0]
         objects = np.asarray(content["Segmentation"], np.uint8)
         of_object = np.asarray(content["Categories"], np.uint8).reshape(-1)
-    except _BROKEN_MAT as error:
-        raise UserError(f"{path} is no file of SBD's inst folder ({error})") from error
+    except Exception as error:  # at a broken file: whatever SciPy's parser comes to
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path} is no file of SBD's inst folder ({reason}); fetch it") from error
     present = [int(index) for index in np.unique(objects) if index not in (0, IGNORED)]
     labels = {k: int(of_object[k - 1]) for k in present if k <= len(of_object)}
     if (

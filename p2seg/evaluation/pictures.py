@@ -96,7 +96,7 @@ def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[Shown])
 
 
 def _drawn(
-    image: NDArray[np.uint8], instances: list[Instance], order: dict[int, int]
+    image: NDArray[np.uint8], instances: Sequence[Instance], order: dict[int, int]
 ) -> NDArray[np.uint8]:
     """Masks in the colours of their points; those of no point follow after."""
     known = [each for each in instances if each.id in order]

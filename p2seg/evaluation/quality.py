@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
 
 
 def _image(
-    image: ImageRecord, truths: list[Instance], guesses: list[Instance], gt: InstanceSet
+    image: ImageRecord, truths: Sequence[Instance], guesses: Sequence[Instance], gt: InstanceSet
 ) -> list[tuple[float, bool, bool, int, int]]:
     """For each instance: IoU, default box, has a neighbour of its class, class, area."""
     masks = _matched(image, truths, guesses, gt)
@@ -78,7 +79,7 @@ def _image(
 
 
 def _matched(
-    image: ImageRecord, truths: list[Instance], guesses: list[Instance], gt: InstanceSet
+    image: ImageRecord, truths: Sequence[Instance], guesses: Sequence[Instance], gt: InstanceSet
 ) -> dict[int, Instance]:
     """The masks of an image by annotation id, each the mask of a ground truth of its class."""
     masks = {guess.id: guess for guess in guesses}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def _counts(gt: InstanceSet, maps: Iterable[NDArray[np.uint8]]) -> NDArray[np.in
     return counts
 
 
-def painted(instances: list[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
+def painted(instances: Sequence[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The semantic map of instances: classes painted by descending area, crowds ignored.
 
     Args:

@@ -8,7 +8,7 @@ prediction in the ranking that names it with enough IoU (`precision_recall`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +57,10 @@ def overlaps(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> 
         One `Overlaps` a class.
     """
     ranks = ranks or Ranks()
-    pairs = list(zip(gt.instances, pred.instances, strict=True))
     found: list[list[tuple[float, float, int]]] = [[] for _ in gt.categories]
     positives = [0] * len(gt.categories)
-    for of_image in ranks.merged([_of_image(*pair) for pair in ranks.share(pairs)]):
+    share = ranks.share(range(len(gt.images)))
+    for of_image in ranks.merged([_of_image(gt.instances[i], pred.instances[i]) for i in share]):
         for label, (count, rows) in of_image.items():
             before = positives[label - 1]
             found[label - 1] += [
@@ -71,7 +71,7 @@ def overlaps(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> 
 
 
 def _of_image(
-    truths: list[Instance], guesses: list[Instance]
+    truths: Sequence[Instance], guesses: Sequence[Instance]
 ) -> dict[int, tuple[int, list[tuple[float, float, int]]]]:
     """For each class of an image: its ground truths, and score, IoU and owner of its predictions.
 
@@ -101,7 +101,7 @@ def _overlaps(positives: int, rows: list[tuple[float, float, int]]) -> Overlaps:
     )
 
 
-def iou_matrix(first: list[Instance], second: list[Instance]) -> Float:
+def iou_matrix(first: Sequence[Instance], second: Sequence[Instance]) -> Float:
     """IoU of every mask of one list with every mask of another, all of one image.
 
     Args:

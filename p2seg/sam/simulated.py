@@ -7,6 +7,7 @@ ways to choose, and what a method makes of the masks chosen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class Simulated:
 
     gt: str
     gt_sha256: str
-    instances: dict[str, list[Instance]] = field(repr=False)
+    instances: dict[str, Sequence[Instance]] = field(repr=False)
     faults: Faults = field(default_factory=Faults)
     seed: int = 0
     name = "simulated"

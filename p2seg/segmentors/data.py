@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,16 +11,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.ops import masks_to_boxes
 
-from p2seg.data.coco import ImageRecord, Instance, InstanceSet
+from p2seg.data.coco import Instance, InstanceSet
 from p2seg.data.images import read_image
+from p2seg.data.instances import PackedInstances
 from p2seg.data.loader import sample_generator
+from p2seg.data.records import ImageRecord, PackedImages
+from p2seg.data.tried import Look, mistakes
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import Pictured, RandomResize, copy_pasted
 from p2seg.segmentors.weights import InstanceWeights
 from p2seg.structures import mapped
-
-READERS = 8
-"""Threads that try images; Pillow decodes outside Python's lock."""
 
 
 @dataclass(frozen=True)
@@ -114,31 +113,32 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         weights: InstanceWeights | None = None,
         copy_paste: float = 0.0,
     ) -> None:
-        own = [[each for each in group if not each.crowd] for group in instances.instances]
-        if not any(own):
+        images = PackedImages.of(instances.images)
+        own = PackedInstances.of(instances.instances, images.sides).without_crowds()
+        if not own.counts.any():
             raise UserError(
                 f"none of the {len(own)} images of the instances file has an instance; "
                 "there is nothing to train on"
             )
-        self.items = list(zip(instances.images, own, strict=True))
+        self.images, self.instances = images, own  # arrays alone, so that workers share them
         self.folder = folder
         self.augment = augment
         self.seed = seed
         self.weights = weights or InstanceWeights()
-        self.mean = self.weights.mean(each for group in own for each in group)
+        self.mean = self.weights.mean(own.scores.tolist())
         self.copy_paste = copy_paste
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[str, Tensor, InstanceTarget]:
         epoch, index = key
-        record, instances = self.items[index]
+        record, instances = self.images[index], list(self.instances[index])
         random = sample_generator(self.seed, epoch, index)
         image, masks = self._pictured(index, instances, random)
         if self.copy_paste > 0 and bool(torch.rand((), generator=random) < self.copy_paste):
             other = int(torch.randint(len(self), (), generator=random))
-            theirs = [each for each in self.items[other][1] if not each.default_box]
+            theirs = [each for each in self.instances[other] if not each.default_box]
             over = self._pictured(other, theirs, random)
             (image, masks), taken = copy_pasted((image, masks), over, random)
             instances = [*instances, *(theirs[k] for k in taken.tolist())]
@@ -146,20 +146,25 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         target = target_of(masks, labels, self.weights.of(instances, self.mean))
         return record.file_name, image, target
 
-    def _pictured(self, index: int, instances: list[Instance], random: torch.Generator) -> Pictured:
+    def _pictured(
+        self, index: int, instances: Sequence[Instance], random: torch.Generator
+    ) -> Pictured:
         """An image of the set, and some of its instances, augmented."""
-        record = self.items[index][0]
+        record = self.images[index]
         array = read_image(self.folder / record.file_name, (record.height, record.width))
         return self.augment(torch.from_numpy(array).permute(2, 0, 1), instances, random)
 
 
-def usable(instances: InstanceSet, images: Path, on_error: str) -> tuple[InstanceSet, list[str]]:
+def usable(
+    instances: InstanceSet, images: Path, on_error: str, known: Path | None = None
+) -> tuple[InstanceSet, list[str]]:
     """Tries every image once, before hours are spent on the others.
 
     Args:
         instances: of a file.
         images: the folder of its images.
         on_error: `raise` at the first that cannot be read, or `skip` them.
+        known: a file of the run that remembers which files were found right, see `mistakes`.
 
     Returns:
         The set without those images, and a sentence for each.
@@ -167,32 +172,15 @@ def usable(instances: InstanceSet, images: Path, on_error: str) -> tuple[Instanc
     Raises:
         UserError: an image cannot be read and `on_error` is `raise`; or none is left.
     """
-    errors = list(_errors(instances.images, images, stop=on_error != "skip"))
+    looks = (_look(images, record) for record in instances.images)
+    errors = list(mistakes(looks, known, stop=on_error != "skip"))
     skipped = [error for error in errors if error is not None]
     if skipped and len(skipped) == len(errors):
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
-    kept = [k for k, error in enumerate(errors) if error is None]
-    left = replace(
-        instances,
-        images=[instances.images[k] for k in kept],
-        instances=[instances.instances[k] for k in kept],
-    )
-    return left, skipped
+    return instances.taking([k for k, error in enumerate(errors) if error is None]), skipped
 
 
-def _errors(records: list[ImageRecord], images: Path, *, stop: bool) -> Iterator[str | None]:
-    """What is wrong with each image, in their order; None where nothing is."""
-
-    def tried(record: ImageRecord) -> str | None:
-        try:
-            read_image(images / record.file_name, (record.height, record.width))
-        except UserError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor(READERS) as pool:
-        for error in pool.map(tried, records):
-            if error is not None and stop:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise UserError(error)
-            yield error
+def _look(images: Path, record: ImageRecord) -> Look:
+    """A first look at an image."""
+    path, size = images / record.file_name, (record.height, record.width)
+    return Look((path,), (record.file_name, *size), lambda: read_image(path, size))

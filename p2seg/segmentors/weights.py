@@ -30,9 +30,9 @@ class InstanceWeights:
     score_power: float = 0.0
     default_boxes: DefaultBoxes = "mask"
 
-    def mean(self, instances: Iterable[Instance]) -> float:
-        """What the weights of these instances are divided by; 1 where there is nothing to."""
-        powers = [each.score**self.score_power for each in instances]
+    def mean(self, scores: Iterable[float]) -> float:
+        """What the weights of instances of these scores are divided by; 1 of none."""
+        powers = [score**self.score_power for score in scores]
         return float(np.mean(powers)) if any(powers) else 1.0
 
     def of(self, instances: Sequence[Instance], mean: float) -> tuple[Tensor, Tensor]:

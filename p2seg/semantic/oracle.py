@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Oracle:
     gt: str
     gt_sha256: str
     classes: tuple[str, ...]
-    images: dict[str, tuple[ImageRecord, list[Instance]]] = field(repr=False)
+    images: dict[str, tuple[ImageRecord, Sequence[Instance]]] = field(repr=False)
     degrade: Degrade = field(default_factory=Degrade)
     name = "oracle"
 
@@ -86,7 +87,7 @@ class Oracle:
         return self.degrade(paint(instances, task.size), record.file_name)
 
 
-def paint(instances: list[Instance], size: tuple[int, int]) -> SemanticMap:
+def paint(instances: Sequence[Instance], size: tuple[int, int]) -> SemanticMap:
     """Classes painted by descending mask area, so that what lies on top stays whole.
 
     Args:

@@ -1,0 +1,289 @@
+"""COCO's images, categories and annotations, as instance files and points files share them.
+
+Everything is checked here, so that the rest of the package may trust what it is given.
+"""
+
+from __future__ import annotations
+
+import gc
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data.packed import Growing
+from p2seg.data.records import Category, ImageRecord, PackedImages
+from p2seg.data.rle import MAX_PIXELS
+from p2seg.data.schema import (
+    DEEPEST,
+    MAX_ID,
+    categories_of,
+    check_object,
+    file_name_of,
+    id_of,
+    kind_of,
+    list_of,
+    naming,
+    shown,
+    storable,
+)
+from p2seg.data.stream import read_streamed
+from p2seg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some annotations whose id and image are checked, the rest of them not yet.
+
+    Attributes:
+        ids: annotation ids.
+        places: int64, the index of each one's image.
+        contents: the whole JSON objects.
+        images: of the file.
+    """
+
+    ids: list[int]
+    places: NDArray[np.int64]
+    contents: list[dict[str, Any]]
+    images: PackedImages
+
+    @property
+    def sides(self) -> NDArray[np.int64]:
+        """`[N, 2]` int64: (height, width) of each one's image."""
+        return self.images.sides[self.places].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A COCO-style file with its references checked.
+
+    Attributes:
+        images: in the file's order.
+        categories: sorted by id.
+        ids: int64, annotation ids in the file's order.
+        labels: int32, class index 1..C of each annotation.
+        rows: int64, the annotations' places in the file, image by image in the order of `images`;
+            those of an image are in the file's order.
+        starts: int64, where in `rows` each image begins, and where the last one ends.
+        info: the file's `info` object.
+    """
+
+    images: PackedImages
+    categories: list[Category]
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    info: dict[str, Any]
+
+
+def read_document(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
+    """Reads a COCO-style JSON file and checks ids, names, sizes and references.
+
+    Annotations are handed on while the file is read, so that all of them are never in memory.
+
+    Args:
+        path: the file.
+        what: what the file should be, for the error ("points file").
+        take: called with chunks of the annotations in the file's order; it checks and keeps what
+            they say besides ids.
+
+    Returns:
+        The document.
+
+    Raises:
+        UserError: the file is missing, no JSON or not of this form; the sentence says where.
+    """
+    with _no_collections():
+        return _read(path, what, take)
+
+
+def _read(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
+    records, annotations = _Images(), _Annotations(take)
+
+    def listed_images(items: list[Any]) -> None:
+        with naming(path):
+            for item in items:
+                records.add(item)
+
+    def listed_annotations(items: list[Any]) -> None:
+        with naming(path):
+            annotations.add(items, records)
+
+    takers = {"images": listed_images, "annotations": listed_annotations}
+    content = read_streamed(path, what, takers)
+    if annotations.early and isinstance(content, dict) and isinstance(content.get("images"), list):
+        # they stand before the images that they are checked with
+        annotations.early = False
+        records.complete = True
+        read_streamed(path, what, {"annotations": listed_annotations})
+    with naming(path):
+        if not isinstance(content, dict):
+            raise UserError(
+                f"it is {kind_of(content)}, not a JSON object with images, annotations, categories"
+            )
+        for key in ("images", "annotations", "categories"):
+            list_of(content, key)
+        info = content.get("info")
+        if info is not None and not isinstance(info, dict):
+            raise UserError(f"its info is {kind_of(info)}; make it an object or leave it out")
+        if not storable(info):
+            raise UserError(
+                "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
+                f"{DEEPEST} levels; leave that out"
+            )
+        classes = categories_of(content["categories"])
+        ids = annotations.checked_ids()
+        labels = annotations.labels(classes)
+        rows, starts = annotations.by_image(len(records.records))
+        return Document(records.packed, classes, ids, labels, rows, starts, info or {})
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Reading makes no cycles, and half of its time would go into the search for them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+class _Images:
+    """The images of a file, one after the other."""
+
+    def __init__(self) -> None:
+        self.records: list[ImageRecord] = []
+        self.place_of: dict[int, int] = {}
+        self.names: dict[str, int] = {}
+        self.complete = False
+
+    @cached_property
+    def packed(self) -> PackedImages:
+        """All of them."""
+        return PackedImages(self.records)
+
+    def add(self, item: Any) -> None:
+        place = len(self.records)
+        check_object(item, "images", place)
+        id = id_of(item, "id", f"images[{place}]")
+        if id in self.place_of:
+            raise UserError(f"two images have id {id}; image ids must differ")
+        self.place_of[id] = place
+        name = file_name_of(item.get("file_name"), id)
+        other = self.names.setdefault(posixpath.normpath(name), id)
+        if other != id:
+            raise UserError(f"images {other} and {id} are the same file {name}; remove one")
+        height, width = item.get("height"), item.get("width")
+        if type(height) is not int or type(width) is not int or height <= 0 or width <= 0:
+            raise UserError(
+                f"image {id} ({name}) has width {shown(width)} and height {shown(height)}; both "
+                "must be whole numbers above 0"
+            )
+        if height * width > MAX_PIXELS:
+            raise UserError(
+                f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
+                f"than {MAX_PIXELS}; cut it into tiles"
+            )
+        self.records.append(ImageRecord(id=id, file_name=name, height=height, width=width))
+
+
+class _Annotations:
+    """The annotations of a file, one after the other.
+
+    Attributes:
+        early: they come before any image, so that another look at the file is needed.
+    """
+
+    def __init__(self, take: Callable[[Chunk], None]) -> None:
+        self.take = take
+        self.early = False
+        self.count = 0
+        self.ids, self.places, self.categories = (Growing(np.int64) for _ in range(3))
+
+    def add(self, items: list[Any], images: _Images) -> None:
+        """Checks annotations and hands them on."""
+        if not images.records and not images.complete:
+            self.early = True
+        if self.early:
+            return
+        for place, item in enumerate(items, start=self.count):
+            check_object(item, "annotations", place)
+        values: list[list[Any]] = [
+            [item.get(key) for item in items] for key in ("id", "image_id", "category_id")
+        ]
+        places = None
+        if all(map(_are_ids, values)):
+            places = [images.place_of.get(image, -1) for image in values[1]]
+        if places is None or min(places) < 0:
+            self._tell(items, images)
+        self.count += len(items)
+        for column, each in zip(
+            (self.ids, self.places, self.categories), (values[0], places, values[2]), strict=True
+        ):
+            column.add(each or [])
+        self.take(Chunk(values[0], np.array(places, np.int64), items, images.packed))
+
+    def _tell(self, items: list[dict[str, Any]], images: _Images) -> None:
+        """Raises for the first one with a wrong id."""
+        for index, item in enumerate(items, start=self.count):
+            id = id_of(item, "id", f"annotations[{index}]")
+            image_id = id_of(item, "image_id", f"annotation {id}")
+            if image_id not in images.place_of:
+                raise UserError(
+                    f"annotation {id} is of image {image_id}, which is not listed; "
+                    "fix its image_id or add the image"
+                )
+            id_of(item, "category_id", f"annotation {id}")
+
+    def checked_ids(self) -> NDArray[np.int64]:
+        """All ids.
+
+        Raises:
+            UserError: two are the same.
+        """
+        ids = self.ids.array()
+        order = np.argsort(ids, kind="stable")
+        again = order[1:][ids[order[1:]] == ids[order[:-1]]]
+        if len(again):
+            raise UserError(
+                f"two annotations have id {ids[again.min()]}; annotation ids must differ"
+            )
+        return ids
+
+    def labels(self, categories: list[Category]) -> NDArray[np.int32]:
+        """Class indices.
+
+        Raises:
+            UserError: a category is not listed.
+        """
+        known = np.array([category.id for category in categories], np.int64)
+        given = self.categories.array()
+        places = np.searchsorted(known, given)
+        unknown = np.append(known, -1)[places] != given
+        if unknown.any():
+            first = int(unknown.argmax())
+            raise UserError(
+                f"annotation {self.ids.array()[first]} is of category {given[first]}, which is "
+                "not listed; fix its category_id or add the category"
+            )
+        return (places + 1).astype(np.int32)
+
+    def by_image(self, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`rows` and `starts` of the document."""
+        places = self.places.array()
+        counts = np.bincount(places, minlength=images)
+        return np.argsort(places, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+
+def _are_ids(values: list[Any]) -> bool:
+    """Whether `_id` takes all of them."""
+    return set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= MAX_ID

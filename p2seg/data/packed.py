@@ -1,0 +1,155 @@
+"""Long lists of small objects, kept as a few arrays.
+
+A worker process that is forked shares what its parent holds until one of them writes to it, and
+Python writes to every object that it looks at: it counts references. So a list of a million objects
+is copied into every worker, page by page. Arrays are not, whatever is read of them. They are
+tensors here and not NumPy's arrays, for those are also shared with workers that are spawned:
+`torch.multiprocessing` hands a tensor on by name, not by value.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2seg.structures import Points
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Packed[Any]")
+Array = NDArray[Any]
+
+
+class Packed(Sequence[T], Generic[T]):
+    """A list whose items are made of arrays when they are asked for.
+
+    It cannot be changed, and equals any list of equal items.
+
+    Attributes:
+        order: int64, which of the packed items are this list's, in this order.
+    """
+
+    order: Tensor
+
+    @abstractmethod
+    def _made(self, index: int) -> T:
+        """The packed item of an index."""
+
+    def taking(self: S, indices: Sequence[int] | Array | slice) -> S:
+        """A list of some items; the arrays are shared."""
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        if not isinstance(indices, slice):
+            indices = np.asarray(indices, np.int64)
+        part.order = torch.from_numpy(self.order.numpy()[indices].copy())
+        return part
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Packed[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Packed[T]:
+        if isinstance(index, slice):
+            return self.taking(index)
+        return self._made(int(self.order[index]))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (Packed, list)):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of {len(self)}"
+
+
+class PackedPoints(Packed[Points]):
+    """The points of many images as arrays.
+
+    Args:
+        yx: `[N, 2]` float32, of the first image's points, of the second's, ...
+        labels: `[N]` whole numbers.
+        ids: `[N]` int64.
+        starts: int64, where each image's begin, and where the last one's end.
+    """
+
+    def __init__(self, yx: Array, labels: Array, ids: Array, starts: Array) -> None:
+        self.order = torch.arange(len(starts) - 1)
+        self._yx, self._labels, self._ids, self._starts = (
+            torch.from_numpy(np.ascontiguousarray(each)) for each in (yx, labels, ids, starts)
+        )
+
+    @staticmethod
+    def of(points: Sequence[Points]) -> PackedPoints:
+        """Points as arrays, which they may be already."""
+        if isinstance(points, PackedPoints):
+            return points
+        yx, labels, ids = Growing(np.float32), Growing(np.int64), Growing(np.int64)
+        for each in points:
+            yx.add(each.yx.numpy().reshape(-1))
+            labels.add(each.labels.numpy())
+            ids.add(each.ids.numpy())
+        starts = ends(map(len, points)).numpy()
+        return PackedPoints(yx.array().reshape(-1, 2), labels.array(), ids.array(), starts)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many points each image has."""
+        starts, order = self._starts.numpy(), self.order.numpy()
+        counts: NDArray[np.int64] = starts[order + 1] - starts[order]
+        return counts
+
+    def _made(self, index: int) -> Points:
+        own = slice(*self._starts[index : index + 2].tolist())
+        # copies: a worker hands on the whole memory that a tensor is a part of
+        return Points(
+            yx=self._yx[own].clone(),
+            labels=self._labels[own].to(torch.int64, copy=True),
+            ids=self._ids[own].clone(),
+        )
+
+
+class Growing:
+    """An array that grows at its end, in place: no second copy while it does.
+
+    Args:
+        dtype: of the values.
+    """
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self.dtype = np.dtype(dtype)
+        self.bytes = bytearray()
+
+    def add(self, values: Array | Sequence[Any]) -> None:
+        """Puts values behind those that are there."""
+        self.bytes += np.ascontiguousarray(values, self.dtype).tobytes()
+
+    def array(self) -> Array:
+        """All values; nothing may be added any more."""
+        return np.frombuffer(self.bytes, self.dtype)
+
+    def tensor(self) -> Tensor:
+        """All values; nothing may be added any more."""
+        return torch.from_numpy(self.array())
+
+
+def ends(counts: Iterable[int] | Array) -> Tensor:
+    """int64, where each of some runs of so many items begins, and where the last one ends."""
+    lengths = np.fromiter(counts, np.int64)
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def taken(items: Sequence[T], indices: Sequence[int]) -> Sequence[T]:
+    """Some items of a list, which is packed or not."""
+    if isinstance(items, Packed):
+        return items.taking(indices)
+    return [items[index] for index in indices]

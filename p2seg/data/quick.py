@@ -1,0 +1,160 @@
+"""Annotations looked at by the thousand: what is right is kept at once.
+
+Whatever is not wholly regular is left to the checks of one annotation after the other, which say
+what is wrong with which.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data import rle as codec
+from p2seg.data.document import Chunk
+from p2seg.data.instances import CROWD, DEFAULT_BOX, Columns
+from p2seg.data.packed import Array
+
+Floats = NDArray[np.float64]
+NUMBERS = frozenset({int, float})
+
+
+def quickly_added(columns: Columns, chunk: Chunk) -> bool:
+    """Puts a chunk's instances into columns, if nothing is wrong or odd in it.
+
+    Args:
+        columns: of the instances before.
+        chunk: annotations.
+
+    Returns:
+        Whether that was done; if not, `columns` is as it was.
+    """
+    contents = chunk.contents
+    scores = numbers_of([each.get("score", 1.0) for each in contents])
+    crowds, boxes = (_flags(contents, key) for key in ("iscrowd", "default_box"))
+    yx = _points(chunk)
+    if scores is None or not (scores >= 0).all() or not (scores <= 1).all():
+        return False
+    if crowds is None or boxes is None or yx is None:
+        return False
+    segmentations = [each.get("segmentation") for each in contents]
+    codes = _codes(segmentations, chunk.sides)
+    polygons = _polygons([each if type(each) is list else [] for each in segmentations], chunk)
+    if codes is None or polygons is None:
+        return False
+    columns.scores.add(scores)
+    columns.flags.add(crowds * CROWD + boxes * DEFAULT_BOX)
+    columns.yx.add(yx)
+    columns.codes.add(codes[0])
+    columns.code_lengths.add(codes[1])
+    for column, values in zip(
+        (columns.polygon_counts, columns.number_counts, columns.numbers), polygons, strict=True
+    ):
+        column.add(values)
+    return True
+
+
+def points_inside(values: list[Any], sides: NDArray[np.int64]) -> Floats | None:
+    """(y, x) of points `[x, y]`; None if one is odd or outside its image.
+
+    Args:
+        values: N JSON values.
+        sides: `[N, 2]`, (height, width) of the image of each.
+
+    Returns:
+        `[N, 2]` float64.
+    """
+    if set(map(type, values)) - {list} or set(map(len, values)) - {2}:
+        return None
+    numbers = numbers_of(list(chain.from_iterable(values)))
+    if numbers is None:
+        return None
+    yx: Floats = numbers.reshape(-1, 2)[:, ::-1]
+    return yx if ((yx >= 0) & (yx < sides)).all() else None
+
+
+def numbers_of(values: list[Any]) -> Floats | None:
+    """Whole and other numbers as float64; None if one is something else, or beyond int64."""
+    if set(map(type, values)) - NUMBERS:
+        return None
+    try:
+        array = np.array(values, np.float64)
+    except OverflowError:
+        return None
+    return array if not len(array) or np.abs(array).max() < 2**63 else None
+
+
+def _flags(contents: list[dict[str, Any]], key: str) -> NDArray[np.uint8] | None:
+    values = [each.get(key, 0) for each in contents]
+    if set(map(type, values)) - {int, bool} or set(values) - {0, 1}:
+        return None
+    return np.array(values, np.uint8)
+
+
+def _points(chunk: Chunk) -> Floats | None:
+    """`[N, 2]` (y, x); NaN where there is no point."""
+    values = [each.get("point") for each in chunk.contents]
+    given = np.array([each is not None for each in values], bool)
+    yx = np.full((len(values), 2), np.nan)
+    if given.any():
+        inside = points_inside([each for each in values if each is not None], chunk.sides[given])
+        if inside is None:
+            return None
+        yx[given] = inside
+    return yx
+
+
+def _codes(segmentations: list[Any], sides: NDArray[np.int64]) -> tuple[Array, Array] | None:
+    """Characters of all codes, and how many each has; none where there are polygons."""
+    codes = []
+    for segmentation, (height, width) in zip(segmentations, sides.tolist(), strict=True):
+        if type(segmentation) is list:
+            codes.append(b"")
+            continue
+        if type(segmentation) is not dict:
+            return None
+        counts = segmentation.get("counts")
+        if type(counts) is str:
+            if segmentation.get("size") != [height, width] or not counts or not counts.isascii():
+                return None
+            codes.append(counts.encode())
+        else:
+            try:
+                codes.append(codec.from_segmentation(segmentation, height, width)["counts"])
+            except ValueError:
+                return None
+    lengths = np.array(list(map(len, codes)), np.int64)
+    text = np.frombuffer(b"".join(codes), np.int8)
+    coded = lengths > 0
+    ends = np.concatenate([[0], np.cumsum(lengths[coded])])
+    if codec.first_wrong(text, ends, sides[coded].prod(1)) >= 0:
+        return None
+    return text.view(np.uint8), lengths
+
+
+def _polygons(polygons: list[list[Any]], chunk: Chunk) -> tuple[Array, Array, Array] | None:
+    """How many polygons each has, how many numbers each of them, and the numbers."""
+    counts = np.array(list(map(len, polygons)), np.int64)
+    every = list(chain.from_iterable(polygons))
+    if set(map(type, every)) - {list}:
+        return None
+    lengths = np.array(list(map(len, every)), np.int64)
+    if (lengths < 6).any() or (lengths % 2).any():
+        return None
+    numbers = numbers_of(list(chain.from_iterable(every)))
+    if numbers is None:
+        return None
+    if len(every):
+        starts = np.cumsum(lengths) - lengths
+        far = np.repeat(np.minimum(codec.FAR * chunk.sides.max(1), codec.FARTHEST), counts)
+        # a number that is none makes both false
+        near = (np.minimum.reduceat(numbers, starts) >= -far) & (
+            np.maximum.reduceat(numbers, starts) <= far
+        )
+        steps = np.abs(numbers[2:] - numbers[:-2])
+        steps[np.concatenate([starts[1:] - 2, starts[1:] - 1])] = 0  # from a polygon to the next
+        if not near.all() or steps.sum() > codec.LONGEST_OUTLINE:
+            return None
+    return counts, lengths, numbers
