@@ -1,5 +1,7 @@
 """The losses of Eqs. 3 to 5 and their sum over the rounds. Pure functions of tensors.
 
+Among several processes a mean over images is that over the images of all: see `shared_count`.
+
 Paper: Sec. 3.3.
 """
 
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 from p2seg.errors import UserError
 from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
 from p2seg.ops.lookup import look_up
+from p2seg.ranks import shared_count
 from p2seg.structures import (
     IGNORED,
     STRIDE,
@@ -59,7 +62,7 @@ def hardest_mean(losses: Tensor, valid: Tensor, ratio: float) -> Tensor:
     else:
         count, hardest, taken = pixels.clamp(min=1), losses.flatten(1), valid
     means = (hardest * (taken & (pixels > 0)[:, None])).sum(1) / count
-    return means.sum() / (pixels > 0).sum().clamp(min=1)
+    return means.sum() / shared_count((pixels > 0).sum())
 
 
 def segmentation_loss(log_probabilities: Tensor, target: Tensor, ratio: float) -> Tensor:
@@ -114,7 +117,7 @@ def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[
     labelled = instances > 0
     pixels = labelled.sum((1, 2))
     means = (loss * labelled).sum((1, 2)) / pixels.clamp(min=1)
-    return means.sum() / (pixels > 0).sum().clamp(min=1)
+    return means.sum() / shared_count((pixels > 0).sum())
 
 
 def pair_coefficients(
@@ -179,7 +182,7 @@ def affinity_loss(
     size = size[:, :, 1:]
     positive, negative = pair_coefficients(size, labels[:, None], balance, same_class)
     some = (size.sum(2) > 0).double()
-    share = some / some.sum(0).clamp(min=1) / rounds
+    share = some / shared_count(some.sum(0)) / rounds
     pairs = size[..., :, None].double() * size[..., None, :].double()
     constant = ((positive * pairs).sum((2, 3)) * share).sum().float()
     weight = (negative - positive) * share[..., None, None]

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(soft_wrap=True, highlight=False, emoji=False)
+from p2seg.terminal import Terminal
+
+console = Terminal(soft_wrap=True, highlight=False, emoji=False)
 T = TypeVar("T")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import torch
 
 
 @cache
@@ -21,6 +24,18 @@ def versions() -> dict[str, str]:
             continue
     found["commit"] = commit()
     return found
+
+
+def machine() -> dict[str, str | int | list[str]]:
+    """Where something was made: host, system, processors, GPUs, and torch's threads."""
+    gpus = range(torch.cuda.device_count())
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processors": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
+    }
 
 
 def commit() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from p2seg.data.schema import is_number
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256, write_json, write_text
 
@@ -78,8 +79,10 @@ class Stages:
             record = read_json(path, "record of a stage") if path.is_file() else None
         except UserError:
             return None  # damaged: as if it had never run
-        whole = isinstance(record, dict) and record.keys() >= {"key", "outputs", "seconds"}
-        return record if whole else None
+        keys = {"key", "outputs", "seconds"}
+        if not isinstance(record, dict) or not keys <= record.keys():
+            return None
+        return record if is_number(record["seconds"]) else None
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -91,7 +94,10 @@ class Stages:
         on from there.
         """
         path = self._path(begun)
-        before = path.read_text() if path.is_file() else (self.record(name) or {}).get("key", key)
+        if path.is_file():
+            before = path.read_text(errors="replace")
+        else:
+            before = (self.record(name) or {}).get("key", key)
         if before != key:
             for file in outputs:
                 if file.is_file():

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("p2seg", deadline=None)  # a busy machine is slow now and then
+settings.load_profile("p2seg")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before any kernel is imported: they run on the CPU
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from p2seg.checkpoint import load_checkpoint, refuse_other_run, save_checkpoint
+from p2seg.checkpoint import CheckpointFolder, Damaged, load_checkpoint, save_checkpoint
 from p2seg.errors import UserError
 
 CONTENT = {"kind": "network", "model": {"w": torch.arange(3.0)}, "step": 4, "config": {"a": [1]}}
@@ -81,22 +81,103 @@ def test_a_missing_file_is_one_sentence(tmp_path):
             load_checkpoint(path, "network")
 
 
-def test_a_run_is_the_same_whatever_is_not_compared(tmp_path):
-    one = {"config": {"a": {"b": [1, 2]}, "c": None}, "inputs": {}, "step": 3}
-    refuse_other_run(tmp_path, one, one | {"step": 5, "versions": {"torch": "9"}})
-    refuse_other_run(tmp_path, {}, {"kind": "line"})
+def spoil(path):
+    """Changes a byte of the largest part, as a failing disk does."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"a": {"b": [1, 3]}, "c": None}, "a.b.1 was 2 and is 3"),
-        ({"a": {"b": [1]}, "c": None}, "a.b.1 was 2 and is None"),
-        ({"a": {"b": [1, 2]}, "c": 0}, "c was None and is 0"),
-    ],
-)
-def test_the_keys_that_differ_are_named(tmp_path, change, named):
-    saved = {"config": {"a": {"b": [1, 2]}, "c": None}}
-    with pytest.raises(UserError) as error:
-        refuse_other_run(tmp_path / "last.pt", saved, {"config": change})
-    assert f"({named})" in str(error.value)
+def test_a_byte_that_has_changed_is_found(tmp_path):
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, CONTENT | {"model": {"w": torch.zeros(10_000)}})
+    load_checkpoint(path, "network")
+    spoil(path)
+    assert bool(torch.load(path, weights_only=True)["model"]["w"].any())  # torch does not notice
+    with pytest.raises(Damaged, match="has changed on the disk"):
+        load_checkpoint(path, "network")
+
+
+def of_step(step):
+    return CONTENT | {"step": step, "model": {"w": torch.full((1000,), float(step))}}
+
+
+def earlier(folder):
+    return sorted(path.name for path in (folder / "earlier").glob("*"))
+
+
+def test_the_last_ones_are_kept(tmp_path):
+    folder = CheckpointFolder(tmp_path, "network", keep=3)
+    for step in (2, 4, 6, 8):
+        folder.write(of_step(step))
+    assert load_checkpoint(tmp_path / "last.pt", "network")["step"] == 8
+    assert earlier(tmp_path) == ["step_00000004.pt", "step_00000006.pt"]
+    kept = load_checkpoint(tmp_path / "earlier" / "step_00000006.pt", "network")
+    assert kept["step"] == 6
+    folder.write(of_step(8) | {"best": 0.5})  # the same step again
+    assert earlier(tmp_path) == ["step_00000004.pt", "step_00000006.pt"]
+
+
+def test_one_alone_can_be_kept(tmp_path):
+    folder = CheckpointFolder(tmp_path, "network", keep=1)
+    for step in (2, 4):
+        folder.write(of_step(step))
+    assert not earlier(tmp_path)
+
+
+def test_a_system_without_hard_links(tmp_path, monkeypatch):
+    def refuse(self, target):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(type(tmp_path), "hardlink_to", refuse)
+    folder = CheckpointFolder(tmp_path, "network", keep=2)
+    for step in (2, 4):
+        folder.write(of_step(step))
+    kept = load_checkpoint(tmp_path / "earlier" / "step_00000002.pt", "network")
+    assert kept["step"] == 2
+
+
+def test_a_damaged_last_falls_back_to_the_one_before(tmp_path):
+    folder = CheckpointFolder(tmp_path, "network", keep=3)
+    for step in (2, 4, 6):
+        folder.write(of_step(step))
+    spoil(tmp_path / "last.pt")
+    folder = CheckpointFolder(tmp_path, "network", keep=3)
+    path, content, damage = folder.newest()
+    assert (path.name, content["step"]) == ("step_00000004.pt", 4)
+    assert "last.pt" in str(damage)
+    folder.write(of_step(5))  # the good ones stay, and the damaged one is not among them
+    assert earlier(tmp_path) == ["step_00000002.pt", "step_00000004.pt"]
+    assert CheckpointFolder(tmp_path, "network", keep=3).newest()[1]["step"] == 5
+
+
+@pytest.mark.parametrize("cut", [0, 1, 500])
+def test_all_are_damaged(tmp_path, cut):
+    folder = CheckpointFolder(tmp_path, "network", keep=2)
+    for step in (2, 4):
+        folder.write(of_step(step))
+    for path in (tmp_path / "last.pt", *(tmp_path / "earlier").iterdir()):
+        path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(Damaged, match=r"last\.pt is not a checkpoint"):
+        CheckpointFolder(tmp_path, "network", keep=2).newest()
+
+
+def test_a_new_training_takes_the_place_of_an_old_one(tmp_path):
+    folder = CheckpointFolder(tmp_path, "network", keep=3)
+    for step in (2, 4, 6):
+        folder.write(of_step(step))
+    folder = CheckpointFolder(tmp_path, "network", keep=3)
+    folder.write(of_step(1))
+    assert not earlier(tmp_path)
+    folder.write(of_step(2))
+    assert earlier(tmp_path) == ["step_00000001.pt"]
+
+
+def test_there_is_none_yet(tmp_path):
+    assert CheckpointFolder(tmp_path, "network", keep=3).newest() is None
+
+
+def test_a_file_of_something_else_is_not_passed_over(tmp_path):
+    CheckpointFolder(tmp_path, "network", keep=3).write(of_step(2))
+    with pytest.raises(UserError, match="a segmentor is needed"):
+        CheckpointFolder(tmp_path, "segmentor", keep=3).newest()

@@ -1,4 +1,4 @@
-"""The training loop: resuming, what stops it, what it writes, and a trace that must not move."""
+"""The training loop: what stops it, what it writes, and a trace that must not move."""
 
 from __future__ import annotations
 
@@ -9,124 +9,18 @@ import torch
 from networks import tiny_network
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from training_sets import training_set
+from training_runs import CONTENT, MDM, TRAINER, Run, objective, scored
 
 from p2seg.checkpoint import load_checkpoint
-from p2seg.data.dataset import PointDataset
-from p2seg.data.loader import StepSampler, batches
-from p2seg.data.transforms import Augment
-from p2seg.engine import Trainer
+from p2seg.data.loader import StepSampler
 from p2seg.errors import UserError
 from p2seg.figures import training_pictures
-from p2seg.losses import P2SegLoss
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
-from p2seg.optim import adamw, poly
-from p2seg.structures import Batch
-
-CONTENT = {
-    "kind": "network",
-    "config": {"seed": 0, "mdm": {"rounds": 1, "beta": 3.0}},
-    "inputs": {"points": "abc"},
-    "categories": [{"id": 7, "name": "red"}],
-}
-TRAINER = Trainer(max_steps=6, batch_size=2, accelerator="cpu", log_every=2, checkpoint_every=2)
-# written out, so that a better default does not move the golden trace
-MDM = MutualDistillation(rounds=1, beta=3.0, gamma=0.1, decode="vote", prior="network")
-LOSS = P2SegLoss(
-    segmentation=1.0,
-    offset=0.01,
-    affinity=1.0,
-    hard_pixel_ratio=0.2,
-    offset_weight="margin",
-    balance="group",
-    same_class=4.0,
-    min_weight=0.4,
-    border=0,
-)
-
-
-def objective(outputs, batch, rounds, way="auto"):
-    """The losses of one step."""
-    mdm = dataclasses.replace(MDM, way=way)
-    made = mdm(outputs, batch, rounds)
-    return LOSS(outputs, made, batch, mdm.factors(outputs, batch.points), way)
-
-
-class Run:
-    """A training of the tiny network on a tiny set, and the losses of its steps."""
-
-    def __init__(self, root):
-        made = training_set(root / "set")
-        self.out = root / "out"
-        self.dataset = PointDataset(
-            made.points, made.reader, Seeder(), Augment(crop=32, short_side=40), seed=0
-        )
-        self.losses = {}
-        self.rates = {}
-        self.stop_before = -1
-        self.spoil = lambda losses, step: losses  # noqa: ARG005
-        self.watch = lambda *step: None  # noqa: ARG005
-
-    def fit(self, trainer=TRAINER, content=CONTENT, seed=0, dtype=torch.float32, **options):
-        network = self.network = tiny_network(seed=seed, affinity_position="vote").to(dtype)
-        optimizer = adamw(network, lr=1e-2, backbone_lr=1e-3)
-
-        def losses_of(model, batch, step):
-            if step == self.stop_before:
-                raise KeyboardInterrupt
-            # the global generator takes part, as in a segmentor that samples its boxes
-            noise = 1 + 0.1 * torch.rand(())
-            outputs = model(batch.images.to(dtype))
-            count = None if step >= 3 else 0
-            losses = objective(outputs, batch, count)
-            self.watch(outputs, batch, count, losses)
-            losses = {name: loss * noise for name, loss in self.spoil(losses, step).items()}
-            self.losses[step] = [float(loss.detach()) for loss in losses.values()]
-            self.rates[step] = [group["lr"] for group in optimizer.param_groups]
-            return losses
-
-        def batches_from(step):
-            sampler = StepSampler(len(self.dataset), trainer.batch_size, seed=0, start=step)
-            return batches(self.dataset, Batch.of, sampler, workers=0)
-
-        return trainer.fit(
-            trainer.fabric(),
-            network,
-            optimizer,
-            poly(trainer.max_steps, warmup_steps=2),
-            batches_from,
-            losses_of,
-            out=self.out,
-            content=content,
-            **options,
-        )
+from p2seg.optim import poly
 
 
 @pytest.fixture
 def run(tmp_path):
     return Run(tmp_path)
-
-
-def test_a_resumed_run_equals_one_without_interruption_bit_for_bit(tmp_path):
-    whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
-    end = load_checkpoint(whole.fit(), "network")
-    for stop in (3, 5):  # an odd step was not saved: it is done again
-        parts.stop_before = stop
-        with pytest.raises(KeyboardInterrupt):
-            parts.fit()
-        torch.manual_seed(1234 + stop)  # a new process is in another state
-    parts.stop_before = -1
-    again = load_checkpoint(parts.fit(), "network")
-    assert parts.losses == whole.losses
-    assert parts.rates == whole.rates
-    for key in ("model", "average"):
-        assert end[key].keys() == again[key].keys()
-        assert all(torch.equal(end[key][name], again[key][name]) for name in end[key])
-    assert end["average_updates"] == again["average_updates"] == 6
-    moments = [each["optimizer"]["state"] for each in (end, again)]
-    for index, state in moments[0].items():
-        assert all(torch.equal(state[name], moments[1][index][name]) for name in state)
 
 
 def test_what_a_checkpoint_holds(run):
@@ -172,7 +66,7 @@ def test_snapshots_are_the_weights_of_their_steps(run):
     key = "class_head.1.weight"
     assert not torch.equal(kept[1]["model"][key], kept[2]["model"][key])
     assert "optimizer" not in kept[0]
-    run.fit(dataclasses.replace(trainer, resume=False, snapshots=(2,)))
+    run.fit(dataclasses.replace(trainer, resume="never", snapshots=(2,)))
     assert [file.name for file in (run.out / "snapshots").iterdir()] == ["step_000002.pt"]
 
 
@@ -181,56 +75,10 @@ def test_snapshots_without_an_average_and_of_no_step(run, capsys):
     last = load_checkpoint(run.fit(trainer), "network")
     kept = load_checkpoint(run.out / "snapshots" / "step_000006.pt", "network")
     assert all(torch.equal(last["model"][name], kept["model"][name]) for name in kept["model"])
-    run.fit(dataclasses.replace(trainer, snapshots=(6, 9), resume=False))
+    run.fit(dataclasses.replace(trainer, snapshots=(6, 9), resume="never"))
     assert "snapshots=[9]: there are 6 steps" in capsys.readouterr().out
     with pytest.raises(UserError, match="steps are from 0 up"):
         dataclasses.replace(TRAINER, snapshots=(-1,))
-
-
-def test_a_finished_run_is_left_as_it_is(run):
-    path = run.fit()
-    before = path.read_bytes()
-    run.losses.clear()
-    assert run.fit() == path
-    assert not run.losses
-    assert path.read_bytes() == before
-
-
-def test_resume_false_starts_over(run):
-    run.fit()
-    first = dict(run.losses)
-    run.losses.clear()
-    torch.manual_seed(0)
-    run.fit(dataclasses.replace(TRAINER, resume=False))
-    assert run.losses == first
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"config": {"seed": 0, "mdm": {"rounds": 2, "beta": 3.0}}}, "mdm.rounds was 1 and is 2"),
-        ({"config": {"seed": 0, "mdm": {"rounds": 1}}}, "mdm.beta was 3.0 and is None"),
-        ({"inputs": {"points": "xyz"}}, "inputs.points was abc and is xyz"),
-        ({"categories": [{"id": 7, "name": "cat"}]}, "categories.0.name was red and is cat"),
-        ({"skipped": ["a.jpg is broken"]}, "a.jpg is broken"),
-    ],
-)
-def test_a_run_does_not_go_on_with_other_settings(run, change, named):
-    path = run.fit(dataclasses.replace(TRAINER, max_steps=2))
-    before = path.read_bytes()
-    with pytest.raises(UserError, match="was trained with other settings") as error:
-        run.fit(content=CONTENT | change)
-    assert named in str(error.value)
-    assert "trainer.resume=false" in str(error.value)
-    assert path.read_bytes() == before
-
-
-def test_a_checkpoint_of_something_else_is_not_overwritten(run):
-    path = run.fit(dataclasses.replace(TRAINER, max_steps=2))
-    before = path.read_bytes()
-    with pytest.raises(UserError, match="checkpoint of a network, but a segmentor"):
-        run.fit(content=CONTENT | {"kind": "segmentor"})
-    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -262,7 +110,7 @@ def test_gradients_are_clipped(run):
         run.fit(dataclasses.replace(TRAINER, max_steps=2, clip_norm=0.5))
         assert seen == pytest.approx([0.5] * 2, rel=1e-3)
         seen.clear()
-        run.fit(dataclasses.replace(TRAINER, max_steps=2, clip_norm=None, resume=False))
+        run.fit(dataclasses.replace(TRAINER, max_steps=2, clip_norm=None, resume="never"))
         assert min(seen) > 10
 
 
@@ -426,18 +274,6 @@ def test_every_step_has_the_same_losses_and_gradients_whichever_operator_runs(ru
     assert max(apart) < 1e-5
 
 
-def scored(*values):
-    """A validation that gives these scores one after the other, and keeps what it saw."""
-    given = iter(values)
-    seen = []
-
-    def validation(model):
-        seen.append((model.training, {k: v.clone() for k, v in model.state_dict().items()}))
-        return {"mAP50": next(given), "AP": 0.0}
-
-    return validation, seen
-
-
 @pytest.mark.parametrize("ema", [False, True])
 def test_the_best_by_validation_is_kept(run, ema):
     validation, seen = scored(0.2, 0.5, 0.4)
@@ -458,25 +294,3 @@ def test_validation_moves_no_loss(run, tmp_path):
     other = Run(tmp_path / "other")
     other.fit()
     assert run.losses == other.losses
-
-
-def test_a_run_that_goes_on_remembers_its_best(run):
-    run.stop_before = 5
-    with pytest.raises(KeyboardInterrupt):
-        run.fit(validation=scored(0.9, 0.3)[0], validate_every=2)
-    run.stop_before = -1
-    run.fit(validation=scored(0.8)[0], validate_every=2)
-    assert load_checkpoint(run.out / "best.pt", "network")["step"] == 2
-
-
-def test_what_was_validated_is_never_lost(run):
-    trainer = dataclasses.replace(TRAINER, checkpoint_every=100)
-    run.stop_before = 3
-    with pytest.raises(KeyboardInterrupt):
-        run.fit(trainer, validation=scored(0.9)[0], validate_every=2)
-    assert load_checkpoint(run.out / "last.pt", "network")["step"] == 2
-    (run.out / "last.pt").unlink()
-    run.stop_before = 1
-    with pytest.raises(KeyboardInterrupt):  # begins anew: the best of before is not its own
-        run.fit(trainer, validation=scored(0.1)[0], validate_every=2)
-    assert not (run.out / "best.pt").exists()

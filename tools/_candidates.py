@@ -13,12 +13,14 @@ from _common import path_of
 from _labeller import labeller_of
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.claims import claim
 from p2seg.data.points import PointSet
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
 from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.pseudo.infer import Labeller, NetworkLabeller
+from p2seg.ranks import Ranks
 from p2seg.sam.candidates import CANDIDATES, CandidateFolder
 from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
 from p2seg.sam.chosen import ChosenLabeller, ChosenMaps, Selection, Snapped
@@ -38,7 +40,7 @@ def is_prompted(cfg: DictConfig) -> bool:
     return "prompter" in cfg.semantic
 
 
-def make_candidates(cfg: DictConfig, points: PointSet, images: Path) -> None:
+def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Ranks) -> None:
     """Makes the candidates of every point that are not there yet, in `data.candidates`."""
     folder, clicks = path_of(cfg, "data.candidates"), sha256(path_of(cfg, "data.points"))
     _check_choice(cfg, points)
@@ -47,19 +49,27 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path) -> None:
         _check_source(cfg, folder, manifest.source)
         unasked = "sam" in cfg.semantic and cfg.semantic.sam.checkpoint is None
         if unasked and manifest.points_sha256 == clicks:
-            console.print(f"{folder}: candidates as they are, no checkpoint given", markup=False)
+            if ranks.first:
+                told = f"{folder}: candidates as they are, no checkpoint given"
+                console.print(told, markup=False)
             return
-    manifest, made = generate(
-        Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
-        points,
-        images,
-        folder,
-        CANDIDATES,
-        points_sha256=clicks,
-        workers=cfg.semantic.workers,
-        on_error=cfg.data.on_error,
-        progress=partial(track, what="candidates", total=len(points.images)),
-    )
+    with claim(folder, folder=True):
+        manifest, made = generate(
+            Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
+            points,
+            images,
+            folder,
+            CANDIDATES,
+            points_sha256=clicks,
+            workers=0 if ranks.world > 1 else cfg.semantic.workers,
+            on_error=cfg.data.on_error,
+            progress=partial(
+                track, what="candidates", total=len(ranks.share(points.images)), shown=ranks.first
+            ),
+            ranks=ranks,
+        )
+    if not ranks.first:
+        return
     kept = len(manifest.files) - made
     there = f", {kept} were there already" if kept else ""
     told = f"{folder}: candidates of {made} images by {manifest.source} made{there}"

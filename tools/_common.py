@@ -103,7 +103,7 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
     averaged = cfg.export.ema and checkpoint["average"] is not None
     try:
         network.load_state_dict(checkpoint["average"] if averaged else checkpoint["model"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         other = differences(checkpoint["config"], cfg, ("model", "affinity"))
         raise UserError(
             f"{cfg.ckpt} holds another model than this command builds ({other}); give the +exp "
@@ -134,6 +134,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
         },
+        "settings": settings_of(cfg, "data", "trainer"),
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
         "inputs": {
             "points": sha256(path_of(cfg, "data.points")),
@@ -142,6 +143,11 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
         "skipped": skipped,
         "versions": versions(),
     }
+
+
+def settings_of(cfg: DictConfig, *groups: str) -> dict[str, Any]:
+    """Settings that a run goes on without when they change, after it has said so."""
+    return {"deterministic": cfg.deterministic, **{group: plain(cfg[group]) for group in groups}}
 
 
 def check_file(path: Path) -> Path:

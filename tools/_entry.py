@@ -5,24 +5,37 @@ The rest of the package knows nothing of Hydra; `_target_` builds its objects in
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from _mistakes import sentence_of
+from _once import (
+    PEER_LOST,
+    anything_was_said,
+    is_first,
+    is_of_a_lost_peer,
+    is_started_by_another,
+)
 from _ranges import check_ranges
+from _sweep import Sweep
+from _yaml import check_configs
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from rich.console import Console
 
+from p2seg.determinism import seed_everything
 from p2seg.errors import UserError
+from p2seg.preemption import Stopped, stopping
+from p2seg.terminal import Terminal
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
@@ -78,7 +91,8 @@ def entry(
 
     Returns:
         A decorator. What it makes takes the command line's words (default: those of the process)
-        and returns the exit code: 0, or 2 after a user's mistake told in one sentence.
+        and returns the exit code: 0; 2 after a user's mistake told in one sentence; 75 where it was
+        asked to stop and the same command goes on; 130 after the keyboard's word.
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
@@ -88,21 +102,40 @@ def entry(
             words = [options.get(word, word) for word in words]
             try:
                 _check_words(words)
-                _run_hydra(config, function, words)
+                with stopping():
+                    _run_hydra(config, function, words)
             except KeyboardInterrupt:
                 _say("stopped by the keyboard; what was written is whole")
                 return 130
+            except Stopped as stopped:
+                _say(f"{stopped}; what was written is whole, and the same command goes on")
+                return 0 if is_started_by_another() else stopped.code
             except Exception as error:
-                sentence = sentence_of(error, CONFIGS, config)
-                if sentence is None:
-                    raise
-                _say(sentence)
-                return 2
+                return _end(error, config)
             return 0
 
         return run
 
     return decorate
+
+
+def _end(error: Exception, config: str) -> int:
+    """Says why a tool ends, once for all processes of a run, and gives the exit code.
+
+    Raises:
+        Exception: a defect of ours, with its traceback.
+    """
+    if is_of_a_lost_peer(error):
+        if not anything_was_said():
+            _say(f"{PEER_LOST} ({' '.join(str(error).split())[:200]})")
+        return 1
+    sentence = sentence_of(error, CONFIGS, config)
+    if sentence is not None:
+        _say(sentence)
+        return 2
+    if is_first(repr(error)):
+        raise error
+    return 1
 
 
 def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[str]) -> None:
@@ -114,15 +147,19 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
         sys.argv = [argv[0], *words]  # Fabric starts other processes with them
         try:
             check_ranges(cfg)
+            seed_everything(cfg.seed, deterministic=cfg.deterministic)
             function(cfg)
         except BaseException as error:  # kept from Hydra, which prints and goes on its own way
             failures.append(error)
 
+    task = _sweep_of(config, words) or job
     sys.argv = [config, *map(quoted, words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
     GlobalHydra.instance().clear()
     try:
-        hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(job)()
+        # of a job that failed Hydra repeats all settings, and the job has said why
+        with redirect_stderr(io.StringIO()) if task is not job else nullcontext():
+            hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(task)()
         if failures:
             raise failures[0]
     finally:
@@ -133,6 +170,17 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
             os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
+def _sweep_of(config: str, words: list[str]) -> Sweep | None:
+    """The task of a command with `-m`, whose jobs are processes of the same tool."""
+    asked = get_args_parser().parse_args(words)
+    if not asked.multirun:
+        return None
+    own = [word for word in asked.overrides if not word.startswith(("hydra/", "hydra."))]
+    parsed = zip(own, OverridesParser.create().parse_overrides([*map(quoted, own)]), strict=True)
+    swept = [word.partition("=")[0] for word, each in parsed if each.is_sweep_override()]
+    return Sweep(CONFIGS.parent / "tools" / f"{config}.py", own, swept)
+
+
 def _check_words(words: list[str]) -> None:
     """Refuses words that are neither settings nor Hydra's options."""
     parser = get_args_parser()
@@ -141,11 +189,16 @@ def _check_words(words: list[str]) -> None:
         raise UserError(f"{message}; settings are written key=value")
 
     parser.error = refuse  # type: ignore[method-assign]
-    for word in parser.parse_args(words).overrides:
+    options = parser.parse_args(words)
+    for folder in filter(None, (options.config_dir, options.config_path)):
+        check_configs(Path(folder))
+    for word in options.overrides:
         if not OVERRIDE.match(word) and not DELETION.match(word):
             refuse(f"{word!r} is no setting")
 
 
 def _say(sentence: str) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if not is_first(sentence):
+        return
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(" ".join(line.strip() for line in sentence.splitlines()))

@@ -36,6 +36,8 @@ from p2seg.semantic.manifest import MANIFEST
 from p2seg.stages import Stages
 from p2seg.visualize import Picture
 
+NO_RESULT = ("resume", "keep", "log_every", "picture_every", "checkpoint_every")
+"""Settings of `trainer` that a training's result does not depend on."""
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 PSEUDO_TITLES = {
     "seed": "seed",
@@ -147,12 +149,16 @@ class Experiment:
         if self.cfg.ckpt not in (None, "none"):
             console.print(f"network: {self.network} as it is", markup=False)
             return
-        keys = ("model", "mdm", "affinity", "loss", "optim", "trainer", "seed")
+        keys = ("model", "mdm", "affinity", "loss", "optim", "seed")
         resume = self._resume("train")
         self.stages.run(
             "train",
             lambda: train.run(self._with(out=self.home / "network", **resume)),
-            settings=[*(self._plain(key) for key in keys), plain(self.cfg.data.augment)],
+            settings=[
+                *(self._plain(key) for key in keys),
+                {k: v for k, v in self._plain("trainer").items() if k not in NO_RESULT},
+                plain(self.cfg.data.augment),
+            ],
             inputs=[self.clicks, self.manifest],
             outputs=[self.network],
         )
@@ -272,10 +278,10 @@ class Experiment:
         change = {"ckpt": ckpt, "images": self.images, "gt": file, "out": file.parent}
         return read_predictions(predict.run(self._with(**change)), few)
 
-    def _resume(self, stage: str) -> dict[str, bool]:
+    def _resume(self, stage: str) -> dict[str, str]:
         """An interrupted training goes on; one that was done on other inputs begins anew."""
         done = self.stages.record(stage) is not None
-        return {"trainer.resume": self.cfg.trainer.resume and not done}
+        return {"trainer.resume": "never" if done else self.cfg.trainer.resume}
 
     def _masks(self, stage: str) -> Path:
         return self.home / f"{stage}.json"

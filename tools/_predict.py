@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import torch
-from _common import path_of
+from _common import path_of, plain
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.data.coco import Category, read_instances
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
+from p2seg.files import fingerprint
 from p2seg.formats import FORMATS
+from p2seg.parts import Parts
+from p2seg.provenance import versions
+from p2seg.ranks import Ranks
 from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8
@@ -36,18 +44,25 @@ def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[S
     return sources
 
 
-def formats_of(cfg: DictConfig, out: Path) -> list[str]:
+def formats_of(cfg: DictConfig) -> list[str]:
     """The formats of `predict.formats` beside COCO's, which is always written.
 
     Raises:
-        UserError: one that nobody knows, or one whose folder below `out` has files already, which
-            may have been mended by hand.
+        UserError: one that nobody knows.
     """
     value = cfg.predict.formats
     given = list(value) if isinstance(value, ListConfig) else [value]
     for each in given:
         check_choice("predict.formats", each, ("coco", *FORMATS))
-    formats = [each for each in dict.fromkeys(given) if each != "coco"]
+    return [each for each in dict.fromkeys(given) if each != "coco"]
+
+
+def check_folders(out: Path, formats: list[str]) -> None:
+    """No earlier run that is done may have written there.
+
+    Raises:
+        UserError: a format's folder below `out` has files, which may have been mended by hand.
+    """
     for each in formats:
         folder = out / each
         if folder.is_dir() and any(folder.iterdir()):
@@ -55,7 +70,73 @@ def formats_of(cfg: DictConfig, out: Path) -> list[str]:
                 f"{folder} has files of an earlier run, maybe mended by hand; give another "
                 "out=DIR, or remove that folder"
             )
-    return formats
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be looked at by this process.
+
+    Attributes:
+        sources: in their order.
+        items: the number of each image that comes of them among all, and the stamp of its file.
+        names: of all sources, also those of other processes and those that are done.
+        stamps: of all images; None where there are videos.
+        parts: where results are kept.
+    """
+
+    sources: list[Source]
+    items: Iterable[tuple[int, str]]
+    names: list[str]
+    stamps: list[str] | None
+    parts: Parts
+
+
+def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, ranks: Ranks) -> Job:
+    """This process's share of the images that no earlier run has finished.
+
+    Where there are videos, whose frames are counted as they come, the first process does all, and
+    anew.
+
+    Args:
+        cfg: of the tool.
+        sources: all.
+        checkpoint: its SHA-256.
+        out: folder of the results.
+        ranks: that share the images; none of them writes before all have got their jobs.
+
+    Raises:
+        UserError: an earlier run, not of this job, has left files where this one would write.
+    """
+    names, path = [source.name for source in sources], out / "predictions.json"
+    if any(source.is_video for source in sources):
+        check_folders(out, formats_of(cfg))
+        ranks.wait()
+        own = sources if ranks.first else []
+        parts = Parts(path, ranks.gathered(secrets.token_hex(8))[0], ranks.rank)
+        return Job(own, ((number, "") for number in count()), names, None, parts)
+    settings = {k: v for k, v in plain(cfg.predict).items() if k != "batch_size"}
+    numbered = [
+        replace(each, id=number if each.id is None else each.id)
+        for number, each in enumerate(sources, start=1)
+    ]
+    listed = [[each.name, each.id, each.size] for each in numbered]
+    parts = Parts(path, fingerprint([checkpoint, settings, listed, versions()]), ranks.rank)
+    stamps = [_stamp(each.path) for each in numbered]
+    done = parts.kept(stamps).finished
+    if not done:
+        check_folders(out, formats_of(cfg))
+    ranks.wait()
+    left = ranks.share([number for number in range(len(numbered)) if number not in done])
+    items = [(number, stamps[number]) for number in left]
+    return Job([numbered[number] for number in left], items, names, stamps, parts)
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def batch_size_of(cfg: DictConfig, device: torch.device) -> int:

@@ -83,6 +83,8 @@ NUMBERS = {
     "cell": Number(32),
 }
 CHOICES = {
+    "deterministic": (True, False),
+    "resume": ("auto", "changed", "never"),
     "trainer.accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
     "segmentor.ema": (True, False),
     "segmentor.allow_mask_pretraining": (True, False),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _build import build
-from _common import path_of, plain
+from _common import path_of, plain, settings_of
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
@@ -85,6 +85,7 @@ def segmentor_provenance(
             "segmentor": {k: v for k, v in plain(cfg.segmentor).items() if k != "validate"},
             "pseudo": pseudo,
         },
+        "settings": settings_of(cfg, "data", "trainer", "segmentor"),
         "categories": [vars(category) for category in instances.categories],
         "inputs": {"pseudo": pseudo, "pseudo_info": instances.info},
         "skipped": skipped,

@@ -7,21 +7,18 @@ python tools/bench.py suite=memory out=FILE.json
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
 from _build import check_values
+from _claims import given_file, writes
 from _common import check_file
-from _cost import experiment_of
 from _entry import entry
-from _memory import memory_suite
+from _suites import RIVALS, suites_of
 from omegaconf import DictConfig
-from rich.console import Console
 
-from p2seg.benchmarks import affinity, cost, evaluation, export, labels, segmentors, step
+from p2seg.benchmarks import affinity
 from p2seg.benchmarks.measure import Row
 from p2seg.benchmarks.memory import check_flat
 from p2seg.benchmarks.tables import table_of
@@ -29,32 +26,14 @@ from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import write_json
 from p2seg.provenance import versions
+from p2seg.terminal import Terminal
 
-RIVALS = ("affinity", "labels", "step", "export", "evaluation", "segmentors")
-"""The suites that measure something beside a rival: `suite=all`."""
-Suite = Callable[[torch.device, int], list[Row]]
 WIDTH = 170
 """Columns of text that a table needs."""
 
 
-def suites_of(
-    cfg: DictConfig, out: Path | None
-) -> dict[str, Callable[[torch.device, int], list[Row]]]:
-    """Every suite by its name."""
-    sizes = {key: tuple(cfg.bench[key]) for key in ("sides", "channels")}
-    return {
-        "affinity": partial(affinity.suite, **sizes),
-        "labels": labels.suite,
-        "step": step.suite,
-        "export": export.suite,
-        "evaluation": evaluation.suite,
-        "segmentors": segmentors.suite,
-        "cost": lambda device, repeats: cost.suite(device, repeats, experiment_of(cfg)),
-        "memory": lambda *_: memory_suite(cfg, out),
-    }
-
-
 @entry("bench")
+@writes(given_file)
 def main(cfg: DictConfig) -> None:
     """Prints a table a suite, and writes all rows where `out` says."""
     keys = ("repeats", "sides", "channels")
@@ -66,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.suite not in (*suites, "all"):
         raise UserError(f"suite={cfg.suite} is unknown; it is all or one of {', '.join(suites)}")
     device = device_of(cfg.trainer.accelerator)
-    console = Console()
+    console = Terminal()
     console.width = max(console.width, WIDTH)  # also where there is no terminal
     rows: list[Row] = []
     for name in RIVALS if cfg.suite == "all" else [cfg.suite]:

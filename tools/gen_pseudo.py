@@ -10,9 +10,11 @@ from pathlib import Path
 
 from _build import build
 from _candidates import masks_of
+from _claims import writes
 from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
 from _labeller import check_export
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -21,8 +23,10 @@ from p2seg.progress import console, track
 from p2seg.provenance import versions
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
 from p2seg.pseudo.shards import Shards
+from p2seg.ranks import Ranks
 
 
+@writes(lambda cfg: output_folder(cfg, "pseudo.json"))
 def run(cfg: DictConfig) -> Path:
     """Labels every image and gives the written file."""
     out = check_file(output_folder(cfg, "pseudo.json"))
@@ -30,12 +34,14 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(path_of(cfg, "data.points"))
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
+    ranks = Ranks.started()
+    record_run(cfg, "gen_pseudo", out, first=ranks.first)
     labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
         "points": sha256(path_of(cfg, "data.points")),
         "semantic": semantic_source(reader.semantic),
     }
-    shards = Shards(out, export_key(info), fabric.global_rank)
+    shards = Shards(out, export_key(info), ranks.rank)
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
         points,
@@ -44,15 +50,13 @@ def run(cfg: DictConfig) -> Path:
         rules,
         shards,
         cfg.data.on_error,
-        fabric.global_rank,
-        fabric.world_size,
+        ranks.rank,
+        ranks.world,
     )
-    total = len(range(fabric.global_rank, len(points.images), fabric.world_size))
-    first = fabric.global_rank == 0
-    for _ in track(steps, "pseudo masks", total, shown=first):
+    for _ in track(steps, "pseudo masks", len(ranks.share(points.images)), shown=ranks.first):
         pass
-    fabric.barrier()
-    if first:
+    ranks.wait()
+    if ranks.first:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
@@ -60,7 +64,7 @@ def run(cfg: DictConfig) -> Path:
         console.print(
             f"wrote {out}: {len(boxes)} masks, {boxes.sum()} of them default boxes", markup=False
         )
-    fabric.barrier()
+    ranks.wait()
     return out
 
 

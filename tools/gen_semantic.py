@@ -15,8 +15,11 @@ from pathlib import Path
 from _build import build
 from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
+from _claims import writes
 from _common import path_of
 from _entry import entry
+from _ranks import ranks_of
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
@@ -26,6 +29,7 @@ from p2seg.progress import console, track
 from p2seg.semantic.generate import MAPS, generate
 
 
+@writes(lambda cfg: path_of(cfg, "data.semantic" if cfg.out is None else "out"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Makes the maps and gives their folder: `out`, else `data.semantic`."""
     images, file = path_of(cfg, "data.images"), path_of(cfg, "data.points")
@@ -39,8 +43,10 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(file)
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+    ranks = ranks_of(cfg)
+    record_run(cfg, "gen_semantic", out, first=ranks.first)
     if prompted:
-        make_candidates(cfg, points, images)
+        make_candidates(cfg, points, images, ranks)
     asks = prompted and cfg.semantic.select == "network"
     manifest, made = generate(
         maps_of(cfg, points) if prompted else build(cfg.semantic.source),
@@ -49,10 +55,18 @@ def run(cfg: DictConfig) -> Path:
         out,
         MAPS,
         points_sha256=sha256(file),
-        workers=0 if asks else cfg.semantic.workers,  # a network stays in its process
+        workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
         on_error=cfg.data.on_error,
-        progress=partial(track, what="semantic maps", total=len(points.images)),
+        progress=partial(
+            track,
+            what="semantic maps",
+            total=len(ranks.share(points.images)),
+            shown=ranks.first,
+        ),
+        ranks=ranks,
     )
+    if not ranks.first:
+        return out
     kept = len(manifest.files) - made
     there = f", {kept} were there already" if kept else ""
     console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)

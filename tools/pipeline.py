@@ -8,16 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from _candidates import is_prompted
+from _claims import writes
+from _common import output_folder
 from _entry import entry
 from _experiment import Experiment
+from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.progress import console
 
 
+@writes(lambda cfg: output_folder(cfg, ""), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Runs all stages and gives the report."""
     experiment = Experiment(cfg)
+    record_run(cfg, "pipeline", experiment.home)
     experiment.prepare()
     experiment.points()
     experiment.semantic()

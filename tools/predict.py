@@ -9,9 +9,12 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
-from _predict import batch_size_of, formats_of, overlays_of, sources_of
+from _predict import batch_size_of, formats_of, job_of, overlays_of, sources_of
+from _ranks import ranks_of
+from _record import record_run
 from _segmentor import saw_masks
 from omegaconf import DictConfig
 
@@ -22,46 +25,47 @@ from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.provenance import versions
 from p2seg.segmentors.load import predictor_of
-from p2seg.segmentors.predict import predict, write_predictions
+from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 
 
+@writes(lambda cfg: output_folder(cfg, "predictions"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
-    path, device = path_of(cfg, "ckpt"), device_of(cfg.trainer.accelerator)
+    path, ranks = path_of(cfg, "ckpt"), ranks_of(cfg)
+    device = device_of(cfg.trainer.accelerator)
     out = output_folder(cfg, "predictions")
-    batch_size, formats = batch_size_of(cfg, device), formats_of(cfg, out)
-    overlays = overlays_of(cfg)
+    batch_size = batch_size_of(cfg, device)
+    outputs = partial(Outputs, out, formats_of(cfg), overlays_of(cfg), cfg.predict.overlay_score)
     checkpoint = load_checkpoint(path, "segmentor")
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
-    sources = sources_of(cfg, predictor.categories, out)
-    frames = read_frames(sources, cfg.predict.every, cfg.data.on_error)
+    categories = predictor.categories
+    job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
+    record_run(cfg, "predict", out, first=ranks.first)
+    frames = read_frames(job.sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
-    (out / "predictions.json").unlink(missing_ok=True)  # or it would outlive a run that fails
+    total = count_frames(job.sources, cfg.predict.every)
     with closing(predict(detect, frames, batch_size)) as predictions:
-        written, skipped = write_predictions(
-            track(predictions, "predict", count_frames(sources, cfg.predict.every)),
-            out,
-            predictor.categories,
-            names=[source.name for source in sources],
-            formats=formats,
-            overlays=overlays,
-            overlay_score=cfg.predict.overlay_score,
-            info={
-                "description": "images of predictions.json",
-                "checkpoint": sha256(path),
-                "step": checkpoint["step"],
-                "segmentor": checkpoint["config"],
-                "inputs": checkpoint["inputs"],
-                "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
-                "score": cfg.predict.score,
-                "views": cfg.predict.views,
-                "versions": versions(),
-            },
-        )
-    for sentence in skipped:
-        console.print(f"skipped: {sentence}", markup=False)
-    console.print(f"wrote {written}", markup=False)
-    return written
+        shown = track(predictions, "predict", total, shown=ranks.first)
+        keep_predictions(shown, job.items, outputs(categories, job.names), job.parts)
+    ranks.wait()
+    if ranks.first:
+        info = {
+            "description": "images of predictions.json",
+            "checkpoint": sha256(path),
+            "step": checkpoint["step"],
+            "segmentor": checkpoint["config"],
+            "inputs": checkpoint["inputs"],
+            "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
+            "score": cfg.predict.score,
+            "views": cfg.predict.views,
+            "versions": versions(),
+        }
+        skipped = write_predictions(out, job.parts, job.stamps, categories, info)
+        for sentence in skipped:
+            console.print(f"skipped: {sentence}", markup=False)
+        console.print(f"wrote {out / 'predictions.json'}", markup=False)
+    ranks.wait()
+    return out / "predictions.json"
 
 
 main = entry("predict")(run)

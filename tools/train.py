@@ -8,24 +8,28 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import torch
 from _build import build
+from _claims import writes
 from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
 from _entry import entry
+from _record import record_run
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
 from p2seg.data.points import read_points
+from p2seg.determinism import seed_everything
 from p2seg.figures import training_pictures
 from p2seg.progress import console
+from p2seg.ranks import seed_rank
 from p2seg.structures import Batch
 
 
+@writes(lambda cfg: output_folder(cfg, "network"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
-    torch.manual_seed(cfg.seed)
+    seed_everything(cfg.seed, deterministic=cfg.deterministic)
     out = output_folder(cfg, "network")
     trainer = build(cfg.trainer)
     points = read_points(path_of(cfg, "data.points"))
@@ -41,7 +45,9 @@ def run(cfg: DictConfig) -> Path:
     augment = build(cfg.data.augment)
     dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
     fabric = trainer.fabric()
+    record_run(cfg, "train", out, first=fabric.global_rank == 0)
     network = network_of(cfg)
+    seed_rank(cfg.seed, fabric.global_rank)
 
     def losses_of(model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         outputs = model(batch.images)

@@ -8,24 +8,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from _build import build
+from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
+from _record import record_run
 from _segmentor import check_segmentor, dataset_of, segmentor_provenance
 from _validation import validation_of
 from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
 from p2seg.data.loader import batches_of
+from p2seg.determinism import seed_everything
 from p2seg.progress import console
+from p2seg.ranks import Ranks, seed_rank
 from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
 
+@writes(lambda cfg: output_folder(cfg, "segmentor"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
-    torch.manual_seed(cfg.seed)
+    seed_everything(cfg.seed, deterministic=cfg.deterministic)
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     check_segmentor(cfg, instances)
     folder = path_of(cfg, "data.images")
@@ -36,7 +40,10 @@ def run(cfg: DictConfig) -> Path:
     dataset = dataset_of(cfg, instances, folder)
     validation = validation_of(cfg, instances.categories, out)
     trainer = build(cfg.trainer)
-    fabric = trainer.fabric()
+    fabric, out = trainer.fabric(), output_folder(cfg, "segmentor")
+    record_run(cfg, "train_segmentor", out, first=fabric.global_rank == 0)
+    if validation is not None:
+        validation = replace(validation, ranks=Ranks.started())
     schedule = build(cfg.segmentor.schedule)
     batch = cfg.segmentor.batch_size * fabric.world_size
     trainer = replace(
@@ -50,6 +57,7 @@ def run(cfg: DictConfig) -> Path:
     )
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))
+    seed_rank(cfg.seed, fabric.global_rank)
     batches_from = batches_of(
         fabric,
         dataset,

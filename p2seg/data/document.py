@@ -21,6 +21,7 @@ from p2seg.data.packed import Growing
 from p2seg.data.records import Category, ImageRecord, PackedImages
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.data.schema import (
+    DEEPEST,
     MAX_ID,
     categories_of,
     check_object,
@@ -30,6 +31,7 @@ from p2seg.data.schema import (
     list_of,
     naming,
     shown,
+    storable,
 )
 from p2seg.data.stream import read_streamed
 from p2seg.errors import UserError
@@ -131,6 +133,11 @@ def _read(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
         info = content.get("info")
         if info is not None and not isinstance(info, dict):
             raise UserError(f"its info is {kind_of(info)}; make it an object or leave it out")
+        if not storable(info):
+            raise UserError(
+                "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
+                f"{DEEPEST} levels; leave that out"
+            )
         classes = categories_of(content["categories"])
         ids = annotations.checked_ids()
         labels = annotations.labels(classes)
@@ -182,7 +189,10 @@ class _Images:
                 "must be whole numbers above 0"
             )
         if height * width > MAX_PIXELS:
-            raise UserError(f"image {id} ({name}) of {width}x{height} has too many pixels")
+            raise UserError(
+                f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
+                f"than {MAX_PIXELS}; cut it into tiles"
+            )
         self.records.append(ImageRecord(id=id, file_name=name, height=height, width=width))
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
+import os
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
+from p2seg.files import atomic_path, temporary_folder
 
 BLOCK = 1 << 20
-
+MOST_MEMBERS = 10**6
+"""Of an archive; VOC 2012 has 40,000."""
+MOST_BYTES = 64 << 30
+"""Of all its members by what it declares; VOC 2012 has 2 GB."""
 
 _FAILED = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
@@ -92,16 +97,56 @@ def fetch(archive: Archive, folder: Path, advance: Advance = lambda *_: None) ->
 def unpack(path: Path, folder: Path) -> None:
     """Unpacks a tar archive below `folder`, refusing members that would leave it.
 
+    Only files and folders are unpacked: no set of images needs links, devices or pipes.
+    Nothing of it is there before all of it is unpacked: what looks whole is whole.
+
     Raises:
-        UserError: the archive is broken or leaves the folder, or this Python cannot check it.
+        UserError: the archive is broken, leaves the folder or declares more than `MOST_MEMBERS` or
+            `MOST_BYTES`; or this Python cannot check it.
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError("this Python cannot unpack safely; update it to 3.10.12, 3.11.4 or newer")
     try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{path} cannot be unpacked ({error}); remove it and run again") from error
+        with temporary_folder(folder / path.name) as temporary:
+            with tarfile.open(path) as archive:
+                archive.extractall(temporary, _wanted(archive, temporary), filter="data")
+            if hasattr(os, "sync"):
+                os.sync()  # once, not for each of some ten thousand files
+            _move(temporary, folder)
+    except (UserError, OSError) as error:
+        if isinstance(error, (UserError, gzip.BadGzipFile)) or not error.strerror:
+            raise _broken(path, error) from error
+        raise  # of the disk, not of the archive
+    except Exception as error:  # whatever tarfile and its decompressors come to
+        raise _broken(path, error) from error
+
+
+def _wanted(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
+    """The files and folders of an archive, after a look at what it declares."""
+    declared = 0
+    for count, member in enumerate(archive, start=1):
+        declared += max(0, member.size)
+        if count > MOST_MEMBERS or declared > MOST_BYTES:
+            raise UserError(f"it declares {count} files of {declared} bytes or more, too many")
+        if member.isfile() or member.isdir():
+            yield member
+        else:
+            tarfile.data_filter(member, str(folder))  # refuses what leads out, and devices
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    reason = str(error) or type(error).__name__
+    return UserError(f"{path} cannot be unpacked ({reason}); remove it and run again")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Moves what is in a folder to another one, which may have some of its folders already."""
+    for each in source.iterdir():
+        goal = target / each.name
+        if each.is_dir() and not each.is_symlink() and goal.is_dir():
+            _move(each, goal)
+        else:
+            each.replace(goal)
 
 
 def md5(path: Path) -> str:

@@ -12,13 +12,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError
+
+__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "check_image", "opened_image", "read_image"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 """File name endings that count as images when a folder is walked."""
 
-MAX_PIXELS = 178_956_970
-"""Pixels beyond which an image is refused unread (Pillow's own limit against bombs)."""
+Image.init()
+_COMMON = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF")
+FORMATS = tuple(name for name in _COMMON if name in Image.OPEN)
+"""What is read, whatever a file's ending says: of others, EPS starts a program (Ghostscript)."""
 
 EXIF_ORIENTATION = 0x0112
 
@@ -41,6 +46,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[n
         UserError: missing, unreadable, truncated or of another size than annotated.
     """
     with _opened(path) as opened:
+        _check_size(opened, size, path)  # before the pixels, which may be many
         opened.load()
         return _rgb(_oriented(opened, size, path))
 
@@ -57,37 +63,59 @@ def check_image(path: Path, size: tuple[int, int] | None = None) -> None:
             a file that is cut short is not found.
     """
     with _opened(path) as opened:
-        stored = opened.height, opened.width
-        turned = size == stored[::-1] and _is_rotated(opened)  # asks a PNG for its pixels
-        if size not in (None, stored) and not turned:
-            raise _other_size(opened, size, path)
+        _check_size(opened, size, path)
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[Image.Image]:
+    """An image file of one of `FORMATS`, its pixels not read yet.
+
+    Raises:
+        UserError: it declares more than `MAX_PIXELS` pixels.
+        Exception: whatever Pillow comes to at a broken file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)  # a pipe would be waited for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's notes on odd but readable files
+        with Image.open(path, formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise UserError(
+                    f"image {path} declares {opened.width}x{opened.height} pixels, more than "
+                    f"{MAX_PIXELS}; cut it into tiles"
+                )
+            yield opened
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image of a file, its pixels not read yet; what the block meets becomes a `UserError`."""
-    if not path.is_file():
-        raise UserError(f"no image at {path}: check the image folder and the file name")
+    """`opened_image`; what the block meets becomes a `UserError`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's notes on odd but readable files
-            with Image.open(path) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise UserError(
-                        f"image {path} declares {opened.width}x{opened.height} pixels, more than "
-                        f"{MAX_PIXELS}; cut it into tiles"
-                    )
-                yield opened
+        if not path.is_file():
+            raise UserError(f"no image at {path}: check the image folder and the file name")
+        with opened_image(path) as opened:
+            yield opened
+    except UserError:
+        raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path} is not an image that Pillow can read ({type(error).__name__}); "
             "replace it or go on without it with data.on_error=skip"
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow's decoders let through whatever they come to
+        reason = str(error) or type(error).__name__
         raise UserError(
-            f"image {path} is broken or cut short ({error}); "
+            f"image {path} is broken or cut short ({reason}); "
             "replace it or go on without it with data.on_error=skip"
         ) from error
+
+
+def _check_size(image: Image.Image, size: tuple[int, int] | None, path: Path) -> None:
+    """Refuses an image of another size than annotated, by its head."""
+    stored = image.height, image.width
+    turned = size == stored[::-1] and _is_rotated(image)  # asks a PNG for its pixels
+    if size is not None and size != stored and not turned:
+        raise _other_size(image, size, path)
 
 
 def _oriented(image: Image.Image, size: tuple[int, int] | None, path: Path) -> Image.Image:
@@ -110,7 +138,7 @@ def _other_size(image: Image.Image, size: tuple[int, int], path: Path) -> UserEr
 def _is_rotated(image: Image.Image) -> bool:
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1)) != 1
-    except (SyntaxError, ValueError, TypeError):
+    except Exception:  # whatever Pillow comes to in there
         return False  # a broken EXIF block orients nothing
 
 

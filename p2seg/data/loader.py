@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterator, Sized
 from functools import partial
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from p2seg.errors import UserError
+from p2seg.preemption import outlive_the_signal
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -82,7 +83,7 @@ def batches(
     *,
     workers: int,
     pin_memory: bool = False,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Endless batches of a data set that is indexed by (epoch, index).
 
     Args:
@@ -104,7 +105,7 @@ def batches(
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         generator=torch.Generator(),  # not the global one, whose state a resumed run restores
     )
     for batch in loader:
@@ -121,7 +122,7 @@ def batches_of(
     batch_size: int,
     seed: int,
     workers: int,
-) -> Callable[[int], Iterator[Any]]:
+) -> Callable[[int], Generator[Any, None, None]]:
     """What a trainer asks for: the batches of this process from a step on.
 
     Args:
@@ -134,7 +135,7 @@ def batches_of(
     """
     length = len(cast(Sized, dataset))
 
-    def from_step(start: int) -> Iterator[Any]:
+    def from_step(start: int) -> Generator[Any, None, None]:
         rank, world = fabric.global_rank, fabric.world_size
         sampler = StepSampler(length, batch_size, seed=seed, start=start, rank=rank, world=world)
         on_gpu = fabric.device.type == "cuda"
@@ -161,5 +162,6 @@ def _collated(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
     return next(mistakes, None) or collate(samples)
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
+    outlive_the_signal()
     torch.set_num_threads(1)

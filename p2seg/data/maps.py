@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from p2seg.data.labels import read_labels
+from p2seg.data.labels import check_size, read_labels
 from p2seg.errors import UserError
 from p2seg.structures import IGNORED
+
+__all__ = ["SemanticMap", "check_size", "map_path", "read_map", "restrict_to_classes"]
 
 SemanticMap = npt.NDArray[np.uint8]
 
@@ -38,8 +40,7 @@ def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap
             f"no semantic map at {path}; make it with tools/gen_semantic.py, or go on without "
             "its image with data.on_error=skip"
         )
-    array = read_labels(path, "semantic map")
-    check_size(path, array.shape, size)
+    array = read_labels(path, "semantic map", size)
     present = np.flatnonzero(np.bincount(array.reshape(-1), minlength=256))
     beyond = present[(present > num_classes) & (present != IGNORED)]
     if len(beyond):
@@ -48,24 +49,6 @@ def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap
             f"be 0..{num_classes}, or {IGNORED} for ignored"
         )
     return array
-
-
-def check_size(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    """Refuses a map that has another size than its image.
-
-    Args:
-        path: of the map.
-        shape: (height, width) of the map.
-        size: of its image.
-
-    Raises:
-        UserError: they differ.
-    """
-    if shape != size:
-        raise UserError(
-            f"map {path} is {shape[1]}x{shape[0]} but its image is {size[1]}x{size[0]};"
-            " maps must have the size of their images"
-        )
 
 
 def restrict_to_classes(array: SemanticMap, labels: npt.NDArray[np.int64]) -> SemanticMap:

@@ -148,11 +148,16 @@ def _polygons(polygons: list[list[Any]], chunk: Chunk) -> tuple[Array, Array, Ar
         return None
     if len(every):
         starts = np.cumsum(lengths) - lengths
-        far = np.repeat(codec.FAR * chunk.sides.max(1), counts)
+        far = np.repeat(np.minimum(codec.FAR * chunk.sides.max(1), codec.FARTHEST), counts)
         # a number that is none makes both false
         near = (np.minimum.reduceat(numbers, starts) >= -far) & (
             np.maximum.reduceat(numbers, starts) <= far
         )
-        if not near.all():
+        steps = np.zeros(len(numbers))
+        steps[2:] = np.abs(numbers[2:] - numbers[:-2])
+        steps[np.concatenate([starts, starts + 1])] = 0  # from a polygon to the next
+        owners = np.repeat(np.arange(len(counts)), counts)
+        outlines = np.bincount(owners, np.add.reduceat(steps, starts))
+        if not near.all() or outlines.max() > codec.LONGEST_OUTLINE:
             return None
     return counts, lengths, numbers

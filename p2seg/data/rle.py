@@ -12,12 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as codec
 
+from p2seg.errors import shown
 from p2seg.ops._kernels import compiled
 
-MAX_PIXELS = 2**31 - 1
-"""The largest image: run lengths are 32-bit."""
+MAX_PIXELS = 178_956_970
+"""Pixels beyond which an image is refused unread (Pillow's own limit against bombs)."""
+LONGEST_CODE = 6
+"""Characters of a run length of such an image; pycocotools' shifts overflow from 7 on."""
 FAR = 10.0
 """A polygon further outside its image than this many image sides is taken for a mistake."""
+FARTHEST = 1e8
+"""And further than this many pixels: five times as many must fit 32 bits."""
+LONGEST_OUTLINE = 1e7
+"""Pixels along an annotation's polygons; painting them takes 80 bytes each."""
+MERGED = 32
+"""Polygons that are joined at once: each step goes through all that was joined before."""
 
 
 def encode(mask: NDArray[Any]) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, A
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != [height, width]:
         raise ValueError(
-            f"has an RLE of size {size}; its image is [{height}, {width}] (height, width)"
+            f"has an RLE of size {shown(size)}; its image is [{height}, {width}] (height, width)"
         )
     if isinstance(counts, str):
         runs = _runs_of_text(counts)
@@ -107,8 +116,9 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, A
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> dict[str, Any]:
-    far = FAR * max(height, width)
+    far = min(FAR * max(height, width), FARTHEST)
     arrays = []
+    outline = 0.0
     for polygon in polygons:
         if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
             raise ValueError("has a polygon that is not a list of numbers x0, y0, x1, y1, ...")
@@ -124,6 +134,9 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> dict[str, An
         if array.min() < -far or array.max() > far:
             raise ValueError(f"has a polygon far outside the image of {width}x{height}")
         arrays.append(array)
+        outline += float(np.abs(np.diff(array.reshape(-1, 2), axis=0)).sum())
+    if outline > LONGEST_OUTLINE:
+        raise ValueError(f"has polygons with outlines of {outline:.3g} pixels; simplify them")
     return drawn(arrays, height, width)
 
 
@@ -140,9 +153,11 @@ def drawn(polygons: list[NDArray[np.float64]], height: int, width: int) -> dict[
         `{"size": [height, width], "counts": bytes}`, compressed.
     """
     if not polygons:
-        return encode(np.zeros((height, width), bool))
+        return one(codec.frPyObjects({"size": [height, width], "counts": [height * width]}, 0, 0))
     codes = codec.frPyObjects(polygons, height, width)
-    return one(codes[0] if len(codes) == 1 else codec.merge(codes))
+    while len(codes) > 1:
+        codes = [codec.merge(codes[i : i + MERGED]) for i in range(0, len(codes), MERGED)]
+    return one(codes[0])
 
 
 @compiled
@@ -163,7 +178,7 @@ def first_wrong(text: NDArray[Any], ends: NDArray[Any], pixels: NDArray[Any]) ->
             run, shift, more = 0, 0, True
             while more:
                 unit = text[at] - 48 if at < end else -1
-                if unit < 0 or unit > 63 or shift > 30:
+                if unit < 0 or unit > 63 or shift >= 5 * LONGEST_CODE:
                     return k
                 run |= (unit & 31) << shift
                 more = unit >= 32
@@ -195,7 +210,9 @@ def _runs_of_text(text: str) -> NDArray[np.int64]:
     Each character holds 5 bits, lowest first, and a bit that says another one follows; the last
     one's bit 4 is the sign.
     """
-    units = np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
+    if not text.isascii():
+        raise ValueError("has RLE counts that are no compressed code; write them anew")
+    units = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
     if not len(units):
         return units
     ends = np.flatnonzero(units < 32)
@@ -203,7 +220,7 @@ def _runs_of_text(text: str) -> NDArray[np.int64]:
         raise ValueError("has RLE counts that are no compressed code; write them anew")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    if lengths.max() > 7:
+    if lengths.max() > LONGEST_CODE:
         raise ValueError("has RLE counts that are no compressed code; write them anew")
     places = np.arange(len(units)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((units & 31) << (5 * places), starts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +13,18 @@ from typing import Any
 
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
+from p2seg.errors import shown as shown  # those who read documents want it, too
 
 __all__ = ["Category", "ImageRecord"]
 
 MAX_ID = 2**63 - 1
 """Ids travel in int64 tensors."""
+DEEPEST = 100
+"""Levels of what is copied from one file to another; the parser's own limit is its caller's."""
+LONGEST_NAME = 1000
+"""Letters of a file's or a category's name, which errors repeat."""
+OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
+"""How a path begins that Windows takes for one of another folder."""
 
 
 @contextmanager
@@ -59,10 +68,30 @@ def is_number(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
-def shown(value: Any) -> str:
-    """The value as an error shows it: short, on one line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def storable(value: Any) -> bool:
+    """Whether what came from a file can be written to another: no NaN, no half a letter."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return depth_of(value) <= DEEPEST
+
+
+def depth_of(value: Any) -> int:
+    """How many lists and objects lie in each other, counted up to one beyond `DEEPEST`."""
+    depth, level = 0, [value]
+    while depth <= DEEPEST:
+        below = (
+            child
+            for each in level
+            if isinstance(each, (list, dict))
+            for child in (each.values() if isinstance(each, dict) else each)
+        )
+        level = list({id(child): child for child in below}.values())  # one may be there often
+        if not level:
+            break
+        depth += 1
+    return depth
 
 
 def kind_of(value: Any) -> str:
@@ -99,11 +128,14 @@ def file_name_of(value: Any, id: int) -> str:
     """The file name of an image, checked to stay below the image folder."""
     if not isinstance(value, str) or not value:
         raise UserError(f"image {id} has file_name {shown(value)}; it must be a path")
+    if len(value) > LONGEST_NAME:
+        raise UserError(f"image {id} has a file_name of {len(value)} letters; shorten it")
     whole = posixpath.normpath(value)
-    if value.startswith("/") or whole.split("/")[0] == "..":
+    rooted = value.startswith("/") or OTHER_ROOT.match(value)
+    if rooted or ".." in re.split(r"[\\/]", value):  # behind a link it leads anywhere
         raise UserError(
             f"image {id} has file_name {shown(value)}, which leaves the image folder; "
-            "it must be a path below that folder"
+            "it must be a path below that folder, without .."
         )
     lone_surrogate = any("\ud800" <= letter <= "\udfff" for letter in value)
     if whole == "." or "\0" in value or lone_surrogate:
@@ -121,6 +153,10 @@ def categories_of(items: list[dict[str, Any]]) -> list[Category]:
         name = item.get("name")
         if not isinstance(name, str) or not name:
             raise UserError(f"category {id} has name {shown(name)}; it must be a string")
+        if len(name) > LONGEST_NAME:
+            raise UserError(f"category {id} has a name of {len(name)} letters; shorten it")
+        if not storable(name):
+            raise UserError(f"category {id} has name {shown(name)}, which is no text; rename it")
         categories[id] = Category(id=id, name=name)
     return [categories[id] for id in sorted(categories)]
 

@@ -13,10 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError
 from p2seg.files import atomic_path
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read at the first video: FFmpeg is silent
+# playlists and the like, whatever their ending, would open other files and the net
+os.environ.setdefault(
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS",
+    "format_whitelist;mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm|protocol_whitelist;file",
+)
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 """File name endings that count as videos."""
@@ -48,7 +54,14 @@ class Video:
             raise UserError(f"no video at {path}; give the path of an existing file")
         with self._opened() as capture:
             rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            if not capture.isOpened() or not capture.read()[0]:
+            width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+            pixels = width * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            if pixels > MAX_PIXELS:
+                raise UserError(
+                    f"video {path} declares {pixels:.3g} pixels a frame, more than {MAX_PIXELS}; "
+                    "make it smaller, or go on without it with data.on_error=skip"
+                )
+            if not capture.isOpened() or _read(capture) is None:
                 raise UserError(
                     f"{path} is no video that OpenCV can read a frame of; write it anew (ffmpeg -i "
                     f"{path.name} -c:v libx264 new.mp4), or go on without it with "
@@ -63,8 +76,8 @@ class Video:
             number = 0
             while capture.grab():
                 if number % every == 0:
-                    there, frame = capture.retrieve()
-                    if there:
+                    frame = _read(capture, grabbed=True)
+                    if frame is not None:
                         yield number, np.ascontiguousarray(frame[:, :, ::-1])
                 number += 1
 
@@ -92,6 +105,7 @@ class VideoWriter:
         self.rate = min(rate if rate <= FINEST_RATE else round(rate), 65535)
         self._context = atomic_path(path)
         self._writer: Any = None
+        self._count = 0
 
     def __enter__(self) -> VideoWriter:
         self._temporary = self._context.__enter__()
@@ -100,7 +114,23 @@ class VideoWriter:
     def __exit__(self, *error: Any) -> None:
         if self._writer is not None:
             self._writer.release()
+        if error[0] is None:
+            try:
+                self._check()
+            except RuntimeError as short:  # the context tells it, with the system's reason
+                self._context.__exit__(type(short), short, short.__traceback__)
+                raise
         self._context.__exit__(*error)
+
+    def _check(self) -> None:
+        """Counts the frames of the file: OpenCV says nothing of a full disk."""
+        if self._writer is not None:
+            with _silence():
+                written = cv2.VideoCapture(str(self._temporary.absolute()), cv2.CAP_FFMPEG)
+            count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
+            written.release()
+            if count != self._count:
+                raise RuntimeError(f"{self.path} has {count} frames in place of {self._count}")
 
     def write(self, frame: NDArray[np.uint8]) -> None:
         """Appends a frame, `[H, W, 3]` uint8 RGB; one of another size is brought to the first's.
@@ -127,6 +157,16 @@ class VideoWriter:
         if frame.shape[1::-1] != self._size:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+        self._count += 1
+
+
+def _read(capture: Any, *, grabbed: bool = False) -> NDArray[np.uint8] | None:
+    """The next frame, BGR, or the one that was grabbed; None where it cannot be decoded."""
+    try:
+        there, frame = capture.retrieve() if grabbed else capture.read()
+    except cv2.error:
+        return None
+    return frame if there else None
 
 
 @contextmanager

@@ -6,6 +6,8 @@ scores are read from `eval["precision"]`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,15 @@ from pycocotools import mask as codec
 
 from p2seg.data.coco import Instance, InstanceSet
 from p2seg.evaluation.voc import THRESHOLDS, Float, mean
+from p2seg.ranks import Ranks
 
 IOU_THRESHOLDS: Float = np.concatenate([[0.25], np.linspace(0.5, 0.95, 10)])
 """The rows of `class_aps`: .25, then COCO's own ten."""
 
 
-def class_aps(gt: InstanceSet, pred: InstanceSet, *, scores_one: bool = False) -> Float:
+def class_aps(
+    gt: InstanceSet, pred: InstanceSet, *, scores_one: bool = False, ranks: Ranks | None = None
+) -> Float:
     """AP of each class at each of `IOU_THRESHOLDS`, over objects of all sizes.
 
     As in COCO's own evaluation an image counts the 100 best predictions of a class, and one that
@@ -29,13 +34,32 @@ def class_aps(gt: InstanceSet, pred: InstanceSet, *, scores_one: bool = False) -
         gt: ground truth with its crowds.
         pred: predictions for the same images and classes, in the same order.
         scores_one: rank the predictions as if every score were 1 (a tie is in the file's order).
+        ranks: that share the classes; None: this process alone.
 
     Returns:
         `[11, C]` float64 in 0..1; NaN for a class whose only ground truths are crowds, or none.
     """
+    ranks = ranks or Ranks()
+    labels = ranks.share(range(1, len(gt.categories) + 1))
+    own = _aps(_of_classes(gt, labels), _of_classes(pred, labels), scores_one)
+    columns = ranks.merged([own[:, label - 1] for label in labels])
+    return np.stack(columns, 1) if columns else np.full((len(IOU_THRESHOLDS), 0), np.nan)
+
+
+def _of_classes(instances: InstanceSet, labels: Sequence[int]) -> InstanceSet:
+    """The instances of some classes."""
+    if len(labels) == len(instances.categories):
+        return instances
+    wanted = frozenset(labels)
+    kept = [[each for each in own if each.label in wanted] for own in instances.instances]
+    return replace(instances, instances=kept)
+
+
+def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool) -> Float:
+    """Those of `class_aps`, NaN also for classes that neither set has."""
     aps: Float = np.full((len(IOU_THRESHOLDS), len(gt.categories)), np.nan)
     real = [truth.label for truths in gt.instances for truth in truths if not truth.crowd]
-    if not any(pred.instances):  # some releases of the evaluator take no empty list
+    if not real or not any(pred.instances):  # some releases of the evaluator take no empty list
         aps[:, [label - 1 for label in real]] = 0.0
         return aps
     truth = COCO(_dataset(gt))
@@ -46,9 +70,10 @@ def class_aps(gt: InstanceSet, pred: InstanceSet, *, scores_one: bool = False) -
     evaluator.evaluate()
     evaluator.accumulate()
     precision = np.asarray(evaluator.eval["precision"])  # [T, recall, C, area, most detections]
-    precision = precision[:, :, :, 0, -1]
-    with_truth = (precision != -1).all(axis=1)
-    aps[with_truth] = precision.mean(axis=1)[with_truth]
+    # recalls last: the mean of a class must not depend on how many classes lie beside it
+    precision = np.ascontiguousarray(precision[:, :, :, 0, -1].transpose(0, 2, 1))
+    with_truth = (precision != -1).all(axis=2)
+    aps[with_truth] = precision[with_truth].mean(axis=1)
     return aps
 
 

@@ -18,6 +18,7 @@ from p2seg.evaluation.quality import quality
 from p2seg.evaluation.readers import align, read_ground_truth, read_predictions
 from p2seg.evaluation.semantic import masks_miou
 from p2seg.evaluation.void import without_void
+from p2seg.ranks import Ranks
 
 __all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle", "saw_masks"]
 
@@ -25,13 +26,17 @@ Kind = Literal["pseudo", "model"]
 """Pseudo masks of training images, made with the points, or a model's answers without points."""
 
 
-def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
+def evaluate(
+    gt: InstanceSet, pred: InstanceSet, kind: Kind, ranks: Ranks | None = None
+) -> dict[str, Any]:
     """Scores predictions by the three definitions of AP and, pseudo masks, by their quality.
 
     Args:
         gt: ground truth.
         pred: predictions for it, in any order of images and classes.
         kind: which kind of score this is; the two stand in no common table.
+        ranks: that share the images and the classes, and get the same scores; None: this process
+            alone.
 
     Returns:
         `voc_area` and `voc_11pt` (`mAP25`, `mAP50`, `mAP70`, `mAP75`), `coco` (`AP`, `AP25`,
@@ -46,10 +51,10 @@ def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
     if kind not in get_args(Kind):
         raise UserError(f"kind={kind} is unknown; it is pseudo (with points) or model (without)")
     pred = align(gt, pred)
-    found = voc.overlaps(gt, pred)
-    aps = coco.class_aps(gt, pred)
+    found = voc.overlaps(gt, pred, ranks)
+    aps = coco.class_aps(gt, pred, ranks=ranks)
     level = [replace(each, scores=np.ones_like(each.scores)) for each in found]
-    level_aps = coco.class_aps(gt, pred, scores_one=True)
+    level_aps = coco.class_aps(gt, pred, scores_one=True, ranks=ranks)
     metrics = {
         **voc.voc_scores(found),
         "coco": coco.coco_scores(aps),
@@ -57,7 +62,7 @@ def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
         "per_class": _per_class(gt, found, aps),
     }
     if kind == "pseudo":
-        metrics["quality"] = {**quality(gt, pred), "miou": masks_miou(gt, pred)}
+        metrics["quality"] = {**quality(gt, pred, ranks), "miou": masks_miou(gt, pred, ranks)}
     metrics["run"] = {
         "kind": kind,
         "points_given": kind == "pseudo",
@@ -73,7 +78,13 @@ def evaluate(gt: InstanceSet, pred: InstanceSet, kind: Kind) -> dict[str, Any]:
 
 
 def evaluate_files(
-    gt_path: Path, pred_path: Path, kind: Kind, *, split: str = "val", ignore_void: bool = False
+    gt_path: Path,
+    pred_path: Path,
+    kind: Kind,
+    *,
+    split: str = "val",
+    ignore_void: bool = False,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Reads a ground truth and predictions, and scores them.
 
@@ -84,6 +95,7 @@ def evaluate_files(
         split: the split of a VOC folder.
         ignore_void: add `void_ignored`: `voc_area` and `voc_11pt` where VOC's void pixels count
             neither for nor against.
+        ranks: as of `evaluate`.
 
     Returns:
         What `evaluate` gives, with the files' names and SHA-256 in `run`; for a folder the
@@ -101,9 +113,10 @@ def evaluate_files(
         )
     gt = read_ground_truth(gt_path, split)
     pred = read_predictions(pred_path, gt)
-    metrics = evaluate(gt, pred, kind)
+    metrics = evaluate(gt, pred, kind, ranks)
     if ignore_void:
-        metrics["void_ignored"] = voc.voc_scores(voc.overlaps(gt, without_void(pred, gt_path)))
+        decided = without_void(pred, gt_path, ranks)
+        metrics["void_ignored"] = voc.voc_scores(voc.overlaps(gt, decided, ranks))
     metrics["run"] |= {
         "gt": gt_path.name,
         "gt_sha256": gt.info["list_sha256"] if in_folder else files.sha256(gt_path),

@@ -12,6 +12,7 @@ from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet
 from p2seg.errors import UserError
 from p2seg.evaluation.voc import iou_matrix
+from p2seg.ranks import Ranks
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
 """COCO's sizes: areas in pixels, the lower bound included."""
@@ -19,7 +20,7 @@ LEVELS = {"50": 0.5, "70": 0.7, "90": 0.9}
 """The IoU an instance must exceed to be counted, by name (Paper: Table 6)."""
 
 
-def quality(gt: InstanceSet, pred: InstanceSet) -> dict[str, Any]:
+def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> dict[str, Any]:
     """Mean IoU per instance, and how many are good, with the masks matched by annotation id.
 
     An instance without a mask counts IoU 0. Crowds are no instances.
@@ -27,6 +28,7 @@ def quality(gt: InstanceSet, pred: InstanceSet) -> dict[str, Any]:
     Args:
         gt: ground truth.
         pred: pseudo masks for the same images and classes, in the same order.
+        ranks: that share the images; None: this process alone.
 
     Returns:
         What `_summary` gives, `no_box` (the same with default boxes at IoU 0), `default_boxes`
@@ -36,11 +38,13 @@ def quality(gt: InstanceSet, pred: InstanceSet) -> dict[str, Any]:
         UserError: an id of `pred` is no instance of that image in `gt`, is of another class
             there, or comes twice.
     """
-    rows = [
-        row
-        for image, truths, guesses in zip(gt.images, gt.instances, pred.instances, strict=True)
-        for row in _image(image, [each for each in truths if not each.crowd], guesses, gt)
+    ranks = ranks or Ranks()
+    images = list(zip(gt.images, gt.instances, pred.instances, strict=True))
+    made = [
+        _image(image, [each for each in truths if not each.crowd], guesses, gt)
+        for image, truths, guesses in ranks.share(images)
     ]
+    rows = [row for of_image in ranks.merged(made) for row in of_image]
     table = np.array(rows, np.float64).reshape(-1, 5)
     iou, is_box, multi, label, area = table.T
     per_class = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -110,21 +111,22 @@ def _labels(truth: list[Category], given: list[Category]) -> dict[int, int]:
     names = _names(truth, "ground truth")
     given_names = _names(given, "predictions")
     for there, here, extra in (
-        ("predictions", "ground truth", [name for name in given_names if name not in names]),
-        ("ground truth", "predictions", [name for name in names if name not in given_names]),
+        ("predictions", "ground truth", sorted(set(given_names) - set(names))),
+        ("ground truth", "predictions", sorted(set(names) - set(given_names))),
     ):
         if extra:
             raise UserError(
                 f"category {extra[0]} is in the {there} and not in the {here}; classes are matched "
                 "by name, so give both files the same categories"
             )
-    return {label: names.index(name) + 1 for label, name in enumerate(given_names, start=1)}
+    label_of = {name: label for label, name in enumerate(names, start=1)}
+    return {label: label_of[name] for label, name in enumerate(given_names, start=1)}
 
 
 def _names(categories: list[Category], where: str) -> list[str]:
     names = [category.name for category in categories]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise UserError(f"two categories of the {where} are named {name}; names must differ")
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from p2seg.data.coco import Instance, InstanceSet, decode
 from p2seg.data.maps import map_path, read_map
 from p2seg.errors import UserError
 from p2seg.evaluation.voc import Float, mean
+from p2seg.ranks import Ranks
 from p2seg.structures import IGNORED
 
 
@@ -102,21 +104,26 @@ def _scores(counts: NDArray[np.int64], gt: InstanceSet) -> dict[str, Any]:
     }
 
 
-def masks_miou(gt: InstanceSet, masks: InstanceSet) -> float | None:
+def masks_miou(gt: InstanceSet, masks: InstanceSet, ranks: Ranks | None = None) -> float | None:
     """mIoU of the class map that instance masks make, by the rules of `semantic_scores`.
 
     Args:
         gt: ground truth.
         masks: of the same images and classes, in the same order.
+        ranks: that share the images; None: this process alone.
 
     Returns:
         A fraction 0..1; None without ground truth.
     """
+    ranks = ranks or Ranks()
+    images, instances = ranks.share(gt.images), ranks.share(gt.instances)
     maps = (
         painted(own, (image.height, image.width))
-        for image, own in zip(gt.images, masks.instances, strict=True)
+        for image, own in zip(images, ranks.share(masks.instances), strict=True)
     )
-    return mean(class_ious(_counts(gt, maps)))
+    own = _counts(replace(gt, images=list(images), instances=list(instances)), maps)
+    counts: NDArray[np.int64] = np.sum(ranks.gathered(own), axis=0)
+    return mean(class_ious(counts))
 
 
 def _counts(gt: InstanceSet, maps: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:

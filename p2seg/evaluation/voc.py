@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Instance, InstanceSet
+from p2seg.ranks import Ranks
 
 Float = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ class Overlaps:
     owner: NDArray[np.int64]
 
 
-def overlaps(gt: InstanceSet, pred: InstanceSet) -> list[Overlaps]:
+def overlaps(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> list[Overlaps]:
     """Finds for each prediction the ground truth of its class and image that it overlaps most.
 
     No mask is decoded, and of an image only three numbers a prediction are kept.
@@ -50,25 +51,44 @@ def overlaps(gt: InstanceSet, pred: InstanceSet) -> list[Overlaps]:
         gt: ground truth; crowds are left out.
         pred: predictions for the same images and classes, in the same order (see
             `p2seg.evaluation.readers.align`).
+        ranks: that share the images; None: this process alone.
 
     Returns:
         One `Overlaps` a class.
     """
+    ranks = ranks or Ranks()
     found: list[list[tuple[float, float, int]]] = [[] for _ in gt.categories]
     positives = [0] * len(gt.categories)
-    for truths, guesses in zip(gt.instances, pred.instances, strict=True):
-        solid = [truth for truth in truths if not truth.crowd]
-        for label in {each.label for each in [*solid, *guesses]}:
-            owners = [truth for truth in solid if truth.label == label]
-            rivals = [guess for guess in guesses if guess.label == label]
-            iou = iou_matrix(rivals, owners).astype(np.float32)
-            for guess, row in zip(rivals, iou, strict=True):
-                best = int(row.argmax()) if len(owners) else -1
-                value = float(row[best]) if len(owners) else 0.0
-                owner = positives[label - 1] + best if len(owners) else -1
-                found[label - 1].append((guess.score, value, owner))
-            positives[label - 1] += len(owners)
+    share = ranks.share(range(len(gt.images)))
+    for of_image in ranks.merged([_of_image(gt.instances[i], pred.instances[i]) for i in share]):
+        for label, (count, rows) in of_image.items():
+            before = positives[label - 1]
+            found[label - 1] += [
+                (score, iou, before + own if own >= 0 else -1) for score, iou, own in rows
+            ]
+            positives[label - 1] += count
     return [_overlaps(*of_class) for of_class in zip(positives, found, strict=True)]
+
+
+def _of_image(
+    truths: Sequence[Instance], guesses: Sequence[Instance]
+) -> dict[int, tuple[int, list[tuple[float, float, int]]]]:
+    """For each class of an image: its ground truths, and score, IoU and owner of its predictions.
+
+    An owner is numbered in the image; -1 where there is none.
+    """
+    solid = [truth for truth in truths if not truth.crowd]
+    made = {}
+    for label in {each.label for each in [*solid, *guesses]}:
+        owners = [truth for truth in solid if truth.label == label]
+        rivals = [guess for guess in guesses if guess.label == label]
+        iou = iou_matrix(rivals, owners).astype(np.float32)
+        rows = []
+        for guess, row in zip(rivals, iou, strict=True):
+            best = int(row.argmax()) if len(owners) else -1
+            rows.append((guess.score, float(row[best]) if len(owners) else 0.0, best))
+        made[label] = (len(owners), rows)
+    return made
 
 
 def _overlaps(positives: int, rows: list[tuple[float, float, int]]) -> Overlaps:

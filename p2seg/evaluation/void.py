@@ -11,10 +11,11 @@ from pycocotools import mask as codec
 from p2seg.data import rle
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet
 from p2seg.data.labels import read_labels
+from p2seg.ranks import Ranks
 from p2seg.structures import IGNORED
 
 
-def without_void(pred: InstanceSet, root: Path) -> InstanceSet:
+def without_void(pred: InstanceSet, root: Path, ranks: Ranks | None = None) -> InstanceSet:
     """The predictions without the pixels that VOC's annotators left undecided.
 
     A prediction on void alone is left out: nothing is known about it. No ground truth has a void
@@ -23,15 +24,17 @@ def without_void(pred: InstanceSet, root: Path) -> InstanceSet:
     Args:
         pred: predictions with the images of a VOC split.
         root: a VOC year's folder; `SegmentationObject/<id>.png` holds 255 where it is void.
+        ranks: that share the images; None: this process alone.
 
     Returns:
         The predictions with smaller masks.
     """
+    ranks = ranks or Ranks()
     instances = []
-    for image, guesses in zip(pred.images, pred.instances, strict=True):
+    for image, guesses in ranks.share(list(zip(pred.images, pred.instances, strict=True))):
         decided = _decided(root, image) if guesses else {}
         instances.append([part for each in guesses if (part := _part(each, decided)) is not None])
-    return replace(pred, instances=instances)
+    return replace(pred, instances=ranks.merged(instances))
 
 
 def _decided(root: Path, image: ImageRecord) -> dict[str, Any]:

@@ -41,11 +41,14 @@ def data_yaml(categories: Sequence[Category]) -> str:
     Args:
         categories: class index k of YOLO is `categories[k]`.
     """
-    names = (
-        f"  {index}: {json.dumps(each.name, ensure_ascii=False)}"
-        for index, each in enumerate(categories)
-    )
+    names = (f"  {index}: {_quoted(each.name)}" for index, each in enumerate(categories))
     return "\n".join(["train: images", "val: images", "names:", *names]) + "\n"
+
+
+def _quoted(name: str) -> str:
+    """A name in YAML's double quotes: JSON's, without what YAML takes for none or a line's end."""
+    text = json.dumps(name, ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text)
 
 
 def yolo_line(instance: Labelled, record: ImageRecord) -> str:

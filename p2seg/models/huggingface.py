@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from p2seg.errors import UserError
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -92,8 +90,8 @@ def whole_model(
         made, info = load(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever transformers comes to at settings that cannot be
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
     named = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
     lacking = sorted(key for key in named if not key.startswith(may_lack))

@@ -85,12 +85,11 @@ def _sign(name: str, state: Iterable[Any], content: Any) -> str | None:
 
 def _words(content: Any) -> Iterable[str]:
     """The texts in what a file says of itself, at any depth."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _words(key)
-            yield from _words(value)
-    elif isinstance(content, (list, tuple)):
-        for value in content:
-            yield from _words(value)
+    left, seen = [content], set()
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, (Mapping, list, tuple)) and id(each) not in seen:
+            seen.add(id(each))  # a pickle may hold a list that holds itself
+            left += reversed([*each.keys(), *each.values()] if isinstance(each, Mapping) else each)

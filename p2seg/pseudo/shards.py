@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from p2seg.data import rle as codec
 from p2seg.data.coco import Instance
+from p2seg.data.schema import is_number
+from p2seg.files import append_line
 
 _Place: TypeAlias = tuple[Path, int]
 """A file and where in it a line begins."""
@@ -30,21 +33,11 @@ class Shards:
 
     def finished(self) -> Finished:
         """Instances of every finished image, by image id; they are read when they are asked for."""
-        return Finished(
-            {
-                record["image_id"]: place
-                for place, record in self._records()
-                if "instances" in record
-            }
-        )
+        return Finished({record["image_id"]: place for place, record in self._records("instances")})
 
     def skipped(self) -> dict[int, str]:
         """Why an image could not be used, by image id; some may be finished by now."""
-        return {
-            record["image_id"]: record["skipped"]
-            for _, record in self._records()
-            if "skipped" in record
-        }
+        return {record["image_id"]: record["skipped"] for _, record in self._records("skipped")}
 
     def add(self, image_id: int, instances: list[Instance]) -> None:
         """Keeps a finished image."""
@@ -55,14 +48,11 @@ class Shards:
         self._write({"image_id": image_id, "skipped": sentence})
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": self.key, **record})
-        with (self.folder / f"{self.rank}.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write("\n" + line)  # a newline first: the line before may be torn
-            stream.flush()
+        append_line(self.folder / f"{self.rank}.jsonl", line.encode())
 
-    def _records(self) -> Iterator[tuple[_Place, dict[str, Any]]]:
-        """What the lines hold, and where they begin."""
+    def _records(self, kind: str) -> Iterator[tuple[_Place, dict[str, Any]]]:
+        """What the lines of a kind hold, and where they begin."""
         for path in sorted(self.folder.glob("*.jsonl")):
             with path.open("rb") as stream:
                 start = 0
@@ -70,9 +60,10 @@ class Shards:
                     place, start = (path, start), start + len(line)
                     try:
                         record = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         continue  # the line that was being written when the process was killed
-                    if isinstance(record, dict) and record.get("key") == self.key:
+                    ours = isinstance(record, dict) and record.get("key") == self.key
+                    if ours and kind in record and _whole(record):
                         yield place, record
 
     def remove(self) -> None:
@@ -106,6 +97,23 @@ class Finished(Mapping[int, list[Instance]]):
 def _packed(instance: Instance) -> dict[str, Any]:
     rle = {"size": list(instance.rle["size"]), "counts": instance.rle["counts"].decode()}
     return {**vars(instance), "rle": rle}
+
+
+def _whole(record: dict[str, Any]) -> bool:
+    """Whether a line is one that `add` or `skip` wrote."""
+    if type(record.get("image_id")) is not int:
+        return False
+    if "skipped" in record:
+        return isinstance(record["skipped"], str)
+    try:
+        for packed in record["instances"]:
+            size, instance = packed["rle"]["size"], _unpacked(packed)
+            codec.from_segmentation(packed["rle"], *size)
+            if not all(map(is_number, (instance.id, instance.label, instance.score))):
+                return False
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def _unpacked(packed: dict[str, Any]) -> Instance:

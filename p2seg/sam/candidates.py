@@ -12,8 +12,8 @@ from typing import Any
 from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord
 from p2seg.data.points import PointSet
-from p2seg.data.schema import is_number
-from p2seg.errors import UserError
+from p2seg.data.schema import is_number, is_whole
+from p2seg.errors import UserError, shown
 from p2seg.files import fingerprint, read_json, sha256, write_json
 from p2seg.semantic.generate import Product
 from p2seg.semantic.manifest import MANIFEST, read_manifest
@@ -62,12 +62,10 @@ def read_key(path: Path) -> str | None:
     """The key `path` was written with, or None if `write_candidates` did not write it so."""
     try:
         content = read_json(path, "file of candidates")
-    except UserError:
+        key, whole = content["key"], content["digest"] == fingerprint(content["points"])
+    except (UserError, KeyError, TypeError, RecursionError):
         return None
-    if not isinstance(content, dict) or not isinstance(content.get("key"), str):
-        return None
-    whole = content.get("digest") == fingerprint(content.get("points"))
-    return content["key"] if whole else None
+    return key if whole and isinstance(key, str) else None
 
 
 def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
@@ -89,14 +87,16 @@ def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
     try:
         if content["digest"] != fingerprint(content["points"]):
             raise ValueError("its content was changed since")
+        if not all(is_whole(point["id"]) for point in content["points"]):
+            raise ValueError("an id is no whole number")
         return {
-            int(point["id"]): [_unpacked(each, size) for each in point["candidates"]]
+            point["id"]: [_unpacked(each, size) for each in point["candidates"]]
             for point in content["points"]
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} is not a file of candidates ({error}); delete it, and tools/gen_semantic.py "
-            "makes it again"
+            f"{path} is not a file of candidates ({error!s:.200}); delete it, and "
+            "tools/gen_semantic.py makes it again"
         ) from error
 
 
@@ -195,5 +195,5 @@ def _packed(candidate: Candidate) -> dict[str, Any]:
 def _unpacked(content: dict[str, Any], size: tuple[int, int]) -> Candidate:
     scores = content["predicted_iou"], content["stability"]
     if not all(is_number(score) and 0 <= score <= 1 for score in scores):
-        raise ValueError(f"scores {scores[0]}, {scores[1]} are not in 0..1")
+        raise ValueError(f"scores {shown(scores)} are not in 0..1")
     return Candidate(codec.from_segmentation(content["segmentation"], *size), *scores)

@@ -63,7 +63,7 @@ class HuggingFaceSam:
         folder = model_folder(self.checkpoint, "semantic.sam.checkpoint", EXAMPLE, "sam2")
         object.__setattr__(self, "folder", str(folder))
         object.__setattr__(self, "kind", _kind(folder))
-        weights = sorted(folder.glob("*.safetensors"))
+        weights = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
         if not weights:
             raise UserError(f"{folder} has no *.safetensors; other formats can run code")
         hashes = [sha256(path) for path in weights]
@@ -132,8 +132,8 @@ def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
     made = whole_model(model.from_pretrained, folder, kind)
     try:
         asking = processor.from_pretrained(folder, local_files_only=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever transformers comes to at settings that cannot be
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
     return made.to(device).eval(), asking
 
@@ -142,10 +142,10 @@ def _kind(folder: Path) -> str:
     """The `model_type` of the folder's config.json."""
     config = read_json(folder / "config.json", "config.json of a transformers model")
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in CLASSES:
+    if not isinstance(kind, str) or kind not in CLASSES:
         raise UserError(
-            f"{folder} holds a model of type {kind}; semantic=sam2 takes {', '.join(CLASSES)}, "
-            f"such as {EXAMPLE}"
+            f"{folder} holds a model of type {kind!s:.60}; semantic=sam2 takes "
+            f"{', '.join(CLASSES)}, such as {EXAMPLE}"
         )
     return str(kind)
 

@@ -143,11 +143,13 @@ def predictor_of(
     try:
         build: Callable[..., Segmentor] = getattr(import_module(module), function)
         model = build(len(categories), **options)
-    except (ImportError, AttributeError, TypeError, ValueError, LookupError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # settings that cannot be come to whatever torch and timm say
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     try:
         model.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     return Predictor(model.eval().to(device), categories, device)
 

@@ -26,13 +26,11 @@ class Overlays:
     Args:
         folder: to write to.
         categories: class k is `categories[k - 1]`.
-        count: how many of the first images and frames are drawn; None for all.
     """
 
-    def __init__(self, folder: Path, categories: list[Category], count: int | None) -> None:
+    def __init__(self, folder: Path, categories: list[Category]) -> None:
         self.folder = folder
         self.categories = categories
-        self.left = count
         self._source: Source | None = None
         self._video = ExitStack()
         self._writer: VideoWriter | None = None
@@ -44,11 +42,7 @@ class Overlays:
         self._video.__exit__(*error)
 
     def draw(self, frame: Frame, detections: list[Detection]) -> None:
-        """Draws detections over their image, if there are not pictures enough."""
-        if self.left == 0:
-            return
-        if self.left is not None:
-            self.left -= 1
+        """Draws detections over their image."""
         picture = self._drawn(frame, detections)
         if frame.rate is not None:
             self._writer_of(frame.source, frame.rate).write(picture)

@@ -16,6 +16,7 @@ from p2seg.data.sources import Frame
 from p2seg.errors import UserError
 from p2seg.files import write_json, write_json_list
 from p2seg.formats import FORMATS, Format, places
+from p2seg.parts import Parts
 from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.overlays import Overlays
@@ -87,70 +88,107 @@ def _looked_at(
         yield frame if isinstance(frame, str) else Prediction(frame, next(found))
 
 
-def write_predictions(
-    predictions: Iterable[Prediction | str],
-    out: Path,
-    categories: list[Category],
-    *,
-    names: Sequence[str] = (),
-    formats: Sequence[str] = (),
-    overlays: int | None,
-    overlay_score: float,
-    info: dict[str, Any],
-) -> tuple[Path, list[str]]:
-    """Writes `predictions.json`, `images.json`, `overlays/` and a folder for each other format.
+@dataclass(frozen=True)
+class Outputs:
+    """What is written of every image beside its results.
 
-    Everything is written as it comes: of an image that is done nothing but its record is in memory.
-
-    Args:
-        predictions: of `predict`.
-        out: folder to write to.
-        categories: class k is `categories[k - 1]`.
-        names: of all images that may come, without frames: files of two images may not meet.
+    Attributes:
+        folder: to write to.
         formats: of `p2seg.formats.FORMATS`.
         overlays: how many of the first images are drawn; None for all.
         overlay_score: detections below it are in `predictions.json` alone.
+        categories: class k is `categories[k - 1]`.
+        names: of all images that may come, without frames: files of two images may not meet.
+    """
+
+    folder: Path
+    formats: Sequence[str]
+    overlays: int | None
+    overlay_score: float
+    categories: list[Category]
+    names: Sequence[str]
+
+
+def keep_predictions(
+    predictions: Iterable[Prediction | str],
+    items: Iterable[tuple[int, str]],
+    outputs: Outputs,
+    parts: Parts,
+) -> None:
+    """Writes the pictures and the other tools' files of images as they come, and keeps results.
+
+    Of an image that is done nothing is in memory. An image whose results are kept has its files.
+
+    Args:
+        predictions: of `predict`.
+        items: the number of each image among all, from 0, and the stamp of its file.
+        outputs: what is written.
+        parts: where the results are kept.
+    """
+    categories, place_of = outputs.categories, places(outputs.names)
+    others = [FORMATS[name](outputs.folder / name, categories) for name in outputs.formats]
+    with Overlays(outputs.folder / "overlays", categories) as drawn:
+        for each, (number, stamp) in zip(predictions, items, strict=False):  # items may be endless
+            if isinstance(each, str):
+                parts.skip(number, stamp, each)
+                continue
+            record = each.frame.record
+            shown = [found for found in each.detections if found.score >= outputs.overlay_score]
+            if outputs.overlays is None or number < outputs.overlays:
+                drawn.draw(each.frame, shown)
+            stem = str(PurePosixPath(record.file_name).with_suffix(""))
+            for other in others:
+                _write(other, place_of.get(record.file_name, stem), each.frame, shown)
+            results = [_result(record.id, found, categories) for found in each.detections]
+            parts.add(number, stamp, {"image": vars(record), "results": results})
+
+
+def write_predictions(
+    out: Path,
+    parts: Parts,
+    stamps: Sequence[str] | None,
+    categories: list[Category],
+    info: dict[str, Any],
+) -> list[str]:
+    """Puts the results of all images together: `predictions.json` and `images.json`.
+
+    Args:
+        out: folder to write to.
+        parts: with the results of all images; they are removed.
+        stamps: of all images' files; None: whatever was kept is used.
+        categories: class k is `categories[k - 1]`.
         info: provenance, kept in `images.json` since COCO's results are a bare list.
 
     Returns:
-        The results file, and a sentence for each image that was skipped.
+        A sentence for each image that was skipped.
 
     Raises:
         UserError: every image was skipped.
     """
-    skipped: list[str] = []
-    others = [FORMATS[name](out / name, categories) for name in formats]
-    with Overlays(out / "overlays", categories, overlays) as drawn:
+    kept = parts.kept(stamps)
+    left_out = sorted(kept.skipped.keys() - kept.finished.keys())
+    skipped = [kept.skipped[number] for number in left_out]
+    if not kept.finished:
+        parts.remove()
+        raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
 
-        def results() -> Iterator[dict[str, Any]]:
-            records = []
-            place_of = places(names)
-            for each in predictions:
-                if isinstance(each, str):
-                    skipped.append(each)
-                    continue
-                record = each.frame.record
-                shown = [found for found in each.detections if found.score >= overlay_score]
-                drawn.draw(each.frame, shown)
-                stem = str(PurePosixPath(record.file_name).with_suffix(""))
-                place = place_of.get(record.file_name, stem)
-                for other in others:
-                    _write(other, place, each.frame, shown)
-                records.append(vars(record))
-                yield from (_result(record.id, found, categories) for found in each.detections)
-            if not records:
-                raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
-            listed = {
-                "info": {**info, "skipped": skipped},
-                "images": records,
-                "annotations": [],
-                "categories": [vars(category) for category in categories],
-            }
-            write_json(out / "images.json", listed)  # before the results that it explains
+    def results() -> Iterator[dict[str, Any]]:
+        records = []
+        for number in sorted(kept.finished):
+            made = kept.content(number)
+            records.append(made["image"])
+            yield from made["results"]
+        listed = {
+            "info": {**info, "skipped": skipped},
+            "images": records,
+            "annotations": [],
+            "categories": [vars(category) for category in categories],
+        }
+        write_json(out / "images.json", listed)  # before the results that it explains
 
-        path = out / "predictions.json"
-        write_json_list(path, results())
-    return path, skipped
+    write_json_list(out / "predictions.json", results())
+    parts.remove()
+    return skipped
 
 
 def _write(format: Format, place: str, frame: Frame, found: list[Detection]) -> None:

@@ -1,6 +1,7 @@
 """SOLOv2's losses: focal for the classes of the cells, dice for their masks.
 
-Wang et al. 2020 (SOLOv2), Sec. 3.5, with instances that are weighed (see `InstanceTarget`).
+Wang et al. 2020 (SOLOv2), Sec. 3.5, with instances that are weighed (see `InstanceTarget`). Counts
+are those of the batches of all processes: see `shared_count`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
+from p2seg.ranks import shared_count
 from p2seg.segmentors.data import InstanceTarget
 from p2seg.segmentors.solo_heads import Seen
 from p2seg.structures import STRIDE
@@ -34,7 +36,7 @@ def category_loss(
     Returns:
         `[]`.
     """
-    total, count = logits.new_zeros(()), torch.ones((), device=logits.device)
+    total, count = logits.new_zeros(()), torch.zeros((), device=logits.device)
     for own, owner, target in zip(logits.float(), owners, targets, strict=True):
         with_one = owner >= 0
         weights, labels = torch.ones_like(owner, dtype=own.dtype), torch.zeros_like(owner)
@@ -44,7 +46,7 @@ def category_loss(
         each = sigmoid_focal_loss(own, truth, **FOCAL).sum(1)
         total = total + (each * weights).sum()
         count = count + (with_one & (weights > 0)).sum()
-    return total / count
+    return total / shared_count(count, extra=1)
 
 
 def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]) -> Tensor:
@@ -61,7 +63,7 @@ def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTa
         `[]`.
     """
     losses = [seen.features.sum() * 0 + seen.kernels.sum() * 0]
-    count = 0
+    count = seen.features.new_zeros((), dtype=torch.float)
     for kernels, features, owner, target in zip(
         seen.kernels, seen.features, owners, targets, strict=True
     ):
@@ -73,7 +75,7 @@ def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTa
             own = (kernels[cells] @ features.flatten(1)).float().sigmoid()
             losses.append((dice_loss(own, truth[owner[cells]]) * weights[owner[cells]]).sum())
             count += len(cells)
-    return torch.stack(losses).sum() / max(1, count)
+    return torch.stack(losses).sum() / shared_count(count)
 
 
 def dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
@@ -23,6 +23,8 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
     sample_point,
 )
+
+from p2seg.ranks import shared_count
 
 Layer = tuple[Tensor, Tensor]
 """What a layer of the decoder says of B images: the logits of Q queries' classes `[B, Q, C + 1]`,
@@ -150,7 +152,7 @@ class WeightedLoss(Mask2FormerLoss):
             logits.transpose(1, 2), truth, weight=self.empty_weight, reduction="none"
         )
         counted = self.empty_weight[truth] * (weights > 0)
-        loss: Tensor = (each * weights).sum() / counted.sum().clamp(min=self.eos_coef)
+        loss: Tensor = (each * weights).sum() / shared_count(counted.sum(), self.eos_coef)
         return loss
 
     def _mask_losses(
@@ -186,19 +188,10 @@ class WeightedLoss(Mask2FormerLoss):
         entropy = F.binary_cross_entropy_with_logits(seen, truth, reduction="none").mean(1)
         chance = seen.sigmoid()
         dice = 1 - (2 * (chance * truth).sum(1) + 1) / (chance.sum(1) + truth.sum(1) + 1)
-        count = _over_processes(sum((target.mask_weights > 0).sum() for target in targets))
+        count = shared_count(torch.stack([(t.mask_weights > 0).sum() for t in targets]).sum())
         return (entropy * weight).sum() / count, (dice * weight).sum() / count
 
 
 def _at(masks: Tensor, points: Tensor) -> Tensor:
     """`[K, P]`: masks `[K, 1, H, W]` at points `[K, P, 2]`, (x, y) in 0..1."""
     return cast(Tensor, sample_point(masks, points, align_corners=False))[:, 0]
-
-
-def _over_processes(count: Tensor | int) -> Tensor:
-    """The mean of a count over the processes, at least 1."""
-    mean = torch.as_tensor(count).float()
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(mean)
-        mean = mean / distributed.get_world_size()
-    return mean.clamp(min=1)

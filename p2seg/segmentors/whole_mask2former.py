@@ -6,12 +6,14 @@ Importing this module needs transformers.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from p2seg.errors import UserError
+from p2seg.files import read_json
 from p2seg.models.huggingface import model_folder, whole_model
 from p2seg.segmentors.weighted_mask2former import Heads
 
@@ -44,17 +46,26 @@ def architecture_of(checkpoint: str) -> str:
         UserError: there is none, or it is of another model.
     """
     path = model_folder(checkpoint, KEY, EXAMPLE, "mask2former") / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no config.json of a transformers model") from error
+    return _closed(read_json(path, "config.json of a transformers model"), path)
+
+
+def _closed(config: Any, path: Path | str) -> str:
+    """A config as a text, so that a model built from it asks nobody for weights.
+
+    Args:
+        config: of a config.json.
+        path: of it, for the error.
+
+    Raises:
+        UserError: it is of another model.
+    """
     backbone = config.get("backbone_config") if isinstance(config, dict) else None
     kind = config.get("model_type") if isinstance(config, dict) else None
     below = backbone.get("model_type") if isinstance(backbone, dict) else None
     if kind != "mask2former" or below not in BACKBONES:
         raise UserError(
-            f"{path} is of a model of type {kind} with a backbone of type {below}; give a "
-            f"mask2former with {' or '.join(BACKBONES)}, such as {EXAMPLE}"
+            f"{path} is of a model of type {kind!s:.60} with a backbone of type {below!s:.60}; "
+            f"give a mask2former with {' or '.join(BACKBONES)}, such as {EXAMPLE}"
         )
     return json.dumps({**config, "backbone": None, "use_pretrained_backbone": False})
 
@@ -76,7 +87,9 @@ def load_whole(
     if architecture is None:
         assert checkpoint is not None
         architecture = architecture_of(checkpoint)
-    config = Mask2FormerConfig.from_dict(json.loads(architecture))
+    # the text may be a stranger's checkpoint's
+    closed = _closed(json.loads(architecture), "the checkpoint's architecture")
+    config = _config(closed)
     config.num_labels = num_classes
     for name, value in factors.items():
         setattr(config, name, value)
@@ -97,3 +110,12 @@ def load_whole(
     heads.transformer_module = made.model.transformer_module
     heads.class_predictor = made.class_predictor
     return WholeBackbone(encoder), heads
+
+
+def _config(architecture: str) -> Any:
+    try:
+        return Mask2FormerConfig.from_dict(json.loads(architecture))
+    except Exception as error:  # whatever transformers comes to at settings that cannot be
+        raise UserError(
+            f"no Mask2Former can be built from this config.json ({error!s:.200}); give {EXAMPLE}'s"
+        ) from error

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from p2seg.errors import UserError
+from p2seg.data.schema import storable
+from p2seg.errors import UserError, shown
 from p2seg.files import read_json
 from p2seg.structures import IGNORED
 
@@ -118,9 +119,9 @@ class ClassMap:
         for label, name in self.names.items():
             if name not in numbers:
                 raise UserError(
-                    f"class map {self.path} makes label {label} {name!r}, which is no class of the "
-                    f"points file; it has {', '.join(classes)}, and there are background and "
-                    "ignored"
+                    f"class map {self.path} makes label {label} {shown(name)}, which is no class "
+                    f"of the points file; it has {', '.join(classes)}, and there are background "
+                    "and ignored"
                 )
         return Legend(
             {label: numbers[name] for label, name in self.names.items()},
@@ -134,12 +135,12 @@ def _names(path: str, content: dict[str, Any]) -> dict[int, str]:
     for key, name in content.items():
         if not re.fullmatch(r"-?[0-9]{1,9}", key):
             raise UserError(
-                f"class map {path} has the key {key!r}; keys are labels of the other method, such "
-                'as "15", and values our class names'
+                f"class map {path} has the key {shown(key)}; keys are labels of the other method, "
+                'such as "15", and values our class names'
             )
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not storable(name):
             raise UserError(
-                f"class map {path} makes label {key} {name!r}; give the name of a class, "
+                f"class map {path} makes label {key} {shown(name)}; give the name of a class, "
                 "background or ignored"
             )
         if int(key) in names:

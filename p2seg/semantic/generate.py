@@ -1,11 +1,10 @@
-"""Makes the maps of a whole points file, or the candidates: in workers, only those not made yet."""
+"""Makes the maps of a points file, or the candidates: shared, and only those not made yet."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, sha256
+from p2seg.preemption import outlive_the_signal
 from p2seg.provenance import versions
+from p2seg.ranks import Ranks
 from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
 from p2seg.semantic.maps import paths_of, read_key, write_map
 from p2seg.semantic.source import MapTask, Source
@@ -92,12 +93,13 @@ def generate(
     workers: int = 0,
     on_error: str = "raise",
     progress: Progress = iter,
+    ranks: Ranks | None = None,
 ) -> tuple[Manifest, int]:
     """Makes the map of every image, or its candidates, and the manifest beside them.
 
     A map that is there already and was made of the same source, parameters, points and files is
-    kept. The maps do not depend on the number of workers. Until all are made there is no
-    manifest.
+    kept. The maps depend neither on the number of workers nor on that of ranks. Until all are made
+    there is no manifest; the first rank writes it, and all come back after that.
 
     Args:
         source: of the maps.
@@ -106,12 +108,13 @@ def generate(
         out: folder of the maps and of `manifest.json`.
         product: how they lie there.
         points_sha256: of the points file, for the manifest.
-        workers: processes at most; 0 and 1: this one, which also makes small sets.
+        workers: processes of this rank at most; 0 and 1: this one, which also makes small sets.
         on_error: `raise` at the first image that cannot be used, or `skip` it.
-        progress: sees the images go by.
+        progress: sees the images of this rank go by.
+        ranks: that share the images; None: this process alone.
 
     Returns:
-        The manifest, and how many maps were made now.
+        The manifest, and how many maps were made now, by all ranks.
 
     Raises:
         UserError: two images would share a map, an image cannot be used and `on_error` is
@@ -129,22 +132,16 @@ def generate(
             strict=True,
         )
     ]
+    ranks = ranks or Ranks()
+    ranks.wait()  # nobody changes the folder before all have looked at it
+    made = ranks.merged(_share(source, ranks.share(jobs), workers, on_error, progress))
     files: dict[str, str] = {}
     skipped: dict[str, str] = {}
-    made = 0
-    outcomes = progress(_outcomes(source, jobs, workers))
-    try:
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if outcome.error is None:
-                files[job.path.relative_to(out).as_posix()] = outcome.sha256
-                made += outcome.made
-            elif on_error == "raise":
-                raise UserError(outcome.error)
-            else:
-                skipped[job.task.record.file_name] = outcome.error
-    finally:
-        if isinstance(outcomes, Generator):
-            outcomes.close()  # its bar and its workers end here, not when it is forgotten
+    for job, outcome in zip(jobs, made, strict=True):
+        if outcome.error is None:
+            files[job.path.relative_to(out).as_posix()] = outcome.sha256
+        else:
+            skipped[job.task.record.file_name] = outcome.error
     if not files:
         first = next(iter(skipped.values()), "the points file has no image")
         raise UserError(f"no {product.what} was made: {first}")
@@ -157,8 +154,27 @@ def generate(
         skipped=skipped,
         versions=versions(),
     )
-    write_manifest(out, manifest)
-    return manifest, made
+    if ranks.first:
+        write_manifest(out, manifest)
+    ranks.wait()
+    return manifest, sum(outcome.made for outcome in made)
+
+
+def _share(
+    source: Source[T], jobs: Sequence[Job[T]], workers: int, on_error: str, progress: Progress
+) -> list[Outcome]:
+    """The outcomes of a rank's jobs."""
+    made = []
+    outcomes = progress(_outcomes(source, jobs, workers))
+    try:
+        for outcome in outcomes:
+            if outcome.error is not None and on_error == "raise":
+                raise UserError(outcome.error)
+            made.append(outcome)
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()  # its bar and its workers end here, not when it is forgotten
+    return made
 
 
 def make_one(source: Source[T], job: Job[T]) -> Outcome:
@@ -195,7 +211,7 @@ def make_one(source: Source[T], job: Job[T]) -> Outcome:
     return Outcome(sha256(job.path), made=True)
 
 
-def _outcomes(source: Source[T], jobs: list[Job[T]], workers: int) -> Iterator[Outcome]:
+def _outcomes(source: Source[T], jobs: Sequence[Job[T]], workers: int) -> Iterator[Outcome]:
     """The outcomes in the order of the jobs, each as soon as it and those before are there."""
     workers = min(workers, os.cpu_count() or 1, len(jobs) // MAPS_A_WORKER)
     if workers <= 1:
@@ -224,7 +240,7 @@ _worker_source: list[Source[Any]] = []
 
 
 def _start_worker(source: Source[Any], started: Synchronized[int], workers: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's word goes to the parent
+    outlive_the_signal()  # the keyboard's word and a scheduler's are for the parent
     cv2.setNumThreads(1)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     with started.get_lock():

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from p2seg.data.schema import storable
 from p2seg.errors import UserError
 from p2seg.files import read_json, write_json
 
@@ -68,10 +69,19 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} is of format {given} but this p2seg reads {VERSION}; run "
             "tools/gen_semantic.py again, which keeps the maps that are good"
         )
-    if not isinstance(content, dict) or any(
-        not isinstance(content.get(name), kind) for name, kind in types.items()
+    if (
+        not isinstance(content, dict)
+        or any(not isinstance(content.get(name), kind) for name, kind in types.items())
+        or not all(_texts(content[name]) for name in ("classes", "files", "skipped", "versions"))
+        or not storable(content)  # parts of it are copied into results
     ):
         raise UserError(
             f"{path} is not a manifest of semantic maps; make the maps with tools/gen_semantic.py"
         )
     return Manifest(**{name: content[name] for name in types})
+
+
+def _texts(content: dict[str, Any] | list[Any]) -> bool:
+    """Whether all values are texts."""
+    values = content.values() if isinstance(content, dict) else content
+    return all(isinstance(value, str) for value in values)

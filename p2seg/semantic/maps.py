@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from p2seg.data.coco import ImageRecord
+from p2seg.data.images import opened_image
 from p2seg.data.labels import voc_palette
 from p2seg.data.maps import SemanticMap, map_path
 from p2seg.errors import UserError
@@ -68,11 +69,11 @@ def write_map(path: Path, semantic: SemanticMap, key: str) -> None:
 def read_key(path: Path) -> str | None:
     """The key `path` was written with, or None if `write_map` did not write these pixels."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             image.load()
             key, _, digest = str(image.info.get(NOTE, "")).rpartition(" ")
             return key if image.mode == "P" and digest == _digest(np.asarray(image)) else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Exception:  # of a file that is none of ours: whatever Pillow comes to
         return None
 
 

@@ -159,7 +159,7 @@ def test_maps_of_other_classes(made, tools, tool):
     refused(tools(tool), "are of the classes blue, red but", "points.json has red, blue")
     for content in ('{"source": "png"}', "[]", '{"classes": ["red", "blue"]}'):
         manifest.write_text(content)
-        works(tools(tool, "trainer.resume=false"))
+        works(tools(tool, "resume=never"))
     manifest.write_text("{")
     refused(tools(tool), "manifest.json is not a readable manifest")
 

@@ -1,0 +1,109 @@
+"""Trainings of the tiny network on a tiny set."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from networks import tiny_network
+from training_sets import training_set
+
+from p2seg.data.dataset import PointDataset
+from p2seg.data.loader import StepSampler, batches
+from p2seg.data.transforms import Augment
+from p2seg.engine import Trainer
+from p2seg.losses import P2SegLoss
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.mdm.seed import Seeder
+from p2seg.optim import adamw, poly
+from p2seg.structures import Batch
+
+CONTENT = {
+    "kind": "network",
+    "config": {"seed": 0, "mdm": {"rounds": 1, "beta": 3.0}},
+    "inputs": {"points": "abc"},
+    "categories": [{"id": 7, "name": "red"}],
+}
+TRAINER = Trainer(max_steps=6, batch_size=2, accelerator="cpu", log_every=2, checkpoint_every=2)
+# written out, so that a better default does not move the golden trace
+MDM = MutualDistillation(rounds=1, beta=3.0, gamma=0.1, decode="vote", prior="network")
+LOSS = P2SegLoss(
+    segmentation=1.0,
+    offset=0.01,
+    affinity=1.0,
+    hard_pixel_ratio=0.2,
+    offset_weight="margin",
+    balance="group",
+    same_class=4.0,
+    min_weight=0.4,
+    border=0,
+)
+
+
+def objective(outputs, batch, rounds, way="auto"):
+    """The losses of one step."""
+    mdm = dataclasses.replace(MDM, way=way)
+    made = mdm(outputs, batch, rounds)
+    return LOSS(outputs, made, batch, mdm.factors(outputs, batch.points), way)
+
+
+class Run:
+    """A training of the tiny network on a tiny set, and the losses of its steps."""
+
+    def __init__(self, root):
+        made = training_set(root / "set")
+        self.out = root / "out"
+        self.dataset = PointDataset(
+            made.points, made.reader, Seeder(), Augment(crop=32, short_side=40), seed=0
+        )
+        self.losses = {}
+        self.rates = {}
+        self.stop_before = -1
+        self.spoil = lambda losses, step: losses  # noqa: ARG005
+        self.watch = lambda *step: None  # noqa: ARG005
+
+    def fit(self, trainer=TRAINER, content=CONTENT, seed=0, dtype=torch.float32, **options):
+        network = self.network = tiny_network(seed=seed, affinity_position="vote").to(dtype)
+        optimizer = adamw(network, lr=1e-2, backbone_lr=1e-3)
+
+        def losses_of(model, batch, step):
+            if step == self.stop_before:
+                raise KeyboardInterrupt
+            # the global generator takes part, as in a segmentor that samples its boxes
+            noise = 1 + 0.1 * torch.rand(())
+            outputs = model(batch.images.to(dtype))
+            count = None if step >= 3 else 0
+            losses = objective(outputs, batch, count)
+            self.watch(outputs, batch, count, losses)
+            losses = {name: loss * noise for name, loss in self.spoil(losses, step).items()}
+            self.losses[step] = [float(loss.detach()) for loss in losses.values()]
+            self.rates[step] = [group["lr"] for group in optimizer.param_groups]
+            return losses
+
+        def batches_from(step):
+            sampler = StepSampler(len(self.dataset), trainer.batch_size, seed=0, start=step)
+            return batches(self.dataset, Batch.of, sampler, workers=0)
+
+        return trainer.fit(
+            trainer.fabric(),
+            network,
+            optimizer,
+            poly(trainer.max_steps, warmup_steps=2),
+            batches_from,
+            losses_of,
+            out=self.out,
+            content=content,
+            **options,
+        )
+
+
+def scored(*values):
+    """A validation that gives these scores one after the other, and keeps what it saw."""
+    given = iter(values)
+    seen = []
+
+    def validation(model):
+        seen.append((model.training, {k: v.clone() for k, v in model.state_dict().items()}))
+        return {"mAP50": next(given), "AP": 0.0}
+
+    return validation, seen
