@@ -94,7 +94,7 @@ class Job:
         """What the kernel does to a process when memory runs out."""
         os.kill(self.pids()[rank], signal.SIGKILL)
 
-    def until(self, happens: Callable[[], bool], seconds: float = 4 * MINUTE) -> bool:
+    def until(self, happens: Callable[[], bool], seconds: float = 8 * MINUTE) -> bool:
         """Waits; False if the job was over before."""
         end = time.monotonic() + seconds
         while not happens():
@@ -104,7 +104,7 @@ class Job:
             time.sleep(0.01)
         return True
 
-    def codes(self, seconds: float = 4 * MINUTE) -> list[int]:
+    def codes(self, seconds: float = 8 * MINUTE) -> list[int]:
         """The exit codes of the nodes; fails where the job takes longer."""
         end = time.monotonic() + seconds
         for node in self.nodes:
