@@ -219,7 +219,8 @@ def test_what_is_harmless_stays():
 def test_a_tools_sentence_steers_no_terminal(tmp_path, run_tool):
     content = {
         "images": [{"id": 1, "file_name": "\x1b[2J\x07.png", "width": 0, "height": 0}],
-        "annotations": [], "categories": [],
+        "annotations": [],
+        "categories": [],
     }
     (tmp_path / "a.json").write_text(json.dumps(content))
     code, _, error = run_tool(
