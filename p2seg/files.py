@@ -120,12 +120,13 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
     here = place()
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            match = _TEMPORARY.match(entry.name)
-            with suppress(OSError):
-                if deep and entry.is_dir(follow_symlinks=False) and not match:
-                    sweep(Path(entry.path))
-                elif match and _is_dead(entry, match, here):
-                    _removed(Path(entry.path))
+            match = _TEMPORARY.match(entry.name) if "~" in entry.name else None
+            if match:
+                with suppress(OSError):
+                    if _is_dead(entry, match, here):
+                        _removed(Path(entry.path))
+            elif deep and entry.is_dir(follow_symlinks=False):
+                sweep(Path(entry.path))
 
 
 def _removed(path: Path) -> None:

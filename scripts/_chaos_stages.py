@@ -49,6 +49,19 @@ class Stage:
         """The output in a folder."""
         return folder / "masks.json" if self.is_file else folder / self.name
 
+    def room(self, good: Path, share: float, *, one_file: bool) -> int:
+        """Bytes that are a share of what a finished output takes.
+
+        Args:
+            good: the folder of a finished one.
+            share: 0..1.
+            one_file: of its largest file alone.
+        """
+        out = self.out(good)
+        files = [out] if self.is_file else [each for each in out.rglob("*") if each.is_file()]
+        sizes = [-(-file.stat().st_size // 4096) * 4096 for file in files]
+        return int(share * (max(sizes) if one_file else sum(sizes)))
+
     def command(self, out: Path, processes: int = 1) -> list[str]:
         """The command line; several processes share the work of one."""
         words = [f"{TOOLS / self.tool}.py", *self.words, *self._share(processes), f"out={out}"]

@@ -20,8 +20,8 @@ def pseudo(gt):
     return replace(gt, instances=kept)
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("world", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("world", [2, 5])
 def test_scores_are_those_of_one_process(seed, world):
     gt, pred = random_pair(seed, crowds=True, images=7)
     for kind, given in (("model", pred), ("pseudo", pseudo(gt))):

@@ -23,11 +23,14 @@ LITTLE = (0, 1, 2, 4)
 
 
 def files(folder):
-    """The bytes of all files below a folder, by their names; the filler is left out."""
+    """The bytes of the results below a folder, by their names.
+
+    Without the filler, and the record of runs: each run adds itself to it.
+    """
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "filler"
+        if path.is_file() and path.name != "filler" and not path.name.endswith("run.json")
     }
 
 

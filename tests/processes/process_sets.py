@@ -114,6 +114,17 @@ class Job:
                 raise AssertionError(f"still runs after {seconds} s:\n{self.said}") from None
         return [node.returncode for node in self.nodes]
 
+    def ended(self, seconds: float) -> list[int]:
+        """The exit codes, when none of its processes is left; fails where that takes longer."""
+        end = time.monotonic() + seconds
+        codes = self.codes(seconds)
+        while self.left():
+            assert time.monotonic() < end, (
+                f"{self.left()} still run after {seconds} s:\n{self.said}"
+            )
+            time.sleep(0.1)
+        return codes
+
     def left(self) -> list[int]:
         """The processes of the job that still run."""
         return [pid for pid, _ in self._environments()]
@@ -242,5 +253,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")  # a killed process's unfinished file
+        if path.is_file()
+        and not path.name.startswith(".")  # a killed process's unfinished file
+        and not path.name.endswith("run.json")  # it tells every start
     }

@@ -26,6 +26,7 @@ from p2seg.data.rle import decode
 from p2seg.data.sources import read_frames, sources_at
 from p2seg.data.video import Video
 from p2seg.errors import UserError
+from p2seg.parts import Parts
 from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.load import load
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
@@ -384,6 +385,51 @@ def test_a_folder_in_which_nothing_but_results_lies(tool, album):
     for file in album.glob("*.png"):
         file.rename(album / "found" / file.name)
     refused(tool(album, out=album / "found"), "every image of", "give another out=DIR")
+
+
+def test_a_run_that_was_killed_goes_on(tool, album, tmp_path, monkeypatch):
+    def files():
+        there = [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != "run.json"]
+        return {p: p.read_bytes() for p in there}  # run.json tells every start
+
+    words = ("predict.formats=[labelme]", "predict.overlays=4")
+    done(tool(album, *words))
+    whole = files()
+    shutil.rmtree(tmp_path / "out")
+    keep, kept = Parts.add, []
+
+    def dies(self, item, stamp, made):
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+        keep(self, item, stamp, made)
+        kept.append(item)
+
+    monkeypatch.setattr(Parts, "add", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tool(album, *words)
+    [lines] = (tmp_path / "out/predictions.json.parts").iterdir()
+    lines.write_bytes(lines.read_bytes()[:-5])  # the last line is torn
+    monkeypatch.setattr(Parts, "add", lambda *given: (kept.append(given[1]), keep(*given)))
+    refused(tool(album, *words, "predict.score=0.3"), "out/labelme has files of an earlier run")
+    done(tool(album, *words))
+    assert kept == [0, 1, 1, 2, 3, 4]
+    assert files() == whole
+
+
+def test_an_image_that_has_changed_since_is_looked_at_again(tool, album, tmp_path, monkeypatch):
+    done(tool(album, "predict.overlays=false"))
+    _, before = read(tmp_path / "out")
+    good = (album / "5.png").read_bytes()
+    (album / "5.png").write_bytes(good[:-40])
+    refused(tool(album, "predict.overlays=false"), "5.png", "cut short")
+    Image.open(album / "1.png").rotate(90).save(album / "1.png")
+    (album / "5.png").write_bytes(good)
+    looked, keep = [], Parts.add
+    monkeypatch.setattr(Parts, "add", lambda *given: (looked.append(given[1]), keep(*given)))
+    done(tool(album, "predict.overlays=false"))
+    assert looked == [0, 4]
+    _, after = read(tmp_path / "out")
+    assert [e for e in after if e["image_id"] > 1] == [e for e in before if e["image_id"] > 1]
 
 
 def test_files_that_may_be_mended_by_hand_are_not_touched(tool, album, tmp_path):
