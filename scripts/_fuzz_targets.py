@@ -35,6 +35,7 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
 from p2seg.formats import places
 from p2seg.models.backbones import load_backbone_weights
+from p2seg.parts import Parts
 from p2seg.pseudo.export import Shards
 from p2seg.sam.candidates import read_candidates, read_key
 from p2seg.sam.official import build_sam, load_state
@@ -236,6 +237,16 @@ def _shards(path: Path) -> None:
             decode(each)
 
 
+def _parts(path: Path) -> None:
+    parts = Parts(path.parent / "out.json", "key")
+    parts.folder.mkdir(exist_ok=True)
+    shutil.copyfile(path, parts.folder / "0.jsonl")
+    for stamps in (None, ["stamp", "stamp"]):
+        kept = parts.kept(stamps)
+        for number in kept.finished:
+            kept.content(number)
+
+
 def _checkpoint(path: Path) -> None:
     cpu = torch.device("cpu")
     for kind in ("network", "segmentor"):
@@ -311,6 +322,7 @@ TARGETS = {
     "candidates": Target(_candidates, ".json"),
     "stage": Target(_stage, ".json"),
     "shards": Target(_shards, ".jsonl"),
+    "parts": Target(_parts, ".jsonl"),
     "checkpoint": Target(_checkpoint, ".pt"),
     "weights": Target(_weights, ".pth"),
     "safetensors": Target(_weights, ".safetensors"),
