@@ -64,9 +64,9 @@ class Parts:
         kept = Kept()
         for path, start, record in self._records():
             item = record["item"]
-            if stamps is not None and record["stamp"] != stamps[item]:
+            if stamps is not None and record["stamp"] != _at(stamps, item):
                 continue
-            if "made" in record:
+            if isinstance(record.get("made"), dict):
                 kept.finished[item] = (path, start)
             else:
                 kept.skipped[item] = record["skipped"]
@@ -88,8 +88,23 @@ class Parts:
                 for line in stream:
                     try:
                         record = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         record = None  # an empty line, or one that a killed process has torn
-                    if isinstance(record, dict) and record.get("key") == self.key:
+                    if _whole(record) and record["key"] == self.key:
                         yield path, start, record
                     start += len(line)
+
+
+def _whole(record: Any) -> bool:
+    """Whether a line is one that `add` or `skip` wrote."""
+    if not isinstance(record, dict) or type(record.get("item")) is not int:
+        return False
+    texts = isinstance(record.get("key"), str) and isinstance(record.get("stamp"), str)
+    return texts and (
+        isinstance(record.get("made"), dict) or isinstance(record.get("skipped"), str)
+    )
+
+
+def _at(stamps: Sequence[str], item: int) -> str | None:
+    """The stamp of an item, if there is such an item."""
+    return stamps[item] if 0 <= item < len(stamps) else None

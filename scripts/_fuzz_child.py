@@ -133,6 +133,7 @@ def _feed(
     say: Connection,
 ) -> None:
     _prepare(megabytes)
+    (folder / "current").write_bytes(corpus[0])
     with contextlib.suppress(Exception):
         judge(TARGETS[name], place(name, corpus[0], folder / "input"))  # what is imported late
     end, read, number, told = time.monotonic() + seconds, 0, 0, 0.0

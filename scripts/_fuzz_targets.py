@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
 from p2seg.formats import places
 from p2seg.models.backbones import load_backbone_weights
-from p2seg.pseudo.shards import Shards, _unpacked
+from p2seg.parts import Parts
+from p2seg.pseudo.shards import Shards
 from p2seg.sam.candidates import read_candidates, read_key
 from p2seg.sam.official import build_sam, load_state
 from p2seg.segmentors.load import predictor_of
@@ -232,7 +234,17 @@ def _shards(path: Path) -> None:
     shards.skipped()
     for instances in shards.finished().values():
         for each in instances:
-            decode(_unpacked(each))
+            decode(each)
+
+
+def _parts(path: Path) -> None:
+    parts = Parts(path.parent / "out.json", "key")
+    parts.folder.mkdir(exist_ok=True)
+    shutil.copyfile(path, parts.folder / "0.jsonl")
+    for stamps in (None, ["stamp", "stamp"]):
+        kept = parts.kept(stamps)
+        for number in kept.finished:
+            kept.content(number)
 
 
 def _checkpoint(path: Path) -> None:
@@ -257,7 +269,8 @@ def _weights(path: Path) -> None:
 def _sam(path: Path) -> None:
     state = load_state(path, "vit_b")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of tensors of nothing
             build_sam(state, assign=True)
     except (LookupError, RuntimeError, AttributeError, ArithmeticError, ValueError) as error:
         raise UserError(f"no SAM: {error!s:.200}") from error
@@ -309,6 +322,7 @@ TARGETS = {
     "candidates": Target(_candidates, ".json"),
     "stage": Target(_stage, ".json"),
     "shards": Target(_shards, ".jsonl"),
+    "parts": Target(_parts, ".jsonl"),
     "checkpoint": Target(_checkpoint, ".pt"),
     "weights": Target(_weights, ".pth"),
     "safetensors": Target(_weights, ".safetensors"),

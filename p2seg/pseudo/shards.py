@@ -53,7 +53,7 @@ class Shards:
 
     def _records(self, kind: str) -> Iterator[tuple[_Place, dict[str, Any]]]:
         """What the lines of a kind hold, and where they begin."""
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in filter(Path.is_file, sorted(self.folder.glob("*.jsonl"))):
             with path.open("rb") as stream:
                 start = 0
                 for line in stream:

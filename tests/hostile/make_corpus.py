@@ -120,6 +120,10 @@ def _json_files() -> dict[str, bytes]:
         **{f"segmentation/{name}.json": each for name, each in segmentations.items()},
     }
     made = {name: json.dumps(content).encode() for name, content in contents.items()}
+    made["parts/good.jsonl"] = (
+        b'\n{"key": "key", "item": 0, "stamp": "stamp", "made": {"image": {}, "results": []}}'
+        b'\n{"key": "key", "item": 1, "stamp": "stamp", "skipped": "no image"}'
+    )
     skip = {"key": "key", "image_id": 2, "skipped": "no image"}
     made["shards/good.jsonl"] = b"\n" + b"\n".join(
         json.dumps(each).encode() for each in (line, skip)

@@ -29,8 +29,9 @@ from p2seg.data.sources import Frame, Source
 from p2seg.evaluation.report import ReportRow, write_report
 from p2seg.formats import FORMATS, places
 from p2seg.formats.yolo import data_yaml
+from p2seg.parts import Parts
 from p2seg.segmentors.detection import Detection
-from p2seg.segmentors.predict import Prediction, write_predictions
+from p2seg.segmentors.predict import Outputs, Prediction, keep_predictions, write_predictions
 from p2seg.semantic.maps import paths_of, write_map
 from p2seg.terminal import Terminal, printable
 
@@ -136,16 +137,10 @@ def test_files_are_written_below_their_folder_and_found_again(tmp_path, name, mo
     assert (read_map(map_path(out / "maps", record.file_name), SIZE, 1) == mask()).all()
     frame = Frame(record, read_image(path), Source(path, record.file_name))
     found = Detection(1, 0.9, (2.0, 1.0, 6.0, 4.0), encode(mask()))
-    write_predictions(
-        [Prediction(frame, [found])],
-        out / "found",
-        masks.categories,
-        names=[record.file_name],
-        formats=list(FORMATS),
-        overlays=None,
-        overlay_score=0.5,
-        info={},
-    )
+    categories, kept = masks.categories, Parts(out / "found" / "parts", "key", 0)
+    outputs = Outputs(out / "found", list(FORMATS), None, 0.5, categories, [record.file_name])
+    keep_predictions([Prediction(frame, [found])], [(0, "stamp")], outputs, kept)
+    write_predictions(out / "found", kept, ["stamp"], categories, {})
     listed = read_instances(out / "found" / "images.json")
     assert listed.images == [record]
     written = everything_below(tmp_path)

@@ -1,0 +1,32 @@
+"""How many distinct bad inputs these tests try; docs/reliability.md quotes the number."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+MODULES = [
+    f"test_hostile_{name}" for name in ("checkpoints", "files", "images", "json", "names", "rle")
+]
+
+
+def counted() -> dict[str, int]:
+    """Bad inputs by kind."""
+    return {
+        kind: len(table)
+        for module in MODULES
+        for kind, table in import_module(module).TABLES.items()
+    }
+
+
+def test_the_inputs_are_counted():
+    kinds = counted()
+    for kind, count in kinds.items():
+        sys.stdout.write(f"{count:5d} {kind}\n")
+    sys.stdout.write(f"{sum(kinds.values()):5d} bad inputs of {len(kinds)} kinds\n")
+    assert len(kinds) >= 20
+    assert sum(kinds.values()) >= 700
+
+
+if __name__ == "__main__":
+    test_the_inputs_are_counted()
