@@ -198,6 +198,9 @@ class Trainer:
             state.module.to(memory_format=cast(Any, torch.channels_last))
         if self.compile:
             state.module.compile()
+        if state.scaler is not None:
+            # a fused step would unscale the gradients itself, and then they cannot be clipped
+            cast(Any, state.optimizer)._step_supports_amp_scaling = False
         model, optimizer = fabric.setup(state.module, state.optimizer)
         state.average_to(fabric.device)
         return model, optimizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 
@@ -43,3 +44,36 @@ def shown(value: object) -> str:
 def when_skipped(error: UserError) -> str:
     """The sentence without the advice to skip, for where that is done already."""
     return re.sub(r",? or go on without [\w ]+ with data\.on_error=skip$", "", str(error))
+
+
+_ELSEWHERE = "give another out=, or data.root=, on a disk that can be written"
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; make room there and start again",
+    getattr(errno, "EDQUOT", -1): "your quota there is used up; make room and start again",
+    errno.EROFS: f"this file system can only be read; {_ELSEWHERE}",
+    errno.EACCES: "you have no permission; change the rights of the file or of its folder, or "
+    "give another place",
+    errno.EPERM: "you have no permission; change the rights of the file or of its folder, or "
+    "give another place",
+    errno.ENOTDIR: "a file lies where a folder is needed; move it away, or give another place",
+    errno.EEXIST: "a file lies where a folder is needed; move it away, or give another place",
+    errno.EISDIR: "a folder lies where a file is needed; move it away, or give another place",
+    errno.ENAMETOOLONG: "this name is too long for the file system; give a shorter one",
+    errno.ESTALE: "the disk is gone, perhaps unmounted; bring it back and start again",
+    errno.ENODEV: "the disk is gone, perhaps unmounted; bring it back and start again",
+    errno.ENXIO: "the disk is gone, perhaps unmounted; bring it back and start again",
+    errno.ENOTCONN: "the disk is gone, perhaps unmounted; bring it back and start again",
+    errno.EIO: "the disk cannot be read or written; see whether it is whole, and start again",
+}
+
+
+def refusal(error: OSError) -> str:
+    """The sentence of what the system refused: which path, why, and what would do.
+
+    Args:
+        error: with `strerror`.
+    """
+    path = error.filename2 or error.filename  # of a rename, the name that was wanted
+    where = f" {path}" if path else ""
+    advice = _REFUSALS.get(error.errno or 0)
+    return f"the system refused{where}: {error.strerror}" + (f": {advice}" if advice else "")

@@ -5,14 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from p2seg.errors import UserError
+
+PROBE = 1 << 20
+"""Bytes that are written to see whether a disk is full."""
+
+ELSEWHERE = 24 * 3600.0
+"""Seconds without a change after which a temporary file of another machine is dead."""
+
+_FIRST_SPACE = "4026531836"
+"""Linux's name for the numbers of processes outside of containers."""
+
+_TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?\Z", re.DOTALL)
 
 
 @contextmanager
@@ -27,22 +41,162 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder, with the same suffix, that does not exist yet.
+
+    Raises:
+        OSError: the system refuses, with `path` as the file's name; also where what writes only
+            says that it failed, as C++ code does on a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = temporary_name(path)
     try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        except Exception as error:
+            if not _is_told(error):
+                _probe(temporary, error)
+            raise
         temporary.replace(path)
+    except OSError as error:
+        _raise_for(path, error, temporary)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that has vanished holds nothing to remove
+            temporary.unlink()
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether the system, or a sentence of ours, has said why a file was not written."""
+    return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def _probe(temporary: Path, error: Exception) -> None:
+    """Raises the system's reason where no more can be written to a file."""
+    if temporary.is_file():
+        try:
+            with temporary.open("ab") as stream:
+                stream.write(bytes(PROBE))
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as reason:
+            raise reason from error
+
+
+def _raise_for(path: Path, error: OSError, temporary: Path) -> NoReturn:
+    """Raises the error, told of the file that was wanted and not of the temporary one."""
+    foreign = error.filename2 is None and error.filename not in (None, str(temporary))
+    if foreign or error.errno is None:
+        raise error
+    raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path`, with its suffix, that tells whose it is and is nobody else's."""
+    stem = path.stem.encode()[:80].decode(errors="ignore")
+    owner = f"{place()}~{os.getpid()}~{secrets.token_hex(4)}"
+    return path.with_name(f".{stem}~{owner}{path.suffix[:40]}")
+
+
+def place() -> str:
+    """This machine, and the container where it has numbers of processes of its own."""
+    host = re.sub(r"[^\w-]", "-", platform.node())[:40] or "unknown"
+    try:
+        space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:
+        return host
+    return host if space == _FIRST_SPACE else f"{host}-{space}"
+
+
+def sweep(folder: Path, *, deep: bool = True) -> None:
+    """Removes temporary files that killed processes have left, and no others.
+
+    One is dead when its process is, or when it is of another machine and was not touched for a
+    day. It takes a second for some 100,000 files: once at the start of a tool, not at each write.
+
+    Args:
+        folder: where to look.
+        deep: also in the folders below; links are not followed.
+    """
+    here = place()
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _TEMPORARY.match(entry.name) if "~" in entry.name else None
+            if match:
+                with suppress(OSError):
+                    if _is_dead(entry, match, here):
+                        _removed(Path(entry.path))
+            elif deep and entry.is_dir(follow_symlinks=False):
+                sweep(Path(entry.path))
+
+
+def _removed(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _is_dead(entry: os.DirEntry[str], match: re.Match[str], here: str) -> bool:
+    if match["place"] != here:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > ELSEWHERE
+    return not is_running(int(match["pid"]))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine is there; True where nobody can say."""
+    if os.name == "nt":
+        return True  # a signal 0 would end it there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Gives a new folder beside `path`, which is removed when the block ends.
+
+    Raises:
+        OSError: the system refuses, with `path` as the file's name where it names none.
+    """
+    temporary = temporary_name(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+    except OSError as error:
+        _raise_for(path, error, temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Adds a line to a file that grows, whole or not at all; missing folders are made.
+
+    Raises:
+        OSError: the system refuses, with `path` as the file's name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("ab", buffering=0) as stream:
+            start = stream.tell()
+            content = b"\n" + line  # a newline first: a killed process may have torn its line
+            while content:
+                try:
+                    content = content[stream.write(content) :]
+                except OSError:
+                    stream.truncate(start)
+                    raise
+    except OSError as error:
+        _raise_for(path, error, path)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -100,15 +254,29 @@ def write_link(path: Path, target: Path) -> None:
     if path.exists() and path.samefile(target):
         return  # or a file would be replaced by a link to itself
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        try:
-            temporary.symlink_to(target.resolve())
-        except (OSError, NotImplementedError):
+        write_symlink(path, target)
+    except (OSError, NotImplementedError):
+        with atomic_path(path) as temporary:
             shutil.copyfile(target, temporary)
+
+
+def write_symlink(path: Path, target: Path) -> None:
+    """Makes `path` a symbolic link to a file or folder, in place of a link or file before.
+
+    Raises:
+        OSError: the system makes no links here, or refuses.
+        NotImplementedError: so does Python.
+    """
+    temporary = temporary_name(path)
+    try:
+        temporary.symlink_to(target.resolve(), target_is_directory=target.is_dir())
         temporary.replace(path)
+    except OSError as error:
+        _raise_for(path, error, temporary)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_json(path: Path, what: str) -> Any:

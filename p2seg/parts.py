@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from p2seg.files import append_line
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -75,10 +77,8 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": self.key, **record})
-        with (self.folder / f"{self.rank}.jsonl").open("ab") as stream:
-            stream.write(b"\n" + line.encode())  # a newline first: the line before may be torn
+        append_line(self.folder / f"{self.rank}.jsonl", line.encode())
 
     def _records(self) -> Iterator[tuple[Path, int, dict[str, Any]]]:
         """The lines of this key, one in memory at a time, and where they begin."""

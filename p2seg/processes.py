@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -14,9 +13,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from p2seg.errors import UserError
-
-_NO_STEPS = 0xFFFF_FFF0
-"""From here on SLURM's step ids stand for shells: of a batch script, of `salloc`."""
+from p2seg.launched import is_task, tasks
 
 _PORTS = range(15_000, 25_000)
 
@@ -73,22 +70,6 @@ def _layout(accelerator: str, devices: int) -> dict[str, Any]:
     return {"devices": devices}
 
 
-def is_task(environment: Mapping[str, str]) -> bool:
-    """Whether a process is one of several that an `srun` has started.
-
-    The shells of `sbatch`, `salloc` and `srun --pty bash` are none, though they know of a job.
-    """
-    step = environment.get("SLURM_STEP_ID", "")
-    shell = not step.isdecimal() or int(step) >= _NO_STEPS
-    return not shell and "SLURM_PROCID" in environment and _tasks(environment) > 1
-
-
-def _tasks(environment: Mapping[str, str]) -> int:
-    """Of the step; `SLURM_NTASKS` may be of the whole job."""
-    own = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"
-    return int(own)
-
-
 def _own_device(accelerator: str, local: int) -> int | list[int]:
     """The device of the `local`-th task of a node, as Fabric wants it."""
     if accelerator == "cpu" or not torch.cuda.is_available():
@@ -129,7 +110,7 @@ class Task(SLURMEnvironment):
 
     def world_size(self) -> int:
         """Tasks of the step."""
-        return _tasks(os.environ)
+        return tasks(os.environ)
 
     def global_rank(self) -> int:
         """The task's number."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from p2seg.progress import TrainingBar
+from p2seg.errors import refusal
+from p2seg.progress import TrainingBar, console
 
 
 class TrainingLog:
@@ -25,40 +28,66 @@ class TrainingLog:
 
     def __init__(self, folder: Path, bar: TrainingBar, start: int, shown: bool) -> None:
         self.bar = bar
+        self.folder = folder
+        self.shown = shown
         purge = start + 1 if start else None
         self.writer = SummaryWriter(folder, purge_step=purge) if shown else None
+        self._outer = threading.excepthook
 
     def __enter__(self) -> TrainingLog:
+        threading.excepthook = self._of_a_thread
         self.bar.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.bar.__exit__(*error)
-        if self.writer is not None:
-            self.writer.close()
+        with self._written() as writer:
+            if writer is not None:
+                writer.close()
+        threading.excepthook = self._outer
+
+    def _of_a_thread(self, args: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread dies of a full disk; its error comes again at the next call."""
+        own = type(args.thread).__module__.startswith("tensorboard.")
+        if not (own and isinstance(args.exc_value, OSError)):
+            self._outer(args)
+
+    @contextmanager
+    def _written(self) -> Iterator[SummaryWriter | None]:
+        """The writer, until it cannot write: curves are no reason to lose a training."""
+        try:
+            yield self.writer
+        except OSError as error:
+            self.writer = None
+            where = OSError(error.errno, error.strerror, str(self.folder))
+            console.print(f"no more curves for TensorBoard: {refusal(where)}", markup=False)
 
     def losses(
         self, step: int, values: Mapping[str, float], optimizer: torch.optim.Optimizer
     ) -> None:
         """After `step` steps: the losses, and the learning rates they were made with."""
-        if self.writer is None:
+        if not self.shown:
             return
         self.bar.update(step, values)
-        for name, value in values.items():
-            self.writer.add_scalar(f"loss/{name}", value, step)
-        for index, group in enumerate(optimizer.param_groups):
-            self.writer.add_scalar(f"lr/{index}", group["lr"], step)
+        rates = {f"lr/{k}": group["lr"] for k, group in enumerate(optimizer.param_groups)}
+        self._scalars(step, {f"loss/{name}": value for name, value in values.items()} | rates)
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
         """What a validation gave."""
-        if self.writer is None:
+        if not self.shown:
             return
         self.bar.say(step, scores)
-        for name, score in scores.items():
-            self.writer.add_scalar(f"val/{name}", score, step)
+        self._scalars(step, {f"val/{name}": score for name, score in scores.items()})
+
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
+        with self._written() as writer:
+            if writer is not None:
+                for name, value in values.items():
+                    writer.add_scalar(name, value, step)
 
     def pictures(self, step: int, pictures: Mapping[str, Any]) -> None:
         """uint8 images `[H, W, 3]` by name."""
-        if self.writer is not None:
-            for name, picture in pictures.items():
-                self.writer.add_image(name, picture, step, dataformats="HWC")
+        with self._written() as writer:
+            if writer is not None:
+                for name, picture in pictures.items():
+                    writer.add_image(name, picture, step, dataformats="HWC")

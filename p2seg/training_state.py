@@ -148,7 +148,7 @@ class TrainingState:
             # a copy: torch crashes on a view that begins within its storage
             torch.set_rng_state(saved["random"][rank].clone())
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
-                torch.cuda.set_rng_state(saved["random_gpu"][rank], device)
+                torch.cuda.set_rng_state(saved["random_gpu"][rank].clone(), device)
             return
         self._say(
             f"{path} is of {len(saved['random'])} processes and {world} go on: the images come in "

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from p2seg.data.coco import ImageRecord, InstanceSet
 from p2seg.data.download import Archive, fetch
-from p2seg.errors import UserError
+from p2seg.errors import UserError, refusal
+from p2seg.files import write_symlink
 from p2seg.terminal import Terminal
 
 CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -42,7 +43,7 @@ def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
         except OSError as error:
             if not error.strerror:
                 raise
-            CONSOLE.print(f"the system refused {error.filename}: {error.strerror}")
+            CONSOLE.print(refusal(error))
             return 2
         except KeyboardInterrupt:
             CONSOLE.print("stopped by the keyboard; what was written is whole")
@@ -86,12 +87,10 @@ def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
     Raises:
         UserError: links cannot be made here, or an image is missing.
     """
-    if folder.is_symlink():
-        folder.unlink()
-    if not folder.exists():
+    if folder.is_symlink() or not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            folder.symlink_to(target.resolve(), target_is_directory=True)
+            write_symlink(folder, target)
         except OSError as error:
             raise UserError(
                 f"this system makes no link from {folder} to {target} ({error.strerror}); "

@@ -187,7 +187,7 @@ def test_a_link_is_made_anew_or_is_a_copy(tmp_path, monkeypatch):
     write_link(tmp_path / "b", tmp_path / "b")
     assert (tmp_path / "b").read_text() == "b"
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError("no links here")
 
     monkeypatch.setattr("pathlib.Path.symlink_to", refuse)

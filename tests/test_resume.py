@@ -9,10 +9,13 @@ import time
 
 import pytest
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import CONTENT, TRAINER, Run, scored
 
 from p2seg.checkpoint import load_checkpoint
+from p2seg.engine import Trainer
 from p2seg.errors import UserError
 from p2seg.preemption import Stopped
 
@@ -109,6 +112,30 @@ def test_what_was_validated_is_never_lost(run):
     with pytest.raises(KeyboardInterrupt):  # begins anew: the best of before is not its own
         run.fit(trainer, validation=scored(0.1)[0], validate_every=2)
     assert not (run.out / "best.pt").exists()
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_half_precision_goes_on_as_exactly(tmp_path, precision, monkeypatch):
+    def fabric(_):
+        """Of its own accord Fabric scales losses on a GPU alone."""
+        scaler = torch.amp.GradScaler("cpu", init_scale=2**20, growth_interval=2)
+        half = MixedPrecision(precision, "cpu", scaler if precision == "16-mixed" else None)
+        return Fabric(accelerator="cpu", devices=1, plugins=[half])
+
+    monkeypatch.setattr(Trainer, "fabric", fabric)
+    trainer = TRAINER
+    whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
+    end = load_checkpoint(whole.fit(trainer), "network")
+    parts.stop_before = 3
+    with pytest.raises(KeyboardInterrupt):
+        parts.fit(trainer)
+    parts.stop_before = -1
+    again = load_checkpoint(parts.fit(trainer), "network")
+    assert parts.losses == whole.losses
+    same(end, again)
+    assert end["scaler"] == again["scaler"]
+    if precision == "16-mixed":
+        assert end["scaler"]["scale"] != 2**20  # it moved, and was not begun anew
 
 
 def same(one, other):

@@ -13,6 +13,7 @@ from _common import path_of
 from _labeller import labeller_of
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.claims import claim
 from p2seg.data.points import PointSet
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
@@ -52,20 +53,21 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
                 told = f"{folder}: candidates as they are, no checkpoint given"
                 console.print(told, markup=False)
             return
-    manifest, made = generate(
-        Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
-        points,
-        images,
-        folder,
-        CANDIDATES,
-        points_sha256=clicks,
-        workers=0 if ranks.world > 1 else cfg.semantic.workers,
-        on_error=cfg.data.on_error,
-        progress=partial(
-            track, what="candidates", total=len(ranks.share(points.images)), shown=ranks.first
-        ),
-        ranks=ranks,
-    )
+    with claim(folder, folder=True):
+        manifest, made = generate(
+            Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
+            points,
+            images,
+            folder,
+            CANDIDATES,
+            points_sha256=clicks,
+            workers=0 if ranks.world > 1 else cfg.semantic.workers,
+            on_error=cfg.data.on_error,
+            progress=partial(
+                track, what="candidates", total=len(ranks.share(points.images)), shown=ranks.first
+            ),
+            ranks=ranks,
+        )
     if not ranks.first:
         return
     kept = len(manifest.files) - made

@@ -25,6 +25,7 @@ from _once import (
 )
 from _ranges import check_ranges
 from _sweep import Sweep
+from _yaml import check_configs
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -188,7 +189,10 @@ def _check_words(words: list[str]) -> None:
         raise UserError(f"{message}; settings are written key=value")
 
     parser.error = refuse  # type: ignore[method-assign]
-    for word in parser.parse_args(words).overrides:
+    options = parser.parse_args(words)
+    for folder in filter(None, (options.config_dir, options.config_path)):
+        check_configs(Path(folder))
+    for word in options.overrides:
         if not OVERRIDE.match(word) and not DELETION.match(word):
             refuse(f"{word!r} is no setting")
 

@@ -22,7 +22,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from p2seg.errors import UserError
+from p2seg.errors import UserError, refusal
 
 
 def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
@@ -38,9 +38,7 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
         if isinstance(seen, UserError):
             return str(seen)
         if isinstance(seen, OSError) and seen.strerror:
-            path = seen.filename2 or seen.filename  # of a rename, the name that was wanted
-            where = f" {path}" if path else ""
-            return f"the system refused{where}: {seen.strerror}"
+            return refusal(seen)
         full = "can't allocate memory" in str(seen)  # of torch, on the CPU a plain RuntimeError
         if full or isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
             return (

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from torch.distributed import DistError
 
+from p2seg.launched import is_task
+
 PEER_LOST = (
     "another process of this run has ended without a word, killed for want of memory or by a "
     "scheduler; what was written is whole, and the same command goes on"
@@ -57,7 +59,7 @@ def is_started_by_another() -> bool:
     """Whether this is one of the processes that the command itself has started
     (`trainer.devices`): its exit code goes to nobody but the command."""
     started = int(os.environ.get("LOCAL_RANK", "0")) > 0
-    return started and not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & os.environ.keys()
+    return started and "TORCHELASTIC_RUN_ID" not in os.environ and not is_task(os.environ)
 
 
 def _several() -> bool:
@@ -69,7 +71,7 @@ def _folder() -> Path | None:
     errors = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if errors and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return Path(errors).parent.parent  # of this attempt; torchrun removes it
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_STEP_ID" in os.environ:
+    if is_task(os.environ):
         keys = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         return _temporary(*(os.environ.get(key, "") for key in keys))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_PORT" in os.environ:

@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2seg.errors import UserError
+from p2seg.preemption import RETRY
 
 try:
     import cloudpickle  # of submitit
@@ -28,9 +29,6 @@ except ImportError:
     pass
 else:  # a job elsewhere has p2seg, but not this folder, among its modules
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-REQUEUE = 75
-"""The exit code of what stopped on a signal and can go on (EX_TEMPFAIL)."""
 
 FORWARDED = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 """What ends a job early: the process below is told to write what it has (submitit takes USR2)."""
@@ -66,8 +64,8 @@ class Sweep:
         code = _call([sys.executable, str(self.script), *words])
         if code == 130:
             raise KeyboardInterrupt
-        if code == REQUEUE:
-            raise SystemExit(REQUEUE)
+        if code == RETRY:
+            raise SystemExit(RETRY)
         if code:
             told = " ".join(f"{key}={value}" for key, value in values.items())
             raise UserError(

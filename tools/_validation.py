@@ -62,7 +62,7 @@ class Validation:
         return {name: score or 0.0 for name, score in scores.items()}
 
 
-def validation_of(cfg: DictConfig, categories: list[Category]) -> Validation | None:
+def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Validation | None:
     """What the config asks for; None where it asks for none or has no ground truth.
 
     Raises:
@@ -84,7 +84,8 @@ def validation_of(cfg: DictConfig, categories: list[Category]) -> Validation | N
         )
     count = cfg.segmentor.validate.images
     gt = replace(gt, images=gt.images[:count], instances=gt.instances[:count])
-    gt, skipped = usable(gt, path_of(cfg, "data.val_images"), cfg.data.on_error)
+    images, known = path_of(cfg, "data.val_images"), out / "readable_val.json"
+    gt, skipped = usable(gt, images, cfg.data.on_error, known)
     for sentence in skipped:
         console.print(f"validation goes on without it: {sentence}", markup=False)
     key = fingerprint([len(gt.images), [vars(each) for each in gt.images], _rles(gt)])

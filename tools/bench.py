@@ -2,6 +2,7 @@
 
 python tools/bench.py suite=all out=FILE.json
 python tools/bench.py +exp=voc_hrnet48 suite=cost
+python tools/bench.py suite=memory out=FILE.json
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from pathlib import Path
 
 import torch
 from _build import check_values
+from _claims import given_file, writes
 from _common import check_file
 from _cost import experiment_of
 from _entry import entry
+from _memory import memory_suite
 from omegaconf import DictConfig
 
 from p2seg.benchmarks import affinity, cost, evaluation, export, labels, segmentors, step
 from p2seg.benchmarks.measure import Row
+from p2seg.benchmarks.memory import check_flat
 from p2seg.benchmarks.tables import table_of
 from p2seg.devices import device_of
 from p2seg.errors import UserError
@@ -29,14 +33,16 @@ from p2seg.terminal import Terminal
 
 RIVALS = ("affinity", "labels", "step", "export", "evaluation", "segmentors")
 """The suites that measure something beside a rival: `suite=all`."""
+Suite = Callable[[torch.device, int], list[Row]]
 WIDTH = 170
 """Columns of text that a table needs."""
 
 
-def suites_of(cfg: DictConfig) -> dict[str, Callable[[torch.device, int], list[Row]]]:
+def suites_of(
+    cfg: DictConfig, out: Path | None
+) -> dict[str, Callable[[torch.device, int], list[Row]]]:
     """Every suite by its name."""
-    keys = ("sides", "channels")
-    sizes = {key: tuple(cfg.bench[key]) for key in keys}
+    sizes = {key: tuple(cfg.bench[key]) for key in ("sides", "channels")}
     return {
         "affinity": partial(affinity.suite, **sizes),
         "labels": labels.suite,
@@ -45,10 +51,12 @@ def suites_of(cfg: DictConfig) -> dict[str, Callable[[torch.device, int], list[R
         "evaluation": evaluation.suite,
         "segmentors": segmentors.suite,
         "cost": lambda device, repeats: cost.suite(device, repeats, experiment_of(cfg)),
+        "memory": lambda *_: memory_suite(cfg, out),
     }
 
 
 @entry("bench")
+@writes(given_file)
 def main(cfg: DictConfig) -> None:
     """Prints a table a suite, and writes all rows where `out` says."""
     keys = ("repeats", "sides", "channels")
@@ -56,7 +64,7 @@ def main(cfg: DictConfig) -> None:
     if min([*cfg.bench.sides, *cfg.bench.channels, 1]) < 1 or not cfg.bench.sides:
         raise UserError("bench.sides and bench.channels are lists of whole numbers from 1 up")
     out = None if cfg.out is None else check_file(Path(cfg.out).expanduser())
-    suites = suites_of(cfg)
+    suites = suites_of(cfg, out)
     if cfg.suite not in (*suites, "all"):
         raise UserError(f"suite={cfg.suite} is unknown; it is all or one of {', '.join(suites)}")
     device = device_of(cfg.trainer.accelerator)
@@ -70,6 +78,7 @@ def main(cfg: DictConfig) -> None:
         if out is not None:  # after every suite, so that nothing is lost
             write_json(out, [{**asdict(row), "versions": versions()} for row in rows], indent=2)
             console.print(f"written: {out}", soft_wrap=True, highlight=False, markup=False)
+    check_flat(rows)
 
 
 if __name__ == "__main__":

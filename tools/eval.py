@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from _claims import writes
 from _entry import entry
 from _ranks import ranks_of
 from _record import record_run
@@ -17,6 +18,7 @@ from p2seg.terminal import Terminal
 
 
 @entry("eval")
+@writes(lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
 def main(cfg: DictConfig) -> None:
     """Prints the tables of all scores and writes them to `out`/metrics.json."""
     if cfg.void not in ("count", "ignore"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _claims import writes
 from _common import path_of
 from _entry import entry
 from _record import record_run
@@ -31,10 +32,16 @@ from p2seg.segmentors.load import predictor_of
 SUFFIXES = (".onnx", ".pt2")
 
 
+def file_of(cfg: DictConfig) -> Path:
+    """What is written: `out`, else beside the checkpoint."""
+    return Path(cfg.out).expanduser() if cfg.out else path_of(cfg, "ckpt").with_suffix(".onnx")
+
+
+@writes(file_of)
 def run(cfg: DictConfig) -> Path:
     """Exports and gives the file."""
     source = path_of(cfg, "ckpt")
-    out = Path(cfg.out).expanduser() if cfg.out else source.with_suffix(".onnx")
+    out = file_of(cfg)
     if out.suffix not in SUFFIXES or out.is_dir():
         raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
     record_run(cfg, "export", out)

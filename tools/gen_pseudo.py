@@ -10,6 +10,7 @@ from pathlib import Path
 
 from _build import build
 from _candidates import masks_of
+from _claims import writes
 from _common import check_file, output_folder, path_of, reader_of, semantic_source
 from _entry import entry
 from _labeller import check_export
@@ -24,6 +25,7 @@ from p2seg.pseudo.export import MaskRules, Shards, export_key, label_images, wri
 from p2seg.ranks import Ranks
 
 
+@writes(lambda cfg: output_folder(cfg, "pseudo.json"))
 def run(cfg: DictConfig) -> Path:
     """Labels every image and gives the written file."""
     out = check_file(output_folder(cfg, "pseudo.json"))
@@ -57,10 +59,9 @@ def run(cfg: DictConfig) -> Path:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
-        masks = [each for group in pseudo.instances for each in group]
-        boxes = sum(each.default_box for each in masks)
+        boxes = pseudo.instances.default_boxes
         console.print(
-            f"wrote {out}: {len(masks)} masks, {boxes} of them default boxes", markup=False
+            f"wrote {out}: {len(boxes)} masks, {boxes.sum()} of them default boxes", markup=False
         )
     ranks.wait()
     return out

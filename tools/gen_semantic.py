@@ -15,6 +15,7 @@ from pathlib import Path
 from _build import build
 from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
+from _claims import writes
 from _common import path_of
 from _entry import entry
 from _ranks import ranks_of
@@ -28,6 +29,7 @@ from p2seg.progress import console, track
 from p2seg.semantic.generate import MAPS, generate
 
 
+@writes(lambda cfg: path_of(cfg, "data.semantic" if cfg.out is None else "out"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Makes the maps and gives their folder: `out`, else `data.semantic`."""
     images, file = path_of(cfg, "data.images"), path_of(cfg, "data.points")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from _claims import given_file, writes
 from _common import check_file
 from _entry import entry
 from _record import record_run
@@ -21,6 +22,7 @@ from p2seg.files import sha256
 from p2seg.terminal import Terminal
 
 
+@writes(given_file)
 def run(cfg: DictConfig) -> Path:
     """Reads `gt`, writes `out` and gives its path."""
     if cfg.out is None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from _candidates import is_prompted
+from _claims import writes
+from _common import output_folder
 from _entry import entry
 from _experiment import Experiment
 from _record import record_run
@@ -16,6 +18,7 @@ from omegaconf import DictConfig
 from p2seg.progress import console
 
 
+@writes(lambda cfg: output_folder(cfg, ""), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Runs all stages and gives the report."""
     experiment = Experiment(cfg)

@@ -9,6 +9,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
 from _predict import batch_size_of, formats_of, job_of, overlays_of, sources_of
@@ -27,6 +28,7 @@ from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 
 
+@writes(lambda cfg: output_folder(cfg, "predictions"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
     path, ranks = path_of(cfg, "ckpt"), ranks_of(cfg)
@@ -39,7 +41,6 @@ def run(cfg: DictConfig) -> Path:
     categories = predictor.categories
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
     record_run(cfg, "predict", out, first=ranks.first)
-    (out / "predictions.json").unlink(missing_ok=True)  # or it would outlive a run that fails
     frames = read_frames(job.sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
     total = count_frames(job.sources, cfg.predict.every)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from _build import build
+from _claims import writes
 from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
 from _entry import entry
 from _record import record_run
@@ -25,6 +26,7 @@ from p2seg.ranks import seed_rank
 from p2seg.structures import Batch
 
 
+@writes(lambda cfg: output_folder(cfg, "network"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
@@ -33,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
     points = read_points(path_of(cfg, "data.points"))
     check_classes(cfg, points)
     reader = reader_of(cfg, points)
-    points, skipped = usable(points, reader, cfg.data.on_error)
+    points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from _build import build
+from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
 from _record import record_run
@@ -25,17 +26,19 @@ from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
 
+@writes(lambda cfg: output_folder(cfg, "segmentor"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     check_segmentor(cfg, instances)
     folder = path_of(cfg, "data.images")
-    instances, skipped = usable(instances, folder, cfg.data.on_error)
+    out = output_folder(cfg, "segmentor")
+    instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
     dataset = dataset_of(cfg, instances, folder)
-    validation = validation_of(cfg, instances.categories)
+    validation = validation_of(cfg, instances.categories, out)
     trainer = build(cfg.trainer)
     fabric, out = trainer.fabric(), output_folder(cfg, "segmentor")
     record_run(cfg, "train_segmentor", out, first=fabric.global_rank == 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from _claims import writes
 from _common import output_folder
 from _entry import entry
 from _figures import FIGURES, Figures
@@ -18,6 +19,7 @@ from p2seg.progress import console
 from p2seg.visualize import write_png
 
 
+@writes(lambda cfg: output_folder(cfg, f"figures/{cfg.figure}.png"))
 def run(cfg: DictConfig) -> Path:
     """Draws one figure and gives its file."""
     out = output_folder(cfg, f"figures/{cfg.figure}.png")

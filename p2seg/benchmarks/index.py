@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
 
+from p2seg.benchmarks.measure import Row
+from p2seg.benchmarks.processes import check_proc, memory_of, peak_of_this
+from p2seg.data.coco import read_instances
+from p2seg.data.points import read_points
+from p2seg.data.records import ImageRecord
 from p2seg.data.rle import area, box, from_segmentation
 from p2seg.files import atomic_path
+from p2seg.structures import Points
 
 IMAGES, INSTANCES = 118_287, 860_001
 """Of COCO train2017."""
@@ -22,6 +34,90 @@ SHAPES = 500
 CLASSES = 80
 KINDS = ("polygons", "codes", "points")
 """COCO's own polygons, pseudo masks as `tools/gen_pseudo.py` writes them, and clicks."""
+
+
+WORKERS = 8
+TOUCHED = 20_000
+"""Images that the workers look at, in a shuffled order."""
+STARTS = ("fork", "spawn")
+
+
+def suite(images: int = IMAGES, instances: int = INSTANCES) -> list[Row]:
+    """How long an index takes to be read, what it needs, and what workers need that share it.
+
+    Every file is read in a process of its own. `MiB` is what reading takes beyond the process
+    before it, at its peak; then what all workers have together after they looked at many images.
+
+    Args:
+        images: how many.
+        instances: how many.
+    """
+    check_proc()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in KINDS:
+            path = Path(folder) / f"{kind}.json"
+            write_index(path, kind, images, instances)
+            for start in STARTS:
+                context = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(1, mp_context=context) as fresh:
+                    rows += fresh.submit(measured, path, kind, start).result()
+            path.unlink()
+    return rows
+
+
+def measured(path: Path, kind: str, start: str, workers: int = WORKERS) -> list[Row]:
+    """Reads an index in this process and shares it with workers.
+
+    Args:
+        path: the json.
+        kind: one of `KINDS`.
+        start: how workers are started, `fork` or `spawn`.
+        workers: how many.
+
+    Returns:
+        Three rows: reading; the workers' own memory; and the same with their part of what is
+        shared.
+    """
+    before, began = peak_of_this(), time.perf_counter()
+    if kind == "points":
+        points = read_points(path)
+        dataset = _Touching(points.points, points.images)
+    else:
+        whole = read_instances(path)
+        dataset = _Touching(whole.instances, whole.images)
+    seconds, peak = time.perf_counter() - began, peak_of_this() - before
+    began = time.perf_counter()
+    uss, pss = _of_workers(dataset, start, workers)
+    took = time.perf_counter() - began
+    return [
+        _row(f"{kind}: read", len(dataset), seconds, peak),
+        _row(f"{kind}: {workers} workers by {start}, USS", len(dataset), took, uss),
+        _row(f"{kind}: {workers} workers by {start}, PSS", len(dataset), took, pss),
+    ]
+
+
+def _of_workers(dataset: Dataset[int], start: str, workers: int) -> tuple[float, float]:
+    """MiB of all workers together, own and with their part of what is shared."""
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    loader = DataLoader(
+        dataset,
+        batch_size=50,
+        sampler=order[:TOUCHED].tolist(),
+        num_workers=workers,
+        persistent_workers=True,
+        multiprocessing_context=start,
+    )
+    for _ in loader:
+        pass
+    memories = [memory_of(each.pid or 0) for each in multiprocessing.active_children()]
+    found = [each for each in memories if each is not None]
+    assert len(found) == workers, f"{len(found)} of {workers} workers are alive"
+    return sum(each.uss for each in found), sum(each.pss for each in found)
+
+
+def _row(name: str, images: int, seconds: float, megabytes: float) -> Row:
+    return Row(name, "cpu", "index", 0, 0, images, seconds, megabytes)
 
 
 def write_index(path: Path, kind: str, images: int = IMAGES, instances: int = INSTANCES) -> None:
@@ -108,3 +204,19 @@ def _image(k: int) -> str:
         f'{{{urls}, "file_name": "{name}", "height": {height}, "width": {width}, '
         f'"date_captured": "2013-11-14 17:02:52", "id": {k + 1}}}'
     )
+
+
+class _Touching(Dataset[int]):
+    """Looks at all that an index says of an image, as a training does."""
+
+    def __init__(self, kept: Sequence[Any], images: Sequence[ImageRecord]) -> None:
+        self.kept = kept
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> int:
+        record, own = self.images[index], self.kept[index]
+        told = own.ids.tolist() if isinstance(own, Points) else [each.rle for each in own]
+        return record.height + len(told)

@@ -36,6 +36,7 @@ class Row:
             (three whole products for the affinity, of which symmetry saves one); None: not known.
         parameters: of the model; None where there is none.
         macs: products with an addition; None where they are not counted.
+        gained_mb: MiB gained over the run by a process that was warm; None of other figures.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Row:
     limit_seconds: float | None = None
     parameters: int | None = None
     macs: float | None = None
+    gained_mb: float | None = None
 
 
 def cost(work: Work, device: torch.device, repeats: int) -> tuple[float, float | None]:

@@ -32,6 +32,7 @@ def _cells(row: Row) -> dict[str, str]:
         "MACs (G)": _shown(None if row.macs is None else row.macs / 1e9, ".3g"),
         "s": _shown(row.seconds, ".4g"),
         "MiB": _shown(row.peak_mb, ".0f"),
+        "gained MiB": _shown(row.gained_mb, ".1f"),
         "rival": row.rival,
         "its s": _shown(row.rival_seconds, ".4g"),
         "its MiB": _shown(row.rival_peak_mb, ".0f"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import os
 import tarfile
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
+from p2seg.files import atomic_path, temporary_folder
 
 BLOCK = 1 << 20
 MOST_MEMBERS = 10**6
@@ -97,6 +98,7 @@ def unpack(path: Path, folder: Path) -> None:
     """Unpacks a tar archive below `folder`, refusing members that would leave it.
 
     Only files and folders are unpacked: no set of images needs links, devices or pipes.
+    Nothing of it is there before all of it is unpacked: what looks whole is whole.
 
     Raises:
         UserError: the archive is broken, leaves the folder or declares more than `MOST_MEMBERS` or
@@ -105,8 +107,12 @@ def unpack(path: Path, folder: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise UserError("this Python cannot unpack safely; update it to 3.10.12, 3.11.4 or newer")
     try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, _wanted(archive, folder), filter="data")
+        with temporary_folder(folder / path.name) as temporary:
+            with tarfile.open(path) as archive:
+                archive.extractall(temporary, _wanted(archive, temporary), filter="data")
+            if hasattr(os, "sync"):
+                os.sync()  # once, not for each of some ten thousand files
+            _move(temporary, folder)
     except (UserError, OSError) as error:
         if isinstance(error, (UserError, gzip.BadGzipFile)) or not error.strerror:
             raise _broken(path, error) from error
@@ -131,6 +137,16 @@ def _wanted(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]
 def _broken(path: Path, error: Exception) -> UserError:
     reason = str(error) or type(error).__name__
     return UserError(f"{path} cannot be unpacked ({reason}); remove it and run again")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Moves what is in a folder to another one, which may have some of its folders already."""
+    for each in source.iterdir():
+        goal = target / each.name
+        if each.is_dir() and not each.is_symlink() and goal.is_dir():
+            _move(each, goal)
+        else:
+            each.replace(goal)
 
 
 def md5(path: Path) -> str:

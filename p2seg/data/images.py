@@ -74,6 +74,8 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
         UserError: it declares more than `MAX_PIXELS` pixels.
         Exception: whatever Pillow comes to at a broken file.
     """
+    if not path.is_file():
+        raise FileNotFoundError(path)  # a pipe would be waited for
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's notes on odd but readable files
         with Image.open(path, formats=FORMATS) as opened:

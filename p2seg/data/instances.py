@@ -114,9 +114,24 @@ class PackedInstances(Packed[Sequence[Instance]]):
             groups: for each image its instances.
             sides: `[I, 2]`, (height, width) of each image, pixels.
         """
-        if isinstance(groups, PackedInstances):
-            return groups
-        return _packed(groups, sides)
+        return (
+            groups if isinstance(groups, PackedInstances) else PackedInstances.packed(groups, sides)
+        )
+
+    @staticmethod
+    def packed(groups: Iterable[Sequence[Instance]], sides: Array) -> PackedInstances:
+        """Instances that come one image after the other, as arrays."""
+        columns, labels = Columns(), Growing(np.int32)
+        ids, counts = Growing(np.int64), Growing(np.int64)
+        for group in groups:
+            counts.add([len(group)])
+            for instance in group:
+                columns.add(instance)
+                ids.add([instance.id])
+                labels.add([instance.label])
+        rows = np.arange(len(ids.array()))
+        starts = ends(counts.array()).numpy()
+        return PackedInstances(columns, ids.array(), labels.array(), rows, starts, sides)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -128,11 +143,20 @@ class PackedInstances(Packed[Sequence[Instance]]):
     @property
     def scores(self) -> NDArray[np.float64]:
         """Of all instances, image by image."""
+        scores: NDArray[np.float64] = self._scores.numpy()[self._all_rows()]
+        return scores
+
+    @property
+    def default_boxes(self) -> NDArray[np.bool_]:
+        """Which instances are the boxes of points that no pixel claimed, image by image."""
+        boxes: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & DEFAULT_BOX > 0
+        return boxes
+
+    def _all_rows(self) -> Array:
         counts = self.counts
         begins = self._starts.numpy()[self.order.numpy()] - (np.cumsum(counts) - counts)
-        rows = np.repeat(begins, counts) + np.arange(counts.sum())
-        scores: NDArray[np.float64] = self._scores.numpy()[self._rows.numpy()[rows]]
-        return scores
+        rows: Array = self._rows.numpy()[np.repeat(begins, counts) + np.arange(counts.sum())]
+        return rows
 
     def without_crowds(self) -> PackedInstances:
         """The same images, crowd regions left out; the arrays are shared."""
@@ -146,7 +170,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     def drawn(self) -> PackedInstances:
         """The same, with every polygon made a code once and for all."""
-        return _packed(self, self._sides.numpy()[self.order.numpy()])
+        return PackedInstances.packed(self, self._sides.numpy()[self.order.numpy()])
 
     def _made(self, index: int) -> Group:
         start, end = self._starts[index : index + 2].tolist()
@@ -207,19 +231,3 @@ class Group(Sequence[Instance]):
 
     def __repr__(self) -> str:
         return repr(list(self))
-
-
-def _packed(groups: Iterable[Sequence[Instance]], sides: Array) -> PackedInstances:
-    columns, ids, labels, counts = (
-        *(Columns(), Growing(np.int64), Growing(np.int32)),
-        Growing(np.int64),
-    )
-    for group in groups:
-        counts.add([len(group)])
-        for instance in group:
-            columns.add(instance)
-            ids.add([instance.id])
-            labels.add([instance.label])
-    rows = np.arange(len(ids.array()))
-    starts = ends(counts.array()).numpy()
-    return PackedInstances(columns, ids.array(), labels.array(), rows, starts, sides)

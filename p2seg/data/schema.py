@@ -21,6 +21,8 @@ MAX_ID = 2**63 - 1
 """Ids travel in int64 tensors."""
 DEEPEST = 100
 """Levels of what is copied from one file to another; the parser's own limit is its caller's."""
+LONGEST_NAME = 1000
+"""Letters of a file's or a category's name, which errors repeat."""
 OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
 """How a path begins that Windows takes for one of another folder."""
 
@@ -126,6 +128,8 @@ def file_name_of(value: Any, id: int) -> str:
     """The file name of an image, checked to stay below the image folder."""
     if not isinstance(value, str) or not value:
         raise UserError(f"image {id} has file_name {shown(value)}; it must be a path")
+    if len(value) > LONGEST_NAME:
+        raise UserError(f"image {id} has a file_name of {len(value)} letters; shorten it")
     whole = posixpath.normpath(value)
     rooted = value.startswith("/") or OTHER_ROOT.match(value)
     if rooted or ".." in re.split(r"[\\/]", value):  # behind a link it leads anywhere
@@ -149,6 +153,8 @@ def categories_of(items: list[dict[str, Any]]) -> list[Category]:
         name = item.get("name")
         if not isinstance(name, str) or not name:
             raise UserError(f"category {id} has name {shown(name)}; it must be a string")
+        if len(name) > LONGEST_NAME:
+            raise UserError(f"category {id} has a name of {len(name)} letters; shorten it")
         if not storable(name):
             raise UserError(f"category {id} has name {shown(name)}, which is no text; rename it")
         categories[id] = Category(id=id, name=name)

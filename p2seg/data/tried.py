@@ -22,6 +22,8 @@ READERS = 8
 """Threads that try files; Pillow decodes outside Python's lock."""
 AT_ONCE = 512
 """Looks that wait for a thread."""
+RULES = 1
+"""Counts the changes of what a look finds wrong: what was found by others counts for nothing."""
 EVERY = 60.0
 """Seconds after which what was found so far is kept: the run may be stopped any time."""
 
@@ -95,7 +97,12 @@ def _key(look: Look) -> str | None:
         stats = [file.stat() for file in look.files]
     except OSError:
         return None
-    parts = (PIL.__version__, look.said, [(each.st_size, each.st_mtime_ns) for each in stats])
+    parts = (
+        RULES,
+        PIL.__version__,
+        look.said,
+        [(each.st_size, each.st_mtime_ns) for each in stats],
+    )
     return hashlib.blake2b(repr(parts).encode(errors="replace"), digest_size=12).hexdigest()
 
 

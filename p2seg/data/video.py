@@ -105,6 +105,7 @@ class VideoWriter:
         self.rate = min(rate if rate <= FINEST_RATE else round(rate), 65535)
         self._context = atomic_path(path)
         self._writer: Any = None
+        self._count = 0
 
     def __enter__(self) -> VideoWriter:
         self._temporary = self._context.__enter__()
@@ -113,7 +114,23 @@ class VideoWriter:
     def __exit__(self, *error: Any) -> None:
         if self._writer is not None:
             self._writer.release()
+        if error[0] is None:
+            try:
+                self._check()
+            except RuntimeError as short:  # the context tells it, with the system's reason
+                self._context.__exit__(type(short), short, short.__traceback__)
+                raise
         self._context.__exit__(*error)
+
+    def _check(self) -> None:
+        """Counts the frames of the file: OpenCV says nothing of a full disk."""
+        if self._writer is not None:
+            with _silence():
+                written = cv2.VideoCapture(str(self._temporary.absolute()), cv2.CAP_FFMPEG)
+            count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
+            written.release()
+            if count != self._count:
+                raise RuntimeError(f"{self.path} has {count} frames in place of {self._count}")
 
     def write(self, frame: NDArray[np.uint8]) -> None:
         """Appends a frame, `[H, W, 3]` uint8 RGB; one of another size is brought to the first's.
@@ -140,6 +157,7 @@ class VideoWriter:
         if frame.shape[1::-1] != self._size:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+        self._count += 1
 
 
 def _read(capture: Any, *, grabbed: bool = False) -> NDArray[np.uint8] | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode
 from p2seg.data.labels import read_labels
+from p2seg.data.mat import read_struct
 from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.structures import IGNORED
@@ -228,12 +228,11 @@ def _sbd_masks(path: Path) -> Masks:
     if not path.is_file():
         raise UserError(f"no masks at {path}; check the folder of SBD")
     try:
-        content = loadmat(path)["GTinst"][0, 0]
-        objects = np.asarray(content["Segmentation"], np.uint8)
-        of_object = np.asarray(content["Categories"], np.uint8).reshape(-1)
-    except Exception as error:  # at a broken file: whatever SciPy's parser comes to
-        reason = str(error) or type(error).__name__
-        raise UserError(f"{path} is no file of SBD's inst folder ({reason}); fetch it") from error
+        content = read_struct(path, "GTinst", ("Segmentation", "Categories"))
+    except ValueError as error:
+        raise UserError(f"{path} is no file of SBD's inst folder ({error}); fetch it") from error
+    objects, of_object = (_small(content[key], path) for key in ("Segmentation", "Categories"))
+    of_object = of_object.reshape(-1)
     present = [int(index) for index in np.unique(objects) if index not in (0, IGNORED)]
     labels = {k: int(of_object[k - 1]) for k in present if k <= len(of_object)}
     if (
@@ -243,6 +242,14 @@ def _sbd_masks(path: Path) -> Masks:
     ):
         raise UserError(f"{path} has objects without a class of 1..{len(CLASSES)}")
     return objects, labels
+
+
+def _small(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """Numbers of a .mat file, which may be of any type, as uint8."""
+    small = values.astype(np.uint8) if np.isin(values, range(256)).all() else None
+    if small is None:
+        raise UserError(f"{path} has numbers that are none of 0..255; fetch it again")
+    return small
 
 
 def _size(labels: NDArray[np.uint8]) -> str:

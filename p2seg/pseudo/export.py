@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,13 @@ from torch import Tensor
 from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, encode, write_instances
 from p2seg.data.dataset import Reader
+from p2seg.data.instances import PackedInstances
+from p2seg.data.packed import taken
 from p2seg.data.points import PointSet
+from p2seg.data.records import PackedImages
 from p2seg.data.schema import is_number
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint
+from p2seg.files import append_line, fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
 from p2seg.structures import Points
 
@@ -36,6 +39,9 @@ AHEAD = 4
 """Images that are read before the network asks for them, or wait to be encoded after it."""
 
 _Read: TypeAlias = "tuple[ImageRecord, Points, Future[tuple[Tensor | None, Tensor]]]"
+
+_Place: TypeAlias = tuple[Path, int]
+"""A file and where in it a line begins."""
 
 DEFAULT_SCORE = 0.5
 """Score of the box that stands for a point which no pixel claimed."""
@@ -111,19 +117,21 @@ class Shards:
         self.key = key
         self.rank = rank
 
-    def finished(self) -> dict[int, list[dict[str, Any]]]:
-        """Instances of every finished image, by image id."""
-        return {
-            record["image_id"]: record["instances"]
-            for record in self._records()
-            if "instances" in record
-        }
+    def finished(self) -> Finished:
+        """Instances of every finished image, by image id; they are read when they are asked for."""
+        return Finished(
+            {
+                record["image_id"]: place
+                for place, record in self._records()
+                if "instances" in record
+            }
+        )
 
     def skipped(self) -> dict[int, str]:
         """Why an image could not be used, by image id; some may be finished by now."""
         return {
             record["image_id"]: record["skipped"]
-            for record in self._records()
+            for _, record in self._records()
             if "skipped" in record
         }
 
@@ -136,25 +144,53 @@ class Shards:
         self._write({"image_id": image_id, "skipped": sentence})
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": self.key, **record})
-        with (self.folder / f"{self.rank}.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write("\n" + line)  # a newline first: the line before may be torn
-            stream.flush()
+        append_line(self.folder / f"{self.rank}.jsonl", line.encode())
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def _records(self) -> Iterator[tuple[_Place, dict[str, Any]]]:
+        """What the lines hold, and where they begin."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue  # the line that was being written when the process was killed
-                if isinstance(record, dict) and record.get("key") == self.key and _whole(record):
-                    yield record
+            with path.open("rb") as stream:
+                start = 0
+                for line in stream:
+                    place, start = (path, start), start + len(line)
+                    try:
+                        record = json.loads(line)
+                    except (ValueError, RecursionError):
+                        continue  # the line that was being written when the process was killed
+                    if (
+                        isinstance(record, dict)
+                        and record.get("key") == self.key
+                        and _whole(record)
+                    ):
+                        yield place, record
 
     def remove(self) -> None:
         """Removes the folder, once the export is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Finished(Mapping[int, list[Instance]]):
+    """The instances of finished images by image id; in memory is only where they lie on the disk.
+
+    Args:
+        places: by image id the file and where its line begins.
+    """
+
+    def __init__(self, places: dict[int, _Place]) -> None:
+        self._places = places
+
+    def __getitem__(self, image_id: int) -> list[Instance]:
+        path, start = self._places[image_id]
+        with path.open("rb") as stream:
+            stream.seek(start)
+            return [_unpacked(each) for each in json.loads(stream.readline())["instances"]]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _packed(instance: Instance) -> dict[str, Any]:
@@ -217,8 +253,9 @@ def label_images(
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
     done = shards.finished()
-    share = list(zip(points.images, points.points, strict=True))[rank::world]
-    todo = deque(pair for pair in share if pair[0].id not in done)
+    ids = PackedImages.of(points.images).ids.tolist()
+    share = range(rank, len(ids), world)
+    todo = deque(index for index in share if ids[index] not in done)
     yield from (None for _ in range(len(share) - len(todo)))
     ahead = AHEAD if labeller.on_gpu else 1
     with ThreadPoolExecutor(THREADS) if labeller.on_gpu else _AtOnce() as pool:
@@ -227,7 +264,8 @@ def label_images(
         try:
             while todo or reads:
                 while todo and len(reads) < ahead:
-                    record, own = todo.popleft()
+                    index = todo.popleft()
+                    record, own = points.images[index], points.points[index]
                     inputs = pool.submit(_inputs, record, own, reader, labeller.needs_image)
                     reads.append((record, own, inputs))
                 record, own, inputs = reads.popleft()
@@ -284,6 +322,8 @@ def _nothing(first: Tensor) -> Labelled:
 def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, Any]) -> InstanceSet:
     """Puts the finished images of all ranks together and writes the file.
 
+    Masks are in memory as compressed codes in one array, never as objects all at once.
+
     Args:
         out: the COCO-style json.
         points: all images; those skipped are left out of the file.
@@ -297,18 +337,18 @@ def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, An
         UserError: there is no image, or all were skipped.
     """
     done, reasons = shards.finished(), shards.skipped()
-    images = [record for record in points.images if record.id in done]
-    skipped = [reasons[record.id] for record in points.images if record.id not in done]
+    ids = PackedImages.of(points.images).ids.tolist()
+    skipped = [reasons[id] for id in ids if id not in done]
+    images = taken(points.images, [index for index, id in enumerate(ids) if id in done])
     if not images and skipped:
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
     if not images:
         raise UserError("the points file has no image; there is nothing to make masks of")
-    pseudo = InstanceSet(
-        images=images,
-        categories=points.categories,
-        instances=[[_unpacked(each) for each in done[record.id]] for record in images],
-        info={**info, "skipped": skipped},
+    instances = PackedInstances.packed(
+        (done[record.id] for record in images), PackedImages.of(images).sides
     )
+    info = {**info, "skipped": skipped}
+    pseudo = InstanceSet(images, points.categories, instances, info)
     write_instances(out, pseudo)
     shards.remove()
     return pseudo

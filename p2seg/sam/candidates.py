@@ -62,10 +62,10 @@ def read_key(path: Path) -> str | None:
     """The key `path` was written with, or None if `write_candidates` did not write it so."""
     try:
         content = read_json(path, "file of candidates")
-        whole = content["digest"] == fingerprint(content["points"])
+        key, whole = content["key"], content["digest"] == fingerprint(content["points"])
     except (UserError, KeyError, TypeError, RecursionError):
         return None
-    return content["key"] if whole and isinstance(content["key"], str) else None
+    return key if whole and isinstance(key, str) else None
 
 
 def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:

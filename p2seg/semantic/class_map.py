@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
 from p2seg.files import read_json
 from p2seg.structures import IGNORED
@@ -137,7 +138,7 @@ def _names(path: str, content: dict[str, Any]) -> dict[int, str]:
                 f"class map {path} has the key {shown(key)}; keys are labels of the other method, "
                 'such as "15", and values our class names'
             )
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not storable(name):
             raise UserError(
                 f"class map {path} makes label {key} {shown(name)}; give the name of a class, "
                 "background or ignored"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +19,7 @@ from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, sha256
+from p2seg.preemption import outlive_the_signal
 from p2seg.provenance import versions
 from p2seg.ranks import Ranks
 from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
@@ -240,7 +240,7 @@ _worker_source: list[Source[Any]] = []
 
 
 def _start_worker(source: Source[Any], started: Synchronized[int], workers: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's word goes to the parent
+    outlive_the_signal()  # the keyboard's word and a scheduler's are for the parent
     cv2.setNumThreads(1)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     with started.get_lock():

@@ -13,7 +13,8 @@ import torch
 
 from p2seg import processes
 from p2seg.errors import UserError
-from p2seg.processes import Task, is_task, start_processes
+from p2seg.launched import is_one_of_many, is_task
+from p2seg.processes import Task, start_processes
 
 JOB = {"SLURM_JOB_ID": "71", "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_PROCID": "0"}
 STEP = {
@@ -56,8 +57,11 @@ def environment(monkeypatch, values):
         ({key: STEP[key] for key in STEP if key != "SLURM_STEP_NUM_TASKS"}, True),
     ],
 )
-def test_tasks_of_srun_are_ranks_and_shells_are_not(values, tasks):
+def test_tasks_of_srun_are_ranks_and_shells_are_not(monkeypatch, values, tasks):
     assert is_task(values) is tasks
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    environment(monkeypatch, values)
+    assert is_one_of_many() is tasks
 
 
 def test_a_task_knows_its_number_and_where_the_first_one_is(monkeypatch):

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Kills, starves and interrupts every stage at random moments, and counts what is lost: nothing should be.
+#   ./scripts/chaos.sh              about 15 minutes on two cores; --seed, --kills, --ranks, --disks, --short
+set -euo pipefail
+. "$(dirname "$0")/_environment.sh"
+exec python scripts/chaos.py "$@"

@@ -1,0 +1,55 @@
+"""A look at YAML that is not ours, before Hydra reads it: `--config-dir` and `--config-path`.
+
+A config may name any function to call (`_target_`): one from a stranger is a program, and is read
+before it is run. What is refused here would harm before that: files that grow without end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from p2seg.errors import UserError
+
+MOST_BYTES = 1 << 20
+MOST_NODES = 100_000
+"""Of a file, those counted again that an alias repeats."""
+
+
+def check_configs(folder: Path) -> None:
+    """Looks at every `.yaml` below a folder.
+
+    Args:
+        folder: of the configs.
+
+    Raises:
+        UserError: one is no YAML, has tags of Python's, or is too large, also once aliases are
+            written out.
+    """
+    for path in sorted(folder.rglob("*.yaml")):
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path} is no config: it is no file, or above {MOST_BYTES} bytes")
+        try:
+            root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+            nodes = 0 if root is None else _count(root, {}, path)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            reason = " ".join(f"{error!s:.200}".split())
+            raise UserError(f"{path} is no readable config: {reason}; mend it") from error
+        if nodes > MOST_NODES:
+            raise UserError(
+                f"{path} is no config: its aliases (*name) stand for {nodes:.3g} values; write "
+                "them out"
+            )
+
+
+def _count(node: yaml.Node, known: dict[int, int], path: Path) -> int:
+    """The nodes below a node and itself, as if no alias were shared."""
+    if id(node) not in known:
+        if not node.tag.startswith("tag:yaml.org,2002:") or ":python" in node.tag:
+            raise UserError(f"{path} is no config: it has the tag {node.tag}; remove it")
+        known[id(node)] = MOST_NODES + 1  # an alias of what it lies in has no end
+        below = node.value if isinstance(node.value, list) else []
+        children = [each for pair in below for each in (pair if type(pair) is tuple else (pair,))]
+        known[id(node)] = 1 + sum(_count(each, known, path) for each in children)
+    return known[id(node)]
