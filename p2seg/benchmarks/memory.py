@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -57,12 +57,15 @@ class Seen:
         process: `main`, or `worker 1`, `worker 2`, ... in the order of their start.
         seconds: since the command began.
         memory: of the process, MiB.
+        family: processes of the command at that moment: when one ends, what it shared becomes the
+            others' own.
     """
 
     stage: str
     process: str
     seconds: float
     memory: Memory
+    family: int = 1
 
 
 def write_many(root: Path, images: int) -> None:
@@ -105,11 +108,13 @@ def watched(stage: Stage, pause: float = PAUSE) -> list[Seen]:
         output = _Tail(running)
         names[running.pid] = "main"
         while running.poll() is None:
-            for process in family_of(running.pid):
+            family = family_of(running.pid)
+            for process in family:
                 memory = memory_of(process)
                 if memory is not None:
                     name = names.setdefault(process, f"worker {len(names)}")
-                    seen.append(Seen(stage.name, name, time.perf_counter() - began, memory))
+                    now = time.perf_counter() - began
+                    seen.append(Seen(stage.name, name, now, memory, len(family)))
             time.sleep(pause)
         said = output.last()
     if running.returncode:
@@ -127,6 +132,8 @@ def gained(seen: Sequence[Seen]) -> float | None:
         return None
     first, last = seen[0].seconds, seen[-1].seconds
     late = [each for each in seen if each.seconds >= first + WARM * (last - first)]
+    usual = Counter(each.family for each in late).most_common(1)[0][0]
+    late = [each for each in late if each.family == usual]
     if len(late) < 5:
         return None
     seconds = np.array([each.seconds for each in late])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,9 @@ def test_a_gain_is_that_of_a_warm_process():
     assert abs(gained(series(saw))) < 3
     assert gained(series(range(6))) is None
     assert gained([]) is None
+    ending = [replace(each, family=3) for each in series([100] * 40)]
+    alone = [replace(each, seconds=40 + each.seconds) for each in series([500] * 5)]
+    assert gained(ending + alone) == pytest.approx(0), "what was shared is no gain"
 
 
 def test_a_process_that_grows_is_named():
