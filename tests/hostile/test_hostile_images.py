@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 from video_sets import write_video
 
-from p2seg.data.images import check_image, read_image
+from p2seg.data.images import FORMATS, check_image, read_image
 from p2seg.data.labels import read_labels
 from p2seg.data.maps import read_map
 from p2seg.data.sources import check_sources, read_frames, sources_at
@@ -204,8 +204,9 @@ def test_what_is_odd_is_refused_or_read_right(cheap, tmp_path, name):
     assert (image == 0).all()
 
 
-def test_a_map_of_another_size_is_not_decoded(cheap, tmp_path):
+def test_a_map_of_another_size_is_not_decoded(cheap, tmp_path, monkeypatch):
     """Its pixels would be 160 MB; its head tells that it does not fit."""
+    monkeypatch.delattr(ImageFile.ImageFile, "load")
     head = struct.pack(">IIBBBBB", 13_000, 12_000, 8, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(12_000 * 13_001), 1)
     path = tmp_path / "a.png"
@@ -274,3 +275,8 @@ def test_a_playlist_is_no_video(tmp_path, name):
     with pytest.raises(UserError, match="no video"):
         Video(path)
     assert Video(tmp_path / "real.avi").count == 3
+
+
+def test_no_format_starts_a_program():
+    """Pillow reads EPS with Ghostscript, and others with libraries of their own."""
+    assert not set(FORMATS) & {"EPS", "WMF", "HDF5", "GRIB", "BUFR", "FPX", "MIC", "PDF"}
