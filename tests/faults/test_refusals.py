@@ -202,6 +202,7 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(disk, tmp_path):
     assert names == ["first", "mine", "second", "third"]
 
 
+@pytest.mark.slow
 def test_works_where_nothing_is_refused(tmp_path, tools):
     for name in TOOLS:
         works(tools(name, tmp_path / name))
