@@ -17,9 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from p2seg.launched import is_first
 from p2seg.terminal import Terminal
 
-console = Terminal(soft_wrap=True, highlight=False, emoji=False)
+console = Terminal(soft_wrap=True, highlight=False, emoji=False, quiet=not is_first())
+"""Of the first process of a run; the others say nothing there."""
 T = TypeVar("T")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import read_json, sha256
 from p2seg.models.network import Trunk
+from p2seg.progress import console
 from p2seg.provenance import versions
 
 
@@ -148,6 +150,12 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
 def settings_of(cfg: DictConfig, *groups: str) -> dict[str, Any]:
     """Settings that a run goes on without when they change, after it has said so."""
     return {"deterministic": cfg.deterministic, **{group: plain(cfg[group]) for group in groups}}
+
+
+def tell_skipped(sentences: Iterable[str]) -> None:
+    """Says which images a tool goes on without."""
+    for sentence in sentences:
+        console.print(f"skipped: {sentence}", markup=False)
 
 
 def check_file(path: Path) -> Path:

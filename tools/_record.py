@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256, write_json
+from p2seg.launched import is_first
 from p2seg.provenance import machine, versions
 
 READS = {
@@ -35,16 +36,17 @@ KEPT = 50
 """Starts of one run that are remembered."""
 
 
-def record_run(cfg: DictConfig, tool: str, out: Path, *, first: bool = True) -> None:
+def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
     """Adds this start to `run.json`: command, settings, versions, commit, machine, data.
+
+    The first process of a run does it.
 
     Args:
         cfg: of the tool.
         tool: its name.
         out: the folder that it writes, or the file; beside `x.json` lies `x.run.json`.
-        first: whether this is the process that writes.
     """
-    if not first:
+    if not is_first():
         return
     path = out.with_suffix(".run.json") if tool in OF_A_FILE else out / "run.json"
     start = {

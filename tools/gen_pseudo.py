@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
     ranks = Ranks.started()
-    record_run(cfg, "gen_pseudo", out, first=ranks.first)
+    record_run(cfg, "gen_pseudo", out)
     labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
         "points": sha256(path_of(cfg, "data.points")),

@@ -44,9 +44,10 @@ def run(cfg: DictConfig) -> Path:
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
     ranks = ranks_of(cfg)
-    record_run(cfg, "gen_semantic", out, first=ranks.first)
+    record_run(cfg, "gen_semantic", out)
     if prompted:
         make_candidates(cfg, points, images, ranks)
+    total = len(ranks.share(points.images))
     asks = prompted and cfg.semantic.select == "network"
     manifest, made = generate(
         maps_of(cfg, points) if prompted else build(cfg.semantic.source),
@@ -57,12 +58,7 @@ def run(cfg: DictConfig) -> Path:
         points_sha256=sha256(file),
         workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
         on_error=cfg.data.on_error,
-        progress=partial(
-            track,
-            what="semantic maps",
-            total=len(ranks.share(points.images)),
-            shown=ranks.first,
-        ),
+        progress=partial(track, what="semantic maps", total=total, shown=ranks.first),
         ranks=ranks,
     )
     if not ranks.first:

@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> Path:
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
     categories = predictor.categories
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
-    record_run(cfg, "predict", out, first=ranks.first)
+    record_run(cfg, "predict", out)
     frames = read_frames(job.sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
     total = count_frames(job.sources, cfg.predict.every)

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from _build import build
 from _claims import writes
-from _common import check_classes, network_of, output_folder, path_of, provenance, reader_of
+from _common import (
+    check_classes,
+    network_of,
+    output_folder,
+    path_of,
+    provenance,
+    reader_of,
+    tell_skipped,
+)
 from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
@@ -36,16 +44,14 @@ def run(cfg: DictConfig) -> Path:
     check_classes(cfg, points)
     reader = reader_of(cfg, points)
     points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
-    for sentence in skipped:
-        console.print(f"skipped: {sentence}", markup=False)
+    tell_skipped(skipped)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
         told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
         console.print(f"no round of MDM takes part: {told}", markup=False)
     mdm, loss, seeder = (build(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
-    augment = build(cfg.data.augment)
-    dataset = PointDataset(points, reader, seeder, augment, cfg.seed)
+    dataset = PointDataset(points, reader, seeder, build(cfg.data.augment), cfg.seed)
     fabric = trainer.fabric()
-    record_run(cfg, "train", out, first=fabric.global_rank == 0)
+    record_run(cfg, "train", out)
     network = network_of(cfg)
     seed_rank(cfg.seed, fabric.global_rank)
 

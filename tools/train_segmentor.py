@@ -10,7 +10,7 @@ from pathlib import Path
 
 from _build import build
 from _claims import writes
-from _common import output_folder, path_of
+from _common import output_folder, path_of, tell_skipped
 from _entry import entry
 from _record import record_run
 from _segmentor import check_segmentor, dataset_of, segmentor_provenance
@@ -35,13 +35,12 @@ def run(cfg: DictConfig) -> Path:
     folder = path_of(cfg, "data.images")
     out = output_folder(cfg, "segmentor")
     instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
-    for sentence in skipped:
-        console.print(f"skipped: {sentence}", markup=False)
+    tell_skipped(skipped)
     dataset = dataset_of(cfg, instances, folder)
     validation = validation_of(cfg, instances.categories, out)
     trainer = build(cfg.trainer)
     fabric, out = trainer.fabric(), output_folder(cfg, "segmentor")
-    record_run(cfg, "train_segmentor", out, first=fabric.global_rank == 0)
+    record_run(cfg, "train_segmentor", out)
     if validation is not None:
         validation = replace(validation, ranks=Ranks.started())
     schedule = build(cfg.segmentor.schedule)
