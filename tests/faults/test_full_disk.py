@@ -192,7 +192,7 @@ def test_an_experiment(disk, tmp_path, run_tool):
     words = ("+exp=demo", f"out={disk.path}/e", f"data.root={tmp_path}/data", *QUICK, *SEGMENTOR)
     script = "data.prepare=[prepare_synthetic.py,--out," + f"{tmp_path}/data,--train,4,--val,2]"
     short = ("pipeline.rows=1", "trainer.snapshots=[]", "semantic.workers=0", script)
-    disk.remount("size=16m")
+    disk.remount("size=128m")
     refusals = 0
     for free in (0, 4, 40, 400):
         disk.fill(free)
