@@ -65,6 +65,8 @@ class Validation:
 def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Validation | None:
     """What the config asks for; None where it asks for none or has no ground truth.
 
+    The processes of the run have been started; every one calls this.
+
     Raises:
         UserError: ground truth of other classes, or an image of it that cannot be read.
     """
@@ -89,7 +91,7 @@ def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Val
     for sentence in skipped:
         console.print(f"validation goes on without it: {sentence}", markup=False)
     key = fingerprint([len(gt.images), [vars(each) for each in gt.images], _rles(gt)])
-    return Validation(gt, path_of(cfg, "data.val_images"), key)
+    return Validation(gt, images, key, Ranks.started())
 
 
 def _rles(gt: InstanceSet) -> list[list[str]]:

@@ -38,8 +38,7 @@ from p2seg.structures import Batch
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
-    out = output_folder(cfg, "network")
-    trainer = build(cfg.trainer)
+    out, trainer = output_folder(cfg, "network"), build(cfg.trainer)
     points = read_points(path_of(cfg, "data.points"))
     check_classes(cfg, points)
     reader = reader_of(cfg, points)

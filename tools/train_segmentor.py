@@ -21,7 +21,7 @@ from p2seg.data.coco import read_instances
 from p2seg.data.loader import batches_of
 from p2seg.determinism import seed_everything
 from p2seg.progress import console
-from p2seg.ranks import Ranks, seed_rank
+from p2seg.ranks import seed_rank
 from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
@@ -32,17 +32,14 @@ def run(cfg: DictConfig) -> Path:
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     check_segmentor(cfg, instances)
-    folder = path_of(cfg, "data.images")
-    out = output_folder(cfg, "segmentor")
+    folder, out = path_of(cfg, "data.images"), output_folder(cfg, "segmentor")
     instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
     tell_skipped(skipped)
     dataset = dataset_of(cfg, instances, folder)
-    validation = validation_of(cfg, instances.categories, out)
     trainer = build(cfg.trainer)
-    fabric, out = trainer.fabric(), output_folder(cfg, "segmentor")
+    fabric = trainer.fabric()
+    validation = validation_of(cfg, instances.categories, out)
     record_run(cfg, "train_segmentor", out)
-    if validation is not None:
-        validation = replace(validation, ranks=Ranks.started())
     schedule = build(cfg.segmentor.schedule)
     batch = cfg.segmentor.batch_size * fabric.world_size
     trainer = replace(
