@@ -112,9 +112,9 @@ class Counting:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The bytes of every file below a folder."""
+    """The bytes of every file below a folder, but for the record of its runs."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.name.endswith("run.json")
     }

@@ -14,6 +14,7 @@ from _labeller import labeller_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.claims import claim
+from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
@@ -29,6 +30,7 @@ from p2seg.sam.options import Options
 from p2seg.sam.prompts import Prompting
 from p2seg.semantic.generate import generate
 from p2seg.semantic.manifest import MANIFEST, read_manifest
+from p2seg.semantic.source import Source
 
 SELECT = ("score", "largest", "smallest", "consistent", "network")
 SAMPLE = 4000
@@ -102,8 +104,10 @@ def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
     return Selection(folder, Chooser(select, costs, sizes), evidence, cfg.semantic.overlap)
 
 
-def maps_of(cfg: DictConfig, points: PointSet) -> ChosenMaps:
-    """The source of first maps painted from the chosen masks."""
+def maps_of(cfg: DictConfig, points: PointSet) -> Source[SemanticMap]:
+    """The source of first maps; with a segmenter those painted from the chosen masks."""
+    if not is_prompted(cfg):
+        return cast(Source[SemanticMap], build(cfg.semantic.source))
     selection = selection_of(cfg, points)
     manifest = read_manifest(selection.candidates.folder)
     return ChosenMaps(selection, manifest.source, manifest.parameters)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import flat
 from p2seg.data.dataset import Reader
-from p2seg.data.points import PointSet
+from p2seg.data.points import PointSet, read_points
 from p2seg.errors import UserError
 from p2seg.files import read_json, sha256
 from p2seg.models.network import Trunk
@@ -70,6 +70,13 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     manifest = read_json(path, "manifest of semantic maps") if path.is_file() else {}
     return manifest if isinstance(manifest, dict) else {}
+
+
+def points_of(cfg: DictConfig) -> PointSet:
+    """The config's clicks, of as many classes as it says."""
+    points = read_points(path_of(cfg, "data.points"))
+    check_classes(cfg, points)
+    return points
 
 
 def check_classes(cfg: DictConfig, points: PointSet) -> None:

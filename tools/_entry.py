@@ -190,6 +190,8 @@ def _check_words(words: list[str]) -> None:
 
     parser.error = refuse  # type: ignore[method-assign]
     options = parser.parse_args(words)
+    if options.experimental_rerun is not None:
+        raise UserError("--experimental-rerun reads a pickle, which could run code; give settings")
     for folder in filter(None, (options.config_dir, options.config_path)):
         check_configs(Path(folder))
     for word in options.overrides:

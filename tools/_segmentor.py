@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from _common import path_of, plain, settings_of
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
-from p2seg.data.coco import InstanceSet
+from p2seg.data.coco import InstanceSet, read_instances
+from p2seg.engine import Trainer
 from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.models.mask_weights import refuse_checkpoint
@@ -18,14 +20,16 @@ from p2seg.progress import console
 from p2seg.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
 from p2seg.segmentors.mask2former import architecture_of
+from p2seg.segmentors.training import EpochSchedule
 
 
-def check_segmentor(cfg: DictConfig, instances: InstanceSet) -> None:
-    """The config must fit the file of pseudo masks, and random weights are better not frozen.
+def pseudo_of(cfg: DictConfig) -> InstanceSet:
+    """The pseudo masks, which the config must fit; and random weights are better not frozen.
 
     A whole model to start from must be asked for; its sizes go into the config, and so into the
     checkpoint.
     """
+    instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     if len(instances.categories) != cfg.data.num_classes:
         raise UserError(
             f"{cfg.pseudo} has {len(instances.categories)} categories but data.num_classes is "
@@ -44,6 +48,7 @@ def check_segmentor(cfg: DictConfig, instances: InstanceSet) -> None:
             "from them add segmentor.model.norm=group 'segmentor.model.frozen=[]'",
             markup=False,
         )
+    return instances
 
 
 def saw_masks(segmentor: dict[str, Any]) -> bool:
@@ -56,6 +61,29 @@ def saw_masks(segmentor: dict[str, Any]) -> bool:
             markup=False,
         )
     return said
+
+
+def trainer_of(
+    cfg: DictConfig, trainer: Trainer, schedule: EpochSchedule, images: int, batch: int
+) -> Trainer:
+    """The trainer of a segmentor: its own steps, batch, clipping and average.
+
+    Args:
+        cfg: of the tool.
+        trainer: the config's, of the network.
+        schedule: of the segmentor.
+        images: of the data set.
+        batch: images a step, of all processes.
+    """
+    return replace(
+        trainer,
+        max_steps=schedule.steps(images, batch),
+        batch_size=cfg.segmentor.batch_size,
+        clip_norm=cfg.segmentor.clip_norm,
+        ema=cfg.segmentor.ema,
+        snapshots=(),
+        checkpoint_every=min(trainer.checkpoint_every, schedule.steps_of(1, images, batch)),
+    )
 
 
 def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> InstanceDataset:

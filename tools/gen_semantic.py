@@ -12,11 +12,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from _build import build
 from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
 from _claims import writes
-from _common import path_of
+from _common import path_of, tell_skipped
 from _entry import entry
 from _ranks import ranks_of
 from _record import record_run
@@ -44,13 +43,13 @@ def run(cfg: DictConfig) -> Path:
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
     ranks = ranks_of(cfg)
-    record_run(cfg, "gen_semantic", out)
     if prompted:
         make_candidates(cfg, points, images, ranks)
-    total = len(ranks.share(points.images))
+    source, total = maps_of(cfg, points), len(ranks.share(points.images))
+    record_run(cfg, "gen_semantic", out)
     asks = prompted and cfg.semantic.select == "network"
     manifest, made = generate(
-        maps_of(cfg, points) if prompted else build(cfg.semantic.source),
+        source,
         points,
         images,
         out,
@@ -66,8 +65,7 @@ def run(cfg: DictConfig) -> Path:
     kept = len(manifest.files) - made
     there = f", {kept} were there already" if kept else ""
     console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)
-    for name, reason in manifest.skipped.items():
-        console.print(f"skipped {name}: {reason}", markup=False)
+    tell_skipped(f"{name}: {reason}" for name, reason in manifest.skipped.items())
     return out
 
 

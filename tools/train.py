@@ -10,15 +10,7 @@ from pathlib import Path
 
 from _build import build
 from _claims import writes
-from _common import (
-    check_classes,
-    network_of,
-    output_folder,
-    path_of,
-    provenance,
-    reader_of,
-    tell_skipped,
-)
+from _common import network_of, output_folder, points_of, provenance, reader_of, tell_skipped
 from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
@@ -26,7 +18,6 @@ from torch import Tensor, nn
 
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
-from p2seg.data.points import read_points
 from p2seg.determinism import seed_everything
 from p2seg.figures import training_pictures
 from p2seg.progress import console
@@ -39,8 +30,7 @@ def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
     out, trainer = output_folder(cfg, "network"), build(cfg.trainer)
-    points = read_points(path_of(cfg, "data.points"))
-    check_classes(cfg, points)
+    points = points_of(cfg)
     reader = reader_of(cfg, points)
     points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
     tell_skipped(skipped)

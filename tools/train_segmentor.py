@@ -5,7 +5,6 @@ python tools/train_segmentor.py +exp=voc_hrnet48 pseudo=outputs/voc_hrnet48/pseu
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from _build import build
@@ -13,11 +12,10 @@ from _claims import writes
 from _common import output_folder, path_of, tell_skipped
 from _entry import entry
 from _record import record_run
-from _segmentor import check_segmentor, dataset_of, segmentor_provenance
+from _segmentor import dataset_of, pseudo_of, segmentor_provenance, trainer_of
 from _validation import validation_of
 from omegaconf import DictConfig
 
-from p2seg.data.coco import read_instances
 from p2seg.data.loader import batches_of
 from p2seg.determinism import seed_everything
 from p2seg.progress import console
@@ -30,8 +28,7 @@ from p2seg.segmentors.training import segmentor_losses
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
-    instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
-    check_segmentor(cfg, instances)
+    instances = pseudo_of(cfg)
     folder, out = path_of(cfg, "data.images"), output_folder(cfg, "segmentor")
     instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
     tell_skipped(skipped)
@@ -42,15 +39,7 @@ def run(cfg: DictConfig) -> Path:
     record_run(cfg, "train_segmentor", out)
     schedule = build(cfg.segmentor.schedule)
     batch = cfg.segmentor.batch_size * fabric.world_size
-    trainer = replace(
-        trainer,
-        max_steps=schedule.steps(len(dataset), batch),
-        batch_size=cfg.segmentor.batch_size,
-        clip_norm=cfg.segmentor.clip_norm,
-        ema=cfg.segmentor.ema,
-        snapshots=(),
-        checkpoint_every=min(trainer.checkpoint_every, schedule.steps_of(1, len(dataset), batch)),
-    )
+    trainer = trainer_of(cfg, trainer, schedule, len(dataset), batch)
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))
     seed_rank(cfg.seed, fabric.global_rank)

@@ -108,9 +108,11 @@ def _of_workers(dataset: Dataset[int], start: str, workers: int) -> tuple[float,
         persistent_workers=True,
         multiprocessing_context=start,
     )
+    others = multiprocessing.active_children()
     for _ in loader:
         pass
-    memories = [memory_of(each.pid or 0) for each in multiprocessing.active_children()]
+    own = [each for each in multiprocessing.active_children() if each not in others]
+    memories = [memory_of(each.pid or 0) for each in own]
     found = [each for each in memories if each is not None]
     assert len(found) == workers, f"{len(found)} of {workers} workers are alive"
     return sum(each.uss for each in found), sum(each.pss for each in found)

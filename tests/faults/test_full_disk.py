@@ -81,7 +81,7 @@ def test_pseudo_masks(disk, made, run_tool):
         return run_tool("gen_pseudo", *words, *more)
 
     works(run())
-    assert with_less(disk, lambda: run("mdm.snap_radius=0", "export.min_pixels=1")) == 3
+    assert with_less(disk, lambda: run("mdm.snap_radius=0", "export.min_pixels=1")) == 4
     works(run("mdm.snap_radius=0"))  # what the full disk has left is no hindrance
     assert sorted(files(disk.path)) == ["deep/a.json"]
 

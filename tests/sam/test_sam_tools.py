@@ -201,7 +201,7 @@ def test_an_unreadable_image_is_one_sentence_or_skipped(
     out = works(run_tool("gen_semantic", *sam(spoilt, tmp_path, "data.on_error=skip")))
     assert "no candidates of part/2.png: " in out
     assert "part/2.png is not an image" in out
-    assert "skipped part/2.png: there are no candidates" in out
+    assert "skipped: part/2.png: there are no candidates" in out
     assert sorted(read_manifest(tmp_path / "maps").files) == [f"part/{n}.png" for n in (0, 1, 3)]
 
 

@@ -86,7 +86,6 @@ def changed(path, change):
         (lambda c: c.pop("categories"), "lacks 'categories'"),
         (lambda c: c.pop("average"), "lacks 'average'"),
         (lambda c: options_of(c).pop("_target_"), "lacks '_target_'"),
-        (lambda c: c.update(config=None), "lacks"),
     ],
 )
 def test_a_checkpoint_of_another_version_is_one_sentence(solov2_checkpoint, change, reason):
@@ -96,6 +95,12 @@ def test_a_checkpoint_of_another_version_is_one_sentence(solov2_checkpoint, chan
     assert str(path) in str(caught.value)
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_with_another_content_is_one_sentence(solov2_checkpoint):
+    path = changed(solov2_checkpoint, lambda c: c.update(config=None))
+    with pytest.raises(UserError, match="is a checkpoint of p2seg that was changed since"):
+        p2seg.load(path, device="cpu")
 
 
 def options_of(content):

@@ -68,7 +68,7 @@ def test_a_missing_image_stops_or_is_skipped_and_listed(run_tool: Run, drawn: Dr
     skipping = words(drawn, "semantic=grabcut", "data.on_error=skip")
     code, out, _ = run_tool("gen_semantic", *skipping)
     assert code == 0
-    assert "skipped part/1.png: no image at" in out
+    assert "skipped: part/1.png: no image at" in out
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from tool_sets import refused
 
 from p2seg.errors import UserError
 
@@ -238,3 +239,7 @@ def test_a_tool_is_a_command():
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("no instances file at nowhere.json")
+
+
+def test_no_settings_are_read_of_a_pickle(run_tool):
+    refused(run_tool("train", "--experimental-rerun", "config.pickle"), "could run code")
