@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from p2seg.checkpoint import CheckpointFolder, flat
 from p2seg.files import sha256
 
+logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of restarts, which we make
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 NETWORK = (
     *("model=tiny", "model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
