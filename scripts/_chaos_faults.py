@@ -180,6 +180,8 @@ class Disturbed:
                 _remove(out)
                 finished = 0
                 continue
+            if code == -number and wanted != code:
+                continue  # it came while Python still loaded libraries: nothing was begun
             row.times += 1
             row.writing += writing
             if code != wanted:
