@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from p2seg.checkpoint import CheckpointFolder, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import Factor, WeightAverage
-from p2seg.preemption import Notice, Stopped, noticing
-from p2seg.processes import start_processes
 from p2seg.progress import TrainingBar, console
-from p2seg.ranks import mean_over_ranks
+from p2seg.runs.preemption import Notice, Stopped, noticing
+from p2seg.runs.processes import start_processes
+from p2seg.runs.ranks import mean_over_ranks
 from p2seg.structures import to_device
 from p2seg.training_log import TrainingLog
 from p2seg.training_state import TrainingState

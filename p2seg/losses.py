@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from p2seg.errors import UserError
 from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
 from p2seg.ops.lookup import look_up
-from p2seg.ranks import shared_count
+from p2seg.runs.ranks import shared_count
 from p2seg.structures import (
     IGNORED,
     STRIDE,

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from p2seg.launched import is_first
+from p2seg.runs.launched import is_first
 from p2seg.terminal import Terminal
 
 console = Terminal(soft_wrap=True, highlight=False, emoji=False, quiet=not is_first())

@@ -15,7 +15,7 @@ from p2seg.checkpoint import CheckpointFolder, flat, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import WeightAverage
 from p2seg.progress import console
-from p2seg.ranks import seed_rank
+from p2seg.runs.ranks import seed_rank
 from p2seg.structures import to_device
 
 _FIXED = ("inputs", "categories", "skipped", "images_a_step")

@@ -35,8 +35,9 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
 from p2seg.formats import places
 from p2seg.models.backbones import load_backbone_weights
-from p2seg.parts import Parts
 from p2seg.pseudo.shards import Shards
+from p2seg.runs.parts import Parts
+from p2seg.runs.stages import Stages
 from p2seg.sam.candidates import read_candidates, read_key
 from p2seg.sam.official import build_sam, load_state
 from p2seg.segmentors.load import predictor_of
@@ -45,7 +46,6 @@ from p2seg.semantic.class_map import ClassMap, Legend
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import paths_of
 from p2seg.semantic.maps import read_key as read_map_key
-from p2seg.stages import Stages
 
 SIZE = (6, 8)
 """(height, width) of the corpus's images, pixels."""

@@ -4,4 +4,5 @@
 #   ./scripts/test.sh -m slow       what takes longer
 set -euo pipefail
 . "$(dirname "$0")/_environment.sh"
-exec python -m pytest "$@"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"  # a process a core
+exec python -m pytest -n auto --dist loadfile "$@"

@@ -17,7 +17,7 @@ from training_runs import CONTENT, TRAINER, Run, scored
 from p2seg.checkpoint import load_checkpoint
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
-from p2seg.preemption import Stopped
+from p2seg.runs.preemption import Stopped
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from _common import path_of
 from _labeller import labeller_of
 from omegaconf import DictConfig, OmegaConf
 
-from p2seg.claims import claim
 from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.devices import device_of
@@ -21,7 +20,8 @@ from p2seg.errors import UserError, check_choice
 from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.pseudo.infer import Labeller, NetworkLabeller
-from p2seg.ranks import Ranks
+from p2seg.runs.claims import claim
+from p2seg.runs.ranks import Ranks
 from p2seg.sam.candidates import CANDIDATES, CandidateFolder
 from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
 from p2seg.sam.chosen import ChosenLabeller, ChosenMaps, Selection, Snapped

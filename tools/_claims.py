@@ -1,4 +1,4 @@
-"""What a tool writes is claimed while it runs: see `p2seg.claims`."""
+"""What a tool writes is claimed while it runs: see `p2seg.runs.claims`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from p2seg.claims import claim
+from p2seg.runs.claims import claim
 
 Run = Callable[[DictConfig], Any]
 OutOf = Callable[[DictConfig], Path | None]

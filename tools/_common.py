@@ -16,7 +16,7 @@ from p2seg.errors import UserError
 from p2seg.files import read_json, sha256
 from p2seg.models.network import Trunk
 from p2seg.progress import console
-from p2seg.provenance import versions
+from p2seg.runs.provenance import versions
 
 
 def path_of(cfg: DictConfig, key: str) -> Path:

@@ -32,9 +32,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from p2seg.determinism import seed_everything
 from p2seg.errors import UserError
-from p2seg.preemption import Stopped, stopping
+from p2seg.runs.determinism import seed_everything
+from p2seg.runs.preemption import Stopped, stopping
 from p2seg.terminal import Terminal
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -31,9 +31,9 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.evaluation.report import write_report
 from p2seg.evaluation.semantic import semantic_scores
 from p2seg.progress import console
-from p2seg.provenance import versions
+from p2seg.runs.provenance import versions
+from p2seg.runs.stages import Stages
 from p2seg.semantic.manifest import MANIFEST
-from p2seg.stages import Stages
 from p2seg.visualize import Picture
 
 NO_RESULT = ("resume", "keep", "log_every", "picture_every", "checkpoint_every")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch.distributed import DistError
 
-from p2seg.launched import is_task
+from p2seg.runs.launched import is_task
 
 PEER_LOST = (
     "another process of this run has ended without a word, killed for want of memory or by a "

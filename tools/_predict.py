@@ -17,9 +17,9 @@ from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.formats import FORMATS
-from p2seg.parts import Parts
-from p2seg.provenance import versions
-from p2seg.ranks import Ranks
+from p2seg.runs.parts import Parts
+from p2seg.runs.provenance import versions
+from p2seg.runs.ranks import Ranks
 from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8

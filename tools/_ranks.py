@@ -5,8 +5,8 @@ from __future__ import annotations
 from _build import build
 from omegaconf import DictConfig
 
-from p2seg.launched import is_one_of_many
-from p2seg.ranks import Ranks
+from p2seg.runs.launched import is_one_of_many
+from p2seg.runs.ranks import Ranks
 
 
 def ranks_of(cfg: DictConfig) -> Ranks:

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256, write_json
-from p2seg.launched import is_first
-from p2seg.provenance import machine, versions
+from p2seg.runs.launched import is_first
+from p2seg.runs.provenance import machine, versions
 
 READS = {
     "make_points": ("gt",),

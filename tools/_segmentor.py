@@ -17,7 +17,7 @@ from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.progress import console
-from p2seg.provenance import versions
+from p2seg.runs.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
 from p2seg.segmentors.mask2former import architecture_of
 from p2seg.segmentors.training import EpochSchedule

@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2seg.errors import UserError
-from p2seg.preemption import RETRY
+from p2seg.runs.preemption import RETRY
 
 try:
     import cloudpickle  # of submitit

@@ -17,7 +17,7 @@ from p2seg.evaluation import coco, voc
 from p2seg.evaluation.readers import read_ground_truth
 from p2seg.files import fingerprint
 from p2seg.progress import console
-from p2seg.ranks import Ranks
+from p2seg.runs.ranks import Ranks
 from p2seg.segmentors.data import usable
 from p2seg.segmentors.segmentor import Segmentor
 

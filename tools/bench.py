@@ -25,7 +25,7 @@ from p2seg.benchmarks.tables import table_of
 from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import write_json
-from p2seg.provenance import versions
+from p2seg.runs.provenance import versions
 from p2seg.terminal import Terminal
 
 WIDTH = 170

@@ -25,7 +25,7 @@ from p2seg.data.synthetic import draw_scene
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, sha256
 from p2seg.progress import console
-from p2seg.provenance import versions
+from p2seg.runs.provenance import versions
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
 from p2seg.segmentors.load import predictor_of
 

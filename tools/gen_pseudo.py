@@ -20,10 +20,10 @@ from omegaconf import DictConfig
 from p2seg.data.points import read_points
 from p2seg.files import sha256
 from p2seg.progress import console, track
-from p2seg.provenance import versions
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
 from p2seg.pseudo.shards import Shards
-from p2seg.ranks import Ranks
+from p2seg.runs.provenance import versions
+from p2seg.runs.ranks import Ranks
 
 
 @writes(lambda cfg: output_folder(cfg, "pseudo.json"))

@@ -23,7 +23,7 @@ from p2seg.data.sources import count_frames, read_frames
 from p2seg.devices import device_of
 from p2seg.files import sha256
 from p2seg.progress import console, track
-from p2seg.provenance import versions
+from p2seg.runs.provenance import versions
 from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
-from p2seg.determinism import seed_everything
 from p2seg.figures import training_pictures
 from p2seg.progress import console
-from p2seg.ranks import seed_rank
+from p2seg.runs.determinism import seed_everything
+from p2seg.runs.ranks import seed_rank
 from p2seg.structures import Batch
 
 

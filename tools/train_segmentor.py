@@ -17,9 +17,9 @@ from _validation import validation_of
 from omegaconf import DictConfig
 
 from p2seg.data.loader import batches_of
-from p2seg.determinism import seed_everything
 from p2seg.progress import console
-from p2seg.ranks import seed_rank
+from p2seg.runs.determinism import seed_everything
+from p2seg.runs.ranks import seed_rank
 from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 

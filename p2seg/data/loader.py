@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from p2seg.errors import UserError
-from p2seg.preemption import outlive_the_signal
+from p2seg.runs.preemption import outlive_the_signal
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):

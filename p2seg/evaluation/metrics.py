@@ -18,7 +18,7 @@ from p2seg.evaluation.quality import quality
 from p2seg.evaluation.readers import align, read_ground_truth, read_predictions
 from p2seg.evaluation.semantic import masks_miou
 from p2seg.evaluation.void import without_void
-from p2seg.ranks import Ranks
+from p2seg.runs.ranks import Ranks
 
 __all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle", "saw_masks"]
 

@@ -16,7 +16,7 @@ from p2seg.data.sources import Frame
 from p2seg.errors import UserError
 from p2seg.files import write_json, write_json_list
 from p2seg.formats import FORMATS, Format, places
-from p2seg.parts import Parts
+from p2seg.runs.parts import Parts
 from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.overlays import Overlays

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from p2seg.ranks import shared_count
+from p2seg.runs.ranks import shared_count
 from p2seg.segmentors.data import InstanceTarget
 from p2seg.segmentors.solo_heads import Seen
 from p2seg.structures import STRIDE

@@ -24,7 +24,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     sample_point,
 )
 
-from p2seg.ranks import shared_count
+from p2seg.runs.ranks import shared_count
 
 Layer = tuple[Tensor, Tensor]
 """What a layer of the decoder says of B images: the logits of Q queries' classes `[B, Q, C + 1]`,

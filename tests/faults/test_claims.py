@@ -16,16 +16,17 @@ import pytest
 from tool_sets import QUICK, refused, works
 from training_sets import training_set
 
-from p2seg import claims, files
-from p2seg.claims import claim
+from p2seg import files
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, place, sweep, temporary_name
+from p2seg.runs import claims
+from p2seg.runs.claims import claim
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from p2seg.claims import claim
+from p2seg.runs.claims import claim
 from p2seg.files import atomic_path
 out, folder = Path(sys.argv[1]), sys.argv[2] == "folder"
 with claim(out, folder=folder), atomic_path(out / "a" if folder else out) as temporary:

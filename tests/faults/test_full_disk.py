@@ -14,8 +14,8 @@ from training_sets import training_set
 
 from p2seg.data.video import VideoWriter
 from p2seg.files import append_line, atomic_path, write_bytes
-from p2seg.parts import Parts
 from p2seg.progress import TrainingBar
+from p2seg.runs.parts import Parts
 from p2seg.training_log import TrainingLog
 
 LITTLE = (0, 1, 2, 4)

@@ -15,10 +15,10 @@ import pytest
 from tool_sets import QUICK, refused, works
 from training_sets import training_set
 
-from p2seg.claims import claim
 from p2seg.data.download import unpack
 from p2seg.errors import UserError, refusal
 from p2seg.files import atomic_path, write_bytes, write_text
+from p2seg.runs.claims import claim
 from p2seg.semantic import generate
 
 

@@ -29,7 +29,7 @@ from p2seg.data.sources import Frame, Source
 from p2seg.evaluation.report import ReportRow, write_report
 from p2seg.formats import FORMATS, places
 from p2seg.formats.yolo import data_yaml
-from p2seg.parts import Parts
+from p2seg.runs.parts import Parts
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.predict import Outputs, Prediction, keep_predictions, write_predictions
 from p2seg.semantic.maps import paths_of, write_map

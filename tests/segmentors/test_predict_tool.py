@@ -26,7 +26,7 @@ from p2seg.data.rle import decode
 from p2seg.data.sources import read_frames, sources_at
 from p2seg.data.video import Video
 from p2seg.errors import UserError
-from p2seg.parts import Parts
+from p2seg.runs.parts import Parts
 from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.load import load
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn

@@ -10,7 +10,7 @@ import torch
 from tool_sets import NETWORK, SEGMENTOR, works
 
 from p2seg.checkpoint import load_checkpoint
-from p2seg.determinism import seed_everything
+from p2seg.runs.determinism import seed_everything
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2seg.files import read_json
-from p2seg.stages import Stages
+from p2seg.runs.stages import Stages
 
 
 class Workshop:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from p2seg.errors import UserError
 from p2seg.files import is_running, place, sweep
-from p2seg.launched import is_first
+from p2seg.runs.launched import is_first
 
 LINGERING = 30.0
 """Seconds that the claim of a process that is no more is waited for: its workers are ending."""

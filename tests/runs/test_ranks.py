@@ -7,7 +7,7 @@ import torch
 from rank_sets import together
 
 from p2seg.data.loader import StepSampler
-from p2seg.ranks import Ranks, mean_over_ranks, seed_rank, shared_count
+from p2seg.runs.ranks import Ranks, mean_over_ranks, seed_rank, shared_count
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

@@ -40,7 +40,7 @@ def machine() -> dict[str, str | int | list[str]]:
 
 def commit() -> str:
     """The commit of the checkout this package runs from, with `-dirty`; "" outside of one."""
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     if not (home / ".git").exists():
         return ""
     command = ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=12"]

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from p2seg.preemption import RETRY, Stopped, noticing, stopping
+from p2seg.runs.preemption import RETRY, Stopped, noticing, stopping
 
 
 def send(number):
@@ -87,8 +87,8 @@ def test_other_threads_do_without():
 
 def test_a_worker_outlives_what_is_sent_to_the_whole_job_and_ends_when_it_is_sent_again():
     code = (
-        "from p2seg import preemption; preemption._PATIENCE = 0.2; preemption.outlive_the_signal()"
-        "; print('ready', flush=True); import time; time.sleep(30)"
+        "from p2seg.runs import preemption; preemption._PATIENCE = 0.2"
+        "; preemption.outlive_the_signal(); print('ready', flush=True); import time; time.sleep(30)"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:

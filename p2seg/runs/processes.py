@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from p2seg.errors import UserError
-from p2seg.launched import is_task, tasks
+from p2seg.runs.launched import is_task, tasks
 
 _PORTS = range(15_000, 25_000)
 
