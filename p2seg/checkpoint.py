@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import shutil
 import zipfile
 from collections.abc import Iterable
@@ -15,6 +17,9 @@ from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path
 
 FORMAT = 1
+_OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
+"""Errors that say nothing of the file's content."""
+_EARLIER = re.compile(r"step_\d{8}\.pt\Z")
 
 
 class Damaged(UserError):
@@ -53,7 +58,11 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     _check_bytes(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            raise
         raise Damaged(
             f"{path} is not a checkpoint of p2seg: it is cut short, of another format, or holds "
             f"objects that could run code ({type(error).__name__}); give one that p2seg has written"
@@ -131,9 +140,11 @@ class CheckpointFolder:
             UserError: there is a `last.pt`, but it is of something else, or it is damaged and so
                 are all before it.
         """
-        if not self.last.is_file():
+        if not self.last.exists() and not self._earlier():
             return None
         try:
+            if not self.last.is_file():
+                raise Damaged(f"there is no checkpoint {self.last}")
             content = load_checkpoint(self.last, self.kind)
         except Damaged as error:
             for path in reversed(self._earlier()):
@@ -169,7 +180,7 @@ class CheckpointFolder:
 
     def _earlier(self) -> list[Path]:
         """From the oldest to the newest."""
-        return sorted(self.folder.glob("step_*.pt"))
+        return sorted(each for each in self.folder.glob("step_*.pt") if _EARLIER.match(each.name))
 
 
 def _step_of(path: Path) -> int:

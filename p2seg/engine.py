@@ -149,6 +149,7 @@ class Trainer:
         folder = CheckpointFolder(out, content["kind"], self.keep)
         changed = self.resume == "changed"
         step = 0 if self.resume == "never" else state.restore(folder, changed=changed)
+        state.unvalidated = state.unvalidated and validation is not None and validate_every > 0
         first = fabric.global_rank == 0
         if first:
             self._tell(folder.last, step)

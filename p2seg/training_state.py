@@ -20,6 +20,15 @@ from p2seg.structures import to_device
 
 _FIXED = ("inputs", "categories", "skipped", "images_a_step")
 """What must not change in a run, beside its settings."""
+_HARMLESS = (
+    *("name", "data.name", "data.root", "data.workers", "data.on_error", "data.prepare"),
+    *("data.images", "data.points", "data.semantic", "data.candidates", "data.gt", "data.source"),
+    *("data.val_images", "data.val_gt", "segmentor.validate", "trainer.devices"),
+    *("trainer.resume", "trainer.keep", "trainer.log_every", "trainer.picture_every"),
+    *("trainer.checkpoint_every", "trainer.snapshots", "trainer.accelerator"),
+    *("trainer.channels_last", "trainer.compile", "versions", "threads"),
+)
+"""Settings that decide nothing but rounding, or are paths whose content is among the inputs."""
 _OF_A_PROCESS = ("trainer.batch_size", "segmentor.batch_size")
 """May change where the processes change: `images_a_step` is all of them together."""
 
@@ -83,6 +92,9 @@ class TrainingState:
             "random_gpu": random_gpu,
         }
 
+    collected_keys = ("step", "model", "average", "optimizer", "scaler", "random", "random_gpu")
+    """What a training cannot go on without."""
+
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
         """The module in evaluation mode with the weights that prediction takes."""
@@ -121,6 +133,12 @@ class TrainingState:
         path, saved, damage = found
         if damage is not None:
             self._say(f"{damage}; going on from {path} instead")
+        missing = sorted({*self.collected_keys} - saved.keys())
+        if missing:
+            raise UserError(
+                f"{path} has weights, but no {missing[0]} to train on with; give a checkpoint of a "
+                "training, such as last.pt, or resume=never to start over"
+            )
         self._compare(path, saved, changed=changed)
         try:
             self.module.load_state_dict(saved["model"])
@@ -130,9 +148,11 @@ class TrainingState:
                 f"{path} holds another model than this command builds; give another out=DIR, or "
                 "resume=never to start over"
             ) from error
-        if self.average is not None and saved["average"] is not None:
-            self.average.state = saved["average"]
-            self.average.updates = saved["average_updates"]
+        if self.average is not None:
+            self.average = WeightAverage(self.module)  # of these weights, where it is a new one
+            if saved["average"] is not None:
+                self.average.state = saved["average"]
+                self.average.updates = saved["average_updates"]
         if self.scaler is not None and saved["scaler"] is not None:
             self.scaler.load_state_dict(saved["scaler"])
         self._restore_random(path, saved)
@@ -168,7 +188,8 @@ class TrainingState:
         if other:
             self._say(f"going on with other settings than {path}: {', '.join(other)}")
         if harmless:
-            self._say(f"settings that change no result: {', '.join(harmless)}")
+            told = ", ".join(harmless)
+            self._say(f"other settings, on which no result depends but in its rounding: {told}")
 
     def _say(self, sentence: str) -> None:
         if self.fabric.global_rank == 0:
@@ -195,11 +216,23 @@ def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[st
         Each key that differs, with both values, in words: those that decide the result, and those
         that do not.
     """
-    deciding = _changes(_deciding(saved), _deciding(present))
-    told = {*_deciding(present), *_OF_A_PROCESS}
-    old, new = (flat(each.get("settings", {})) for each in (saved, present))
-    harmless = _changes(*({k: v for k, v in each.items() if k not in told} for each in (old, new)))
-    return deciding, harmless if old else []
+    old, new = (
+        {**_flat_settings(each), **_deciding(each)} if "settings" in saved else _deciding(each)
+        for each in (saved, present)
+    )
+    changes = _changes(old, new)
+    deciding = [told for key, told in changes.items() if not is_harmless(key)]
+    return deciding, [told for key, told in changes.items() if is_harmless(key)]
+
+
+def is_harmless(key: str) -> bool:
+    """Whether a setting, as `data.workers`, decides nothing of a training but its rounding."""
+    return any(key == each or key.startswith(f"{each}.") for each in _HARMLESS)
+
+
+def _flat_settings(content: dict[str, Any]) -> dict[str, Any]:
+    found = flat(content.get("settings", {}))
+    return {key: value for key, value in found.items() if key not in _OF_A_PROCESS}
 
 
 def _deciding(content: dict[str, Any]) -> dict[str, Any]:
@@ -211,10 +244,10 @@ def _deciding(content: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Each key that differs, in words."""
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
+    """Each key that differs, with both values in words."""
     other = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return [f"{key} was {old.get(key)!s:.60} and is {new.get(key)!s:.60}" for key in other]
+    return {key: f"{key} was {old.get(key)!s:.60} and is {new.get(key)!s:.60}" for key in other}
 
 
 def _random_states(device: torch.device) -> tuple[Tensor, Tensor]:

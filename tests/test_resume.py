@@ -224,6 +224,38 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     assert parts.losses == whole.losses
 
 
+def test_a_last_checkpoint_that_is_gone_falls_back_to_the_one_before(tmp_path, capsys):
+    whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
+    whole.fit()
+    parts.stop_before = 5
+    with pytest.raises(KeyboardInterrupt):
+        parts.fit()
+    (parts.out / "last.pt").unlink()
+    (parts.out / "earlier" / "step_of_mine.pt").touch()  # nobody's business
+    parts.stop_before = -1
+    parts.fit()
+    assert "there is no checkpoint" in capsys.readouterr().out
+    assert parts.losses == whole.losses
+    assert (parts.out / "earlier" / "step_of_mine.pt").exists()
+
+
+def test_weights_alone_are_no_training(run):
+    run.fit(dataclasses.replace(TRAINER, snapshots=(6,)))
+    (run.out / "snapshots" / "step_000006.pt").replace(run.out / "last.pt")
+    with pytest.raises(UserError, match="has weights, but no optimizer to train on with"):
+        run.fit()
+
+
+def test_an_average_that_is_new_begins_with_the_weights(run):
+    run.fit(dataclasses.replace(TRAINER, ema=False, max_steps=2))
+    run.fit(dataclasses.replace(TRAINER, max_steps=3, resume="changed"))
+    last = load_checkpoint(run.out / "last.pt", "network")
+    before = load_checkpoint(run.out / "earlier" / "step_00000002.pt", "network")["model"]
+    key = "class_head.1.weight"
+    wanted = 0.1 * before[key] + 0.9 * last["model"][key]
+    torch.testing.assert_close(last["average"][key], wanted)
+
+
 def test_two_checkpoints_are_kept(run):
     run.fit()
     assert [path.name for path in (run.out / "earlier").iterdir()] == ["step_00000004.pt"]
@@ -247,7 +279,7 @@ def test_settings_that_change_no_result_are_told(run, capsys):
         run.fit(content=CONTENT | {"settings": {"data": {"workers": 4}}})
     run.stop_before = -1
     run.fit(content=CONTENT | {"settings": {"data": {"workers": 0}}})
-    assert "change no result: data.workers was 4 and is 0" in capsys.readouterr().out
+    assert "in its rounding: data.workers was 4 and is 0" in capsys.readouterr().out
 
 
 def test_the_images_of_a_step_stay_the_same(run):

@@ -39,6 +39,8 @@ def test_settings_that_decide_nothing_are_told_apart():
         "settings": {"trainer": {"ema": True, "log_every": 5}, "data": {"workers": 4}},
     }
     assert differences(saved, now) == ([], ["trainer.log_every was 20 and is 5"])
+    now["settings"]["trainer"]["max_steps"] = 5  # what nobody has called harmless is none
+    assert differences(saved, now)[0] == ["trainer.max_steps was None and is 5"]
 
 
 def test_the_images_of_a_step_count_and_not_those_of_a_process():

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from _build import build
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import flat
 from p2seg.data.dataset import Reader
 from p2seg.data.points import PointSet, read_points
+from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
-from p2seg.files import read_json, sha256
+from p2seg.files import fingerprint, read_json, sha256
 from p2seg.models.network import Trunk
 from p2seg.progress import console
 from p2seg.runs.provenance import versions
@@ -137,7 +139,6 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
     keys = ("model", "mdm", "affinity", "loss", "optim")
     return {
         "config": {
-            "name": cfg.name,
             "seed": cfg.seed,
             "data": {"augment": plain(cfg.data.augment)},
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
@@ -148,6 +149,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
         "inputs": {
             "points": sha256(path_of(cfg, "data.points")),
             "semantic": semantic_source(path_of(cfg, "data.semantic")),
+            "images": sizes_of(path_of(cfg, "data.images"), points.images),
         },
         "skipped": skipped,
         "versions": versions(),
@@ -155,8 +157,20 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
 
 
 def settings_of(cfg: DictConfig, *groups: str) -> dict[str, Any]:
-    """Settings that a run goes on without when they change, after it has said so."""
-    return {"deterministic": cfg.deterministic, **{group: plain(cfg[group]) for group in groups}}
+    """What is compared when a run goes on, whether it decides the result or not."""
+    return {
+        "name": cfg.name,
+        "deterministic": cfg.deterministic,
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+        **{group: plain(cfg[group]) for group in groups},
+    }
+
+
+def sizes_of(folder: Path, images: Iterable[ImageRecord]) -> str:
+    """A fingerprint of images by their names and the bytes of their files."""
+    files = ((each.file_name, folder / each.file_name) for each in images)
+    return fingerprint([[name, file.stat().st_size] for name, file in files if file.is_file()])
 
 
 def tell_skipped(sentences: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -108,13 +107,17 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
         UserError: an earlier run, not of this job, has left files where this one would write.
     """
     names, path = [source.name for source in sources], out / "predictions.json"
+    settings = {k: v for k, v in plain(cfg.predict).items() if k != "batch_size"}
     if any(source.is_video for source in sources):
-        check_folders(out, formats_of(cfg))
+        listed = [[each.name, _stamp(each.path)] for each in sources]
+        parts = Parts(path, fingerprint([checkpoint, settings, listed]), ranks.rank)
+        _begin(out, cfg, parts, ranks)
+        if ranks.first:  # frames are counted as they come: from the first one on
+            parts.remove()
+            parts.begin()
         ranks.wait()
         own = sources if ranks.first else []
-        parts = Parts(path, ranks.gathered(secrets.token_hex(8))[0], ranks.rank)
         return Job(own, ((number, "") for number in count()), names, None, parts)
-    settings = {k: v for k, v in plain(cfg.predict).items() if k != "batch_size"}
     numbered = [
         replace(each, id=number if each.id is None else each.id)
         for number, each in enumerate(sources, start=1)
@@ -123,12 +126,20 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
     parts = Parts(path, fingerprint([checkpoint, settings, listed, versions()]), ranks.rank)
     stamps = [_stamp(each.path) for each in numbered]
     done = parts.kept(stamps).finished
-    if not done:
-        check_folders(out, formats_of(cfg))
-    ranks.wait()
+    _begin(out, cfg, parts, ranks)
     left = ranks.share([number for number in range(len(numbered)) if number not in done])
     items = [(number, stamps[number]) for number in left]
     return Job([numbered[number] for number in left], items, names, stamps, parts)
+
+
+def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
+    """Looks for files of others; those of an earlier run of the same job are its own."""
+    if not parts.begun:
+        check_folders(out, formats_of(cfg))
+    ranks.wait()
+    if ranks.first:
+        parts.begin()
+    ranks.wait()
 
 
 def _stamp(path: Path) -> str:

@@ -13,26 +13,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256, write_json
-from p2seg.runs.launched import is_first
+from p2seg.runs.launched import is_first, number_of_processes
 from p2seg.runs.provenance import machine, versions
 
+GIVEN = ("semantic.class_map", "semantic.sam.checkpoint")
 READS = {
     "make_points": ("gt",),
-    "gen_semantic": ("data.points", "data.images", "semantic.maps", "semantic.gt"),
+    "gen_semantic": ("data.points", "data.images", "semantic.maps", "semantic.gt", *GIVEN),
     "train": ("data.points", "data.images", "data.semantic", "model.weights"),
     "gen_pseudo": ("data.points", "data.images", "data.semantic", "ckpt", "data.candidates"),
     "train_segmentor": ("pseudo", "data.images", "segmentor.weights", "data.val_gt"),
     "predict": ("ckpt", "images", "gt"),
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),
-    "pipeline": ("data.points", "data.images", "data.gt", "data.val_gt", "model.weights", "ckpt"),
+    "pipeline": (
+        *("data.source", "semantic.maps", "segmentor.weights", *GIVEN),
+        *("data.points", "data.images", "data.gt", "data.val_gt", "model.weights", "ckpt"),
+    ),
 }
 """Settings that name what a tool reads."""
 
 OF_A_FILE = ("make_points", "gen_pseudo", "export")
 """Tools that write one file, not a folder."""
 
-KEPT = 50
+KEPT = 200
 """Starts of one run that are remembered."""
 
 
@@ -54,6 +58,7 @@ def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
         "tool": tool,
         "command": shlex.join(sys.argv),
         "folder": str(Path.cwd()),
+        "processes": number_of_processes(cfg.trainer.devices),
         "versions": versions(),
         "machine": machine(),
         "data": {key: _content(value) for key, value in _given(cfg, tool).items()},
@@ -92,8 +97,13 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[tuple[str, int]]:
     """Every file below a folder, with its size in bytes."""
-    found = []
-    for home, _, names in os.walk(folder, followlinks=True):
+    found, seen = [], set()
+    for home, folders, names in os.walk(folder, followlinks=True):
+        state = Path(home).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()  # a link to a folder above
+            continue
+        seen.add((state.st_dev, state.st_ino))
         for name in names:
             path = Path(home, name)
             if path.is_file():

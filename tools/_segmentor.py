@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from _build import build
-from _common import path_of, plain, settings_of
+from _common import path_of, plain, settings_of, sizes_of
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
@@ -107,15 +107,22 @@ def segmentor_provenance(
         "kind": "segmentor",
         "validated_on": None if validation is None else validation.key,
         "config": {
-            "name": cfg.name,
             "seed": cfg.seed,
             # validation moves no weight
             "segmentor": {k: v for k, v in plain(cfg.segmentor).items() if k != "validate"},
             "pseudo": pseudo,
+            "trainer": {"precision": cfg.trainer.precision},
         },
-        "settings": settings_of(cfg, "data", "trainer", "segmentor"),
+        "settings": {
+            **settings_of(cfg, "segmentor"),
+            "data": {key: value for key, value in plain(cfg.data).items() if key != "augment"},
+        },
         "categories": [vars(category) for category in instances.categories],
-        "inputs": {"pseudo": pseudo, "pseudo_info": instances.info},
+        "inputs": {
+            "pseudo": pseudo,
+            "pseudo_info": instances.info,
+            "images": sizes_of(path_of(cfg, "data.images"), instances.images),
+        },
         "skipped": skipped,
         "versions": versions(),
     }

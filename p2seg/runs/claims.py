@@ -65,7 +65,7 @@ def claim(out: Path, *, folder: bool) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, out: Path) -> Iterator[None]:
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o666)  # another user's run must be able to ask for it
     try:
         _acquire(lock, path, out)
         path.write_text(json.dumps({"place": place(), "host": platform.node(), "pid": os.getpid()}))

@@ -24,6 +24,13 @@ def is_task(environment: Mapping[str, str]) -> bool:
     return not shell and "SLURM_PROCID" in environment and tasks(environment) > 1
 
 
+def number_of_processes(devices: int) -> int:
+    """Of this run: as a launcher says, else `devices`."""
+    if "WORLD_SIZE" in os.environ:
+        return int(os.environ["WORLD_SIZE"] or 1)
+    return tasks(os.environ) if is_task(os.environ) else devices
+
+
 def is_first() -> bool:
     """Whether this process is the first of its run, as far as its environment tells."""
     if is_task(os.environ) and "RANK" not in os.environ:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from p2seg.files import append_line
+from p2seg.files import append_line, write_text
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ class Parts:
         self.key = key
         self.rank = rank
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier run of the same job has begun, and not come to its end."""
+        try:
+            return (self.folder / "begun").read_text(encoding="utf-8") == self.key
+        except (OSError, ValueError):
+            return False
+
+    def begin(self) -> None:
+        """Notes that this job writes from now on."""
+        write_text(self.folder / "begun", self.key)
+
     def add(self, item: int, stamp: str, made: dict[str, Any]) -> None:
         """Keeps a finished item, with what tells whether it is still the same."""
         self._write({"item": item, "stamp": stamp, "made": made})
@@ -82,7 +94,7 @@ class Parts:
 
     def _records(self) -> Iterator[tuple[Path, int, dict[str, Any]]]:
         """The lines of this key, one in memory at a time, and where they begin."""
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in filter(Path.is_file, sorted(self.folder.glob("*.jsonl"))):
             start = 0
             with path.open("rb") as stream:
                 for line in stream:

@@ -46,6 +46,6 @@ def commit() -> str:
     command = ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+    except (OSError, subprocess.SubprocessError):
         return ""
     return answer.stdout.strip()

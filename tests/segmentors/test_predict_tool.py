@@ -407,7 +407,7 @@ def test_a_run_that_was_killed_goes_on(tool, album, tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "add", dies)
     with pytest.raises(KeyboardInterrupt):
         tool(album, *words)
-    [lines] = (tmp_path / "out/predictions.json.parts").iterdir()
+    [lines] = (tmp_path / "out/predictions.json.parts").glob("*.jsonl")
     lines.write_bytes(lines.read_bytes()[:-5])  # the last line is torn
     monkeypatch.setattr(Parts, "add", lambda *given: (kept.append(given[1]), keep(*given)))
     refused(tool(album, *words, "predict.score=0.3"), "out/labelme has files of an earlier run")
