@@ -285,6 +285,9 @@ class _Loop:
             self._write(step)
         self._snapshot(step)
         if asked:
+            if self.trainer.resume == "never":
+                told = f"{self.folder.last} is at step {step}: leave resume=never out to go on"
+                console.print(told, markup=False)
             raise Stopped(asked)
         if validation is not None:
             self._validate(validation, step)
@@ -303,6 +306,7 @@ class _Loop:
     def _write(self, step: int) -> None:
         content = self.state.collected(step)
         if self.fabric.global_rank == 0:
+            self.log.flush()  # curves and checkpoint are of the same steps, whatever comes
             self.folder.write(content)
         self.fabric.barrier()  # a process that ends takes the others with it
 

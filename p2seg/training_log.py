@@ -85,6 +85,12 @@ class TrainingLog:
                 for name, value in values.items():
                     writer.add_scalar(name, value, step)
 
+    def flush(self) -> None:
+        """Writes what waits to be written: before a checkpoint that it belongs to."""
+        with self._written() as writer:
+            if writer is not None:
+                writer.flush()
+
     def pictures(self, step: int, pictures: Mapping[str, Any]) -> None:
         """uint8 images `[H, W, 3]` by name."""
         with self._written() as writer:

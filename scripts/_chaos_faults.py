@@ -15,11 +15,10 @@ from pathlib import Path
 
 from _chaos_stages import Stage
 
+from p2seg.runs.preemption import RETRY
+
 PATIENCE = 60.0
 """Seconds in which a job whose rank has died must have ended."""
-
-RETRY = 75
-"""The exit code of what was asked to stop."""
 
 
 @dataclass
@@ -262,7 +261,7 @@ class Disturbed:
         except Exception as error:  # whatever it is, there is no result
             result = f"none, {error!r}"
         if result != (expected or self.expected):
-            row.lost.append(f"another result: {result[:200]}")
+            row.lost.append(f"another result: {result[:200]}, not {expected or self.expected}")
 
 
 def undisturbed(stage: Stage, folder: Path, processes: int = 1) -> Disturbed:

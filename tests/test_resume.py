@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,7 +58,7 @@ def test_a_finished_run_is_left_as_it_is(run):
     assert path.read_bytes() == before
 
 
-def test_resume_false_starts_over(run):
+def test_resume_never_starts_over(run):
     run.fit()
     first = dict(run.losses)
     run.losses.clear()
@@ -300,3 +303,27 @@ def test_tensorboard_shows_no_step_twice(run):
     run.fit(trainer)
     events = EventAccumulator(str(run.out)).Reload()
     assert [event.step for event in events.Scalars("lr/0")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_curves_are_kept_as_far_as_the_checkpoint(tmp_path):
+    """Killed, a process writes nothing of what it has in its hands."""
+    code = """
+import dataclasses, os, sys
+from pathlib import Path
+from training_runs import TRAINER, Run
+run = Run(Path(sys.argv[1]))
+def killed(losses, step):
+    if step == 3:
+        os._exit(9)
+    return losses
+run.spoil = killed
+run.fit(dataclasses.replace(TRAINER, log_every=1))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent)
+    assert done.returncode == 9
+    time.sleep(1.1)
+    run = Run(tmp_path)
+    run.fit(dataclasses.replace(TRAINER, log_every=1))
+    assert sorted(run.losses) == [2, 3, 4, 5]
+    events = EventAccumulator(str(run.out)).Reload()
+    assert [event.step for event in events.Scalars("loss/offset")] == [1, 2, 3, 4, 5, 6]

@@ -19,7 +19,7 @@ from _mistakes import sentence_of
 from _once import (
     PEER_LOST,
     anything_was_said,
-    is_first,
+    is_new,
     is_of_a_lost_peer,
     is_started_by_another,
 )
@@ -133,7 +133,7 @@ def _end(error: Exception, config: str) -> int:
     if sentence is not None:
         _say(sentence)
         return 2
-    if is_first(repr(error)):
+    if is_new(repr(error)):
         raise error
     return 1
 
@@ -200,7 +200,7 @@ def _check_words(words: list[str]) -> None:
 
 
 def _say(sentence: str) -> None:
-    if not is_first(sentence):
+    if not is_new(sentence):
         return
     console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(" ".join(line.strip() for line in sentence.splitlines()))

@@ -33,7 +33,7 @@ def is_of_a_lost_peer(error: BaseException) -> bool:
     return False
 
 
-def is_first(sentence: str) -> bool:
+def is_new(sentence: str) -> bool:
     """Whether no process of this run on this machine has said it before."""
     folder = _folder()
     if folder is None:
@@ -76,8 +76,16 @@ def _folder() -> Path | None:
         return _temporary(*(os.environ.get(key, "") for key in keys))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_PORT" in os.environ:
         first = os.getppid() if is_started_by_another() else os.getpid()
-        return _temporary(str(first), os.environ["MASTER_PORT"])
+        return _temporary(str(first), _start_of(first), os.environ["MASTER_PORT"])
     return None
+
+
+def _start_of(pid: int) -> str:
+    """When a process began, in the system's count; numbers of processes come again."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _temporary(*keys: str) -> Path:

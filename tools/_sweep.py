@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2seg.errors import UserError
-from p2seg.runs.preemption import RETRY
+from p2seg.runs.preemption import RETRY, Stopped
 
 try:
     import cloudpickle  # of submitit
@@ -30,7 +30,7 @@ except ImportError:
 else:  # a job elsewhere has p2seg, but not this folder, among its modules
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-FORWARDED = ("SIGTERM", "SIGUSR1", "SIGUSR2")
+FORWARDED = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
 """What ends a job early: the process below is told to write what it has (submitit takes USR2)."""
 
 
@@ -105,21 +105,27 @@ def _tag(key: str, value: str) -> str:
 
 def _call(command: Sequence[str]) -> int:
     """The exit code of a command that is sent the signals of this process; 128 + n after one."""
-    process = subprocess.Popen(command)
-    with _forwarded(process):
-        code = process.wait()
+    with _forwarded() as started:
+        # in a session of its own: the keyboard's word comes from here, once
+        started.append(subprocess.Popen(command, start_new_session=True))
+        code = started[0].wait()
     return 128 - code if code < 0 else code
 
 
 @contextmanager
-def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Sends signals on; submitit's own handler comes after the process has ended."""
+def _forwarded() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Sends signals on to the process that is put into the list; submitit's own handler comes
+    after it has ended."""
     before: dict[signal.Signals, Any] = {}
+    started: list[subprocess.Popen[bytes]] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if not started:
+            raise Stopped(number)
+        process = started[0]
         process.send_signal(signal.SIGUSR1 if number == signal.SIGUSR2 else number)
         own = before[signal.Signals(number)]
-        if callable(own):
+        if callable(own) and number != signal.SIGINT:
             process.wait()
             own(number, frame)
 
@@ -128,7 +134,7 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
             number = getattr(signal, name)
             before[number] = signal.signal(number, handle)
     try:
-        yield
+        yield started
     finally:
         for number, own in before.items():
             signal.signal(number, own)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from p2seg.data.schema import storable
-from p2seg.errors import UserError
+from p2seg.errors import UserError, shown
 from p2seg.files import read_json, write_json
 
 MANIFEST = "manifest.json"
@@ -66,7 +66,7 @@ def read_manifest(folder: Path) -> Manifest:
     given = content.get("version") if isinstance(content, dict) else None
     if type(given) is int and given != VERSION:
         raise UserError(
-            f"{path} is of format {given} but this p2seg reads {VERSION}; run "
+            f"{path} is of format {shown(given)} but this p2seg reads {VERSION}; run "
             "tools/gen_semantic.py again, which keeps the maps that are good"
         )
     if (

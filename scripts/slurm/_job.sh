@@ -14,10 +14,10 @@ export MASTER_ADDR
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}  # srun does not inherit it since 22.05
 
 # Where a task stops with 75, srun must not kill the others, which may still be writing: it is told
-# 0, and that there is more to do lies in a file. So it is after 138: the signal has come before the
-# tool listened. The signals are for the tool, not for its shell.
+# 0, and that there is more to do lies in a file. So it is after 138 and 143: the signal has come before
+# the tool listened. The signals are for the tool, not for its shell.
 task='trap : USR1 TERM; python "$@"; code=$?
-  if [ $code -eq 75 ] || [ $code -eq 138 ]; then : > "$0"; exit 0; fi; exit $code'
+  if [ $code -eq 75 ] || [ $code -eq 138 ] || [ $code -eq 143 ]; then : > "$0"; exit 0; fi; exit $code'
 srun --kill-on-bad-exit=1 "${tasks[@]}" bash -c "$task" "$again" "$@"
 code=$?
 

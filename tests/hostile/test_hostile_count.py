@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 MODULES = [
     f"test_hostile_{name}" for name in ("checkpoints", "files", "images", "json", "names", "rle")
@@ -29,4 +30,5 @@ def test_the_inputs_are_counted():
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
     test_the_inputs_are_counted()
