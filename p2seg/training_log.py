@@ -30,8 +30,8 @@ class TrainingLog:
         self.bar = bar
         self.folder = folder
         self.shown = shown
-        purge = start + 1 if start else None
-        self.writer = SummaryWriter(folder, purge_step=purge) if shown else None
+        # also from step 0 on: a run that was killed before its first checkpoint has curves, too
+        self.writer = SummaryWriter(folder, purge_step=start + 1) if shown else None
         self._outer = threading.excepthook
 
     def __enter__(self) -> TrainingLog:

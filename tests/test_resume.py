@@ -293,9 +293,10 @@ def test_the_images_of_a_step_stay_the_same(run):
         run.fit(dataclasses.replace(TRAINER, batch_size=1))
 
 
-def test_tensorboard_shows_no_step_twice(run):
+@pytest.mark.parametrize("stop", [1, 3])
+def test_tensorboard_shows_no_step_twice(run, stop):
     trainer = dataclasses.replace(TRAINER, log_every=1)
-    run.stop_before = 3
+    run.stop_before = stop  # before the first checkpoint, and after it
     with pytest.raises(KeyboardInterrupt):
         run.fit(trainer)
     time.sleep(1.1)  # its files are named by the second
