@@ -14,9 +14,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.data.coco import InstanceSet
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
 from p2seg.models.network import Trunk
+from p2seg.training_state import differences
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 TOOLS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -177,6 +179,7 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
 
     class Points:
         categories = ()
+        images = ()
 
     first = provenance(cfg, Points, [])
     for key, value in {
@@ -195,8 +198,39 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
     same = OmegaConf.merge(cfg)
     same.data.workers, same.trainer.log_every = 9, 3
     assert provenance(same, Points, [])["config"] == first["config"]
+    deciding, harmless = differences(first, provenance(same, Points, []))
+    assert not deciding
+    assert [told.split()[0] for told in harmless] == ["data.workers", "trainer.log_every"]
     (tmp_path / "manifest.json").write_text('{"source": "grabcut"}')
     assert provenance(cfg, Points, [])["inputs"] != first["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "decides"),
+    [
+        ("trainer.precision", "bf16-mixed", True),
+        ("deterministic", True, True),
+        ("segmentor.copy_paste", 0.5, True),
+        ("segmentor.validate.images", 7, False),
+        ("data.augment.crop", 64, None),
+        ("trainer.max_steps", 7, None),
+        ("name", "other", False),
+    ],
+)
+def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decides):
+    from _segmentor import segmentor_provenance
+
+    (tmp_path / "pseudo.json").write_text("{}")
+    words = ["+exp=demo", f"data.images={tmp_path}", f"pseudo={tmp_path}/pseudo.json"]
+    cfg = compose("train_segmentor", words)
+    other = OmegaConf.merge(cfg)
+    OmegaConf.update(other, key, value)
+    own = InstanceSet(images=[], categories=[], instances=[])
+    first, second = (segmentor_provenance(each, own, [], None) for each in (cfg, other))
+    deciding, harmless = differences(first, second)
+    assert [told.split()[0] for told in deciding] == ([key] if decides else [])
+    # None: of the network alone, a segmentor does not read it
+    assert (key in {told.split()[0] for told in harmless}) == (decides is False)
 
 
 @pytest.mark.parametrize(
