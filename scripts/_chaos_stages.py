@@ -135,7 +135,8 @@ def _training(kind: str) -> Callable[[Path], str]:
         }
         events = EventAccumulator(str(out), size_guidance={"scalars": 0}).Reload()
         losses = {
-            tag: [(event.step, event.value) for event in events.Scalars(tag)]
+            # a point that is drawn twice is one: a validation that was stopped is made again
+            tag: sorted({(event.step, event.value) for event in events.Scalars(tag)})
             for tag in events.Tags()["scalars"]
             if tag.startswith(("loss/", "val/"))
         }
