@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from p2seg.errors import UserError
-from p2seg.runs.preemption import outlive_the_signal
+from p2seg.runs.preemption import end_with_parent, outlive_the_signal
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -164,4 +164,5 @@ def _collated(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
 
 def _begin_worker(_worker: int) -> None:
     outlive_the_signal()
+    end_with_parent()
     torch.set_num_threads(1)

@@ -7,11 +7,12 @@ a checkpoint.
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 RETRY = 75
@@ -113,6 +114,19 @@ def outlive_the_signal() -> None:
     for number in ASKED:
         signal.signal(number, handle)
 
+
+def end_with_parent() -> None:
+    """Lets Linux end this process with the one that has started it; elsewhere nothing is done.
+
+    A worker whose training was killed may wait for ever to hand on a batch, and holds what it has
+    inherited, such as the claim on the training's folder.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+
+
+_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG."""
 
 _PATIENCE = 3.0
 """Seconds in which signals to a worker count as one."""

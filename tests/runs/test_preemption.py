@@ -103,3 +103,23 @@ def test_a_worker_outlives_what_is_sent_to_the_whole_job_and_ends_when_it_is_sen
         worker.kill()
         worker.stdout.close()
         worker.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_worker_ends_with_its_killed_parent():
+    code = (
+        "import multiprocessing, os, signal, time\n"
+        "from p2seg.runs.preemption import end_with_parent\n"
+        "def work():\n"
+        "    end_with_parent(); print(os.getpid(), flush=True); time.sleep(60)\n"
+        "multiprocessing.get_context('fork').Process(target=work).start()\n"
+        "time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE)
+    with parent, parent.stdout:
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)
+        parent.kill()
+        began = time.monotonic()
+        parent.stdout.read()  # its end comes when nobody holds the pipe any more
+        assert time.monotonic() - began < 30
