@@ -33,7 +33,7 @@ from p2seg.data.voc import _sbd_masks, read_list
 from p2seg.errors import UserError
 from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
-from p2seg.formats import places
+from p2seg.formats.masks import places
 from p2seg.models.backbones import load_backbone_weights
 from p2seg.pseudo.shards import Shards
 from p2seg.runs.parts import Parts

@@ -15,7 +15,7 @@ from p2seg.data.coco import Category, read_instances
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
-from p2seg.formats import FORMATS
+from p2seg.formats.masks import FORMATS
 from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks

@@ -15,7 +15,7 @@ from p2seg.data.coco import Category
 from p2seg.data.sources import Frame
 from p2seg.errors import UserError
 from p2seg.files import write_json, write_json_list
-from p2seg.formats import FORMATS, Format, places
+from p2seg.formats.masks import FORMATS, Format, places
 from p2seg.runs.parts import Parts
 from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.detection import Detection
@@ -94,7 +94,7 @@ class Outputs:
 
     Attributes:
         folder: to write to.
-        formats: of `p2seg.formats.FORMATS`.
+        formats: of `p2seg.formats.masks.FORMATS`.
         overlays: how many of the first images are drawn; None for all.
         overlay_score: detections below it are in `predictions.json` alone.
         categories: class k is `categories[k - 1]`.

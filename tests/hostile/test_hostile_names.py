@@ -27,8 +27,8 @@ from p2seg.data.maps import map_path, read_map
 from p2seg.data.points import make_points, read_points, write_points
 from p2seg.data.sources import Frame, Source
 from p2seg.evaluation.report import ReportRow, write_report
-from p2seg.formats import FORMATS, places
-from p2seg.formats.yolo import data_yaml
+from p2seg.formats.masks import FORMATS, places
+from p2seg.formats.masks.yolo import data_yaml
 from p2seg.runs.parts import Parts
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.predict import Outputs, Prediction, keep_predictions, write_predictions

@@ -7,8 +7,8 @@ import pytest
 from format_sets import mask_of, masks, raster
 from hypothesis import given, settings
 
-from p2seg.formats.labelme import filled
-from p2seg.formats.polygons import area, joined, parts_of
+from p2seg.formats.masks.labelme import filled
+from p2seg.formats.masks.polygons import area, joined, parts_of
 
 RING = "111 1.1 111"
 

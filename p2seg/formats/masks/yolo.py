@@ -9,8 +9,8 @@ from pathlib import Path
 from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.rle import decode
 from p2seg.files import write_link, write_text
-from p2seg.formats.base import Format, Labelled, Source, write_picture
-from p2seg.formats.polygons import joined, parts_of
+from p2seg.formats.masks.base import Format, Labelled, Source, write_picture
+from p2seg.formats.masks.polygons import joined, parts_of
 
 
 class Yolo(Format):

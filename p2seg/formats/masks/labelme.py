@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
 from p2seg.files import write_json
-from p2seg.formats.base import Format, Labelled, Source, write_picture
-from p2seg.formats.polygons import Part, parts_of
+from p2seg.formats.masks.base import Format, Labelled, Source, write_picture
+from p2seg.formats.masks.polygons import Part, parts_of
 
 VERSION = "5.5.0"
 """The first digit is what LabelMe compares with its own; 5 knows descriptions and masks."""

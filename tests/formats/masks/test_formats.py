@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from p2seg.errors import UserError
-from p2seg.formats import FORMATS, places
-from p2seg.formats import maps as label_maps
-from p2seg.formats.labelme import labelme
-from p2seg.formats.yolo import yolo_line
+from p2seg.formats.masks import FORMATS, places
+from p2seg.formats.masks import maps as label_maps
+from p2seg.formats.masks.labelme import labelme
+from p2seg.formats.masks.yolo import yolo_line
 from p2seg.semantic.class_map import ClassMap
 
 NAMES = [category.name for category in CATEGORIES]
