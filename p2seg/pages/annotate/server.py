@@ -21,7 +21,7 @@ from nicegui import Client, ui
 from p2seg.errors import UserError
 from p2seg.pages.annotate.album import Album, Part
 from p2seg.pages.annotate.clicks import Clicks
-from p2seg.pages.annotate.guard import LOOPBACK, Guard
+from p2seg.pages.annotate.guard import Guard, is_loopback
 from p2seg.pages.annotate.preview import Found, Preview
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.view import View
@@ -141,9 +141,9 @@ def open_browser(address: str) -> None:
         webbrowser.open(address)
 
 
-def is_open_to_others(host: str) -> bool:
-    """Whether other machines can reach an address."""
-    return host not in LOOPBACK
+def is_open_to_others(listener: socket.socket) -> bool:
+    """Whether other machines can reach it."""
+    return not is_loopback(listener.getsockname()[0])
 
 
 def _add_page(session: Session, token: str, preview: str) -> None:
