@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import sys
+import warnings
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -129,7 +130,10 @@ def serve(
     web.add_middleware(Guard, host=host)
     options = {"log_level": "critical", "access_log": False, "server_header": False}
     config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
-    uvicorn.Server(config).run(sockets=[listener])
+    with warnings.catch_warnings():
+        # NiceGUI looks through all objects for its server, and torch warns of one that it meets
+        warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+        uvicorn.Server(config).run(sockets=[listener])
     if failures:
         raise failures[0]
 

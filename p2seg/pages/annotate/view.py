@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from p2seg.pages.annotate.classes import colour_of, key_of
 from p2seg.pages.annotate.preview import Found
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.side import Side
+
+HELD = 0.15
+"""Seconds between two images below which a key is held."""
 
 FAR = 10**9
 """Numbers beyond it come from no page of ours."""
@@ -53,6 +57,7 @@ class View:
         self.session, self.number = session, -1
         self.label, self.hidden, self.seen = 1, False, 0
         self._size: tuple[int, int] | None = None
+        self._shown = 0.0
         names = [category.name for category in session.clicks.categories]
         with ui.element("div").classes("desk"):
             self.side = Side(names, self.command, self.choose, preview)
@@ -75,6 +80,13 @@ class View:
     async def show(self, number: int) -> None:
         """Shows an image."""
         session, self.number, self._size = self.session, number, None
+        self.side.place(session.album, number)
+        now, before = time.monotonic(), self._shown
+        self._shown = now
+        if now - before < HELD:  # a key is held: only the image at which it stops is read
+            await asyncio.sleep(HELD)
+            if self.number != number:
+                return
         shown: dict[str, Any] = {"number": number, "next": self._ahead()}
         try:
             image = await asyncio.to_thread(session.album.image, number)
