@@ -75,6 +75,7 @@ def test_masks_of_a_network_and_classes_of_the_file(tool, page, tmp_path, run_to
     for category in before.categories:
         stage.says(category.name)
     stage.press("ArrowRight")
+    stage.wait(number=1, ready=True)
     stage.press("ArrowLeft")
     stage.says("the network")
     stage.wait(number=0, ready=True)
@@ -82,6 +83,7 @@ def test_masks_of_a_network_and_classes_of_the_file(tool, page, tmp_path, run_to
     height, width = before.images[0].height, before.images[0].width
     stage.click(width - 1, height - 1)
     stage.wait(points=count + 1, unsaved=0, pending=0)
+    page.wait_for_function("document.querySelector('.stage').dataset.masks > 0")
     assert sum(map(len, read_points(tmp_path / points).points)) == sum(map(len, before.points)) + 1
 
 
