@@ -45,6 +45,7 @@ DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
 PATH_KEYS = frozenset(
     (
         *("out", "gt", "pred", "pseudo", "images", "ckpt", "model.weights", "segmentor.weights"),
+        *("in", "url"),
         *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
         *("data.val_images", "data.val_gt", "data.candidates", "semantic.gt", "semantic.maps"),
         *("semantic.class_map", "semantic.sam.checkpoint"),

@@ -19,6 +19,8 @@ from p2seg.runs.provenance import machine, versions
 GIVEN = ("semantic.class_map", "semantic.sam.checkpoint")
 READS = {
     "make_points": ("gt",),
+    "import_points": ("in", "images"),
+    "export_points": ("data.points", "images"),
     "gen_semantic": ("data.points", "data.images", "semantic.maps", "semantic.gt", *GIVEN),
     "train": ("data.points", "data.images", "data.semantic", "model.weights"),
     "gen_pseudo": ("data.points", "data.images", "data.semantic", "ckpt", "data.candidates"),
@@ -33,7 +35,7 @@ READS = {
 }
 """Settings that name what a tool reads."""
 
-OF_A_FILE = ("make_points", "gen_pseudo", "export")
+OF_A_FILE = ("make_points", "import_points", "export_points", "gen_pseudo", "export")
 """Tools that write one file, not a folder."""
 
 KEPT = 200
