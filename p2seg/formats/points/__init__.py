@@ -96,6 +96,8 @@ def recognised(path: Path) -> str:
         UserError: it is none of them, or a folder holds several.
     """
     files = files_at(path, (".json", ".xml", ".csv", ".tsv", ".txt"), "files of clicks")
+    # beside other files a text is a list of classes or a readme
+    files = [each for each in files if each.suffix.lower() != ".txt"] or files
     kinds = {kind: file for file in files[:_LOOKED_AT] for kind in [_kind(file)]}
     known = {kind: file for kind, file in kinds.items() if kind is not None}
     if len(known) == 1 and len(kinds) == 1:
@@ -119,6 +121,6 @@ def _kind(file: Path) -> str | None:
         return "cvat" if "<annotations" in text_of(file, "XML")[:10_000] else None
     first = text_of(file, "a table").lstrip().partition("\n")[0]
     if ending == ".txt":
-        return "bestie" if len(first.split()) in (0, 3, 4) else None
+        return "bestie" if bestie.is_line(first) else None
     header = first.split(table.separator_of(first))
     return "csv" if {"file", "x", "y"} <= set(table.columns_of(header)) else None

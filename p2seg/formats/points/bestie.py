@@ -53,6 +53,14 @@ def read(path: Path, reading: Reading) -> Found:
     return found
 
 
+def is_line(text: str) -> bool:
+    """Whether a file may begin with this line: a click, or nothing."""
+    try:
+        return not text.strip() or bool(_line(text, "", ""))
+    except UserError:
+        return False
+
+
 def _lines(file: Path, found: Found) -> list[Line]:
     lines = []
     for number, text in enumerate(text_of(file, "x y class confidence").splitlines(), start=1):

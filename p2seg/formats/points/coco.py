@@ -6,6 +6,7 @@ Keypoints are numbers of pixels, as Detectron2 reads them too: the first pixel's
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def _mark(
         region = Coded(item["segmentation"])
     elif item.get("bbox"):
         x, y, width, height = _numbers(item["bbox"], 4, f"{whole}: its bbox")
-        region = box(x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
+        region = replace(box(x, y, x + width, y + height), on_edges=True)
     else:
         found.left_out["annotations without keypoint, mask and box"] += 1
         return None

@@ -85,7 +85,7 @@ class Images:
         )
 
     def _asked(self, name: str) -> list[Parts]:
-        """The paths that a name may mean, the literal one first."""
+        """The paths that a name may mean, the likeliest first."""
         if Path(name).is_absolute():
             real = os.path.realpath(name)
             if real.startswith(self._root + os.sep) and Path(real).is_file():
@@ -97,7 +97,9 @@ class Images:
         elif _SCHEME.match(name):
             path = _SCHEME.sub("", name)
             forms = [path, path.partition("?")[0], path.partition("?")[0].partition("#")[0]]
-        forms += [unquote(form) for form in forms]
+        plain = [unquote(form) for form in forms]
+        address = local or name.startswith("/data/") or _SCHEME.match(name)
+        forms = [*plain, *forms] if address else [*forms, *plain]
         asked = [_parts(form) for form in forms]
         asked += [
             (*parts[:-1], _UPLOADED.sub("", parts[-1]))

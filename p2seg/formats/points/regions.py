@@ -56,6 +56,7 @@ class Outline(Region):
     Attributes:
         corners: (x, y) of each, at least three.
         kind: in words.
+        on_edges: its corners run along the pixels' edges, whatever the clicks do.
         symmetric: its centre is the mean of its corners and inside it. Of all points that are
             farthest from a box's edge the centre is the one that is clicked.
     """
@@ -63,13 +64,14 @@ class Outline(Region):
     corners: Sequence[tuple[float, float]]
     kind: str = "polygon"
     symmetric: bool = False
+    on_edges: bool = False
 
     def click(
         self, size: tuple[int, int], shift: float, sampler: str, rng: np.random.Generator
     ) -> tuple[float, float] | None:
         """As `Region` says; of a polygon smaller than a pixel, its middle."""
         height, width = size
-        xy = np.array(self.corners, np.float64) + shift
+        xy = np.array(self.corners, np.float64) + (0.0 if self.on_edges else shift)
         far = codec.FAR * max(size)
         if len(xy) < 3:
             raise ValueError(f"has {len(xy)} corners; a {self.kind} needs 3 or more")
