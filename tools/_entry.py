@@ -47,6 +47,7 @@ PATH_KEYS = frozenset(
     (
         *("out", "gt", "pred", "pseudo", "images", "ckpt", "review"),
         *("model.weights", "segmentor.weights"),
+        *("in", "url"),
         *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
         *("data.val_images", "data.val_gt", "data.candidates", "semantic.gt", "semantic.maps"),
         *("semantic.class_map", "semantic.sam.checkpoint"),

@@ -20,6 +20,8 @@ GIVEN = ("semantic.class_map", "semantic.sam.checkpoint")
 CLICKS = ("data.points", "review")
 READS = {
     "make_points": ("gt",),
+    "import_points": ("in", "images"),
+    "export_points": (*CLICKS, "images"),
     "gen_semantic": (*CLICKS, "data.images", "semantic.maps", "semantic.gt", *GIVEN),
     "train": (*CLICKS, "data.images", "data.semantic", "model.weights"),
     "gen_pseudo": (*CLICKS, "data.images", "data.semantic", "ckpt", "data.candidates"),
@@ -35,7 +37,10 @@ READS = {
 }
 """Settings that name what a tool reads."""
 
-OF_A_FILE = ("make_points", "gen_pseudo", "export", "annotate")
+OF_A_FILE = (
+    *("make_points", "import_points", "export_points", "annotate"),
+    *("gen_pseudo", "export"),
+)
 """Tools that write one file, not a folder."""
 
 KEPT = 200
