@@ -24,6 +24,8 @@ READS = {
     "gen_pseudo": ("data.points", "data.images", "data.semantic", "ckpt", "data.candidates"),
     "train_segmentor": ("pseudo", "data.images", "segmentor.weights", "data.val_gt"),
     "predict": ("ckpt", "images", "gt"),
+    "export_masks": ("pred", "images", "gt"),
+    "validate": ("data.points", "data.images", "data.semantic", "data.gt", "pseudo"),
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),
     "pipeline": (
