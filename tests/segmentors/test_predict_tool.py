@@ -279,7 +279,7 @@ def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, albu
     [
         (
             "predict.formats=[coco,voc]",
-            ("predict.formats=voc is unknown", "labelstudio, yolo or png"),
+            ("predict.formats=voc is unknown", "yolo or png"),
         ),
         ("predict.formats=null", ("predict.formats=None is unknown",)),
         ("predict.batch_size=0", ("predict.batch_size=0 cannot be; it is auto or",)),
