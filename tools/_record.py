@@ -27,6 +27,8 @@ READS = {
     "gen_pseudo": (*CLICKS, "data.images", "data.semantic", "ckpt", "data.candidates"),
     "train_segmentor": ("review", "pseudo", "data.images", "segmentor.weights", "data.val_gt"),
     "predict": ("ckpt", "images", "gt"),
+    "export_masks": ("pred", "images", "gt"),
+    "validate": ("data.points", "data.images", "data.semantic", "data.gt", "pseudo"),
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),
     "annotate": ("images", "ckpt"),
