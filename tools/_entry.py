@@ -44,7 +44,17 @@ DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
 # taken to the letter only where that fails.
 PATH_KEYS = frozenset(
     (
-        *("out", "gt", "pred", "pseudo", "images", "ckpt", "model.weights", "segmentor.weights"),
+        *(
+            "out",
+            "gt",
+            "pred",
+            "pseudo",
+            "images",
+            "ckpt",
+            "review",
+            "model.weights",
+            "segmentor.weights",
+        ),
         *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
         *("data.val_images", "data.val_gt", "data.candidates", "semantic.gt", "semantic.maps"),
         *("semantic.class_map", "semantic.sam.checkpoint"),

@@ -17,12 +17,13 @@ from p2seg.runs.launched import is_first, number_of_processes
 from p2seg.runs.provenance import machine, versions
 
 GIVEN = ("semantic.class_map", "semantic.sam.checkpoint")
+CLICKS = ("data.points", "review")
 READS = {
     "make_points": ("gt",),
-    "gen_semantic": ("data.points", "data.images", "semantic.maps", "semantic.gt", *GIVEN),
-    "train": ("data.points", "data.images", "data.semantic", "model.weights"),
-    "gen_pseudo": ("data.points", "data.images", "data.semantic", "ckpt", "data.candidates"),
-    "train_segmentor": ("pseudo", "data.images", "segmentor.weights", "data.val_gt"),
+    "gen_semantic": (*CLICKS, "data.images", "semantic.maps", "semantic.gt", *GIVEN),
+    "train": (*CLICKS, "data.images", "data.semantic", "model.weights"),
+    "gen_pseudo": (*CLICKS, "data.images", "data.semantic", "ckpt", "data.candidates"),
+    "train_segmentor": ("review", "pseudo", "data.images", "segmentor.weights", "data.val_gt"),
     "predict": ("ckpt", "images", "gt"),
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Instance
+from p2seg.data.instances import BITS
 from p2seg.data.schema import is_number
 from p2seg.files import append_line
 
@@ -110,6 +111,8 @@ def _whole(record: dict[str, Any]) -> bool:
             size, instance = packed["rle"]["size"], _unpacked(packed)
             codec.from_segmentation(packed["rle"], *size)
             if not all(map(is_number, (instance.id, instance.label, instance.score))):
+                return False
+            if instance.review not in BITS:
                 return False
     except (LookupError, TypeError, ValueError, AttributeError):
         return False
