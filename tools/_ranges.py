@@ -81,6 +81,8 @@ NUMBERS = {
     "count": AT_LEAST_ONE,
     "clicks": AT_LEAST_ONE,
     "cell": Number(32),
+    "port": Number(0, 65535),
+    "preview_side": Number(64, 4096),
 }
 CHOICES = {
     "deterministic": (True, False),
@@ -95,6 +97,7 @@ CHOICES = {
     "check": (True, False),
     "truth": (True, False, None),
     "pipeline.network": (True, False),
+    "browser": (True, False),
 }
 
 

@@ -27,6 +27,7 @@ READS = {
     "predict": ("ckpt", "images", "gt"),
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),
+    "annotate": ("images", "ckpt"),
     "pipeline": (
         *("data.source", "semantic.maps", "segmentor.weights", *GIVEN),
         *("data.points", "data.images", "data.gt", "data.val_gt", "model.weights", "ckpt"),
@@ -34,7 +35,7 @@ READS = {
 }
 """Settings that name what a tool reads."""
 
-OF_A_FILE = ("make_points", "gen_pseudo", "export")
+OF_A_FILE = ("make_points", "gen_pseudo", "export", "annotate")
 """Tools that write one file, not a folder."""
 
 KEPT = 200
