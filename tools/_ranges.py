@@ -98,6 +98,7 @@ CHOICES = {
     "truth": (True, False, None),
     "pipeline.network": (True, False),
     "browser": (True, False),
+    "stages": ("auto", True, False),
 }
 
 
