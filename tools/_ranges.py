@@ -99,6 +99,7 @@ CHOICES = {
     "truth": (True, False, None),
     "pipeline.network": (True, False),
     "browser": (True, False),
+    "stages": ("auto", True, False),
 }
 
 

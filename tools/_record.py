@@ -32,6 +32,7 @@ READS = {
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),
     "annotate": ("images", "ckpt"),
+    "gallery": ("pred", "images", "gt", "review", "ckpt"),
     "pipeline": (
         *("data.source", "semantic.maps", "segmentor.weights", *GIVEN),
         *("data.points", "data.images", "data.gt", "data.val_gt", "model.weights", "ckpt"),
