@@ -89,9 +89,9 @@ class Message:
     def parts(self) -> tuple[str, str]:
         """What was seen, and what would do: what comes after the sentence's first break."""
         found = re.search(r"; |: (?=give |take |pip install |make |run |choose )", self.text)
-        if not found or self.text[: found.start()].count(OPEN) != self.text[: found.start()].count(
-            CLOSE
-        ):
+        seen = self.text[: found.start()] if found else self.text
+        said = re.sub(f"{OPEN}[^{CLOSE}]*{CLOSE}", "", seen)  # an open one stays
+        if not found or OPEN in said or not re.search(r"\w", said):
             return self.text, ""
         return self.text[: found.start()], self.text[found.end() :]
 
