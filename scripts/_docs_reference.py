@@ -54,8 +54,8 @@ def tools_page() -> str:
         (
             "# Tools",
             "Every tool is `python tools/NAME.py key=value ..`. The settings of a tool are its "
-            "own, those of [`base.yaml`](base.md), and those of the groups below; `--cfg job` prints "
-            "all of them as they would be used, and `--help` the groups. `+exp=NAME` takes an "
+            "own, those of [`base.yaml`](base.md), and those of the groups below; `--cfg job` "
+            "prints all of them as they would be used, and `--help` the groups. `+exp=NAME` takes an "
             "[experiment](exp.md), `GROUP=NAME` another file of a group, and `-m key=1,2,3` runs a "
             "command several times. A setting that there is not is refused.",
             "",
@@ -175,8 +175,8 @@ def messages_page() -> str:
         "# Messages",
         "",
         "Every sentence that p2seg answers a mistake with, as it stands in the code: what was "
-        "seen, and below it what would do. Words in italics stand for what a message fills in. Search "
-        "for a few words of yours. Symptoms without a message are in "
+        "seen, and below it what would do. Words in italics stand for what a message fills in. "
+        "Search for a few words of yours. Symptoms without a message are in "
         "[troubleshooting](../troubleshooting.md).",
         "",
     ]
