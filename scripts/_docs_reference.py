@@ -55,9 +55,9 @@ def tools_page() -> str:
             "# Tools",
             "Every tool is `python tools/NAME.py key=value ..`. The settings of a tool are its "
             "own, those of [`base.yaml`](base.md), and those of the groups below; `--cfg job` "
-            "prints all of them as they would be used, and `--help` the groups. `+exp=NAME` takes an "
-            "[experiment](exp.md), `GROUP=NAME` another file of a group, and `-m key=1,2,3` runs a "
-            "command several times. A setting that there is not is refused.",
+            "prints all of them as they would be used, and `--help` the groups. `+exp=NAME` "
+            "takes an [experiment](exp.md), `GROUP=NAME` another file of a group, and "
+            "`-m key=1,2,3` runs a command several times. A setting that there is not is refused.",
             "",
             "| tool | what it does |",
             "| --- | --- |",
