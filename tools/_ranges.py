@@ -79,6 +79,7 @@ NUMBERS = {
     "jitter": SHARE,
     "compare": AT_LEAST_ONE,
     "count": AT_LEAST_ONE,
+    "score": SHARE,
     "clicks": AT_LEAST_ONE,
     "cell": Number(32),
     "port": Number(0, 65535),
@@ -98,6 +99,7 @@ CHOICES = {
     "truth": (True, False, None),
     "pipeline.network": (True, False),
     "browser": (True, False),
+    "stages": ("auto", True, False),
 }
 
 
