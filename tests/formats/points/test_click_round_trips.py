@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from p2seg.data.points import PointSet
 from p2seg.data.records import Category, ImageRecord
+from p2seg.errors import UserError
 from p2seg.formats.points import FORMATS
 from p2seg.structures import Points
 
@@ -143,3 +144,12 @@ def test_label_studios_config_names_every_class(images, tmp_path):
     (task,) = json.loads((tmp_path / "clicks.json").read_text())
     assert task["data"]["image"] == "s3://bucket/sub/100%20.JPG"
     assert task["annotations"][0]["result"][0]["from_name"] == tags[0].get("name")
+
+
+@pytest.mark.parametrize("name", ["cvat", "labelstudio"])
+def test_a_name_that_no_xml_can_hold_is_told(name, images, tmp_path):
+    points = one(4, 3)
+    points.categories[0] = Category(1, "d\x07g")
+    with pytest.raises(UserError, match=r"'d\\x07g' has a letter that no XML can hold"):
+        written(name, points, images, tmp_path)
+    assert not list(tmp_path.iterdir())
