@@ -32,7 +32,7 @@ from p2seg.formats.points.base import (
     size_from,
 )
 from p2seg.formats.points.regions import Bitmap, Outline, Region, box, ellipse
-from p2seg.formats.points.written import Writing
+from p2seg.formats.points.written import Writing, check_xml
 
 Place = tuple[float, float] | Region
 OTHERS = ("polyline", "cuboid", "skeleton", "tag")
@@ -197,6 +197,7 @@ def write(writing: Writing) -> str:
     images are there, sorted. Our ids are in a text attribute, `p2seg_id`.
     """
     names = writing.names
+    check_xml([*names, *(record.file_name for record in writing.records)])
     images = sorted(writing.images(), key=lambda each: each[0].file_name)
     with atomic_path(writing.out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')

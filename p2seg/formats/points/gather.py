@@ -13,7 +13,6 @@ import torch
 from p2seg.data.packed import PackedPoints
 from p2seg.data.points import PointSet
 from p2seg.data.records import Category, ImageRecord
-from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError, shown, when_skipped
 from p2seg.formats.points.base import Found, Mark, Picture
 from p2seg.formats.points.match import Images, size_of
@@ -198,9 +197,6 @@ def _points(
     picture: Picture, record: ImageRecord, label_of: dict[str, int], rules: Rules, report: Report
 ) -> list[Placed]:
     """The points of an image, in the file's order."""
-    height, width = record.height, record.width
-    if height * width > MAX_PIXELS:
-        raise UserError(f"image {record.file_name} of {width}x{height} has too many pixels")
     largest = _largest_parts(picture.marks)
     shift = 0.5 if rules.edges else 0.0
     points: list[Placed] = []

@@ -112,7 +112,7 @@ def _marks(shape: Any, whole: str, where: str, found: Found) -> list[Mark]:
         return [Mark(label, yx, where, id if len(at) == 1 else None, group) for yx in at]
     if kind == "mask":
         return [Mark(label, _bitmap(shape, corners, whole), where, id, group)]
-    if kind not in REGIONS:
+    if not isinstance(kind, str) or kind not in REGIONS:
         found.left_out[f"shapes of the kind {shown(kind)}"] += 1
         return []
     needed, region = REGIONS[kind]

@@ -33,7 +33,7 @@ from p2seg.formats.points.base import (
     size_from,
 )
 from p2seg.formats.points.regions import Outline, Region, box, ellipse
-from p2seg.formats.points.written import Writing
+from p2seg.formats.points.written import Writing, check_xml
 
 KINDS = ("keypoint", "rectangle", "ellipse", "polygon")
 OURS = "p2seg-"
@@ -258,14 +258,15 @@ def write(writing: Writing) -> str:
         }
         for number, (record, clicks) in enumerate(writing.images(), start=1)
     )
-    write_json_list(writing.out, tasks)
     config = writing.out.with_suffix(".config.xml")
     write_text(config, labeling_config(writing.names))
+    write_json_list(writing.out, tasks)
     return f"make a Label Studio project with the labeling config {config} and import {writing.out}"
 
 
 def labeling_config(names: list[str]) -> str:
     """The XML of a project's labeling interface: an image and the classes."""
+    check_xml(names)
     labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in names)
     return (
         '<View>\n  <KeyPointLabels name="label" toName="image" strokeWidth="3">\n'

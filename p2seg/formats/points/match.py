@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from p2seg.data.images import EXIF_ORIENTATION, SUFFIXES, check_image, opened_image
+from p2seg.data.schema import storable
 from p2seg.data.sources import sources_at
 from p2seg.errors import UserError, shown
 
@@ -62,6 +63,9 @@ class Images:
             UserError: no image fits, or several do equally well.
         """
         names = list(names)
+        for name in names:
+            if "\0" in name or not storable(name):
+                raise UserError(f"{shown(name)} is no file's name; write the image's")
         asked = [parts for name in names for parts in self._asked(name)]
         for level in self._levels:
             for parts in asked:

@@ -6,6 +6,7 @@ below it, so that the first pixel is 0, as ours.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,6 @@ from p2seg.formats.points.regions import Outline, Region, box, ellipse
 
 USUAL = ("label", "class", "category", "type", "name", "species")
 """What the attribute of the class is usually called."""
-DEGREES = 57.29577951308232
-"""Of a radian, VIA's unit of an ellipse's turn."""
 
 
 def read(path: Path, reading: Reading) -> Found:
@@ -143,7 +142,7 @@ def _place(shape: dict[str, Any], whole: str) -> tuple[float, float] | Region | 
     if kind in ("circle", "ellipse"):
         keys = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
         x, y, rx, ry = (number_at(shape, key, whole) for key in keys)
-        turn = number_at(shape, "theta", whole) * DEGREES if shape.get("theta") else 0.0
+        turn = math.degrees(number_at(shape, "theta", whole)) if shape.get("theta") else 0.0
         return ellipse(x, y, rx, ry, turn, kind=str(kind))
     if kind == "polygon":
         columns, rows = (list_at(shape, f"all_points_{axis}", whole) for axis in "xy")

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
+from p2seg.errors import UserError, shown
+
+_NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def check_xml(names: Iterable[str]) -> None:
+    """Refuses names with letters that no XML can hold."""
+    for name in names:
+        if _NO_XML.search(name):
+            raise UserError(f"{shown(name)} has a letter that no XML can hold; rename it")
 
 
 @dataclass(frozen=True)

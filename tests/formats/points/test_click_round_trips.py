@@ -1,0 +1,155 @@
+"""What is written for a tool comes back the same."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click_sets import SIZE, clicks, pictures, taken, written
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from p2seg.data.points import PointSet
+from p2seg.data.records import Category, ImageRecord
+from p2seg.errors import UserError
+from p2seg.formats.points import FORMATS
+from p2seg.structures import Points
+
+WRITTEN = [name for name, each in FORMATS.items() if each.write is not None]
+PRECISION = {"cvat": 0.0051}
+NAMES = ("a.jpg", "my photo #1.jpg", "sub/caf\u00e9 100%20.jpg", "sub/100 .JPG", "z & <\"'>.png")
+
+letters = st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp", "Cn", "Co"))
+labels = st.text(letters, min_size=1, max_size=8)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("photos"), *NAMES)
+
+
+@st.composite
+def sets(draw: st.DrawFn) -> PointSet:
+    """Clicks on the images, at least one of each class."""
+    names = draw(st.lists(labels, min_size=1, max_size=4, unique=True))
+    width, height = SIZE
+    at = st.tuples(st.floats(0, height - 0.5, width=32), st.floats(0, width - 0.5, width=32))
+    groups = [
+        draw(st.lists(at, max_size=4, unique_by=lambda p: np.round(p, 1).tobytes())) for _ in NAMES
+    ]
+    if not any(groups):
+        groups[0] = [(1.0, 2.0)]
+    count = sum(map(len, groups))
+    numbers = st.integers(1, 2**53)
+    ids = iter(draw(st.lists(numbers, min_size=count, max_size=count, unique=True)))
+    kinds = iter([1 + k % len(names) for k in range(count)])
+    points = [
+        Points(
+            torch.tensor(group, dtype=torch.float32).reshape(-1, 2),
+            torch.tensor([next(kinds) for _ in group], dtype=torch.int64),
+            torch.tensor([next(ids) for _ in group], dtype=torch.int64),
+        )
+        for group in groups
+    ]
+    records = [ImageRecord(k, name, height, width) for k, name in enumerate(NAMES, start=1)]
+    categories = [Category(3 * k, name) for k, name in enumerate(names, start=1)]
+    return PointSet(records, categories, points)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@given(points=sets())
+def test_points_come_back(name, images, points):
+    names = [each.name for each in points.categories]
+    used = [n for k, n in enumerate(names, 1) if any(k in p.labels.tolist() for p in points.points)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = written(name, points, images, Path(folder))
+        # where a format lists no classes they are told, as tools/export_points.py says
+        classes = None if FORMATS[name].classes else used
+        back, report = taken(name, out, images, classes=classes)
+    assert not report.left_out
+    expected = names if classes is None else used
+    assert [each.name for each in back.categories] == expected
+    before = dict(zip((i.file_name for i in points.images), points.points, strict=True))
+    assert {image.file_name for image in back.images} == set(NAMES)
+    for image, own in zip(back.images, back.points, strict=True):
+        old = before[image.file_name]
+        assert own.ids.tolist() == old.ids.tolist()
+        classes_before = [names[k - 1] for k in old.labels.tolist()]
+        assert [expected[k - 1] for k in own.labels.tolist()] == classes_before
+        assert own.yx.numpy() == pytest.approx(old.yx.numpy(), abs=PRECISION.get(name, 1e-5))
+
+
+def one(*at: float) -> PointSet:
+    (y, x) = at
+    points = Points(torch.tensor([[y, x]]), torch.tensor([1]), torch.tensor([7]))
+    record = ImageRecord(5, "sub/100 .JPG", SIZE[1], SIZE[0])
+    return PointSet([record], [Category(1, "dog")], [points])
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_point_behind_the_last_pixels_centre_stays_on_the_image(name, images, tmp_path):
+    back, _ = taken(name, written(name, one(39.99, 59.99), images, tmp_path), images)
+    ((_, x, y),) = clicks(back)["sub/100 .JPG"]
+    assert 59.5 <= x < 60
+    assert 39.5 <= y < 40
+
+
+def test_the_centre_of_a_pixel_is_half_a_pixel_from_its_edge(images, tmp_path):
+    labelme = json.loads(
+        (written("labelme", one(4, 3), images, tmp_path) / "sub/100 .json").read_text()
+    )
+    assert labelme["shapes"][0]["points"] == [[3.5, 4.5]]
+    assert labelme["imagePath"].endswith("/sub/100 .JPG")
+    (task,) = json.loads(written("labelstudio", one(4, 3), images, tmp_path).read_text())
+    value = task["annotations"][0]["result"][0]["value"]
+    assert (value["x"], value["y"]) == pytest.approx((350 / 60, 450 / 40))
+    assert task["data"]["image"] == "/data/local-files/?d=sub/100%20.JPG"
+    root = ElementTree.parse(written("cvat", one(4, 3), images, tmp_path)).getroot()
+    assert root.find("image/points").get("points") == "3.50,4.50"
+    (keypoint,) = json.loads(written("coco", one(4, 3), images, tmp_path).read_text())[
+        "annotations"
+    ]
+    assert keypoint["keypoints"] == [3, 4, 2]
+    assert written("csv", one(4, 3), images, tmp_path).read_text().splitlines()[1] == (
+        "sub/100 .JPG,3.0,4.0,dog,7,60,40"
+    )
+
+
+def test_a_cvat_frame_has_the_number_of_its_place_by_name(images, tmp_path):
+    records = [ImageRecord(k, name, 40, 60) for k, name in enumerate(("b.jpg", "B.jpg", "a.jpg"))]
+    empty = Points(torch.zeros(0, 2), *torch.zeros(2, 0, dtype=torch.int64))
+    points = PointSet(records, [Category(1, "dog")], [empty] * 3)
+    root = ElementTree.parse(written("cvat", points, images, tmp_path)).getroot()
+    frames = [(each.get("id"), each.get("name")) for each in root.iter("image")]
+    assert frames == [("0", "B.jpg"), ("1", "a.jpg"), ("2", "b.jpg")]
+    labels = json.loads((tmp_path / "clicks.labels.json").read_text())
+    assert [(each["name"], each["type"]) for each in labels] == [("dog", "points")]
+
+
+def test_label_studios_config_names_every_class(images, tmp_path):
+    points = one(4, 3)
+    points.categories.append(Category(2, 'a <b> & "c"'))
+    written("labelstudio", points, images, tmp_path, url="s3://bucket/")
+    root = ElementTree.parse(tmp_path / "clicks.config.xml").getroot()
+    names = [each.get("value") for each in root.iter("Label")]
+    assert names == ["dog", 'a <b> & "c"']
+    tags = root.find("KeyPointLabels"), root.find("Image")
+    assert (tags[0].get("toName"), tags[1].get("value")) == (tags[1].get("name"), "$image")
+    (task,) = json.loads((tmp_path / "clicks.json").read_text())
+    assert task["data"]["image"] == "s3://bucket/sub/100%20.JPG"
+    assert task["annotations"][0]["result"][0]["from_name"] == tags[0].get("name")
+
+
+@pytest.mark.parametrize("name", ["cvat", "labelstudio"])
+def test_a_name_that_no_xml_can_hold_is_told(name, images, tmp_path):
+    points = one(4, 3)
+    points.categories[0] = Category(1, "d\x07g")
+    with pytest.raises(UserError, match=r"'d\\x07g' has a letter that no XML can hold"):
+        written(name, points, images, tmp_path)
+    assert not list(tmp_path.iterdir())
