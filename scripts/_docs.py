@@ -91,6 +91,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Turns links into the repository into links to the pages that are made of it."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # of itself alone
+    # a mean and its spread stay together, or tables break between them
+    markdown = re.sub(
+        r"^\|.*±.*", lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), markdown, flags=re.M
+    )
     up = "../" * page.file.src_uri.count("/")
     return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", lambda each: _link(each, up), markdown)
 

@@ -18,6 +18,9 @@ FOLDERS = ("p2seg", "tools", "scripts")
 OPEN, CLOSE = "\ue000", "\ue001"
 """Around a placeholder: two characters that no sentence has."""
 
+REMEDIES = "(?:give|take|make|run|choose|check|save|split|leave|pip install) "
+"""What a remedy begins with behind a colon."""
+
 UNSAID = "\u2026"
 """A placeholder that the code has no noun for."""
 
@@ -49,12 +52,12 @@ TOPICS = {
 """What the sentences are about, in the order in which one meets them."""
 
 _OF_FILES = (
-    (r"p2seg/formats/|tools/(import|export)_(points|masks)|tools/_(import|formats)", 4),
+    (r"p2seg/formats/|tools/(_points|import_points|export_points|_masks|export_masks)", 4),
     (r"p2seg/pages/|p2seg/pseudo/review|tools/_?(annotate|gallery)", 5),
     (r"p2seg/(semantic)/|p2seg/data/(maps|labels)\.py", 6),
     (r"p2seg/sam/|tools/_(labeller|candidates)\.py", 7),
     (r"p2seg/data/(images|video|tried|sources)\.py|p2seg/semantic/arrays", 2),
-    (r"p2seg/data/(points|dataset)\.py|tools/make_points", 3),
+    (r"p2seg/data/(points|dataset)\.py|p2seg/validate/|tools/(make_points|_?validate)\.py", 3),
     (r"p2seg/data/(coco|rle|instances|packed|records|schema|document)\.py|p2seg/pseudo/", 8),
     (r"p2seg/(checkpoint|training_state)\.py|weights\.py|p2seg/models/", 9),
     (r"p2seg/(runs|ops|mdm)/|p2seg/(engine|devices|losses|optim|bestie)\.py|tools/_ranks", 10),
@@ -88,7 +91,7 @@ class Message:
     @property
     def parts(self) -> tuple[str, str]:
         """What was seen, and what would do: what comes after the sentence's first break."""
-        found = re.search(r"; |: (?=give |take |pip install |make |run |choose )", self.text)
+        found = re.search(rf"; |: (?={REMEDIES})", self.text)
         seen = self.text[: found.start()] if found else self.text
         said = re.sub(f"{OPEN}[^{CLOSE}]*{CLOSE}", "", seen)  # an open one stays
         if not found or OPEN in said or not re.search(r"\w", said):

@@ -160,12 +160,12 @@ def scripts_page() -> str:
     for path in sorted((ROOT / "scripts").glob("[!_]*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         told, commands = _split(ast.get_docstring(tree) or "")
-        place = "of developers" if path.name in DEVELOPERS else ""
+        place = "for developers" if path.name in DEVELOPERS else ""
         parts += [f"## {path.name}", "", *((f"*{place}*", "") if place else ()), _plain(told), ""]
         parts += ["```bash", commands, "```", ""] if commands else []
         options = list(_options(tree))
         if options:
-            parts += ["| option | default | |", "| --- | --- | --- |", *options, ""]
+            parts += ["| option | default | what it is |", "| --- | --- | --- |", *options, ""]
     return OF_THE_CODE + "\n".join(parts)
 
 
@@ -252,11 +252,11 @@ def _comment(lines: list[str]) -> list[str]:
 
 
 def _table(settings: list[Setting]) -> Iterator[str]:
-    yield from ("| setting | default | |", "| --- | --- | --- |")
+    yield from ("| setting | default | what it is |", "| --- | --- | --- |")
     for each in settings:
         told = each.comment
         if each.range and not (" | " in told or told.endswith(each.range)):
-            told = f"{told}; {each.range}" if told else each.range
+            told = f"{told.rstrip('.')}; {each.range}" if told else each.range
         value = _code(each.value) if each.value else ""
         yield f"| {_code(each.key)} | {value} | {_plain(_piped(told))} |"
 
