@@ -271,7 +271,7 @@ class Finding:
     @property
     def text(self) -> str:
         """What was seen, and how often."""
-        return f"{self.count} x {self.seen}" if self.counted else self.seen
+        return f"{self.seen} ({self.count})" if self.counted else self.seen
 
     @property
     def fix(self) -> str:

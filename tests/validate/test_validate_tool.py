@@ -56,8 +56,10 @@ def test_what_stops_training_ends_with_2_and_is_all_written(made, run_tool):
     made.image(1).unlink()
     made.edit(lambda document: document["annotations"][0].update(point=[-1, 5]))
     answer = run_tool("validate", *made.words, f"out={made.root / 'out'}")
-    refused(answer, "is not usable yet", "1 x points lie outside", "1 x images are not in")
-    assert "stops: 1 x points lie outside their image (part/0.png: (-1, 5) of red" in answer[1]
+    refused(answer, "is not usable yet", "points lie outside their image (1)", "images are not in")
+    assert (
+        "stops: points lie outside their image (1), such as part/0.png: (-1, 5) of red" in answer[1]
+    )
     found = json.loads((made.root / "out/validate.json").read_text())
     assert not found["usable"]
     kinds = [(each["kind"], each["severity"]) for each in found["findings"]]
@@ -69,7 +71,7 @@ def test_what_stops_training_ends_with_2_and_is_all_written(made, run_tool):
 def test_warnings_end_with_0(made, run_tool):
     made.edit(lambda document: document["categories"].append({"id": 90, "name": "wax"}))
     out = works(run_tool("validate", *made.words[:-1], f"out={made.root / 'out'}"))
-    assert "warning: 1 x classes have no point (wax)" in out
+    assert "warning: classes have no point (1), such as wax" in out
     assert "Usable; one thing to look at before" in out
 
 
@@ -77,7 +79,7 @@ def test_only_images_and_points_are_needed(made, run_tool):
     words = ["data=custom", f"data.images={made.images}", f"data.points={made.points}"]
     words.append(f"data.root={made.root / 'nothing'}")
     out = works(run_tool("validate", *words, f"out={made.root / 'out'}"))
-    assert "1 notes" in out
+    assert "1 note:" in out
 
 
 @pytest.mark.parametrize(
