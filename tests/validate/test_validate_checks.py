@@ -363,3 +363,14 @@ def test_what_training_refuses_stops_and_nothing_else(tmp_path_factory, changes)
     else:
         assert not stops
     assert "file.refused" not in findings
+
+
+def test_a_few_points_below_a_landscape_are_outside_not_swapped(made):
+    def lower(document):
+        for each in document["annotations"][:3]:
+            each["point"][1] = 150 + 2 * each["point"][0] // 3
+
+    made.edit(lower)
+    seen = found(replace(made.inputs, gt=None, pseudo=None, semantic=made.root / "none"))
+    assert set(seen) == {"points.outside", "map.none"}
+    assert seen["points.outside"].count == 3
