@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from _build import build, check_values
-from _common import path_of
+from _common import clicks_sha256, path_of
 from _labeller import labeller_of
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +17,6 @@ from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
-from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.pseudo.infer import Labeller, NetworkLabeller
 from p2seg.runs.claims import claim
@@ -44,7 +43,7 @@ def is_prompted(cfg: DictConfig) -> bool:
 
 def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Ranks) -> None:
     """Makes the candidates of every point that are not there yet, in `data.candidates`."""
-    folder, clicks = path_of(cfg, "data.candidates"), sha256(path_of(cfg, "data.points"))
+    folder, clicks = path_of(cfg, "data.candidates"), clicks_sha256(cfg)
     _check_choice(cfg, points)
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
@@ -82,8 +81,7 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
 
 def folder_of(cfg: DictConfig, points: PointSet) -> CandidateFolder:
     """The candidates of the config's points."""
-    clicks = path_of(cfg, "data.points")
-    return CandidateFolder.of(path_of(cfg, "data.candidates"), points, sha256(clicks))
+    return CandidateFolder.of(path_of(cfg, "data.candidates"), points, clicks_sha256(cfg))
 
 
 def selection_of(cfg: DictConfig, points: PointSet) -> Selection:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from _build import build
-from _common import check_file, path_of
+from _common import check_file, clicks_of, path_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import read_instances
-from p2seg.data.points import PointSet, read_points
+from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.evaluation.semantic import MapScores
 from p2seg.evaluation.tables import check_tables
@@ -28,7 +28,7 @@ TOLD = 5
 def check(cfg: DictConfig) -> MapCheck:
     """Prints what maps cover and how points lie on them; writes it to `out`, if that is a .json."""
     source, out = _places(cfg)
-    points = read_points(path_of(cfg, "data.points"))
+    points = clicks_of(cfg)
     images = path_of(cfg, "data.images")
     classes = tuple(category.name for category in points.categories)
     tasks = [

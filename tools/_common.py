@@ -18,6 +18,7 @@ from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256
 from p2seg.models.network import Trunk
 from p2seg.progress import console
+from p2seg.pseudo.review import Review, moved, read_review
 from p2seg.runs.provenance import versions
 
 
@@ -76,9 +77,26 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def points_of(cfg: DictConfig) -> PointSet:
     """The config's clicks, of as many classes as it says."""
-    points = read_points(path_of(cfg, "data.points"))
+    points = clicks_of(cfg)
     check_classes(cfg, points)
     return points
+
+
+def clicks_of(cfg: DictConfig) -> PointSet:
+    """The config's clicks, those moved that its review has clicked anew."""
+    points, review = read_points(path_of(cfg, "data.points")), review_of(cfg)
+    return points if review is None else moved(points, review)
+
+
+def clicks_sha256(cfg: DictConfig) -> str:
+    """What tells `clicks_of` from others: the SHA-256 of its file, or of file and moves."""
+    own, review = sha256(path_of(cfg, "data.points")), review_of(cfg)
+    return fingerprint([own, review.moves]) if review is not None and review.moves else own
+
+
+def review_of(cfg: DictConfig) -> Review | None:
+    """The review of earlier masks that the config names."""
+    return None if cfg.review is None else read_review(path_of(cfg, "review"))
 
 
 def check_classes(cfg: DictConfig, points: PointSet) -> None:
@@ -147,7 +165,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
         "settings": settings_of(cfg, "data", "trainer"),
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
         "inputs": {
-            "points": sha256(path_of(cfg, "data.points")),
+            "points": clicks_sha256(cfg),
             "semantic": semantic_source(path_of(cfg, "data.semantic")),
             "images": sizes_of(path_of(cfg, "data.images"), points.images),
         },

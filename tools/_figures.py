@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from _build import build
-from _common import path_of, reader_of
+from _common import clicks_of, path_of, reader_of
 from _entry import literal
 from _labeller import check_export, labeller_of
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import InstanceSet, decode, read_instances
-from p2seg.data.points import read_points
 from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.evaluation.pictures import Shown, crowded, report_rows
@@ -46,7 +45,7 @@ class Figures:
     def __init__(self, cfg: DictConfig) -> None:
         check_export(cfg)
         self.cfg = cfg
-        self.points = read_points(path_of(cfg, "data.points"))
+        self.points = clicks_of(cfg)
         self.reader = reader_of(cfg, self.points)
         self.truth = self._truth()
         self.chosen = self._chosen()

@@ -82,6 +82,8 @@ NUMBERS = {
     "score": SHARE,
     "clicks": AT_LEAST_ONE,
     "cell": Number(32),
+    "port": Number(0, 65535),
+    "preview_side": Number(64, 4096),
 }
 CHOICES = {
     "deterministic": (True, False),
@@ -96,6 +98,8 @@ CHOICES = {
     "check": (True, False),
     "truth": (True, False, None),
     "pipeline.network": (True, False),
+    "browser": (True, False),
+    "stages": ("auto", True, False),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from _build import build
-from _common import path_of, plain, settings_of, sizes_of
+from _common import path_of, plain, review_of, settings_of, sizes_of
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
@@ -17,6 +17,7 @@ from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.progress import console
+from p2seg.pseudo.review import reviewed
 from p2seg.runs.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
 from p2seg.segmentors.mask2former import architecture_of
@@ -35,6 +36,10 @@ def pseudo_of(cfg: DictConfig) -> InstanceSet:
             f"{cfg.pseudo} has {len(instances.categories)} categories but data.num_classes is "
             f"{cfg.data.num_classes}; add data.num_classes={len(instances.categories)}"
         )
+    review = review_of(cfg)
+    if review is not None:
+        instances = reviewed(instances, review)
+        console.print(f"{review.path}: {review}", markup=False)
     own = cfg.segmentor
     whole = own.model.get("checkpoint")
     if whole is not None:
@@ -103,6 +108,7 @@ def segmentor_provenance(
 ) -> dict[str, Any]:
     """What a segmentor's checkpoint says of itself: settings, classes, inputs and versions."""
     pseudo = sha256(path_of(cfg, "pseudo"))
+    review = None if cfg.review is None else sha256(path_of(cfg, "review"))
     return {
         "kind": "segmentor",
         "validated_on": None if validation is None else validation.key,
@@ -111,6 +117,7 @@ def segmentor_provenance(
             # validation moves no weight
             "segmentor": {k: v for k, v in plain(cfg.segmentor).items() if k != "validate"},
             "pseudo": pseudo,
+            "review": review,
             "trainer": {"precision": cfg.trainer.precision},
         },
         "settings": {
@@ -120,6 +127,7 @@ def segmentor_provenance(
         "categories": [vars(category) for category in instances.categories],
         "inputs": {
             "pseudo": pseudo,
+            "review": review,
             "pseudo_info": instances.info,
             "images": sizes_of(path_of(cfg, "data.images"), instances.images),
         },

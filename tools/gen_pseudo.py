@@ -11,13 +11,20 @@ from pathlib import Path
 from _build import build
 from _candidates import masks_of
 from _claims import writes
-from _common import check_file, output_folder, path_of, reader_of, semantic_source
+from _common import (
+    check_file,
+    clicks_of,
+    clicks_sha256,
+    output_folder,
+    reader_of,
+    review_of,
+    semantic_source,
+)
 from _entry import entry
 from _labeller import check_export
 from _record import record_run
 from omegaconf import DictConfig
 
-from p2seg.data.points import read_points
 from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
@@ -31,27 +38,23 @@ def run(cfg: DictConfig) -> Path:
     """Labels every image and gives the written file."""
     out = check_file(output_folder(cfg, "pseudo.json"))
     check_export(cfg)
-    points = read_points(path_of(cfg, "data.points"))
+    points, review = clicks_of(cfg), review_of(cfg)
     reader = reader_of(cfg, points)
     fabric = build(cfg.trainer).fabric()
     ranks = Ranks.started()
     record_run(cfg, "gen_pseudo", out)
     labeller, info = masks_of(cfg, points, fabric.device)
     info["inputs"] = {
-        "points": sha256(path_of(cfg, "data.points")),
+        "points": clicks_sha256(cfg),
         "semantic": semantic_source(reader.semantic),
     }
+    if review is not None:
+        console.print(f"{review.path}: {review}", markup=False)
+        info["review"] = {"sha256": sha256(review.path), "decisions": str(review)}
     shards = Shards(out, export_key(info), ranks.rank)
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
-        points,
-        reader,
-        labeller,
-        rules,
-        shards,
-        cfg.data.on_error,
-        ranks.rank,
-        ranks.world,
+        points, reader, labeller, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review
     )
     for _ in track(steps, "pseudo masks", len(ranks.share(points.images)), shown=ranks.first):
         pass

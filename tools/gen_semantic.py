@@ -15,15 +15,13 @@ from pathlib import Path
 from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
 from _claims import writes
-from _common import path_of, tell_skipped
+from _common import clicks_of, clicks_sha256, path_of, tell_skipped
 from _entry import entry
 from _ranks import ranks_of
 from _record import record_run
 from omegaconf import DictConfig
 
-from p2seg.data.points import read_points
 from p2seg.errors import UserError
-from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.semantic.generate import MAPS, generate
 
@@ -31,7 +29,7 @@ from p2seg.semantic.generate import MAPS, generate
 @writes(lambda cfg: path_of(cfg, "data.semantic" if cfg.out is None else "out"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Makes the maps and gives their folder: `out`, else `data.semantic`."""
-    images, file = path_of(cfg, "data.images"), path_of(cfg, "data.points")
+    images = path_of(cfg, "data.images")
     out = path_of(cfg, "data.semantic" if cfg.out is None else "out")
     if out.is_file():
         raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
@@ -39,7 +37,7 @@ def run(cfg: DictConfig) -> Path:
     for key in ("maps", "gt"):
         if key in (cfg.semantic.prompter if prompted else cfg.semantic.source):
             path_of(cfg, f"semantic.{key}")
-    points = read_points(file)
+    points = clicks_of(cfg)
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
     ranks = ranks_of(cfg)
@@ -54,7 +52,7 @@ def run(cfg: DictConfig) -> Path:
         images,
         out,
         MAPS,
-        points_sha256=sha256(file),
+        points_sha256=clicks_sha256(cfg),
         workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
         on_error=cfg.data.on_error,
         progress=partial(track, what="semantic maps", total=total, shown=ranks.first),

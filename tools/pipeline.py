@@ -15,12 +15,18 @@ from _experiment import Experiment
 from _record import record_run
 from omegaconf import DictConfig
 
+from p2seg.errors import UserError
 from p2seg.progress import console
 
 
 @writes(lambda cfg: output_folder(cfg, ""), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Runs all stages and gives the report."""
+    if cfg.review is not None:
+        raise UserError(
+            "review= is of masks that are there, but a pipeline makes all from the clicks; give it "
+            "to tools/gen_pseudo.py and tools/train_segmentor.py"
+        )
     experiment = Experiment(cfg)
     record_run(cfg, "pipeline", experiment.home)
     experiment.prepare()

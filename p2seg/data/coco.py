@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
 from p2seg.data.document import Chunk, read_document
-from p2seg.data.instances import Columns, Instance, PackedInstances
+from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
 from p2seg.data.packed import taken
 from p2seg.data.quick import quickly_added
 from p2seg.data.records import Category, ImageRecord
@@ -74,7 +74,7 @@ def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
     An annotation without polygons is an instance with an empty mask. Beside COCO's own fields it
-    knows those of our pseudo masks: `score`, `point` ([x, y]) and `default_box`.
+    knows those of our pseudo masks: `score`, `point` ([x, y]), `default_box` and `review`.
 
     Args:
         path: the file.
@@ -153,6 +153,8 @@ def _annotation(
         annotation["point"] = [x, y]
     if instance.default_box:
         annotation["default_box"] = True
+    if instance.review:
+        annotation["review"] = instance.review
     return annotation
 
 
@@ -171,15 +173,26 @@ def _instance(id: int, content: dict[str, Any], image: ImageRecord) -> Instance:
     if not is_number(score) or not 0 <= score <= 1:
         raise UserError(f"annotation {id} has score {shown(score)}; it must be in 0..1")
     point = content.get("point")
+    review = _verdict(content, id)
     return Instance(
         id=id,
         label=0,
         rle=rle,
-        crowd=_flag(content, "iscrowd", id),
+        crowd=_flag(content, "iscrowd", id) or review == "rejected",
         score=float(score),
         point=None if point is None else xy_inside(point, id, image),
         default_box=_flag(content, "default_box", id),
+        review=review,
     )
+
+
+def _verdict(content: dict[str, Any], id: int) -> Verdict:
+    value = content.get("review", "")
+    if not isinstance(value, str) or value not in BITS:
+        raise UserError(
+            f"annotation {id} has review {shown(value)}; it is accepted or rejected, or not there"
+        )
+    return value
 
 
 def _flag(content: dict[str, Any], key: str, id: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from p2seg.data import rle as codec
 from p2seg.data.packed import Array, Growing, Packed, ends
 
-CROWD, DEFAULT_BOX = 1, 2
+CROWD, DEFAULT_BOX, ACCEPTED, REJECTED = 1, 2, 4, 8
 """Bits of an instance's flags."""
+
+Verdict = Literal["", "accepted", "rejected"]
+VERDICTS: dict[int, Verdict] = {0: "", ACCEPTED: "accepted", REJECTED: "rejected"}
+BITS = {verdict: bit for bit, verdict in VERDICTS.items()}
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Instance:
         score: confidence 0..1; 1.0 where the file has none.
         point: (y, x) of the click in pixels, where the file has one.
         default_box: the mask is the box given to a point that no pixel claimed.
+        review: what somebody who looked at the mask decided; a rejected one is a crowd, too.
     """
 
     id: int
@@ -39,6 +44,7 @@ class Instance:
     score: float = 1.0
     point: tuple[float, float] | None = None
     default_box: bool = False
+    review: Verdict = ""
 
 
 class Columns:
@@ -46,7 +52,7 @@ class Columns:
 
     Attributes:
         scores: float64.
-        flags: uint8 of `CROWD` and `DEFAULT_BOX`.
+        flags: uint8 of `CROWD`, `DEFAULT_BOX`, `ACCEPTED` and `REJECTED`.
         yx: float64, two an instance; NaN where it has no point.
         codes: uint8, compressed codes one after the other; none of an instance of polygons.
         code_lengths: int64, of each instance.
@@ -66,7 +72,8 @@ class Columns:
         """Puts an instance behind the others."""
         code = instance.rle["counts"]
         self.scores.add([instance.score])
-        self.flags.add([CROWD * instance.crowd + DEFAULT_BOX * instance.default_box])
+        flags = CROWD * instance.crowd + DEFAULT_BOX * instance.default_box
+        self.flags.add([flags + BITS[instance.review]])
         self.yx.add(instance.point or (np.nan, np.nan))
         self.codes.add(np.frombuffer(code, np.uint8))
         self.code_lengths.add([len(code)])
@@ -158,10 +165,17 @@ class PackedInstances(Packed[Sequence[Instance]]):
         rows: Array = self._rows.numpy()[np.repeat(begins, counts) + np.arange(counts.sum())]
         return rows
 
+    @property
+    def rejected(self) -> NDArray[np.bool_]:
+        """Which instances were rejected by who looked at them, image by image."""
+        rejected: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & REJECTED > 0
+        return rejected
+
     def without_crowds(self) -> PackedInstances:
-        """The same images, crowd regions left out; the arrays are shared."""
+        """The same images, crowd regions left out but for rejected masks; the arrays are shared."""
         rows = self._rows.numpy()
-        kept = self._flags.numpy()[rows] & CROWD == 0
+        flags = self._flags.numpy()[rows]
+        kept = (flags & CROWD == 0) | (flags & REJECTED > 0)
         before = np.concatenate([[0], np.cumsum(kept)])
         part = self.taking(slice(None))
         part._rows = torch.from_numpy(rows[kept])
@@ -188,6 +202,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
             score=float(self._scores[row]),
             point=None if yx[0] != yx[0] else (yx[0], yx[1]),
             default_box=bool(flags & DEFAULT_BOX),
+            review=VERDICTS[flags & (ACCEPTED | REJECTED)],
         )
 
     def _rle(self, row: int, height: int, width: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
 from p2seg.data.document import Chunk
-from p2seg.data.instances import CROWD, DEFAULT_BOX, Columns
+from p2seg.data.instances import BITS, CROWD, DEFAULT_BOX, REJECTED, Columns
 from p2seg.data.packed import Array
 
 Floats = NDArray[np.float64]
@@ -37,15 +37,17 @@ def quickly_added(columns: Columns, chunk: Chunk) -> bool:
     yx = _points(chunk)
     if scores is None or not (scores >= 0).all() or not (scores <= 1).all():
         return False
-    if crowds is None or boxes is None or yx is None:
+    verdicts = _verdicts(contents)
+    if crowds is None or boxes is None or yx is None or verdicts is None:
         return False
+    crowds |= (verdicts & REJECTED > 0).astype(np.uint8)
     segmentations = [each.get("segmentation") for each in contents]
     codes = _codes(segmentations, chunk.sides)
     polygons = _polygons([each if type(each) is list else [] for each in segmentations], chunk)
     if codes is None or polygons is None:
         return False
     columns.scores.add(scores)
-    columns.flags.add(crowds * CROWD + boxes * DEFAULT_BOX)
+    columns.flags.add(crowds * CROWD + boxes * DEFAULT_BOX + verdicts)
     columns.yx.add(yx)
     columns.codes.add(codes[0])
     columns.code_lengths.add(codes[1])
@@ -91,6 +93,13 @@ def _flags(contents: list[dict[str, Any]], key: str) -> NDArray[np.uint8] | None
     if set(map(type, values)) - {int, bool} or set(values) - {0, 1}:
         return None
     return np.array(values, np.uint8)
+
+
+def _verdicts(contents: list[dict[str, Any]]) -> NDArray[np.uint8] | None:
+    values = [each.get("review", "") for each in contents]
+    if set(map(type, values)) - {str} or set(values) - BITS.keys():
+        return None
+    return np.array([BITS[each] for each in values], np.uint8)
 
 
 def _points(chunk: Chunk) -> Floats | None:

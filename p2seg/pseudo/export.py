@@ -24,6 +24,7 @@ from p2seg.data.records import PackedImages
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.pseudo.infer import Labelled, Labeller
+from p2seg.pseudo.review import Review, judged, settled
 from p2seg.pseudo.shards import Shards
 from p2seg.structures import Points
 
@@ -106,6 +107,7 @@ def label_images(
     on_error: str,
     rank: int = 0,
     world: int = 1,
+    review: Review | None = None,
 ) -> Iterable[str | None]:
     """Labels this rank's share of the images that are not finished yet.
 
@@ -121,6 +123,7 @@ def label_images(
         on_error: `raise`, or `skip` images that cannot be used.
         rank: of this process.
         world: processes.
+        review: of earlier masks of these points, which has met them (`moved`).
 
     Yields:
         After every image None, or the sentence that says why it was skipped.
@@ -155,13 +158,28 @@ def label_images(
                     shards.skip(record.id, str(error))
                     yield str(error)
                     continue
-                masks.append((record.id, pool.submit(masks_of, labelled, own, rules)))
+                made = pool.submit(_masks, labelled, own, rules, record, review)
+                masks.append((record.id, made))
                 _keep(masks, shards, ahead)
                 yield None
         finally:  # what is done is kept, also when something went wrong
             for *_, inputs in reads:
                 inputs.cancel()
             _keep(masks, shards, 0)
+
+
+def _masks(
+    labelled: Labelled,
+    points: Points,
+    rules: MaskRules,
+    record: ImageRecord,
+    review: Review | None,
+) -> list[Instance]:
+    """`masks_of` an image, as they were judged before."""
+    if review is None:
+        return masks_of(labelled, points, rules)
+    made = masks_of(settled(labelled, points, record, review), points, rules)
+    return judged(made, record, review)
 
 
 class _AtOnce(Executor):

@@ -89,7 +89,7 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
     """Training samples of an instances file, each a function of (seed, epoch, index) alone.
 
     Images without instances are kept as negatives; crowd regions and instances without a pixel
-    are left out.
+    are left out. Rejected masks are neither objects nor background.
 
     Args:
         instances: of the file.
@@ -115,9 +115,11 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
     ) -> None:
         images = PackedImages.of(instances.images)
         own = PackedInstances.of(instances.instances, images.sides).without_crowds()
-        if not own.counts.any():
+        rejected = own.rejected
+        if rejected.all():
+            told = f", all {len(rejected)} were rejected" if len(rejected) else ""
             raise UserError(
-                f"none of the {len(own)} images of the instances file has an instance; "
+                f"none of the {len(own)} images of the instances file has an instance{told}; "
                 "there is nothing to train on"
             )
         self.images, self.instances = images, own  # arrays alone, so that workers share them
@@ -125,7 +127,7 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         self.augment = augment
         self.seed = seed
         self.weights = weights or InstanceWeights()
-        self.mean = self.weights.mean(own.scores.tolist())
+        self.mean = self.weights.mean(own.scores[~rejected].tolist())
         self.copy_paste = copy_paste
 
     def __len__(self) -> int:
@@ -138,7 +140,11 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         image, masks = self._pictured(index, instances, random)
         if self.copy_paste > 0 and bool(torch.rand((), generator=random) < self.copy_paste):
             other = int(torch.randint(len(self), (), generator=random))
-            theirs = [each for each in self.instances[other] if not each.default_box]
+            theirs = [
+                each
+                for each in self.instances[other]
+                if not each.default_box and each.review != "rejected"
+            ]
             over = self._pictured(other, theirs, random)
             (image, masks), taken = copy_pasted((image, masks), over, random)
             instances = [*instances, *(theirs[k] for k in taken.tolist())]

@@ -36,7 +36,7 @@ class InstanceWeights:
         return float(np.mean(powers)) if any(powers) else 1.0
 
     def of(self, instances: Sequence[Instance], mean: float) -> tuple[Tensor, Tensor]:
-        """The weights of an image's instances.
+        """The weights of an image's instances; those of rejected ones are 0.
 
         Args:
             instances: K of them.
@@ -47,6 +47,8 @@ class InstanceWeights:
         """
         weights = torch.tensor([each.score**self.score_power / mean for each in instances])
         boxes = torch.tensor([each.default_box for each in instances], dtype=torch.bool)
+        rejected = torch.tensor([each.review == "rejected" for each in instances], dtype=torch.bool)
+        weights = weights.masked_fill(rejected, 0)
         whole = weights.masked_fill(boxes, 0) if self.default_boxes == "ignore" else weights
         masks = weights if self.default_boxes == "mask" else weights.masked_fill(boxes, 0)
         return whole.float(), masks.float()

@@ -1,0 +1,5 @@
+"""A page to click objects on: images in a browser, points saved at each click, masks at once.
+
+`clicks` holds the points and their file, `album` the images, `preview` makes the masks, `view` is a
+tab of the browser, `server` brings them together on a port, and `guard` says who may ask.
+"""

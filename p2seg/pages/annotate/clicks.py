@@ -1,0 +1,339 @@
+"""The points that are clicked, and the file that they are kept in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from p2seg.data.points import PointSet, read_points, write_points
+from p2seg.data.records import ImageRecord
+from p2seg.data.schema import MAX_ID
+from p2seg.errors import UserError
+from p2seg.pages.annotate.classes import place_of, with_new
+from p2seg.pages.annotate.history import Action, actions_of, contents_of, ids_of
+from p2seg.structures import Points
+
+OURS = "annotate"
+"""The key of `info` under which the page keeps what it needs to go on."""
+
+
+ROOM = 10**9
+"""Ids that must be left for new points."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """A point. Attributes: its id; its class, 1..C; (x, y) in pixels."""
+
+    id: int
+    label: int
+    x: float
+    y: float
+
+
+@dataclass
+class _Entry:
+    """An image of the file.
+
+    Attributes:
+        record: the image.
+        clicks: by id.
+        given: it was in the file before, and stays there without points.
+        done: someone has looked and found nothing on it.
+        packed: the points as they are written, until something changes.
+    """
+
+    record: ImageRecord
+    clicks: dict[int, Click] = field(default_factory=dict)
+    given: bool = False
+    done: bool = False
+    packed: Points | None = None
+
+
+class Clicks:
+    """The points of a folder's images, changed one at a time and saved as a whole.
+
+    Ids are given once: a point's id is never another point's, also after it was removed. What is
+    clicked is a pixel, whose centre is the point: coordinates are whole numbers.
+
+    Args:
+        path: the points file; where it is there, it is gone on with.
+        classes: names; those that the file does not have are added behind its own.
+
+    Attributes:
+        categories: class k is the k-th.
+        version: of the points and marks; each change counts it on.
+        unsaved: the version in which a point got to be as it is, by its id, where that is not
+            written yet.
+
+    Raises:
+        UserError: the file is none, or there is no class, a class twice or too many of them.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
+        self.path = path
+        known = read_points(path) if path.exists() else PointSet([], [], [])
+        self.categories = with_new(known.categories, classes, path)
+        self.version = self.written = 0
+        self.unsaved: dict[int, int] = {}
+        self._info, ours = dict(known.info), known.info.get(OURS)
+        ours = ours if isinstance(ours, dict) else {}
+        done = set(ids_of(ours.get("done")))
+        self._entries: dict[str, _Entry] = {}
+        for record, points in zip(known.images, known.points, strict=True):
+            places = zip(
+                points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True
+            )
+            clicks = {id: Click(id, label, x, y) for id, label, (y, x) in places}
+            given = not clicks and record.id not in done
+            entry = _Entry(record, clicks, given, record.id in done and not clicks, points)
+            self._entries[record.file_name] = entry
+        self._history = actions_of(ours.get("undo"))
+        self._next = _after([i for e in self._entries.values() for i in e.clicks], ours, "next_id")
+        images = [entry.record.id for entry in self._entries.values()]
+        self._next_image = _after(images, ours, "next_image_id")
+        self._seen = _state(path)
+
+    def clicks(self, name: str) -> list[Click]:
+        """The points of an image."""
+        entry = self._entries.get(name)
+        return [] if entry is None else list(entry.clicks.values())
+
+    def points(self, name: str) -> Points:
+        """The points of an image, as the rest of the package has them."""
+        entry = self._entries.get(name)
+        return _points([]) if entry is None else _packed(entry)
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """(height, width) in which an image was annotated; None where it was not."""
+        entry = self._entries.get(name)
+        return None if entry is None else (entry.record.height, entry.record.width)
+
+    def is_done(self, name: str) -> bool:
+        """Whether an image has points, or was marked as one on which nothing is."""
+        entry = self._entries.get(name)
+        return entry is not None and (entry.done or bool(entry.clicks))
+
+    def is_empty(self, name: str) -> bool:
+        """Whether an image was marked as one on which nothing is."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.done
+
+    def counts(self) -> list[int]:
+        """Points of each class, in all images."""
+        counts = [0] * len(self.categories)
+        for entry in self._entries.values():
+            for click in entry.clicks.values():
+                counts[click.label - 1] += 1
+        return counts
+
+    def strangers(self, names: Sequence[str]) -> list[str]:
+        """Images of the file that are none of these; their points stay as they are."""
+        return sorted(self._entries.keys() - set(names))
+
+    def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
+        """A new point on the pixel (x, y).
+
+        Args:
+            name: of the image.
+            size: its (height, width).
+            label: class, 1..C.
+            x, y: the pixel.
+
+        Raises:
+            UserError: there is a point on that pixel, it lies outside, or there is no such class.
+        """
+        if not 1 <= label <= len(self.categories):
+            raise UserError(f"there is no class {label}")
+        entry = self._entry(name, size)
+        self._check_place(entry, x, y)
+        click = Click(self._next, label, float(x), float(y))
+        self._next += 1
+        self._put(entry, click)
+        entry.done = False
+        self._note(Action("add", entry.record.id, click.id))
+        return click
+
+    def move(self, name: str, id: int, x: int, y: int) -> None:
+        """Takes a point to another pixel.
+
+        Raises:
+            UserError: as `add`, or there is no such point.
+        """
+        entry, click = self._find(name, id)
+        if (math.floor(click.x), math.floor(click.y)) == (x, y):
+            return
+        self._check_place(entry, x, y)
+        self._put(entry, replace(click, x=float(x), y=float(y)))
+        self._note(Action("move", entry.record.id, id, None, (click.x, click.y)))
+
+    def remove(self, name: str, id: int) -> None:
+        """Takes a point away.
+
+        Raises:
+            UserError: there is no such point.
+        """
+        entry, click = self._find(name, id)
+        self._take(entry, id)
+        category = self.categories[click.label - 1].id
+        self._note(Action("remove", entry.record.id, id, category, (click.x, click.y)))
+
+    def mark_done(self, name: str, size: tuple[int, int]) -> None:
+        """Notes that nothing is on an image; one with points is left as it is."""
+        entry = self._entry(name, size)
+        if not entry.clicks and not entry.done:
+            entry.done = True
+            self._note(Action("done", entry.record.id))
+
+    def undo(self, name: str) -> str | None:
+        """Takes back what was done last on an image.
+
+        Returns:
+            What that was, in words; None where nothing is known that could be undone.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        for place in reversed(range(len(self._history))):
+            if self._history[place].image_id == entry.record.id:
+                told = self._undone(entry, self._history.pop(place))
+                if told is not None:
+                    self.version += 1
+                    return told
+        return None
+
+    def snapshot(self) -> PointSet:
+        """What is to be written: images that have points, are done, or were in the file."""
+        kept = [e for e in self._entries.values() if e.clicks or e.done or e.given]
+        ours = {
+            "next_id": self._next,
+            "next_image_id": self._next_image,
+            "done": [entry.record.id for entry in kept if entry.done],
+            "undo": contents_of(self._history),
+        }
+        return PointSet(
+            images=[entry.record for entry in kept],
+            categories=self.categories,
+            points=[_packed(entry) for entry in kept],
+            info={**self._info, OURS: ours},
+        )
+
+    def note_written(self, version: int) -> None:
+        """Notes that the file holds this version."""
+        self.written = version
+        self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
+
+    def write(self, snapshot: PointSet) -> None:
+        """Writes the file; another thread may, one at a time.
+
+        Raises:
+            UserError: another program has changed it.
+            OSError: the system refuses.
+        """
+        if self.path.exists() and _state(self.path) != self._seen:
+            raise UserError(
+                f"{self.path} was changed by another program; nothing more is saved, so that its "
+                "change is not lost: stop the tool, and start it again to go on with the file"
+            )
+        write_points(self.path, snapshot)
+        self._seen = _state(self.path)
+
+    def _undone(self, entry: _Entry, action: Action) -> str | None:
+        """Takes an action back; None where it is no more there to be."""
+        if action.do == "done":
+            was, entry.done = entry.done, False
+            return "nothing here" if was else None
+        id = action.id or 0
+        if action.do == "remove":
+            label = place_of(self.categories, action.category_id)
+            if label is None or id in entry.clicks or not self._is_free(entry, action.point):
+                return None
+            x, y = action.point or (0.0, 0.0)
+            self._put(entry, Click(id, label, x, y))
+            return "a removed point"
+        if id not in entry.clicks:
+            return None
+        if action.do == "add":
+            self._take(entry, id)
+            return "a click"
+        if not self._is_free(entry, action.point):
+            return None
+        x, y = action.point or (0.0, 0.0)
+        self._put(entry, replace(entry.clicks[id], x=x, y=y))
+        return "a move"
+
+    def _note(self, action: Action) -> None:
+        self._history.append(action)
+        self.version += 1
+
+    def _entry(self, name: str, size: tuple[int, int]) -> _Entry:
+        if name not in self._entries:
+            record = ImageRecord(self._next_image, name, *size)
+            self._next_image += 1
+            self._entries[name] = _Entry(record)
+        return self._entries[name]
+
+    def _find(self, name: str, id: int) -> tuple[_Entry, Click]:
+        entry = self._entries.get(name)
+        if entry is None or id not in entry.clicks:
+            raise UserError("that point is no more there")
+        return entry, entry.clicks[id]
+
+    def _check_place(self, entry: _Entry, x: int, y: int) -> None:
+        record = entry.record
+        if not (0 <= x < record.width and 0 <= y < record.height):
+            raise UserError(f"({x}, {y}) lies outside the image of {record.width}x{record.height}")
+        if not self._is_free(entry, (x, y)):
+            raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
+
+    def _is_free(self, entry: _Entry, point: tuple[float, float] | None) -> bool:
+        x, y = map(math.floor, point or (-1, -1))
+        inside = 0 <= x < entry.record.width and 0 <= y < entry.record.height
+        taken = ((math.floor(each.x), math.floor(each.y)) for each in entry.clicks.values())
+        return inside and (x, y) not in taken
+
+    def _put(self, entry: _Entry, click: Click) -> None:
+        entry.clicks[click.id], entry.packed = click, None
+        self.unsaved[click.id] = self.version + 1
+
+    def _take(self, entry: _Entry, id: int) -> None:
+        del entry.clicks[id]
+        entry.packed = None
+        self.unsaved.pop(id, None)
+
+
+def _after(ids: list[int], ours: dict[str, Any], key: str) -> int:
+    """The first id that nobody has had."""
+    [noted] = ids_of([ours.get(key)]) or [1]
+    first = max([noted, 1, *(id + 1 for id in ids)])
+    if first > MAX_ID - ROOM:
+        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
+    return first
+
+
+def _packed(entry: _Entry) -> Points:
+    if entry.packed is None:
+        entry.packed = _points(list(entry.clicks.values()))
+    return entry.packed
+
+
+def _points(clicks: list[Click]) -> Points:
+    return Points(
+        yx=torch.tensor([(each.y, each.x) for each in clicks], dtype=torch.float32).reshape(-1, 2),
+        labels=torch.tensor([each.label for each in clicks], dtype=torch.int64),
+        ids=torch.tensor([each.id for each in clicks], dtype=torch.int64),
+    )
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What tells one state of a file from another; None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,151 @@
+"""Masks of the points as they are clicked: quick ones, at a limited size, beside the clicking."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from p2seg.errors import UserError
+from p2seg.formats.masks.polygons import Ring, parts_of
+from p2seg.pages.annotate.album import Album
+from p2seg.pseudo.infer import Labeller
+from p2seg.semantic.grabcut import GrabCut
+from p2seg.structures import Points
+
+SMOOTH = 1.0
+"""Pixels of the small image by which an outline may be simplified."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The mask of a point. Attributes: the point's id; an SVG path in pixels of the image."""
+
+    id: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a preview has found.
+
+    Attributes:
+        number: of the image.
+        points: that were asked for.
+        outlines: of those that have a mask.
+        seconds: that it took.
+        fault: why there is none, in one sentence.
+    """
+
+    number: int
+    points: Points
+    outlines: list[Outline]
+    seconds: float
+    fault: str | None = None
+
+
+class Preview:
+    """Makes masks in a thread of its own; of the requests that wait only the last one counts.
+
+    Args:
+        album: the images.
+        labeller: gives every pixel of the first map an owner.
+        side: pixels of the long side at which it works; larger images are made smaller.
+        tell: called from that thread with what was found.
+    """
+
+    def __init__(
+        self, album: Album, labeller: Labeller, side: int, tell: Callable[[Found], None]
+    ) -> None:
+        self.album, self.labeller, self.side, self.tell = album, labeller, side, tell
+        self._wanted: tuple[int, Points] | None = None
+        self._changed = threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._run, name="preview", daemon=True).start()
+
+    def ask(self, number: int, points: Points) -> None:
+        """Asks for the masks of an image's points; returns at once."""
+        with self._changed:
+            self._wanted = number, points
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Ends the thread after what it is at."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def find(self, number: int, points: Points) -> Found:
+        """The masks of an image's points, in this thread."""
+        start = time.perf_counter()
+        outlines, fault = [], None
+        try:
+            if len(points):
+                outlines = self._outlines(self.album.image(number), points)
+        except UserError as error:
+            fault = str(error)
+        except Exception as error:  # a page without masks is better than none
+            fault = f"no masks: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return Found(number, points, outlines, time.perf_counter() - start, fault)
+
+    def _run(self) -> None:
+        with suppress(UserError):  # compiled loops are loaded before the first click waits for them
+            self._masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted is not None or self._ended)
+                if self._ended:
+                    return
+                wanted, self._wanted = self._wanted, None
+            if wanted is not None:
+                self.tell(self.find(*wanted))
+
+    def _outlines(self, image: NDArray[np.uint8], points: Points) -> list[Outline]:
+        height, width = image.shape[:2]
+        shrink = min(1.0, self.side / max(height, width))
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        # the middle of a pixel keeps its place in the image
+        scale = torch.tensor([size[1] / height, size[0] / width])
+        pixels = ((points.yx.floor() + 0.5) * scale).floor()
+        last = torch.tensor([size[1] - 1, size[0] - 1])
+        own = Points(pixels.minimum(last), points.labels, points.ids)
+        instances = self._masks(small, own)
+        to = np.array([width / size[0], height / size[1]])
+        ids = points.ids.tolist()
+        paths = [_path(instances == k + 1, to) for k in range(len(ids))]
+        return [Outline(id, path) for id, path in zip(ids, paths, strict=True) if path]
+
+    def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:
+        """An instance map of the image: 0 none, k + 1 the k-th point."""
+        first = GrabCut().segment(image, points.pixels.numpy(), points.labels.numpy())
+        tensor = torch.from_numpy(image).movedim(2, 0).contiguous()
+        found = self.labeller(tensor, points, torch.from_numpy(first.astype(np.int64)))
+        instances: NDArray[np.int64] = found.instances.cpu().numpy()
+        return instances
+
+
+_MIDDLE = Points(torch.full((1, 2), 16.0), torch.ones(1).long(), torch.zeros(1).long())
+"""A point on a small image."""
+
+
+def _path(mask: NDArray[np.bool_], scale: NDArray[Any]) -> str:
+    """A mask's outline as an SVG path, holes as rings of their own."""
+    rings = [ring for part in parts_of(mask) for ring in (part.outline, *part.holes)]
+    return "".join(_ring(ring, scale) for ring in rings)
+
+
+def _ring(ring: Ring, scale: NDArray[Any]) -> str:
+    corners = cv2.approxPolyDP(ring.astype(np.float32)[:, None], SMOOTH, True)[:, 0]
+    if len(corners) < 3:  # a pixel or two
+        corners = ring
+    places = (f"{x:.5g} {y:.5g}" for x, y in corners * scale)
+    return f"M{'L'.join(places)}Z"

@@ -1,0 +1,180 @@
+"""Brings the page to a port of this machine, by NiceGUI, and keeps it there until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+import sys
+import warnings
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Response
+from nicegui import Client, ui
+
+from p2seg.errors import UserError
+from p2seg.pages.annotate.album import Album, Part
+from p2seg.pages.annotate.clicks import Clicks
+from p2seg.pages.annotate.guard import Guard, is_loopback
+from p2seg.pages.annotate.preview import Found, Preview
+from p2seg.pages.annotate.session import Session
+from p2seg.pages.annotate.view import View
+from p2seg.pseudo.infer import Labeller
+
+STYLE = Path(__file__).parent / "browser" / "style.css"
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What makes the masks. Attributes: a word for it; the labeller; pixels of its long side."""
+
+    name: str
+    labeller: Labeller
+    side: int
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: the address; loopback is this machine alone.
+        port: 0: any that is free.
+
+    Raises:
+        UserError: the port is taken, or the address is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"port={port} is taken by another program; give another one, or port=0 for any "
+                "that is free"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise UserError(f"port={port} is not for users; give one from 1024 on") from error
+        raise UserError(
+            f"host={host} is no address of this machine ({error.strerror}); leave it out to serve "
+            "this machine alone, or give host=0.0.0.0 to serve the network"
+        ) from error
+
+
+def address_of(listener: socket.socket) -> str:
+    """What to open in a browser."""
+    host, port = listener.getsockname()[:2]
+    host = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(
+    listener: socket.socket,
+    album: Album,
+    clicks: Clicks,
+    masks: Masks | None,
+    started: Callable[[], None],
+) -> None:
+    """Serves the page until the process is asked to stop; what was clicked is saved then.
+
+    Args:
+        listener: of `listening`.
+        album: the images.
+        clicks: their points.
+        masks: None for none.
+        started: called when the page can be opened.
+
+    Raises:
+        UserError: the last clicks could not be saved.
+    """
+    token, host = secrets.token_urlsafe(8), listener.getsockname()[0]
+    web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    failures: list[BaseException] = []
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def tell(found: Found) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                loop.call_soon_threadsafe(session.found, found)
+
+        preview = Preview(album, masks.labeller, masks.side, tell) if masks else None
+        session = Session(album, clicks, preview)
+        _add_page(session, token, masks.name if masks else "none")
+        work = asyncio.create_task(session.run())
+        started()
+        yield
+        work.cancel()
+        try:
+            await session.close()
+        except UserError as error:
+            failures.append(error)
+
+    web.router.lifespan_context = life
+    _add_pictures(web, album)
+    ui.run_with(
+        web,
+        title="p2seg · clicks",
+        dark=True,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=10,
+    )
+    web.add_middleware(Guard, host=host)
+    options = {"log_level": "critical", "access_log": False, "server_header": False}
+    config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        # NiceGUI looks through all objects for its server, and torch warns of one that it meets
+        warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+        uvicorn.Server(config).run(sockets=[listener])
+    if failures:
+        raise failures[0]
+
+
+def open_browser(address: str) -> None:
+    """Opens the page where there is a screen."""
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if has_screen or sys.platform in ("darwin", "win32"):
+        webbrowser.open(address)
+
+
+def is_open_to_others(listener: socket.socket) -> bool:
+    """Whether other machines can reach it."""
+    return not is_loopback(listener.getsockname()[0])
+
+
+def _add_page(session: Session, token: str, preview: str) -> None:
+    @ui.page("/")
+    def page(client: Client) -> None:
+        ui.add_css(STYLE)
+        view = View(session, token, preview)
+        client.on_delete(view.close)
+
+
+def _add_pictures(web: FastAPI, album: Album) -> None:
+    @web.get("/picture/{number}")
+    def picture(
+        number: int,
+        fit: int = 0,
+        left: int = 0,
+        top: int = 0,
+        width: int = 0,
+        height: int = 0,
+        to_width: int = 0,
+        to_height: int = 0,
+    ) -> Response:
+        try:
+            part = Part(left, top, width, height, to_width, to_height)
+            content, kind = album.fitted(number, fit) if fit else album.picture(number, part)
+        except IndexError:
+            return Response("There is no such image.\n", 404, media_type="text/plain")
+        except UserError as error:
+            return Response(f"{error}\n", 422, media_type="text/plain")
+        return Response(content, media_type=kind, headers={"cache-control": "private, max-age=600"})

@@ -1,0 +1,252 @@
+"""What can be said of masks without looking at them, and how suspicious that makes each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data.coco import Instance, decode
+
+Mask = NDArray[np.bool_]
+SQUARE = np.ones((3, 3), np.uint8)
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+CLASS_LEAST = 5
+"""Masks of a class from which on its median size says something."""
+
+REASONS: dict[str, tuple[float, str]] = {
+    "default box": (0.9, "no pixel was claimed: a box stands in"),
+    "click outside": (0.8, "the click is not on the mask"),
+    "low score": (0.6, "the score is low"),
+    "odd size": (0.6, "more than twice or less than half its class's median size"),
+    "in parts": (0.5, "a part of the mask lies apart from the largest one"),
+    "holes": (0.3, "the mask has holes"),
+    "click at the border": (
+        0.3,
+        "the click is near the mask's border, for how deep it is",
+    ),
+    "touches its class": (0.3, "it borders on another mask of its own class"),
+}
+"""What makes a mask suspicious: the weight of each reason at its strongest, and what it means."""
+
+
+@dataclass(frozen=True)
+class Tight:
+    """A mask cut to its box; an empty one has no pixel.
+
+    Attributes:
+        top: of the box, pixels.
+        left: of the box, pixels.
+        mask: `[h, w]`.
+    """
+
+    top: int
+    left: int
+    mask: Mask
+
+    @staticmethod
+    def of(instance: Instance) -> Tight:
+        """The mask of an instance."""
+        whole = decode(instance)
+        rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
+        if not len(rows):
+            return Tight(0, 0, np.zeros((0, 0), dtype=bool))
+        top, left = int(rows[0]), int(columns[0])
+        return Tight(top, left, whole[top : rows[-1] + 1, left : columns[-1] + 1].copy())
+
+    def window(self, top: int, left: int, height: int, width: int) -> Mask:
+        """The mask in a window of the image, `[height, width]`; the window may leave it."""
+        found = np.zeros((height, width), dtype=bool)
+        y0, x0 = max(top, self.top), max(left, self.left)
+        y1 = min(top + height, self.top + self.mask.shape[0])
+        x1 = min(left + width, self.left + self.mask.shape[1])
+        if y1 > y0 and x1 > x0:
+            part = self.mask[y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
+            found[y0 - top : y1 - top, x0 - left : x1 - left] = part
+        return found
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a mask looks like.
+
+    Attributes:
+        area: pixels.
+        parts: share of its pixels outside of its largest part (8 neighbours), 0..1.
+        holes: share of holes in the mask with its holes filled, 0..1.
+        click: how deep the click is in the mask: 1 where the mask is deepest, 0 on its border, -1
+            outside. None: there is no click.
+        touches: positions in the image of the masks of its class that it touches or overlaps.
+        contact: share of its border pixels (4 neighbours) that touch them, 0..1.
+    """
+
+    area: int
+    parts: float
+    holes: float
+    click: float | None
+    touches: list[int]
+    contact: float
+
+
+def measures_of(instances: Sequence[Instance], tights: Sequence[Tight]) -> list[Measures]:
+    """Measures the masks of one image.
+
+    Args:
+        instances: of the image.
+        tights: their masks.
+
+    Returns:
+        One for each, in their order.
+    """
+    touches, contacts = contacts_of(tights, [each.label for each in instances])
+    return [
+        Measures(
+            int(tight.mask.sum()),
+            _parts(tight.mask),
+            _holes(tight.mask),
+            None if each.point is None else _click(tight, *each.point),
+            touched,
+            contact,
+        )
+        for each, tight, touched, contact in zip(instances, tights, touches, contacts, strict=True)
+    ]
+
+
+def contacts_of(
+    tights: Sequence[Tight], labels: Sequence[int]
+) -> tuple[list[list[int]], list[float]]:
+    """Which masks of one class touch (8 neighbours) or overlap, and how much of their borders.
+
+    Args:
+        tights: the masks of an image.
+        labels: their classes.
+
+    Returns:
+        Of each mask the positions of those that it touches, ascending, and the share of its border
+        pixels that do.
+    """
+    touches: list[list[int]] = [[] for _ in tights]
+    near = [np.zeros(tight.mask.shape, dtype=bool) for tight in tights]
+    for i, j in combinations(range(len(tights)), 2):
+        if labels[i] != labels[j] or not _boxes_touch(tights[i], tights[j]):
+            continue
+        reached = _reached(tights[i], tights[j])
+        if reached.any():
+            touches[i].append(j)
+            touches[j].append(i)
+            near[i] |= reached
+            near[j] |= _reached(tights[j], tights[i])
+    shares = []
+    for tight, reached in zip(tights, near, strict=True):
+        border = _border(tight.mask)
+        shares.append(float((border & reached).sum() / max(1, border.sum())))
+    return touches, shares
+
+
+def suspicion(
+    measures: Measures, score: float, default_box: bool, median: float | None
+) -> tuple[float, dict[str, float]]:
+    """How suspicious a mask is without any ground truth.
+
+    Each reason has a strength of 0..1, times its weight in `REASONS`; together they are
+    `1 - (1 - a)(1 - b)...`, so that one strong reason is enough and several weak ones add up.
+
+    Args:
+        measures: of the mask.
+        score: 0..1.
+        default_box: whether the mask is the box of a click that no pixel claimed.
+        median: area in pixels of its class; None where the class has too few masks.
+
+    Returns:
+        The suspicion, 0..1, and the reasons that are not zero.
+    """
+    strength = dict.fromkeys(REASONS, 0.0)
+    strength["default box"] = float(default_box)
+    strength["low score"] = 1 - score
+    if measures.click is not None:
+        strength["click outside"] = float(measures.click < 0)
+        strength["click at the border"] = max(0.0, 1 - measures.click / 0.4) * (measures.click >= 0)
+    if median and measures.area and not default_box:
+        # nothing up to a factor of two, all from a factor of sixteen on
+        strength["odd size"] = (abs(math.log2(measures.area / median)) - 1) / 3
+    strength["in parts"] = 4 * measures.parts
+    strength["holes"] = 4 * measures.holes
+    strength["touches its class"] = 2 * measures.contact
+    reasons = {
+        name: REASONS[name][0] * min(1.0, max(0.0, value)) for name, value in strength.items()
+    }
+    together = 1 - math.prod(1 - value for value in reasons.values())
+    return together, {name: value for name, value in reasons.items() if value > 0}
+
+
+def medians(areas: Mapping[int, Sequence[int]]) -> dict[int, float]:
+    """The median area of each class that has enough masks.
+
+    Args:
+        areas: pixels of all masks that are no default boxes, by class.
+    """
+    return {label: float(np.median(own)) for label, own in areas.items() if len(own) >= CLASS_LEAST}
+
+
+def _boxes_touch(a: Tight, b: Tight) -> bool:
+    if not a.mask.size or not b.mask.size:
+        return False
+    (a_high, a_wide), (b_high, b_wide) = a.mask.shape, b.mask.shape
+    down = max(a.top, b.top) <= min(a.top + a_high, b.top + b_high)
+    right = max(a.left, b.left) <= min(a.left + a_wide, b.left + b_wide)
+    return bool(down and right)
+
+
+def _reached(own: Tight, other: Tight) -> Mask:
+    """The pixels of `own` that lie on `other` or beside it, in own's box."""
+    height, width = own.mask.shape
+    theirs = other.window(own.top - 1, own.left - 1, height + 2, width + 2)
+    grown = np.asarray(cv2.dilate(theirs.astype(np.uint8), SQUARE))
+    found: Mask = own.mask & (grown[1:-1, 1:-1] > 0)
+    return found
+
+
+def _border(mask: Mask) -> Mask:
+    """The mask's pixels with a neighbour, of four, that is outside of it."""
+    if not mask.size:
+        return mask
+    inner = cv2.erode(np.pad(mask, 1).astype(np.uint8), CROSS)
+    found: Mask = mask & (np.asarray(inner)[1:-1, 1:-1] == 0)
+    return found
+
+
+def _parts(mask: Mask) -> float:
+    if not mask.any():
+        return 0.0
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    return float(1 - sizes.max() / sizes.sum())
+
+
+def _holes(mask: Mask) -> float:
+    if not mask.any():
+        return 0.0
+    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    count, labels = cv2.connectedComponents(outside, connectivity=4)
+    if count <= 2:  # the mask, and what is around it
+        return 0.0
+    holes = int(((labels > 0) & (labels != labels[0, 0])).sum())
+    return holes / (holes + int(mask.sum()))
+
+
+def _click(tight: Tight, y: float, x: float) -> float:
+    row, column = round(y) - tight.top, round(x) - tight.left
+    height, width = tight.mask.shape
+    if not (0 <= row < height and 0 <= column < width and tight.mask[row, column]):
+        return -1.0
+    inside = np.pad(tight.mask, 1).astype(np.uint8)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    deepest = float(depth.max())
+    if deepest <= 1:  # a mask without an inside
+        return 1.0
+    return (float(depth[row + 1, column + 1]) - 1) / (deepest - 1)

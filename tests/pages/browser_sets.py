@@ -1,0 +1,59 @@
+"""A headless Chromium for the tests of pages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+LOCAL = ("127.0.0.1", "localhost", None)
+OPTIONS = (
+    "--no-sandbox",  # containers run as root
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)
+
+
+def chromium() -> str | None:
+    """Where Chromium is: the one of `P2SEG_CHROMIUM`, else the system's."""
+    found = (shutil.which(name) for name in (os.environ.get("P2SEG_CHROMIUM"), *NAMES) if name)
+    return next(filter(None, found), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Playwright's browser; the test is skipped where there is none."""
+    sync = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium is found; install it or set P2SEG_CHROMIUM=FILE")
+    with sync.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page of 1440 x 900 pixels; what its scripts raise, or ask of the internet, fails the test.
+
+    `page.faults` are the texts of what was raised: a test that expects some clears it.
+    """
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(10_000)
+    opened.faults = []
+    opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+
+    def look(request):
+        if urlsplit(request.url).hostname not in LOCAL:
+            opened.faults.append(f"asked the internet for {request.url}")
+
+    context.on("request", look)
+    yield opened
+    faults = list(opened.faults)
+    context.close()
+    assert not faults, faults

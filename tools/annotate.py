@@ -1,0 +1,58 @@
+"""Opens a page to click objects on; points are saved at each click, masks are shown at once.
+
+python tools/annotate.py images=DIR classes=[coin,button] out=clicks.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _annotate import check_extra, masks_of, names_of, out_of
+from _claims import writes
+from _common import check_file, path_of
+from _entry import entry
+from _record import record_run
+from omegaconf import DictConfig
+
+from p2seg.pages.annotate.album import Album
+from p2seg.pages.annotate.clicks import Clicks
+from p2seg.progress import console
+
+
+@writes(out_of)
+def run(cfg: DictConfig) -> Path:
+    """Serves the page until it is stopped, and gives the points file."""
+    check_extra()
+    from p2seg.pages.annotate import server
+
+    out = check_file(out_of(cfg))
+    clicks = Clicks(out, names_of(cfg))
+    album = Album(path_of(cfg, "images"), clicks.size)
+    masks = masks_of(cfg, clicks)
+    with server.listening(str(cfg.host), cfg.port) as listener:
+        address = server.address_of(listener)
+        if server.is_open_to_others(listener):
+            console.print(
+                f"host={cfg.host}: whoever reaches {address} sees the images and can change the "
+                "points; there is no password",
+                markup=False,
+            )
+        record_run(cfg, "annotate", out)
+
+        def started() -> None:
+            console.print(
+                f"{len(album)} images of {album.folder}; points go to {out}", markup=False
+            )
+            console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
+            if cfg.browser:
+                server.open_browser(address)
+
+        server.serve(listener, album, clicks, masks, started)
+    return out
+
+
+main = entry("annotate")(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
