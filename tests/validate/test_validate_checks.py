@@ -327,7 +327,7 @@ PLACES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(PLACES, VALUES), max_size=3))
 def test_what_training_refuses_stops_and_nothing_else(tmp_path_factory, changes):
     """The lenient reader and the strict one are of one mind, whatever the file."""
