@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
 from p2seg.progress import console, track
-from p2seg.validate.findings import NOTE
 from p2seg.validate.inspect import Inputs, Inspection
+from p2seg.validate.kinds import NOTE
 from p2seg.validate.page import verdict
 
 

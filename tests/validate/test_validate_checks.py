@@ -18,8 +18,9 @@ from p2seg.data.points import read_points
 from p2seg.errors import UserError
 from p2seg.validate import inspect as inspection
 from p2seg.validate.annotations import read_clicks
-from p2seg.validate.findings import KINDS, Findings
+from p2seg.validate.findings import Findings
 from p2seg.validate.inspect import inspect
+from p2seg.validate.kinds import KINDS
 
 
 def look(inputs):
