@@ -112,7 +112,7 @@ def test_a_file_of_others_is_gone_on_with(path):
     content = {
         "info": {"sampler": "inner", "note": "kept"},
         "images": [
-            {"id": 4, "file_name": "a.png", "width": 30, "height": 20},
+            {"id": 4, "file_name": "./a.png", "width": 30, "height": 20},
             {"id": 9, "file_name": "gone.png", "width": 30, "height": 20},
         ],
         "categories": [{"id": 8, "name": "dog"}, {"id": 3, "name": "cat"}],

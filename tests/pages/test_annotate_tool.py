@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
-from annotate_sets import folder_of_images
+from annotate_sets import scene
+from PIL import Image
 from tool_sets import refused
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return folder_of_images(tmp_path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(scene(64, 48)).save(folder / "a.png")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -20,16 +24,13 @@ def folder(tmp_path):
         (["classes=[]"], ("no points file at", "name the classes: classes=[cat,dog]")),
         (["classes=[a,a]"], ("classes names a twice",)),
         (["classes=3"], ("classes=3 is no list of names",)),
-        (["classes=[[a]]"], ("is no list of names",)),
         (["preview=sam"], ("preview=sam is unknown; it is grabcut, network or none",)),
         (["preview=network"], ("give its checkpoint",)),
         (["ckpt=x.pt"], ("add preview=network",)),
         (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
         (["preview=none", "port=70000"], ("port=70000 cannot be",)),
         (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is no address of this machine",)),
-        (["preview=none", "host=7"], ("host=7",)),
         (["preview_side=3"], ("preview_side=3 cannot be",)),
-        (["browser=perhaps"], ("browser=perhaps is unknown",)),
     ],
 )
 def test_settings_that_cannot_be(run_tool, folder, words, parts):
@@ -50,9 +51,7 @@ def test_folders_that_hold_nothing(run_tool, tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"{",
-        b"[]",
         b"\xff\xfe\x00",
         b'{"images": 3, "annotations": [], "categories": []}',
         b"[" * 100_000,
