@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
 from p2seg.progress import console, track
-from p2seg.validate.findings import NOTE
 from p2seg.validate.inspect import Inputs, Inspection
+from p2seg.validate.kinds import NOTE
 from p2seg.validate.page import verdict
 
 
@@ -56,9 +56,9 @@ def tell(made: Inspection, page: Path) -> None:
     for each in made.findings.worst_first:
         if each.severity == NOTE:
             continue
-        first = f" ({each.examples[0]})" if each.examples else ""
+        first = f", such as {each.examples[0]}" if each.examples else ""
         console.print(f"{each.severity}: {each.text}{first}", markup=False)
         console.print(f"    {each.fix}", markup=False)
     notes = sum(each.severity == NOTE for each in made.findings.worst_first)
-    more = f"; {notes} notes" if notes else ""
+    more = f"; {notes} note{'s' * (notes > 1)}" if notes else ""
     console.print(f"{verdict(made)[1]}{more}: {page}", markup=False)

@@ -27,7 +27,8 @@ from p2seg.data.schema import (
 from p2seg.errors import UserError, shown
 from p2seg.files import read_json
 from p2seg.structures import IGNORED
-from p2seg.validate.findings import STOPS, Findings
+from p2seg.validate.findings import Findings
+from p2seg.validate.kinds import STOPS
 
 T = TypeVar("T")
 

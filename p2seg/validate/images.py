@@ -93,7 +93,7 @@ def check_images(
     records: Sequence[ImageRecord],
     findings: Findings,
     progress: Progress = iter,
-    known: Callable[[Path], bool] = lambda path: False,
+    known: Callable[[Path], bool] = lambda _: False,
 ) -> list[Seen]:
     """Looks at all images of a folder.
 

@@ -122,11 +122,11 @@ def _finding(each: Finding) -> str:
     examples = "".join(f"<li>{escape(example)}</li>" for example in each.examples)
     more = each.count - len(each.examples)
     examples += f"<li>and {more:,} more</li>" if more > 0 and each.examples else ""
-    seen = escape(each.seen)
-    seen = f"<b>{each.count:,}</b> &times; {seen}" if each.counted else seen[0].upper() + seen[1:]
+    seen = escape(each.seen[0].upper() + each.seen[1:])
+    count = f'<span class="count">{each.count:,}</span>' if each.counted else ""
     return (
         f'<div class="finding"><span class="chip {each.severity}">{each.severity}</span><div>'
-        f'<p class="seen">{seen}.</p>'
+        f'<p class="seen">{seen}{count}</p>'
         f'<p class="fix soft">To do: {escape(each.fix)}.</p><ul>{examples}</ul></div></div>'
     )
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from p2seg.data.images import read_image
 from p2seg.errors import UserError
-from p2seg.validate.findings import NOTE
 from p2seg.validate.inspect import Inspection
+from p2seg.validate.kinds import NOTE
 from p2seg.visualize import INK, PAPER, Picture, fit, palette
 
 COUNT = 12

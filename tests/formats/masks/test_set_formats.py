@@ -44,7 +44,7 @@ def clicked(mask, yx, **more):
     return replace(instance(mask, **more), point=yx)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(masks().filter(np.any), st.booleans())
 def test_cvat_gives_every_mask_back(tmp_path_factory, mask, polygons):
     found = [instance(mask, 2, 0.75), instance(mask[::-1], 1, 0.5)]
@@ -56,7 +56,7 @@ def test_cvat_gives_every_mask_back(tmp_path_factory, mask, polygons):
     assert [first[3], second[3]] == [0.75, 0.5]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(masks().filter(np.any), st.booleans())
 def test_label_studio_gives_every_mask_back(tmp_path_factory, mask, polygons):
     found = [instance(mask, 2, 0.75), instance(mask[::-1], 1, 0.5)]
