@@ -166,7 +166,7 @@ def _count_masks(out: Path) -> int:
     for part in out.with_name(out.name + ".parts").glob("*.jsonl"):
         for line in part.read_text(errors="replace").splitlines():
             try:
-                finished.add(json.loads(line)["image_id"])
+                finished.add(json.loads(line)["item"])
             except (ValueError, KeyError):
                 continue  # torn by a kill
     return len(finished)

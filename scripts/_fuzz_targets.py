@@ -12,7 +12,7 @@ import shutil
 import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data import rle
-from p2seg.data.coco import Category, ImageRecord, InstanceSet, decode, read_instances
+from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode, read_instances
 from p2seg.data.coco import write_instances as write_set
 from p2seg.data.download import unpack
 from p2seg.data.images import check_image, read_image
@@ -35,6 +35,7 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
 from p2seg.formats.masks import places
 from p2seg.models.backbones import load_backbone_weights
+from p2seg.pseudo.review import read_review, reviewed
 from p2seg.pseudo.shards import Shards
 from p2seg.runs.parts import Parts
 from p2seg.runs.stages import Stages
@@ -117,6 +118,17 @@ def _check_names(folder: Path, records: list[ImageRecord]) -> None:
     for path in (*made, *paths_of(folder, records, ".json")):
         whole = os.path.normpath(path)
         assert whole.startswith(f"{folder}{os.sep}"), f"{path} leaves the folder"
+
+
+def _review(path: Path) -> None:
+    """A review meets the masks that it is of."""
+    review = read_review(path)
+    empty = rle.encode(np.zeros(SIZE, bool))
+    own = [Instance(id, 1, empty, point=(2.0, 3.0)) for id in (7, 8, 9)]
+    masks = replace(_truth(), instances=[own])
+    for each in reviewed(masks, review).instances[0]:
+        assert decode(each).shape == SIZE
+        assert not each.crowd or each.review == "rejected"
 
 
 def _truth() -> InstanceSet:
@@ -312,6 +324,7 @@ def _list(path: Path) -> None:
 TARGETS = {
     "points": Target(_points, ".json"),
     "instances": Target(_instances, ".json"),
+    "review": Target(_review, ".json"),
     "predictions": Target(_predictions, ".json"),
     "segmentation": Target(_segmentation, ".json"),
     "image": Target(_image, ".png"),

@@ -5,6 +5,7 @@ The rest of the package knows nothing of Hydra; `_target_` builds its objects in
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import re
@@ -44,17 +45,9 @@ DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
 # taken to the letter only where that fails.
 PATH_KEYS = frozenset(
     (
-        *(
-            "out",
-            "gt",
-            "pred",
-            "pseudo",
-            "images",
-            "ckpt",
-            "review",
-            "model.weights",
-            "segmentor.weights",
-        ),
+        *("out", "gt", "pred", "pseudo", "images", "ckpt", "review"),
+        *("model.weights", "segmentor.weights"),
+        *("in", "url"),
         *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
         *("data.val_images", "data.val_gt", "data.candidates", "semantic.gt", "semantic.maps"),
         *("semantic.class_map", "semantic.sam.checkpoint"),
@@ -77,17 +70,37 @@ def quoted(override: str) -> str:
     if not value or (value in ("null", "none") and is_path):
         return override
     if not is_path:
-        try:
-            OverridesParser.create().parse_override(override)
-        except HydraException:
-            pass
-        else:
+        if _is_parsed(override):
             return override
+        as_list = f"{key}={_list_of_texts(value)}"
+        if _is_parsed(as_list):
+            return as_list
     if is_path:
         value = literal(value)
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count only before a quote
+    return f"{key}={_in_quotes(value)}"
+
+
+def _is_parsed(override: str) -> bool:
+    """Whether Hydra takes an override as it is."""
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def _list_of_texts(value: str) -> str:
+    """`[été 2024, b (c)]`, which Hydra refuses, with its texts in quotes; or the value."""
+    if not (value.startswith("[") and value.endswith("]")) or not value.isprintable():
+        return value
+    [texts] = csv.reader([value[1:-1]], quotechar="'", skipinitialspace=True)
+    return f"[{','.join(_in_quotes(text.strip()) for text in texts)}]"
+
+
+def _in_quotes(text: str) -> str:
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # backslashes count only before a quote
     escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
-    return f"{key}='{escaped}'"
+    return f"'{escaped}'"
 
 
 def entry(

@@ -52,7 +52,7 @@ def formats_of(cfg: DictConfig) -> list[str]:
     value = cfg.predict.formats
     given = list(value) if isinstance(value, ListConfig) else [value]
     for each in given:
-        check_choice("predict.formats", each, ("coco", *FORMATS))
+        check_choice("predict.formats", each, tuple(FORMATS))
     return [each for each in dict.fromkeys(given) if each != "coco"]
 
 

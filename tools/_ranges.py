@@ -79,6 +79,7 @@ NUMBERS = {
     "jitter": SHARE,
     "compare": AT_LEAST_ONE,
     "count": AT_LEAST_ONE,
+    "score": SHARE,
     "clicks": AT_LEAST_ONE,
     "cell": Number(32),
     "port": Number(0, 65535),

@@ -20,11 +20,15 @@ GIVEN = ("semantic.class_map", "semantic.sam.checkpoint")
 CLICKS = ("data.points", "review")
 READS = {
     "make_points": ("gt",),
+    "import_points": ("in", "images"),
+    "export_points": (*CLICKS, "images"),
     "gen_semantic": (*CLICKS, "data.images", "semantic.maps", "semantic.gt", *GIVEN),
     "train": (*CLICKS, "data.images", "data.semantic", "model.weights"),
     "gen_pseudo": (*CLICKS, "data.images", "data.semantic", "ckpt", "data.candidates"),
     "train_segmentor": ("review", "pseudo", "data.images", "segmentor.weights", "data.val_gt"),
     "predict": ("ckpt", "images", "gt"),
+    "export_masks": ("pred", "images", "gt"),
+    "validate": ("data.points", "data.images", "data.semantic", "data.gt", "pseudo"),
     "eval": ("gt", "pred"),
     "export": ("ckpt", "images"),
     "annotate": ("images", "ckpt"),
@@ -36,7 +40,10 @@ READS = {
 }
 """Settings that name what a tool reads."""
 
-OF_A_FILE = ("make_points", "gen_pseudo", "export", "annotate")
+OF_A_FILE = (
+    *("make_points", "import_points", "export_points", "annotate"),
+    *("gen_pseudo", "export"),
+)
 """Tools that write one file, not a folder."""
 
 KEPT = 200

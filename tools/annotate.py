@@ -29,9 +29,9 @@ def run(cfg: DictConfig) -> Path:
     clicks = Clicks(out, names_of(cfg))
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
-    with server.listening(cfg.host, cfg.port) as listener:
+    with server.listening(str(cfg.host), cfg.port) as listener:
         address = server.address_of(listener)
-        if server.is_open_to_others(cfg.host):
+        if server.is_open_to_others(listener):
             console.print(
                 f"host={cfg.host}: whoever reaches {address} sees the images and can change the "
                 "points; there is no password",

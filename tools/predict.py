@@ -22,6 +22,7 @@ from p2seg.checkpoint import load_checkpoint
 from p2seg.data.sources import count_frames, read_frames
 from p2seg.devices import device_of
 from p2seg.files import sha256
+from p2seg.formats.masks import Options, address_of
 from p2seg.progress import console, track
 from p2seg.runs.provenance import versions
 from p2seg.segmentors.load import predictor_of
@@ -35,18 +36,21 @@ def run(cfg: DictConfig) -> Path:
     device = device_of(cfg.trainer.accelerator)
     out = output_folder(cfg, "predictions")
     batch_size = batch_size_of(cfg, device)
-    outputs = partial(Outputs, out, formats_of(cfg), overlays_of(cfg), cfg.predict.overlay_score)
+    formats, overlays = formats_of(cfg), overlays_of(cfg)
     checkpoint = load_checkpoint(path, "segmentor")
     predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
     categories = predictor.categories
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
     record_run(cfg, "predict", out)
+    score = cfg.predict.overlay_score
+    options = Options(prefix=address_of(path_of(cfg, "images")))
+    outputs = Outputs(out, formats, overlays, score, categories, job.names, options)
     frames = read_frames(job.sources, cfg.predict.every, cfg.data.on_error)
     detect = partial(predictor.detect, score=cfg.predict.score, views=cfg.predict.views)
     total = count_frames(job.sources, cfg.predict.every)
     with closing(predict(detect, frames, batch_size)) as predictions:
         shown = track(predictions, "predict", total, shown=ranks.first)
-        keep_predictions(shown, job.items, outputs(categories, job.names), job.parts)
+        keep_predictions(shown, job.items, outputs, job.parts)
     ranks.wait()
     if ranks.first:
         info = {
@@ -60,7 +64,7 @@ def run(cfg: DictConfig) -> Path:
             "views": cfg.predict.views,
             "versions": versions(),
         }
-        skipped = write_predictions(out, job.parts, job.stamps, categories, info)
+        skipped = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
         for sentence in skipped:
             console.print(f"skipped: {sentence}", markup=False)
         console.print(f"wrote {out / 'predictions.json'}", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from p2seg.files import append_line, write_text
 
 @dataclass(frozen=True)
 class Kept:
-    """What is there of a job's items; an item is a number from 0.
+    """What is there of a job's items; an item is a whole number.
 
     Attributes:
         finished: file and byte at which the item's line begins.
@@ -67,11 +67,16 @@ class Parts:
         """Keeps why an item cannot be made."""
         self._write({"item": item, "stamp": stamp, "skipped": sentence})
 
-    def kept(self, stamps: Sequence[str] | None = None) -> Kept:
-        """What all ranks, of this run and of those before, have kept.
+    def kept(
+        self,
+        stamps: Sequence[str] | None = None,
+        is_whole: Callable[[dict[str, Any]], bool] = lambda _: True,
+    ) -> Kept:
+        """What all ranks, of this run and of those before, have kept; a later line counts.
 
         Args:
             stamps: of all items; a line with another is not used. None: all lines are.
+            is_whole: whether something finished is what it must be; a line that is not is not used.
         """
         kept = Kept()
         for path, start, record in self._records():
@@ -79,6 +84,8 @@ class Parts:
             if stamps is not None and record["stamp"] != _at(stamps, item):
                 continue
             if isinstance(record.get("made"), dict):
+                if not is_whole(record["made"]):
+                    continue
                 kept.finished[item] = (path, start)
             else:
                 kept.skipped[item] = record["skipped"]

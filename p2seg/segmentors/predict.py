@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from p2seg.data.coco import Category
+from p2seg.data import rle as codec
+from p2seg.data.coco import Category, ImageRecord, Instance
 from p2seg.data.sources import Frame
 from p2seg.errors import UserError
 from p2seg.files import write_json, write_json_list
-from p2seg.formats.masks import FORMATS, Format, places
-from p2seg.runs.parts import Parts
+from p2seg.formats.masks import FORMATS, PLAIN, Entry, Format, Options, places
+from p2seg.runs.parts import Kept, Parts
 from p2seg.segmentors.ahead import ahead
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.overlays import Overlays
@@ -99,6 +101,7 @@ class Outputs:
         overlay_score: detections below it are in `predictions.json` alone.
         categories: class k is `categories[k - 1]`.
         names: of all images that may come, without frames: files of two images may not meet.
+        options: of the formats.
     """
 
     folder: Path
@@ -107,6 +110,14 @@ class Outputs:
     overlay_score: float
     categories: list[Category]
     names: Sequence[str]
+    options: Options = PLAIN
+
+    def made(self) -> list[Format]:
+        """The formats."""
+        return [
+            FORMATS[name](self.folder / name, self.categories, self.options)
+            for name in self.formats
+        ]
 
 
 def keep_predictions(
@@ -126,7 +137,7 @@ def keep_predictions(
         parts: where the results are kept.
     """
     categories, place_of = outputs.categories, places(outputs.names)
-    others = [FORMATS[name](outputs.folder / name, categories) for name in outputs.formats]
+    others = outputs.made()
     with Overlays(outputs.folder / "overlays", categories) as drawn:
         for each, (number, stamp) in zip(predictions, items, strict=False):  # items may be endless
             if isinstance(each, str):
@@ -149,8 +160,11 @@ def write_predictions(
     stamps: Sequence[str] | None,
     categories: list[Category],
     info: dict[str, Any],
+    outputs: Outputs | None = None,
 ) -> list[str]:
     """Puts the results of all images together: `predictions.json` and `images.json`.
+
+    So it does for the other tools that want the whole set in one file.
 
     Args:
         out: folder to write to.
@@ -158,6 +172,7 @@ def write_predictions(
         stamps: of all images' files; None: whatever was kept is used.
         categories: class k is `categories[k - 1]`.
         info: provenance, kept in `images.json` since COCO's results are a bare list.
+        outputs: what else is written.
 
     Returns:
         A sentence for each image that was skipped.
@@ -171,6 +186,10 @@ def write_predictions(
     if not kept.finished:
         parts.remove()
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
+
+    if outputs is not None:
+        for each in outputs.made():
+            each.finish(partial(_entries, kept, outputs))
 
     def results() -> Iterator[dict[str, Any]]:
         records = []
@@ -189,6 +208,22 @@ def write_predictions(
     write_json_list(out / "predictions.json", results())
     parts.remove()
     return skipped
+
+
+def _entries(kept: Kept, outputs: Outputs) -> Iterator[Entry]:
+    """What is shown of each image that is done."""
+    label_of = {category.id: label for label, category in enumerate(outputs.categories, start=1)}
+    for number in sorted(kept.finished):
+        made = kept.content(number)
+        record = ImageRecord(**made["image"])
+        found = []
+        for each in made["results"]:
+            code = each["segmentation"]
+            rle = {"size": code["size"], "counts": code["counts"].encode()}
+            if each["score"] >= outputs.overlay_score and codec.area(rle):
+                label = label_of[each["category_id"]]
+                found.append(Instance(-1, label, rle, score=each["score"]))
+        yield Entry(record, found)
 
 
 def _write(format: Format, place: str, frame: Frame, found: list[Detection]) -> None:

@@ -83,21 +83,18 @@ def _json_files() -> dict[str, bytes]:
     ]
     offered = {"segmentation": _compressed(), "predicted_iou": 0.9, "stability": 0.8}
     points = [{"id": 7, "candidates": [offered, offered]}, {"id": 8, "candidates": []}]
-    line = {
-        "key": "key",
-        "image_id": 1,
-        "instances": [
-            {
-                "id": 7,
-                "label": 1,
-                "rle": _compressed(),
-                "crowd": False,
-                "score": 0.5,
-                "point": [2.0, 3.0],
-                "default_box": False,
-            }
-        ],
+    mask = {
+        "id": 7,
+        "label": 1,
+        "rle": _compressed(),
+        "crowd": False,
+        "score": 0.5,
+        "point": [2.0, 3.0],
+        "default_box": False,
+        "review": "",
     }
+    told = {"image_id": 1}
+    line = {"key": "key", "item": 1, "stamp": "", "made": {"instances": [mask]}}
     contents = {
         "points/good.json": _document(clicks),
         "instances/good.json": _document(masks),
@@ -116,6 +113,14 @@ def _json_files() -> dict[str, bytes]:
             "versions": {"numpy": "2.0"},
             "version": 2,
         },
+        "review/good.json": {
+            "info": {"pseudo": "masks.json"},
+            "decisions": [
+                {**told, "id": 7, "decision": "accept", "segmentation": _compressed()},
+                {**told, "id": 8, "decision": "reject"},
+                {**told, "id": 9, "decision": "reclick", "point": [2.0, 3.0]},
+            ],
+        },
         "stage/good.json": {"key": "0" * 64, "outputs": ["0" * 64], "seconds": 1.5},
         **{f"segmentation/{name}.json": each for name, each in segmentations.items()},
     }
@@ -124,7 +129,7 @@ def _json_files() -> dict[str, bytes]:
         b'\n{"key": "key", "item": 0, "stamp": "stamp", "made": {"image": {}, "results": []}}'
         b'\n{"key": "key", "item": 1, "stamp": "stamp", "skipped": "no image"}'
     )
-    skip = {"key": "key", "image_id": 2, "skipped": "no image"}
+    skip = {"key": "key", "item": 2, "stamp": "", "skipped": "no image"}
     made["shards/good.jsonl"] = b"\n" + b"\n".join(
         json.dumps(each).encode() for each in (line, skip)
     )

@@ -14,6 +14,7 @@ import pytest
 import torch
 from _entry import CONFIGS, literal
 from _ranges import check_ranges
+from defusedxml import ElementTree
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -157,7 +158,7 @@ def test_a_video_is_seen_frame_by_frame(tool, tmp_path):
 def test_videos_and_images_together(tool, album, tmp_path):
     film(album / "2b.avi", 3)
     film(album / "3.mp4.avi", 2).rename(album / "3.mp4")  # FFmpeg looks into the file
-    done(tool(album / "*", "predict.formats=[labelme,png]", "predict.overlays=6"))
+    done(tool(album / "*", "predict.formats=[labelme,png,cvat]", "predict.overlays=6"))
     images, _ = read(tmp_path / "out")
     assert [i["id"] for i in images["images"]] == list(range(1, 11))
     overlays = {p.name for p in (tmp_path / "out/overlays").iterdir()}
@@ -166,20 +167,33 @@ def test_videos_and_images_together(tool, album, tmp_path):
     document = json.loads((tmp_path / "out/labelme/2b.avi/000002.json").read_text())
     assert cv2.imread(str(tmp_path / "out/labelme/2b.avi" / document["imagePath"])).any()
     assert (tmp_path / "out/png/instances/3.mp4/000001.png").is_file()
+    beside = {each.parent.name for each in (tmp_path / "out/cvat/images").rglob("*.png")}
+    assert beside == {"2b.avi", "3.mp4"}  # frames, which are no files, and no other image
 
 
 def test_all_formats_hold_what_the_results_hold(tool, album, tmp_path):
     (album / "b").mkdir()
     (album / "1.png").rename(album / "b/1.png")
     Image.open(album / "2.png").save(album / "2.jpg")
-    done(tool(album, "predict.formats=[coco,labelme,yolo,png,yolo]"))
+    done(tool(album, "predict.formats=[coco,labelme,yolo,png,yolo,cvat,labelstudio]"))
     out = tmp_path / "out"
     images, results = read(out)
     assert len(results) > 10
+    in_cvat = {
+        each.get("name"): len(each)
+        for each in ElementTree.parse(out / "cvat/annotations.xml").getroot().iter("image")
+    }
+    tasks = json.loads((out / "labelstudio/tasks.json").read_text())
+    assert [each["file_name"] for each in images["images"]] == list(in_cvat)
+    for image, task in zip(images["images"], tasks, strict=True):
+        address, prediction = task["data"]["image"], task["predictions"][0]
+        assert address == f"/data/local-files/?d={album.name}/{image['file_name']}"
+        assert len(prediction["result"]) == in_cvat[image["file_name"]]
     for image in images["images"]:
         name = image["file_name"]
         own = [each for each in results if each["image_id"] == image["id"]]
         place = name if name.startswith("2.") else name.removesuffix(".png")
+        assert in_cvat[name] == len(own)
         document = json.loads((out / f"labelme/{place}.json").read_text())
         assert (
             (out / "labelme" / name).parent.joinpath(document["imagePath"]).samefile(album / name)
@@ -263,7 +277,10 @@ def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, albu
 @pytest.mark.parametrize(
     ("word", "parts"),
     [
-        ("predict.formats=[coco,voc]", ("predict.formats=voc is unknown", "labelme, yolo or png")),
+        (
+            "predict.formats=[coco,voc]",
+            ("predict.formats=voc is unknown", "yolo or png"),
+        ),
         ("predict.formats=null", ("predict.formats=None is unknown",)),
         ("predict.batch_size=0", ("predict.batch_size=0 cannot be; it is auto or",)),
         ("predict.batch_size=many", ("predict.batch_size=many cannot be",)),
@@ -392,7 +409,7 @@ def test_a_run_that_was_killed_goes_on(tool, album, tmp_path, monkeypatch):
         there = [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != "run.json"]
         return {p: p.read_bytes() for p in there}  # run.json tells every start
 
-    words = ("predict.formats=[labelme]", "predict.overlays=4")
+    words = ("predict.formats=[labelme,cvat]", "predict.overlays=4")
     done(tool(album, *words))
     whole = files()
     shutil.rmtree(tmp_path / "out")

@@ -85,6 +85,20 @@ def test_what_hydra_cannot_parse_is_a_text(tool):
     assert tool("name=it's (1")[1].name == "it's (1"
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[people,Tier (animal),véhicule]", ["people", "Tier (animal)", "véhicule"]),
+        ("[été 2024, a=b,'x, y']", ["été 2024", "a=b", "x, y"]),
+        ("[#1,it's]", ["#1", "it's"]),
+        ("[ö]", ["ö"]),
+        ("[ö", "[ö"),
+    ],
+)
+def test_a_list_of_what_hydra_cannot_parse_is_a_list_of_texts(tool, text, names):
+    assert tool(f"data.augment.scale={text}")[1].data.augment.scale == names
+
+
 def test_ckpt_none_is_no_path(tool):
     assert tool("ckpt=none")[1].ckpt == "none"
     assert tool("ckpt=null")[1].ckpt is None

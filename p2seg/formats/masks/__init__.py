@@ -1,16 +1,51 @@
-"""Instances in the formats of other tools, whoever found them: LabelMe, YOLO, label maps.
+"""Instances in the formats of other tools, whoever found them.
 
 Everything takes plain instances (`label`, `score`, `rle`) and the record of their image. Outlines
 are in pixels edge to edge: the first pixel reaches from (0, 0) to (1, 1), as COCO's polygons and
-LabelMe's window have it.
+the windows of LabelMe, CVAT and Label Studio have it.
 """
 
-from p2seg.formats.masks.base import Format, Labelled, Source, places
+from p2seg.formats.masks.base import (
+    PLAIN,
+    Entry,
+    Format,
+    Labelled,
+    Options,
+    Source,
+    address_of,
+    places,
+)
+from p2seg.formats.masks.coco import Coco
+from p2seg.formats.masks.cvat import Cvat
 from p2seg.formats.masks.labelme import LabelMe
+from p2seg.formats.masks.labelstudio import LabelStudio
 from p2seg.formats.masks.maps import LabelMaps
 from p2seg.formats.masks.yolo import Yolo
 
-FORMATS: dict[str, type[Format]] = {"labelme": LabelMe, "yolo": Yolo, "png": LabelMaps}
+FORMATS: dict[str, type[Format]] = {
+    "coco": Coco,
+    "labelme": LabelMe,
+    "cvat": Cvat,
+    "labelstudio": LabelStudio,
+    "yolo": Yolo,
+    "png": LabelMaps,
+}
 """By the name that is also their folder's."""
 
-__all__ = ["FORMATS", "Format", "LabelMaps", "LabelMe", "Labelled", "Source", "Yolo", "places"]
+__all__ = [
+    "FORMATS",
+    "PLAIN",
+    "Coco",
+    "Cvat",
+    "Entry",
+    "Format",
+    "LabelMaps",
+    "LabelMe",
+    "LabelStudio",
+    "Labelled",
+    "Options",
+    "Source",
+    "Yolo",
+    "address_of",
+    "places",
+]

@@ -1,18 +1,24 @@
-"""What every format is: a folder that takes the instances of one image after the other."""
+"""What every format is: a folder that takes the instances of one image after the other.
+
+Some tools want the whole set in one file. It is written at the end, from a second look at all
+images: so many processes may share the first one, and an export that was killed can go on.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg.data.coco import Category, ImageRecord
+from p2seg.data.coco import Category, ImageRecord, Instance
 from p2seg.files import write_bytes
 
 Source = Path | NDArray[np.uint8]
@@ -35,17 +41,67 @@ class Labelled(Protocol):
         """The mask, `{"size": [H, W], "counts": bytes}`."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose.
+
+    Attributes:
+        points: clicks go along, where the format has a place for them and the instance has one.
+        polygons: polygons, where they lose nothing, in formats that have both polygons and masks.
+        prefix: of the pictures' addresses, where a format has addresses.
+        info: what is known of the masks' origin, where a format has a place for it.
+    """
+
+    points: bool = False
+    polygons: bool = False
+    prefix: str = "/data/local-files/?d=images/"
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+PLAIN = Options()
+
+
+def address_of(images: Path) -> str:
+    """Where Label Studio has a folder of its local storage, if its root is the folder above.
+
+    Args:
+        images: the folder; of a file or a pattern, that which holds it.
+    """
+    folder = images if images.is_dir() else images.parent
+    return f"/data/local-files/?d={quote(folder.absolute().name)}/"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image and its instances.
+
+    Attributes:
+        record: of the image.
+        instances: best first, none with an empty mask.
+    """
+
+    record: ImageRecord
+    instances: Sequence[Labelled]
+
+
 class Format(ABC):
     """A folder of files in one format.
 
     Args:
         folder: it is made when the first image is written.
         categories: class k is `categories[k - 1]`.
+        options: what the user chose.
     """
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
+    whole: ClassVar[bool] = False
+    """Whether `finish` writes something."""
+
+    def __init__(
+        self, folder: Path, categories: Sequence[Category], options: Options = PLAIN
+    ) -> None:
         self.folder = folder
         self.categories = categories
+        self.options = options
         self._begun = False
 
     def write(
@@ -64,6 +120,14 @@ class Format(ABC):
             self._begun = True
         self._write(place, record, source, instances)
 
+    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:  # noqa: B027 - most have none
+        """Writes the file of the whole set, if the format has one, after the last image.
+
+        Args:
+            look: gives all images, one after the other, in the order of the file; it may be called
+                more than once, so that they need not be in memory.
+        """
+
     def _begin(self) -> None:  # noqa: B027 - not every format has such files
         """Writes what the folder has once, before the first image."""
 
@@ -72,6 +136,29 @@ class Format(ABC):
         self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
     ) -> None:
         """`write` of one image."""
+
+
+class SetFormat(Format):
+    """A format that has the whole set in one file, in which images are called by their names.
+
+    Of an image that is no file the pixels are written to `images/`.
+    """
+
+    whole = True
+
+    def _write(
+        self,
+        place: str,  # noqa: ARG002 - an image is called by its name
+        record: ImageRecord,
+        source: Source,
+        instances: Sequence[Labelled],  # noqa: ARG002 - they come again, in `finish`
+    ) -> None:
+        if not isinstance(source, Path):
+            write_picture(self.folder / "images" / record.file_name, source)
+
+    @abstractmethod
+    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
+        """See `Format.finish`."""
 
 
 def places(names: Iterable[str]) -> dict[str, str]:
@@ -91,6 +178,17 @@ def places(names: Iterable[str]) -> dict[str, str]:
         name: name if shared[stem.casefold()] > 1 or stem.casefold() in whole else stem
         for name, stem in stems.items()
     }
+
+
+def click_of(instance: Labelled, record: ImageRecord) -> tuple[float, float] | None:
+    """The click of an instance as (x, y) in pixels edge to edge; None where it has none.
+
+    In our files a pixel's centre is a whole number, here it is half a pixel beyond.
+    """
+    if not isinstance(instance, Instance) or instance.point is None:
+        return None
+    y, x = instance.point
+    return min(x + 0.5, record.width), min(y + 0.5, record.height)
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
 from p2seg.files import write_json
-from p2seg.formats.masks.base import Format, Labelled, Source, write_picture
+from p2seg.formats.masks.base import Format, Labelled, Source, click_of, write_picture
 from p2seg.formats.masks.polygons import Part, parts_of
 
 VERSION = "5.5.0"
@@ -36,40 +36,51 @@ class LabelMe(Format):
             image = f"{file.stem}.png"
             write_picture(file.with_name(image), source)
         names = [category.name for category in self.categories]
-        write_json(file, labelme(record, Path(image).as_posix(), instances, names), indent=2)
+        document = labelme(
+            record, Path(image).as_posix(), instances, names, points=self.options.points
+        )
+        write_json(file, document, indent=2)
 
 
 def labelme(
-    record: ImageRecord, image_path: str, instances: Sequence[Labelled], names: Sequence[str]
+    record: ImageRecord,
+    image_path: str,
+    instances: Sequence[Labelled],
+    names: Sequence[str],
+    *,
+    points: bool = False,
 ) -> dict[str, Any]:
     """The content of an image's file.
 
     A part of a mask is a polygon. One with holes, which LabelMe's polygons cannot have, is a shape
-    of LabelMe's kind `mask`, so that nothing is lost. Parts of one instance share a `group_id`. The
-    score is in `description`, where LabelMe shows it, and in `score`, which it keeps.
+    of LabelMe's kind `mask`, so that nothing is lost. Parts of one instance share a `group_id`, and
+    its click, a shape of the kind `point`, has it too. The score is in `description`, where LabelMe
+    shows it, and in `score`, which it keeps.
 
     Args:
         record: of the image.
         image_path: from the JSON's folder to the picture.
         instances: in the order of the shapes.
         names: class k is `names[k - 1]`.
+        points: whether clicks go along, of instances that have one.
     """
-    shapes = []
+    shapes: list[dict[str, Any]] = []
     for number, instance in enumerate(instances, start=1):
         mask = decode(instance.rle)
         parts = parts_of(mask)
         score = round(instance.score, 4)
-        for part in parts:
-            shapes.append(
-                {
-                    "label": names[instance.label - 1],
-                    **_geometry(part),
-                    "group_id": number if len(parts) > 1 else None,
-                    "description": f"score {score}",
-                    "flags": {},
-                    "score": score,
-                }
-            )
+        click = click_of(instance, record) if points else None
+        common: dict[str, Any] = {
+            "group_id": number if len(parts) > 1 or click else None,
+            "description": f"score {score}",
+            "flags": {},
+            "score": score,
+        }
+        geometries = [_geometry(part) for part in parts]
+        if click is not None:
+            geometries.append({"points": [[*click]], "shape_type": "point", "mask": None})
+        label = names[instance.label - 1]
+        shapes += [{"label": label, **geometry, **common} for geometry in geometries]
     return {
         "version": VERSION,
         "flags": {},

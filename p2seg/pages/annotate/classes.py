@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 from p2seg.data.records import Category
 from p2seg.data.schema import categories_of
@@ -44,8 +45,7 @@ RESERVED = "adnz"
 
 def key_of(label: int) -> str:
     """The key that chooses class 1..C: a digit, then a letter, then none."""
-    letters = [each for each in "bcefghijklmopqrstuvwxy" if each not in RESERVED]
-    keys = [*"123456789", *letters]
+    keys = [*"123456789", *(each for each in ascii_lowercase if each not in RESERVED)]
     return keys[label - 1] if label <= len(keys) else ""
 
 

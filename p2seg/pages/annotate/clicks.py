@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from p2seg.data.points import PointSet, read_points, write_points
 from p2seg.data.records import ImageRecord
 from p2seg.data.schema import MAX_ID
 from p2seg.errors import UserError
 from p2seg.pages.annotate.classes import place_of, with_new
+from p2seg.pages.annotate.entries import Click, Entry, points_of
 from p2seg.pages.annotate.history import Action, actions_of, contents_of, ids_of
 from p2seg.structures import Points
 
 OURS = "annotate"
 """The key of `info` under which the page keeps what it needs to go on."""
 
-
 ROOM = 10**9
 """Ids that must be left for new points."""
-
-
-@dataclass(frozen=True)
-class Click:
-    """A point. Attributes: its id; its class, 1..C; (x, y) in pixels."""
-
-    id: int
-    label: int
-    x: float
-    y: float
-
-
-@dataclass
-class _Entry:
-    """An image of the file.
-
-    Attributes:
-        record: the image.
-        clicks: by id.
-        given: it was in the file before, and stays there without points.
-        done: someone has looked and found nothing on it.
-        packed: the points as they are written, until something changes.
-    """
-
-    record: ImageRecord
-    clicks: dict[int, Click] = field(default_factory=dict)
-    given: bool = False
-    done: bool = False
-    packed: Points | None = None
 
 
 class Clicks:
@@ -84,15 +54,15 @@ class Clicks:
         self._info, ours = dict(known.info), known.info.get(OURS)
         ours = ours if isinstance(ours, dict) else {}
         done = set(ids_of(ours.get("done")))
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         for record, points in zip(known.images, known.points, strict=True):
             places = zip(
                 points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True
             )
             clicks = {id: Click(id, label, x, y) for id, label, (y, x) in places}
             given = not clicks and record.id not in done
-            entry = _Entry(record, clicks, given, record.id in done and not clicks, points)
-            self._entries[record.file_name] = entry
+            entry = Entry(record, clicks, given, record.id in done and not clicks, points)
+            self._entries[posixpath.normpath(record.file_name)] = entry
         self._history = actions_of(ours.get("undo"))
         self._next = _after([i for e in self._entries.values() for i in e.clicks], ours, "next_id")
         images = [entry.record.id for entry in self._entries.values()]
@@ -107,7 +77,7 @@ class Clicks:
     def points(self, name: str) -> Points:
         """The points of an image, as the rest of the package has them."""
         entry = self._entries.get(name)
-        return _points([]) if entry is None else _packed(entry)
+        return points_of([]) if entry is None else entry.points
 
     def size(self, name: str) -> tuple[int, int] | None:
         """(height, width) in which an image was annotated; None where it was not."""
@@ -219,7 +189,7 @@ class Clicks:
         return PointSet(
             images=[entry.record for entry in kept],
             categories=self.categories,
-            points=[_packed(entry) for entry in kept],
+            points=[entry.points for entry in kept],
             info={**self._info, OURS: ours},
         )
 
@@ -243,7 +213,7 @@ class Clicks:
         write_points(self.path, snapshot)
         self._seen = _state(self.path)
 
-    def _undone(self, entry: _Entry, action: Action) -> str | None:
+    def _undone(self, entry: Entry, action: Action) -> str | None:
         """Takes an action back; None where it is no more there to be."""
         if action.do == "done":
             was, entry.done = entry.done, False
@@ -251,7 +221,7 @@ class Clicks:
         id = action.id or 0
         if action.do == "remove":
             label = place_of(self.categories, action.category_id)
-            if label is None or id in entry.clicks or not self._is_free(entry, action.point):
+            if label is None or id in entry.clicks or not entry.is_free(action.point):
                 return None
             x, y = action.point or (0.0, 0.0)
             self._put(entry, Click(id, label, x, y))
@@ -261,7 +231,7 @@ class Clicks:
         if action.do == "add":
             self._take(entry, id)
             return "a click"
-        if not self._is_free(entry, action.point):
+        if not entry.is_free(action.point):
             return None
         x, y = action.point or (0.0, 0.0)
         self._put(entry, replace(entry.clicks[id], x=x, y=y))
@@ -271,37 +241,31 @@ class Clicks:
         self._history.append(action)
         self.version += 1
 
-    def _entry(self, name: str, size: tuple[int, int]) -> _Entry:
+    def _entry(self, name: str, size: tuple[int, int]) -> Entry:
         if name not in self._entries:
             record = ImageRecord(self._next_image, name, *size)
             self._next_image += 1
-            self._entries[name] = _Entry(record)
+            self._entries[name] = Entry(record)
         return self._entries[name]
 
-    def _find(self, name: str, id: int) -> tuple[_Entry, Click]:
+    def _find(self, name: str, id: int) -> tuple[Entry, Click]:
         entry = self._entries.get(name)
         if entry is None or id not in entry.clicks:
             raise UserError("that point is no more there")
         return entry, entry.clicks[id]
 
-    def _check_place(self, entry: _Entry, x: int, y: int) -> None:
+    def _check_place(self, entry: Entry, x: int, y: int) -> None:
         record = entry.record
         if not (0 <= x < record.width and 0 <= y < record.height):
             raise UserError(f"({x}, {y}) lies outside the image of {record.width}x{record.height}")
-        if not self._is_free(entry, (x, y)):
+        if not entry.is_free((x, y)):
             raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
 
-    def _is_free(self, entry: _Entry, point: tuple[float, float] | None) -> bool:
-        x, y = map(math.floor, point or (-1, -1))
-        inside = 0 <= x < entry.record.width and 0 <= y < entry.record.height
-        taken = ((math.floor(each.x), math.floor(each.y)) for each in entry.clicks.values())
-        return inside and (x, y) not in taken
-
-    def _put(self, entry: _Entry, click: Click) -> None:
+    def _put(self, entry: Entry, click: Click) -> None:
         entry.clicks[click.id], entry.packed = click, None
         self.unsaved[click.id] = self.version + 1
 
-    def _take(self, entry: _Entry, id: int) -> None:
+    def _take(self, entry: Entry, id: int) -> None:
         del entry.clicks[id]
         entry.packed = None
         self.unsaved.pop(id, None)
@@ -314,20 +278,6 @@ def _after(ids: list[int], ours: dict[str, Any], key: str) -> int:
     if first > MAX_ID - ROOM:
         raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
     return first
-
-
-def _packed(entry: _Entry) -> Points:
-    if entry.packed is None:
-        entry.packed = _points(list(entry.clicks.values()))
-    return entry.packed
-
-
-def _points(clicks: list[Click]) -> Points:
-    return Points(
-        yx=torch.tensor([(each.y, each.x) for each in clicks], dtype=torch.float32).reshape(-1, 2),
-        labels=torch.tensor([each.label for each in clicks], dtype=torch.int64),
-        ids=torch.tensor([each.id for each in clicks], dtype=torch.int64),
-    )
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -19,8 +19,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
 HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
@@ -81,15 +79,23 @@ def is_allowed(headers: dict[bytes, str], host: str) -> bool:
 
 def is_ours(name: str, host: str) -> bool:
     """Whether a host's name means this server."""
-    if host in LOOPBACK:
-        return name in LOOPBACK
-    if name in LOOPBACK or name in (host, platform.node().lower(), socket.getfqdn().lower()):
+    if is_loopback(name) or (name and is_loopback(host)):
+        return is_loopback(name)
+    if name in (host, platform.node().lower(), socket.getfqdn().lower()):
         return True
     try:
-        ipaddress.ip_address(name)  # an address belongs to nobody's server of names
+        ipaddress.ip_address(name)  # an address is not found by a name, which could lead elsewhere
     except ValueError:
         return False
     return True
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host is this machine alone, by its name or address."""
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _hostname(netloc: str) -> str:

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import sys
+import warnings
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +22,7 @@ from nicegui import Client, ui
 from p2seg.errors import UserError
 from p2seg.pages.annotate.album import Album, Part
 from p2seg.pages.annotate.clicks import Clicks
-from p2seg.pages.annotate.guard import LOOPBACK, Guard
+from p2seg.pages.annotate.guard import Guard, is_loopback
 from p2seg.pages.annotate.preview import Found, Preview
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.view import View
@@ -129,7 +130,10 @@ def serve(
     web.add_middleware(Guard, host=host)
     options = {"log_level": "critical", "access_log": False, "server_header": False}
     config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
-    uvicorn.Server(config).run(sockets=[listener])
+    with warnings.catch_warnings():
+        # NiceGUI looks through all objects for its server, and torch warns of one that it meets
+        warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+        uvicorn.Server(config).run(sockets=[listener])
     if failures:
         raise failures[0]
 
@@ -141,9 +145,9 @@ def open_browser(address: str) -> None:
         webbrowser.open(address)
 
 
-def is_open_to_others(host: str) -> bool:
-    """Whether other machines can reach an address."""
-    return host not in LOOPBACK
+def is_open_to_others(listener: socket.socket) -> bool:
+    """Whether other machines can reach it."""
+    return not is_loopback(listener.getsockname()[0])
 
 
 def _add_page(session: Session, token: str, preview: str) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from nicegui import ui
 from nicegui.element import Element
 
+from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.classes import colour_of, key_of
 from p2seg.pages.annotate.preview import Found
 from p2seg.pages.annotate.session import Session
@@ -56,14 +57,18 @@ class Side:
         for k, row in enumerate(self.rows, 1):
             row.classes(**{"add" if k == label else "remove": "chosen"})
 
+    def place(self, album: Album, number: int) -> None:
+        """Shows which image it is."""
+        self.name.set_text(album.names[number])
+        self.position.set_text(f"{number + 1:,} of {len(album):,}")
+
     def refresh(self, session: Session, number: int) -> None:
         """Shows an image's name and all counts."""
         album, clicks = session.album, session.clicks
         count, left, name = len(album), session.left(), album.names[number]
         own = [click.label for click in clicks.clicks(name)]
         total = clicks.counts()
-        self.name.set_text(name)
-        self.place.set_text(f"{number + 1:,} of {count:,}")
+        self.place(album, number)
         self.left.set_text(f"{left:,}")
         self.left_text.set_text("image left" if left == 1 else "images left")
         self.points.set_text(_number(sum(total), "point"))
@@ -119,7 +124,7 @@ class Side:
             self.name = ui.label().classes("name")
             with ui.element("div").classes("row apart").style("margin-top: 8px"):
                 _button(partial(command, "back"), "←", "arrow", "the image before (a)")
-                self.place = ui.label().classes("number")
+                self.position = ui.label().classes("number")
                 _button(partial(command, "forth"), "→", "arrow", "the next image (d)")
         with _box():
             with ui.element("div").classes("row").style("align-items: baseline"):

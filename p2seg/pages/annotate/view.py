@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from p2seg.pages.annotate.classes import colour_of, key_of
 from p2seg.pages.annotate.preview import Found
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.side import Side
+
+HELD = 0.15
+"""Seconds between two images below which a key is held."""
 
 FAR = 10**9
 """Numbers beyond it come from no page of ours."""
@@ -53,6 +57,7 @@ class View:
         self.session, self.number = session, -1
         self.label, self.hidden, self.seen = 1, False, 0
         self._size: tuple[int, int] | None = None
+        self._shown = 0.0
         names = [category.name for category in session.clicks.categories]
         with ui.element("div").classes("desk"):
             self.side = Side(names, self.command, self.choose, preview)
@@ -75,16 +80,23 @@ class View:
     async def show(self, number: int) -> None:
         """Shows an image."""
         session, self.number, self._size = self.session, number, None
+        self.side.place(session.album, number)
+        now, before = time.monotonic(), self._shown
+        self._shown = now
+        if now - before < HELD:  # a key is held: only the image at which it stops is read
+            await asyncio.sleep(HELD)
+            if self.number != number:
+                return
         shown: dict[str, Any] = {"number": number, "next": self._ahead()}
         try:
-            image = await asyncio.to_thread(session.album.image, number)
+            height, width = await self._measured(number)
         except UserError as error:
             shown["fault"] = f"This image cannot be shown.\n\n{error}"
         else:
             if self.number != number:
                 return  # the next key came meanwhile
-            self._size = image.shape[0], image.shape[1]
-            shown |= {"height": image.shape[0], "width": image.shape[1]}
+            self._size = height, width
+            shown |= {"height": height, "width": width}
         if self.number == number:
             self.canvas.run_method("show", shown)
             self.refresh()
@@ -93,11 +105,18 @@ class View:
     async def click(self, number: int, x: int, y: int, count: int) -> None:
         """A point on a pixel."""
         self.seen = count
-        if number != self.number or self._size is None:
-            return self.refresh()
-        clicks, name = self.session.clicks, self.session.album.names[number]
-        size = self._size
-        return await self._act(lambda: clicks.add(name, size, self.label, x, y))
+        if number != self.number:
+            self.note("The image had changed already; click again.")
+            self.refresh()
+            return
+        clicks, name, label = self.session.clicks, self.session.album.names[number], self.label
+        try:
+            size = self._size or await self._measured(number)
+        except UserError as error:
+            self.note(_sentence(error))
+            self.refresh()
+            return
+        await self._act(lambda: clicks.add(name, size, label, x, y))
 
     async def drag(self, number: int, id: int, x: int, y: int) -> None:
         """A point to another pixel."""
@@ -215,6 +234,11 @@ class View:
             return
         self.note(f"Undone: {told}.")
         await self.session.changed(self.number)
+
+    async def _measured(self, number: int) -> tuple[int, int]:
+        """Height and width of an image, which is read for it where it is not kept."""
+        image = await asyncio.to_thread(self.session.album.image, number)
+        return image.shape[0], image.shape[1]
 
     def _ahead(self) -> int | None:
         """The image that will be looked at next, most likely."""

@@ -17,7 +17,7 @@ export default {
   created() {
     Object.assign(this, {
       image: null, base: null, part: null, marks: [], masks: [], pending: [], hidden: false,
-      label: 1, zoom: 1, left: 0, top: 0, mouse: null, press: null, count: 0, shownAt: 0,
+      label: 1, zoom: 1, left: 0, top: 0, mouse: null, press: null, count: 0,
     });
   },
   mounted() {
@@ -42,15 +42,12 @@ export default {
     // ---- what the server says
     show(image) {
       const again = this.image?.number === image.number && this.image?.width === image.width;
-      const quick = performance.now() - this.shownAt < 150;
-      this.shownAt = performance.now();
       this.image = image;
       this.fault = image.fault ?? "";
       sessionStorage.setItem("p2seg-image", image.number);
-      if (!again) Object.assign(this, { base: null, part: null, marks: [], masks: [], press: null });
+      if (!again) Object.assign(this, { base: null, part: null, marks: [], masks: [], pending: [], press: null });
       if (!again) this.fit();
-      clearTimeout(this.loading);
-      if (!image.fault) this.loading = setTimeout(() => this.load(), quick ? 120 : 0);
+      if (!image.fault) this.load();
       this.draw();
     },
     points(number, points, unsaved, seen) {

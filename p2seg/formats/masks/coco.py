@@ -1,0 +1,38 @@
+"""COCO's instances file, which FiftyOne and most trainers read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+
+from p2seg.data.coco import Instance, InstanceSet, write_instances
+from p2seg.data.instances import PackedInstances
+from p2seg.data.records import PackedImages
+from p2seg.formats.masks.base import Entry, SetFormat
+
+
+class Coco(SetFormat):
+    """`instances.json`: valid COCO ground truth with `score`, and `point` where there is one.
+
+    Annotations keep their ids where they have some, as pseudo masks have; else they are counted
+    from 1.
+    """
+
+    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
+        images = PackedImages([entry.record for entry in look()])
+        instances = PackedInstances.packed(_numbered(look()), images.sides)
+        info = dict(self.options.info)
+        made = InstanceSet(images, list(self.categories), instances, info)
+        write_instances(self.folder / "instances.json", made)
+
+
+def _numbered(entries: Iterable[Entry]) -> Iterator[list[Instance]]:
+    """The instances of each image, all with an id of their own."""
+    numbers = count(1)
+    for entry in entries:
+        yield [
+            each
+            if isinstance(each, Instance) and each.id >= 0
+            else Instance(next(numbers), each.label, each.rle, score=each.score)
+            for each in entry.instances
+        ]

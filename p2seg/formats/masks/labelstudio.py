@@ -1,0 +1,135 @@
+"""Label Studio's tasks, with the masks as predictions that people accept and mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.data.coco import ImageRecord
+from p2seg.data.rle import decode
+from p2seg.files import write_json_list, write_text
+from p2seg.formats.masks.base import Entry, Labelled, SetFormat, click_of
+from p2seg.formats.masks.cvat import run_lengths
+from p2seg.formats.masks.polygons import Ring, parts_of
+from p2seg.visualize import palette
+
+MODEL = "p2seg"
+"""The model's name that Label Studio shows."""
+KINDS = {"brush": "BrushLabels", "polygon": "PolygonLabels", "keypoint": "KeyPointLabels"}
+"""Names of the controls in the labeling config, and what they are."""
+WORD = 8
+"""Bits of a value of the brush's code."""
+SIZES = (3, 4, 8, 16)
+"""Bits that a run's length may have in it."""
+CHANNELS = 4
+"""Values of a pixel in it: red, green, blue and opacity, all 0 or all 255."""
+
+
+class LabelStudio(SetFormat):
+    """`tasks.json`, and `config.xml`, the labeling config that fits.
+
+    A mask is a brush region, which loses nothing; or, where polygons are wanted, one of one part
+    without holes is a polygon. The picture's address is the prefix and the image's path, quoted.
+    """
+
+    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
+        names = [category.name for category in self.categories]
+        write_text(self.folder / "config.xml", config(names))
+        write_json_list(self.folder / "tasks.json", map(self._task, look()))
+
+    def _task(self, entry: Entry) -> dict[str, Any]:
+        names = [category.name for category in self.categories]
+        regions = [
+            region
+            for number, instance in enumerate(entry.instances, start=1)
+            for region in self._regions(number, instance, entry.record, names)
+        ]
+        address = self.options.prefix + quote(entry.record.file_name, errors="surrogatepass")
+        scores = [each.score for each in entry.instances]
+        score = round(sum(scores) / len(scores), 4) if scores else 0.0
+        prediction = {"model_version": MODEL, "score": score, "result": regions}
+        return {"data": {"image": address}, "predictions": [prediction]}
+
+    def _regions(
+        self, number: int, instance: Labelled, record: ImageRecord, names: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """The regions of an instance: its mask, and its click where that goes along."""
+        mask, name = decode(instance.rle), names[instance.label - 1]
+        parts = parts_of(mask)
+        common = {
+            "to_name": "image",
+            "original_width": record.width,
+            "original_height": record.height,
+            "image_rotation": 0,
+            "score": round(instance.score, 4),
+        }
+        if self.options.polygons and len(parts) == 1 and not parts[0].holes:
+            points = _percent(parts[0].outline, record)
+            value = {"points": points, "closed": True, "polygonlabels": [name]}
+            yield _region(f"{number}", "polygon", value, common)
+        else:
+            value = {"format": "rle", "rle": brush_code(mask), "brushlabels": [name]}
+            yield _region(f"{number}", "brush", value, common)
+        click = click_of(instance, record) if self.options.points else None
+        if click is not None:
+            x, y = 100 * click[0] / record.width, 100 * click[1] / record.height
+            value = {"x": x, "y": y, "width": 0.5, "keypointlabels": [name]}
+            yield _region(f"{number}-click", "keypoint", value, common | {"parentID": f"{number}"})
+
+
+def _region(id: str, kind: str, value: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    return {"id": id, "type": f"{kind}labels", "from_name": kind, "value": value, **common}
+
+
+def _percent(ring: Ring, record: ImageRecord) -> list[list[float]]:
+    """Corners in percent of the image's width and height, as Label Studio counts."""
+    return (100 * ring / (record.width, record.height)).tolist()  # type: ignore[no-any-return]
+
+
+def config(names: Sequence[str]) -> str:
+    """The labeling config: every class as brush, polygon and click, in the project's colours.
+
+    Args:
+        names: of the classes.
+    """
+    lines = ["<View>", '  <Image name="image" value="$image" zoom="true"/>']
+    for control, kind in KINDS.items():
+        lines.append(f'  <{kind} name="{control}" toName="image">')
+        for name, colour in zip(names, palette(len(names)), strict=True):
+            value = quoteattr(name, {"\n": "&#10;"})
+            lines.append(f'    <Label value={value} background="#{bytes(colour).hex()}"/>')
+        lines.append(f"  </{kind}>")
+    return "\n".join([*lines, "</View>"]) + "\n"
+
+
+def brush_code(mask: NDArray[np.bool_]) -> list[int]:
+    """A mask as Label Studio's brush has it: bytes of runs of the values of an RGBA picture.
+
+    The bits are, first to last: 32 of how many values, 5 of a value's bits less 1, four times 4 of
+    the bits that a length may have less 1; then of each run a 1, 2 bits of which of the four, the
+    length less 1, and the value, 0 or 255.
+
+    Args:
+        mask: `[H, W]` bool.
+
+    Returns:
+        Whole numbers 0..255.
+    """
+    runs = run_lengths(mask.ravel()) * CHANNELS
+    head = [(mask.size * CHANNELS, 32), (WORD - 1, 5), *((size - 1, 4) for size in SIZES)]
+    bits = [f"{value:0{length}b}" for value, length in head]
+    longest = 1 << SIZES[-1]
+    for place, run in enumerate(runs.tolist()):
+        value = "1" * WORD if place % 2 else "0" * WORD
+        while run:
+            length = min(run, longest)
+            which = next(k for k, size in enumerate(SIZES) if length <= 1 << size)
+            bits.append(f"1{which:02b}{length - 1:0{SIZES[which]}b}{value}")
+            run -= length
+    text = np.frombuffer("".join(bits).encode(), np.uint8) - ord("0")
+    return np.packbits(text).tolist()

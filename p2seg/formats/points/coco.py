@@ -1,0 +1,206 @@
+"""COCO: one JSON; clicks of keypoints, masks or boxes.
+
+Keypoints are numbers of pixels, as Detectron2 reads them too: the first pixel's centre is at
+(0, 0), as ours. Boxes and polygons run along the pixels' edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2seg.data.schema import (
+    Category,
+    categories_of,
+    file_name_of,
+    id_of,
+    is_number,
+    list_of,
+    naming,
+)
+from p2seg.errors import UserError, shown
+from p2seg.files import write_json_object
+from p2seg.formats.points.base import Found, Mark, Picture, Reading, files_at, json_of, size_from
+from p2seg.formats.points.regions import Coded, Region, box
+from p2seg.formats.points.written import Writing
+
+POINT = "click"
+"""The one keypoint of the categories that we write."""
+
+
+def read(path: Path, reading: Reading) -> Found:
+    """Reads a COCO file.
+
+    Args:
+        path: the file.
+        reading: which keypoint is the click.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    files = files_at(path, (".json",), "COCO JSONs")
+    if len(files) > 1:
+        raise UserError(f"{path} has {len(files)} JSONs, and COCO is one; give in=FILE")
+    file = files[0]
+    content = json_of(file, "COCO JSON")
+    if not is_coco(content):
+        raise UserError(
+            f"{file} has no images, annotations and categories, so it is none of COCO's"
+        )
+    with naming(file):
+        return _read(file, content, reading)
+
+
+def is_coco(content: Any) -> bool:
+    """Whether a JSON is one of COCO."""
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
+
+
+def _read(file: Path, content: dict[str, Any], reading: Reading) -> Found:
+    items = list_of(content, "categories")
+    categories = categories_of(items)
+    points = {item["id"]: item.get("keypoints") for item in items}
+    found = Found(classes=[c.name for c in categories], class_ids=[c.id for c in categories])
+    if len(set(found.classes or ())) < len(categories):
+        raise UserError("two categories have the same name; rename one")
+    _check_keypoint(points, reading)
+    marks: dict[int, list[Mark]] = {}
+    for place, item in enumerate(list_of(content, "images")):
+        id = id_of(item, "id", f"images[{place}]")
+        if id in marks:
+            raise UserError(f"two images have id {id}; image ids must differ")
+        marks[id] = []
+        with found.entry():
+            name = file_name_of(item.get("file_name"), id)
+            size = size_from(item.get("height"), item.get("width"), f"image {id}")
+            found.pictures.append(Picture((name,), marks[id], str(file), size, id))
+    by_id = {category.id: category for category in categories}
+    for place, item in enumerate(list_of(content, "annotations")):
+        with found.entry():
+            id = id_of(item, "id", f"{file}: annotations[{place}]")
+            where = f"annotation {id}"
+            image = id_of(item, "image_id", f"{file}: {where}")
+            if image not in marks:
+                raise UserError(f"{file}: {where} is of image {image}, which is not listed")
+            category = by_id.get(id_of(item, "category_id", f"{file}: {where}"))
+            if category is None:
+                raise UserError(
+                    f"{file}: {where} is of category {item['category_id']}, which is not listed"
+                )
+            mark = _mark(
+                item, id, category, points[category.id], reading, f"{file}: {where}", found
+            )
+            if mark is not None:
+                marks[image].append(mark)
+    return found
+
+
+def _check_keypoint(points: dict[int, Any], reading: Reading) -> None:
+    named = sorted(
+        {n for names in points.values() if isinstance(names, list) for n in map(str, names)}
+    )
+    if reading.keypoint is not None and reading.keypoint not in named:
+        has = f"it has {', '.join(map(shown, named[:20]))}" if named else "it has none"
+        raise UserError(f"keypoint={reading.keypoint} is no keypoint of its categories; {has}")
+
+
+def _mark(
+    item: dict[str, Any],
+    id: int,
+    category: Category,
+    names: Any,
+    reading: Reading,
+    whole: str,
+    found: Found,
+) -> Mark | None:
+    """The object of an annotation; None of a crowd and of one without the keypoint asked for."""
+    if item.get("iscrowd"):
+        found.left_out["crowds"] += 1
+        return None
+    where = f"annotation {id}"
+    click = item.get("point")
+    if click is not None:  # our own files of points and masks
+        x, y = _numbers(click, 2, f"{whole}: its point")
+        return Mark(category.name, (y, x), where, id)
+    if item.get("keypoints"):
+        yx = _keypoint(item["keypoints"], names, reading, whole)
+        if yx is not None:
+            return Mark(category.name, yx, where, id)
+        if reading.keypoint is not None:
+            found.left_out[f"objects without the keypoint {shown(reading.keypoint)}"] += 1
+            return None
+    region: Region
+    if item.get("segmentation"):
+        region = Coded(item["segmentation"])
+    elif item.get("bbox"):
+        x, y, width, height = _numbers(item["bbox"], 4, f"{whole}: its bbox")
+        region = replace(box(x, y, x + width, y + height), on_edges=True)
+    else:
+        found.left_out["annotations without keypoint, mask and box"] += 1
+        return None
+    return Mark(category.name, region, where, id)
+
+
+def _keypoint(values: Any, names: Any, reading: Reading, whole: str) -> tuple[float, float] | None:
+    """The click (y, x) of an object's keypoints: the one asked for, else the middle one.
+
+    The middle one is the labelled keypoint nearest to the mean of all labelled ones: on the object,
+    unlike the mean itself.
+    """
+    count = len(values) // 3 if isinstance(values, list) else 0
+    numbers = np.array(_numbers(values, 3 * max(count, 1), f"{whole}: its keypoints"))
+    triples = numbers.reshape(-1, 3)
+    if reading.keypoint is not None:
+        if not isinstance(names, list) or reading.keypoint not in names:
+            return None
+        at = names.index(reading.keypoint)
+        if at >= len(triples) or triples[at, 2] <= 0:
+            return None
+        return float(triples[at, 1]), float(triples[at, 0])
+    labelled = triples[triples[:, 2] > 0, :2]
+    if not len(labelled):
+        return None
+    away = ((labelled - labelled.mean(0)) ** 2).sum(1)
+    x, y = labelled[int(away.argmin())].tolist()
+    return y, x
+
+
+def _numbers(values: Any, count: int, whole: str) -> list[float]:
+    if not isinstance(values, list) or len(values) != count or not all(map(is_number, values)):
+        raise UserError(f"{whole} is {shown(values)}; it must be {count} numbers")
+    return [float(value) for value in values]
+
+
+def write(writing: Writing) -> str:
+    """Writes COCO keypoints: one keypoint an object, and a box of one pixel around it."""
+    category_of = {each.name: each.id for each in writing.points.categories}
+    annotations = (
+        {
+            "id": click.id,
+            "image_id": record.id,
+            "category_id": category_of[click.label],
+            "keypoints": [click.x, click.y, 2],
+            "num_keypoints": 1,
+            "bbox": [max(click.x - 0.5, 0.0), max(click.y - 0.5, 0.0), 1.0, 1.0],
+            "area": 1.0,
+            "iscrowd": 0,
+        }
+        for record, clicks in writing.images()
+        for click in clicks
+    )
+    categories = [
+        {"id": each.id, "name": each.name, "keypoints": [POINT], "skeleton": []}
+        for each in writing.points.categories
+    ]
+    write_json_object(
+        writing.out,
+        {
+            "images": map(vars, writing.points.images),
+            "annotations": annotations,
+            "categories": categories,
+        },
+    )
+    return f"{writing.out} is a COCO file of keypoints"

@@ -1,0 +1,136 @@
+"""Datumaro: a JSON a subset below `annotations/`, items with shapes in pixels.
+
+Its points are CVAT's, whose first pixel reaches from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from p2seg.data.schema import is_number
+from p2seg.errors import UserError, shown
+from p2seg.formats.points.base import (
+    ID_KEY,
+    Found,
+    Mark,
+    Picture,
+    Reading,
+    files_at,
+    id_from,
+    json_of,
+    label_of,
+    list_at,
+    object_of,
+    size_from,
+)
+from p2seg.formats.points.regions import Coded, Outline, Region, box, ellipse
+
+INVISIBLE = 0
+"""Datumaro's visibility of a point that is absent."""
+
+
+def read(path: Path, _: Reading) -> Found:
+    """Reads Datumaro's files.
+
+    Args:
+        path: a JSON, or a folder of them (one of each subset).
+        _: the files say all themselves.
+
+    Raises:
+        UserError: there is none, or one cannot be read.
+    """
+    found = Found(classes=[])
+    for file in files_at(path, (".json",), "Datumaro JSONs"):
+        content = json_of(file, "Datumaro JSON")
+        if not is_datumaro(content):
+            raise UserError(
+                f"{file} has no items and no label categories, so it is no Datumaro JSON"
+            )
+        _read(file, content, found)
+    return found
+
+
+def is_datumaro(content: Any) -> bool:
+    """Whether a JSON is one of Datumaro."""
+    if not isinstance(content, dict) or not isinstance(content.get("items"), list):
+        return False
+    return isinstance(content.get("categories"), dict)
+
+
+def _read(file: Path, content: dict[str, Any], found: Found) -> None:
+    listed = object_of(content["categories"].get("label", {}), f"{file}: its label category")
+    names = [
+        label_of(object_of(each, f"{file}: a label").get("name"), f"{file}: a label category")
+        for each in list_at(listed, "labels", str(file))
+    ]
+    found.classes = list(dict.fromkeys([*(found.classes or ()), *names]))
+    for place, item in enumerate(content["items"]):
+        with found.entry():
+            item = object_of(item, f"{file}: items[{place}]")
+            found.pictures.append(_picture(item, file, file.stem, names, found))
+
+
+def _picture(
+    item: dict[str, Any], file: Path, subset: str, names: list[str], found: Found
+) -> Picture:
+    id = item.get("id")
+    if not isinstance(id, str) or not id:
+        raise UserError(f"{file}: an item has the id {shown(id)}; it must be a name")
+    where = f"{file}: item {shown(id)}"
+    image = object_of(item.get("image") or {}, f"{where}: its image")
+    size = image.get("size") or [None, None]
+    if not isinstance(size, list) or len(size) != 2:
+        raise UserError(f"{where} has the size {shown(size)}; it must be [height, width]")
+    marks = []
+    for number, each in enumerate(list_at(item, "annotations", where), start=1):
+        with found.entry():
+            marks += _marks(each, names, where, f"annotation {number}", found)
+    told = image.get("path")
+    path = [told] if isinstance(told, str) and told else []
+    # Datumaro keeps the images of a subset in a folder of its name
+    named = [f"{subset}/{each}" for each in path] + path + [f"{subset}/{id}", id]
+    return Picture(tuple(named), marks, where, size_from(size[0], size[1], where))
+
+
+def _marks(each: Any, names: list[str], image: str, where: str, found: Found) -> list[Mark]:
+    """The objects of an annotation: several only of `points`."""
+    whole = f"{image}: {where}"
+    each = object_of(each, whole)
+    kind = each.get("type")
+    if kind not in ("points", "bbox", "polygon", "mask", "ellipse"):
+        found.left_out[f"annotations of the type {shown(kind)}"] += 1
+        return []
+    label = each.get("label_id")
+    if type(label) is not int or not 0 <= label < len(names):
+        raise UserError(f"{whole} has label_id {shown(label)}; the file lists {len(names)} labels")
+    attributes = each.get("attributes")
+    id = id_from(attributes.get(ID_KEY)) if isinstance(attributes, dict) else None
+    group = id_from(each.get("group")) or None  # 0 is none
+    places = _places(each, kind, whole)
+    id = id if len(places) == 1 else None
+    return [Mark(names[label], at, where, id, group) for at in places]
+
+
+def _places(each: dict[str, Any], kind: str, whole: str) -> list[tuple[float, float] | Region]:
+    if kind == "mask":
+        return [Coded(each.get("rle"))]
+    key = "bbox" if kind == "bbox" else "points"
+    values = each.get(key)
+    if not isinstance(values, list) or not all(map(is_number, values)) or len(values) % 2:
+        raise UserError(f"{whole} has {key} {shown(values)}; they must be pairs of numbers")
+    corners = list(zip(values[::2], values[1::2], strict=True))
+    if kind == "points":
+        visible = each.get("visibility")
+        seen = visible if isinstance(visible, list) and len(visible) == len(corners) else None
+        there = [c for k, c in enumerate(corners) if seen is None or seen[k] != INVISIBLE]
+        return [(float(y), float(x)) for x, y in there]
+    if kind == "polygon":
+        return [Outline(corners)]
+    if len(values) != 4:
+        raise UserError(f"{whole} has {key} of {len(values)} numbers; a {kind} has four")
+    if kind == "ellipse":
+        x0, y0, x1, y1 = values
+        return [ellipse((x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2)]
+    x, y, width, height = values
+    return [box(x, y, x + width, y + height)]

@@ -1,0 +1,194 @@
+"""LabelMe: one JSON an image, shapes in the pixels of the picture as its window shows it.
+
+The window draws the picture from (0, 0) to (width, height), so the first pixel reaches from 0 to 1
+and its centre is at (0.5, 0.5). The window turns pictures by their EXIF.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import cv2
+import numpy as np
+
+from p2seg.data.images import MAX_PIXELS
+from p2seg.errors import UserError, shown
+from p2seg.files import write_json, write_text
+from p2seg.formats.masks.base import places
+from p2seg.formats.masks.labelme import VERSION
+from p2seg.formats.points.base import (
+    ID_KEY,
+    Found,
+    Mark,
+    Picture,
+    Reading,
+    files_at,
+    id_from,
+    json_of,
+    label_of,
+    list_at,
+    object_of,
+    pair_of,
+    size_from,
+    text_of,
+)
+from p2seg.formats.points.regions import Bitmap, Outline, Region, box, ellipse
+from p2seg.formats.points.written import Writing
+
+CLASSES = "labels.txt"
+Corners = list[tuple[float, float]]
+
+
+def read(path: Path, _: Reading) -> Found:
+    """Reads LabelMe's files.
+
+    Args:
+        path: a JSON, or a folder of them; classes are in the order of a `labels.txt` in it, the
+            file that LabelMe takes with --labels.
+        _: LabelMe's files say all themselves.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = Found(classes=_listed(path / CLASSES))
+    for file in files_at(path, (".json",), "LabelMe JSONs"):
+        with found.entry():
+            found.pictures.append(_picture(file, found))
+    return found
+
+
+def _listed(file: Path) -> list[str] | None:
+    """The classes of a file with one a line; LabelMe's own begin with underscores."""
+    if not file.is_file():
+        return None
+    lines = map(str.strip, text_of(file, "the classes, one a line").splitlines())
+    return [line for line in lines if line and not (line[:2] == line[-2:] == "__")]
+
+
+def is_labelme(content: Any) -> bool:
+    """Whether a JSON is one of LabelMe."""
+    return isinstance(content, dict) and "shapes" in content and "imagePath" in content
+
+
+def _picture(file: Path, found: Found) -> Picture:
+    content = json_of(file, "LabelMe JSON")
+    if not is_labelme(content):
+        raise UserError(
+            f"{file} has no shapes and no imagePath, so it is none of LabelMe's; "
+            "take it out of the folder"
+        )
+    name = content["imagePath"]
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{file} has imagePath {shown(name)}; it must be the picture's path")
+    size = size_from(content.get("imageHeight"), content.get("imageWidth"), f"{file}: the picture")
+    marks = []
+    for number, shape in enumerate(list_at(content, "shapes", str(file)), start=1):
+        with found.entry():
+            marks += _marks(shape, f"{file}: shape {number}", f"shape {number}", found)
+    plain = PureWindowsPath(name).as_posix()
+    beside = os.path.normpath(file.parent.absolute() / plain)
+    return Picture((beside, name), marks, str(file), size)
+
+
+def _marks(shape: Any, whole: str, where: str, found: Found) -> list[Mark]:
+    """The objects of a shape: several only of the kind `points`."""
+    shape = object_of(shape, whole)
+    label = label_of(shape.get("label"), whole)
+    kind = shape.get("shape_type") or "polygon"
+    corners = [pair_of(each, whole) for each in list_at(shape, "points", whole)]
+    group = shape.get("group_id")
+    group = group if type(group) is int else None
+    id = id_from(shape.get(ID_KEY))
+    if kind in ("point", "points"):
+        if not corners:
+            raise UserError(f"{whole} has no point; click it again or delete it")
+        at = [(y, x) for x, y in (corners[:1] if kind == "point" else corners)]
+        return [Mark(label, yx, where, id if len(at) == 1 else None, group) for yx in at]
+    if kind == "mask":
+        return [Mark(label, _bitmap(shape, corners, whole), where, id, group)]
+    if kind not in REGIONS:
+        found.left_out[f"shapes of the kind {shown(kind)}"] += 1
+        return []
+    needed, region = REGIONS[kind]
+    if len(corners) < needed:
+        raise UserError(f"{whole}: a {kind} of {len(corners)} points; it needs {needed}")
+    return [Mark(label, region(corners), where, id, group)]
+
+
+def _bitmap(shape: dict[str, Any], corners: Corners, where: str) -> Bitmap:
+    """A shape of the kind `mask`: a PNG, and where its first pixel lies."""
+    try:
+        png = base64.b64decode(shape.get("mask") or "", validate=True)
+        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+        if not png.startswith(b"\x89PNG") or width * height > MAX_PIXELS:
+            raise ValueError
+        mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise ValueError
+    except (binascii.Error, TypeError, ValueError, cv2.error) as error:
+        raise UserError(f"{where} is a mask without a readable PNG; draw it again") from error
+    if not corners:
+        raise UserError(f"{where} is a mask without its place; draw it again")
+    left, top = corners[0]
+    if max(abs(left), abs(top)) > MAX_PIXELS:
+        raise UserError(f"{where} is a mask far outside its picture; draw it again")
+    return Bitmap(mask > 0, math.floor(top), math.floor(left))
+
+
+def _circle(corners: Corners) -> Region:
+    """By its centre and a point of its rim."""
+    (x, y), rim = corners[:2]
+    radius = math.dist((x, y), rim)
+    return ellipse(x, y, radius, radius, kind="circle")
+
+
+REGIONS: dict[str, tuple[int, Callable[[Corners], Region]]] = {
+    "polygon": (3, Outline),
+    "rectangle": (2, lambda c: box(*c[0], *c[1], kind="rectangle")),
+    "oriented_rectangle": (4, lambda c: Outline(c, "rectangle", symmetric=True)),
+    "circle": (2, lambda c: _circle(c)),
+}
+"""Of each kind that has an inside, the points it needs and what it is."""
+
+
+def write(writing: Writing) -> str:
+    """Writes `NAME.json` of every image below a folder, and `labels.txt`; pictures are referred to.
+
+    LabelMe keeps fields of shapes that it does not know: our ids are in `p2seg_id`.
+    """
+    write_text(writing.out / CLASSES, "\n".join([*writing.names, ""]))
+    stems = places(each.file_name for each in writing.records)
+    for record, clicks in writing.images():
+        file = writing.out / f"{stems[record.file_name]}.json"
+        picture = (writing.folder / record.file_name).absolute()
+        shapes: list[dict[str, Any]] = [
+            {
+                "label": click.label,
+                "points": [list(click.on_edges(record))],
+                "group_id": None,
+                "description": "",
+                "shape_type": "point",
+                "flags": {},
+                "mask": None,
+                ID_KEY: click.id,
+            }
+            for click in clicks
+        ]
+        content: dict[str, Any] = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": shapes,
+            # LabelMe goes up from where the JSON really is, also behind links
+            "imagePath": Path(os.path.relpath(picture, file.parent.resolve())).as_posix(),
+            "imageData": None,
+            "imageHeight": record.height,
+            "imageWidth": record.width,
+        }
+        write_json(file, content, indent=2)
+    return f"start LabelMe with --output {writing.out} --labels {writing.out / CLASSES}"

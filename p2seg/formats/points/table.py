@@ -1,0 +1,139 @@
+"""CSV: a line a click, with a header: file, x, y, label, and the usual other names for them.
+
+Coordinates are numbers of pixels, the first pixel's centre is at (0, 0), as ours;
+`pixel_coordinates=edge` says that they run along the edges.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from p2seg.errors import UserError, shown
+from p2seg.files import write_text
+from p2seg.formats.points.base import (
+    Found,
+    Mark,
+    Picture,
+    Reading,
+    files_at,
+    id_from,
+    label_of,
+    size_from,
+    text_of,
+)
+from p2seg.formats.points.written import Writing
+
+NAMES = {
+    "file": ("file", "filename", "filepath", "image", "imagename", "imagepath", "path", "slice"),
+    "x": ("x", "xpx", "xpixel", "col", "column", "cx", "xcenter", "centerx", "xm"),
+    "y": ("y", "ypx", "ypixel", "row", "cy", "ycenter", "centery", "ym"),
+    "label": ("label", "class", "classname", "category", "name", "type", "labelname"),
+    "id": ("id", "annotationid", "pointid"),
+    "width": ("width", "imagewidth"),
+    "height": ("height", "imageheight"),
+}
+"""By what we call a column its names in files, without signs and in small letters."""
+LONGEST_FIELD = 1 << 20
+
+
+def read(path: Path, _: Reading) -> Found:
+    """Reads CSV files: commas, semicolons or tabs between the fields.
+
+    Args:
+        path: the file, or a folder of such files.
+        _: the header says all.
+
+    Raises:
+        UserError: there is none, or its header does not name what is needed.
+    """
+    found = Found()
+    pictures: dict[str, Picture] = {}
+    for file in files_at(path, (".csv", ".tsv"), "CSV files"):
+        try:
+            _read(file, pictures, found)
+        except csv.Error as error:
+            raise UserError(f"{file} is not readable as CSV ({error}); save it anew") from error
+    found.pictures = list(pictures.values())
+    return found
+
+
+def separator_of(header: str) -> str:
+    """What stands between the fields: the sign of which a header has most."""
+    return max(",;\t", key=header.count)
+
+
+def columns_of(header: list[str]) -> dict[str, int]:
+    """The places of the columns that are known, by what we call them; the first of each."""
+    plain = ["".join(filter(str.isalnum, name)).lower() for name in header]
+    return {
+        ours: min(plain.index(name) for name in names if name in plain)
+        for ours, names in NAMES.items()
+        if any(name in plain for name in names)
+    }
+
+
+def _read(file: Path, pictures: dict[str, Picture], found: Found) -> None:
+    text = text_of(file, "the table")
+    csv.field_size_limit(LONGEST_FIELD)
+    rows = csv.reader(io.StringIO(text), delimiter=separator_of(text.partition("\n")[0]))
+    header = next(rows, [])
+    columns = columns_of(header)
+    missing = [name for name in ("file", "x", "y", "label") if name not in columns]
+    if missing:
+        raise UserError(
+            f"{file} has the columns {shown(', '.join(header))} and none for {missing[0]}; "
+            "its first line must name file, x, y and label"
+        )
+    for row in rows:
+        if not any(field.strip() for field in row):
+            continue
+        with found.entry():
+            _take(row, columns, len(header), f"{file}: line {rows.line_num}", pictures)
+
+
+def _take(
+    row: list[str], columns: dict[str, int], count: int, whole: str, pictures: dict[str, Picture]
+) -> None:
+    """Adds a line's click to its image."""
+    if len(row) < count:
+        raise UserError(f"{whole} has {len(row)} fields, but the header {count}; fill it up")
+    fields = {name: row[place].strip() for name, place in columns.items()}
+    name = fields["file"]
+    if not name:
+        raise UserError(f"{whole} names no file; fill it in")
+    picture = pictures.get(name)
+    if picture is None:
+        size = size_from(fields.get("height") or None, fields.get("width") or None, whole)
+        picture = pictures[name] = Picture((name,), [], whole.rpartition(": ")[0], size)
+    if not (fields["x"] or fields["y"] or fields["label"]):
+        return  # an image without points
+    at = [_number(fields[axis], axis, whole) for axis in "yx"]
+    label = label_of(fields["label"], whole)
+    where = whole.rpartition(": ")[2]
+    picture.marks.append(Mark(label, (at[0], at[1]), where, id_from(fields.get("id"))))
+
+
+def _number(text: str, axis: str, whole: str) -> float:
+    try:
+        value = float(text.replace(",", ".") if text.count(",") == 1 else text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e9:  # NaN, too
+        raise UserError(f"{whole} has {axis} {shown(text)}; it must be a number")
+    return value
+
+
+def write(writing: Writing) -> str:
+    """Writes a line a click; an image without clicks has a line with its name and size alone."""
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(["file", "x", "y", "label", "id", "width", "height"])
+    for record, clicks in writing.images():
+        size = [record.width, record.height]
+        rows.writerows([record.file_name, c.x, c.y, c.label, c.id, *size] for c in clicks)
+        if not clicks:
+            rows.writerow([record.file_name, "", "", "", "", *size])
+    write_text(writing.out, stream.getvalue())
+    return f"{writing.out} is a table of {sum(map(len, writing.points.points))} clicks"

@@ -1,0 +1,154 @@
+"""VIA 2: a project, or its annotations alone, as JSON.
+
+Its points are positions of the mouse pointer, rounded to whole numbers: the number of the pixel
+below it, so that the first pixel is 0, as ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from p2seg.errors import UserError, shown
+from p2seg.formats.points.base import (
+    Found,
+    Mark,
+    Picture,
+    Reading,
+    files_at,
+    json_of,
+    label_of,
+    list_at,
+    number_at,
+    object_of,
+)
+from p2seg.formats.points.regions import Outline, Region, box, ellipse
+
+USUAL = ("label", "class", "category", "type", "name", "species")
+"""What the attribute of the class is usually called."""
+DEGREES = 57.29577951308232
+"""Of a radian, VIA's unit of an ellipse's turn."""
+
+
+def read(path: Path, reading: Reading) -> Found:
+    """Reads VIA's files.
+
+    Args:
+        path: the file, or a folder of such files.
+        reading: which attribute of a region is its class.
+
+    Raises:
+        UserError: there is none, one cannot be read, or the attribute is not clear.
+    """
+    files = {}
+    for file in files_at(path, (".json",), "VIA JSONs"):
+        content = json_of(file, "VIA JSON")
+        if not is_via(content):
+            raise UserError(f"{file} has no images with regions, so it is none of VIA 2's")
+        files[file] = content.get("_via_img_metadata", content)
+    found = Found()
+    attribute = reading.attribute or _attribute(files)
+    for file, images in files.items():
+        for key, image in images.items():
+            with found.entry():
+                found.pictures.append(_picture(image, f"{file}: {shown(key)}", attribute, found))
+    return found
+
+
+def is_via(content: Any) -> bool:
+    """Whether a JSON is one of VIA 2, as its first image shows."""
+    if not isinstance(content, dict):
+        return False
+    images = content.get("_via_img_metadata", content)
+    if not isinstance(images, dict):
+        return False
+    first = next(iter(images.values()), None)
+    return isinstance(first, dict) and "filename" in first and "regions" in first
+
+
+def _regions(image: Any) -> list[Any]:
+    """The regions of an image; VIA 1 numbers them in an object."""
+    regions = image.get("regions") if isinstance(image, dict) else None
+    if isinstance(regions, dict):
+        return list(regions.values())
+    return regions if isinstance(regions, list) else []
+
+
+def _attribute(files: dict[Path, dict[str, Any]]) -> str | None:
+    """The attribute that is the class: the only one, or one with a usual name."""
+    keys = Counter(
+        str(key)
+        for images in files.values()
+        for image in images.values()
+        for region in _regions(image)
+        if isinstance(region, dict) and isinstance(region.get("region_attributes"), dict)
+        for key in region["region_attributes"]
+    )
+    if len(keys) == 1:
+        return next(iter(keys))
+    usual = [key for name in USUAL for key in keys if key.lower() == name]
+    if len(usual) != 1 and keys:
+        raise UserError(
+            f"its regions have the attributes {', '.join(map(shown, sorted(keys)[:10]))}, and none "
+            "of them is surely the class; say which with attribute=NAME"
+        )
+    return usual[0] if usual else None
+
+
+def _picture(image: Any, where: str, attribute: str | None, found: Found) -> Picture:
+    image = object_of(image, where)
+    name = image.get("filename")
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{where} has the filename {shown(name)}; it must be the picture's path")
+    marks = []
+    for number, region in enumerate(_regions(image), start=1):
+        with found.entry():
+            whole = f"{where}: region {number}"
+            region = object_of(region, whole)
+            shape = object_of(region.get("shape_attributes"), f"{whole}: its shape_attributes")
+            at = _place(shape, whole)
+            if at is None:
+                found.left_out[f"regions of the shape {shown(shape.get('name'))}"] += 1
+                continue
+            label = _label(region, attribute, whole)
+            marks.append(Mark(label, at, f"region {number}"))
+    return Picture((name,), marks, where)
+
+
+def _label(region: dict[str, Any], attribute: str | None, whole: str) -> str:
+    attributes = object_of(region.get("region_attributes") or {}, f"{whole}: its attributes")
+    if attribute is None or attribute not in attributes:
+        named = f"no attribute {shown(attribute)}" if attribute else "no attribute"
+        raise UserError(f"{whole} has {named}, so it has no class; give it one in VIA")
+    value = attributes[attribute]
+    if isinstance(value, dict):  # of a checkbox
+        chosen = [key for key, on in value.items() if on]
+        if len(chosen) != 1:
+            raise UserError(f"{whole} has {len(chosen)} classes ticked; tick one")
+        value = chosen[0]
+    return label_of(value.strip() if isinstance(value, str) else value, whole)
+
+
+def _place(shape: dict[str, Any], whole: str) -> tuple[float, float] | Region | None:
+    """Where a region is; None of what has no inside."""
+    kind = shape.get("name")
+    if kind == "point":
+        x, y = number_at(shape, "cx", whole), number_at(shape, "cy", whole)
+        return y, x
+    if kind == "rect":
+        x, y = number_at(shape, "x", whole), number_at(shape, "y", whole)
+        width, height = number_at(shape, "width", whole), number_at(shape, "height", whole)
+        return box(x, y, x + width, y + height, kind="rectangle")
+    if kind in ("circle", "ellipse"):
+        keys = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
+        x, y, rx, ry = (number_at(shape, key, whole) for key in keys)
+        turn = number_at(shape, "theta", whole) * DEGREES if shape.get("theta") else 0.0
+        return ellipse(x, y, rx, ry, turn, kind=str(kind))
+    if kind == "polygon":
+        columns, rows = (list_at(shape, f"all_points_{axis}", whole) for axis in "xy")
+        if len(columns) != len(rows):
+            raise UserError(f"{whole} has {len(columns)} x and {len(rows)} y; draw it again")
+        pairs = [{"x": x, "y": y} for x, y in zip(columns, rows, strict=True)]
+        return Outline([(number_at(p, "x", whole), number_at(p, "y", whole)) for p in pairs])
+    return None

@@ -1,0 +1,76 @@
+"""What all writers of clicks are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord
+
+
+@dataclass(frozen=True)
+class Click:
+    """One point as it is written.
+
+    Attributes:
+        id: annotation id.
+        label: name of its class.
+        y: pixels, the centre of the first pixel at 0.
+        x: likewise.
+    """
+
+    id: int
+    label: str
+    y: float
+    x: float
+
+    def on_edges(self, record: ImageRecord) -> tuple[float, float]:
+        """(x, y) along the pixels' edges, where the first pixel reaches from 0 to 1."""
+        return min(self.x + 0.5, record.width), min(self.y + 0.5, record.height)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A set of points, and where it goes.
+
+    Attributes:
+        points: the set.
+        folder: of its images.
+        out: the file or folder to write.
+        url: what Label Studio's addresses of images begin with.
+    """
+
+    points: PointSet
+    folder: Path
+    out: Path
+    url: str = "/data/local-files/?d="
+
+    @property
+    def records(self) -> list[ImageRecord]:
+        """All images."""
+        return list(self.points.images)
+
+    @property
+    def names(self) -> list[str]:
+        """The classes; class k is `names[k - 1]`."""
+        return [category.name for category in self.points.categories]
+
+    def images(self) -> Iterator[tuple[ImageRecord, list[Click]]]:
+        """Each image with its clicks, in the set's order."""
+        names = self.names
+        for record, points in zip(self.points.images, self.points.points, strict=True):
+            yield (
+                record,
+                [
+                    Click(id, names[label - 1], y, x)
+                    for id, label, (y, x) in zip(
+                        points.ids.tolist(),
+                        points.labels.tolist(),
+                        # float32's own digits: 0.1 and not 0.10000000149
+                        [[float(str(v)) for v in yx] for yx in points.yx.numpy()],
+                        strict=True,
+                    )
+                ],
+            )

@@ -1,0 +1,318 @@
+"""What can be wrong with a data set: every kind with its sentence and its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+STOPS, WARNING, NOTE = "stops", "warning", "note"
+"""Training stops there, or has no meaning; results suffer; good to know."""
+SEVERITIES = (STOPS, WARNING, NOTE)
+
+EXAMPLES = 5
+"""Examples of a finding that are named."""
+IMAGES = 100
+"""File names of a finding that are remembered, for the pictures."""
+
+
+class Kind(NamedTuple):
+    """A kind of finding: how bad it is, what was seen, and what would do."""
+
+    severity: str
+    seen: str
+    fix: str
+
+
+EDIT = "mend these entries, or import the clicks again with tools/import_points.py"
+SKIP = "or go on without them with data.on_error=skip"
+KINDS = {
+    "file.form": Kind(STOPS, "parts of the points file are missing or of another form", EDIT),
+    "file.image": Kind(STOPS, "entries of images cannot be read", EDIT),
+    "file.category": Kind(STOPS, "entries of categories cannot be read", EDIT),
+    "file.annotation": Kind(STOPS, "entries of annotations cannot be read", EDIT),
+    "file.same_id": Kind(
+        STOPS, "two entries have the same id", "number the images, or the annotations, anew"
+    ),
+    "file.reference": Kind(
+        STOPS,
+        "annotations of an image or a category that is not listed",
+        "fix their image_id or category_id, list what is missing, or remove them",
+    ),
+    "file.refused": Kind(STOPS, "the points file is refused as a whole", EDIT),
+    "points.malformed": Kind(
+        STOPS,
+        "points that are not two numbers [x, y]",
+        "write them as [x, y] in pixels; tools/make_points.py makes points from masks",
+    ),
+    "points.none": Kind(
+        STOPS, "there is no point", "click some objects: python tools/annotate.py images=DIR"
+    ),
+    "points.swapped": Kind(
+        STOPS,
+        "points seem to be written [y, x]: they lie outside, and inside when turned round",
+        "write every point as [x, y], x to the right",
+    ),
+    "points.fraction": Kind(
+        STOPS,
+        "all points lie between 0 and 1: they seem to be shares of the image's sides, not pixels",
+        "multiply x by the width and y by the height of the image",
+    ),
+    "points.percent": Kind(
+        STOPS,
+        "all points lie between 0 and 100: they seem to be percent, not pixels",
+        "multiply x by width / 100 and y by height / 100; "
+        "tools/import_points.py does so for Label Studio",
+    ),
+    "points.from_one": Kind(
+        STOPS,
+        "points seem to be counted from 1: some lie on the width or height itself, none on 0",
+        "subtract 1 from every x and y: the first pixel is 0",
+    ),
+    "points.outside": Kind(
+        STOPS,
+        "points lie outside their image",
+        "move or remove them, in the file or with python tools/annotate.py images=DIR",
+    ),
+    "image.missing": Kind(
+        STOPS, "images are not in the folder", "check data.images and the file names"
+    ),
+    "image.broken": Kind(
+        STOPS, "images cannot be read, or are cut short", f"replace these files, {SKIP}"
+    ),
+    "image.size": Kind(
+        STOPS,
+        "images have another size than annotated",
+        "use the images that were annotated, or click again: points would lie elsewhere",
+    ),
+    "map.unread": Kind(
+        STOPS,
+        "first maps are missing or cannot be used",
+        f"run tools/gen_semantic.py, which makes only those, {SKIP}",
+    ),
+    "map.classes": Kind(
+        STOPS, "the first maps are of other classes", "run tools/gen_semantic.py again"
+    ),
+    "pseudo.refused": Kind(
+        STOPS, "the pseudo masks cannot be read", "make them again with tools/gen_pseudo.py"
+    ),
+    "gt.refused": Kind(
+        WARNING, "the ground truth cannot be read", "mend the file; training does not need it"
+    ),
+    "points.two_classes": Kind(
+        WARNING,
+        "points of different classes lie on one spot",
+        "keep the right one: two objects cannot be told apart there",
+    ),
+    "points.double": Kind(
+        WARNING,
+        "two points of a class lie on one pixel",
+        "remove one: the second object would get a default box",
+    ),
+    "points.near": Kind(
+        WARNING,
+        "points of a class are nearer than 4 pixels, a cell of the network's grid",
+        "look whether they are one object clicked twice, or enlarge the images",
+    ),
+    "class.names": Kind(
+        WARNING, "class names differ only by case or spaces", "make them one class"
+    ),
+    "class.empty": Kind(
+        WARNING, "classes have no point", "click some, or remove the class from categories"
+    ),
+    "class.rare": Kind(
+        WARNING,
+        "classes have fewer than 10 points",
+        "click more of them: scores of such classes mean little",
+    ),
+    "image.same_bytes": Kind(
+        WARNING, "images are the same file, byte for byte", "keep one of each, with all its points"
+    ),
+    "image.tiny": Kind(
+        WARNING, "images are smaller than 64 pixels", "enlarge them: the grid has cells of 4 pixels"
+    ),
+    "image.dark": Kind(
+        WARNING,
+        "16-bit images use less than an eighth of their range, and are nearly black when read",
+        "stretch their values to 0..65535, or save them with 8 bits",
+    ),
+    "map.other_points": Kind(
+        WARNING,
+        "the first maps were made of another points file",
+        "run tools/gen_semantic.py again, which makes only what has changed",
+    ),
+    "map.off_class": Kind(
+        WARNING,
+        "the first map is not of the point's class where it was clicked",
+        "look at these images; python tools/gen_semantic.py --check tells more",
+    ),
+    "pseudo.images": Kind(
+        WARNING,
+        "the pseudo masks are of other images",
+        "make them again with tools/gen_pseudo.py of these points",
+    ),
+    "pseudo.points": Kind(
+        WARNING,
+        "points without a pseudo mask, or masks without a point of their id and class",
+        "make the masks again with tools/gen_pseudo.py: the points have changed since",
+    ),
+    "pseudo.empty": Kind(
+        WARNING, "pseudo masks are empty", "make them again with tools/gen_pseudo.py"
+    ),
+    "pseudo.off_point": Kind(
+        WARNING,
+        "points lie outside of their own pseudo mask",
+        "look at them: python tools/gallery.py pred=FILE images=DIR",
+    ),
+    "pseudo.default": Kind(
+        WARNING,
+        "pseudo masks are default boxes: no pixel was claimed by their point",
+        "look at them in the gallery; export.foreground=5 of tools/gen_pseudo.py makes fewer",
+    ),
+    "gt.empty": Kind(
+        WARNING, "masks of the ground truth are empty", "draw them, or remove these annotations"
+    ),
+    "gt.off_point": Kind(
+        WARNING,
+        "points lie on no object of their class in the ground truth",
+        "check class and place of these points, or whether the file is of these images",
+    ),
+    "split.same_file": Kind(
+        WARNING,
+        "images are both in training and in validation",
+        "take them out of one of the two: scores on them mean nothing",
+    ),
+    "split.same_bytes": Kind(
+        WARNING,
+        "images of validation are copies of training images",
+        "take them out of one of the two: scores on them mean nothing",
+    ),
+    "disk.low": Kind(
+        WARNING, "less than 2 GB are free where the output goes", "make room, or give another out="
+    ),
+    "points.border": Kind(
+        NOTE,
+        "points lie on the outermost pixel of their image",
+        "fine for objects that are cut off; else look whether they were moved there",
+    ),
+    "image.no_points": Kind(
+        NOTE,
+        "images have no point: training leaves them out",
+        "click their objects, or leave them as they are if there are none",
+    ),
+    "image.unlisted": Kind(
+        NOTE,
+        "images of the folder are not in the points file",
+        "click them: python tools/annotate.py images=DIR",
+    ),
+    "image.turned": Kind(
+        NOTE,
+        "images are turned upright by their EXIF mark, as annotated",
+        "nothing to do; other programs may show them lying down",
+    ),
+    "image.not_turned": Kind(
+        NOTE,
+        "images have an EXIF mark that would turn them, but were annotated lying down",
+        "nothing to do, if the points in the pictures below lie right",
+    ),
+    "image.grey": Kind(NOTE, "images are grey", "nothing to do: they become RGB"),
+    "image.deep": Kind(
+        NOTE, "images have 16 bits or more a channel", "nothing to do: they become 8 bits"
+    ),
+    "image.huge": Kind(
+        NOTE,
+        "images have more than 12 megapixels",
+        "tiles, or smaller copies clicked anew, save memory and time",
+    ),
+    "map.none": Kind(
+        NOTE, "there are no first maps yet", "python tools/gen_semantic.py semantic=grabcut"
+    ),
+}
+
+ONCE = frozenset(
+    (
+        *("file.refused", "pseudo.refused", "gt.refused", "map.none", "map.classes"),
+        *("map.other_points", "points.none", "disk.low"),
+    )
+)
+"""Kinds that are there or not."""
+
+
+@dataclass
+class Finding:
+    """A kind of finding, seen.
+
+    Attributes:
+        kind: of `KINDS`.
+        count: how often.
+        examples: some, in words.
+        images: file names of images it was seen in, each once.
+    """
+
+    kind: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+    images: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def severity(self) -> str:
+        """How bad it is."""
+        return KINDS[self.kind].severity
+
+    @property
+    def seen(self) -> str:
+        """What was seen."""
+        return KINDS[self.kind].seen
+
+    @property
+    def counted(self) -> bool:
+        """Whether a count says something."""
+        return self.kind not in ONCE
+
+    @property
+    def text(self) -> str:
+        """What was seen, and how often."""
+        return f"{self.count} x {self.seen}" if self.counted else self.seen
+
+    @property
+    def fix(self) -> str:
+        """What would do."""
+        return KINDS[self.kind].fix
+
+
+class Findings:
+    """All findings of a data set, collected."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Finding] = {}
+
+    def add(self, kind: str, example: str, image: str | None = None, count: int = 1) -> None:
+        """Notes that something was seen.
+
+        Args:
+            kind: of `KINDS`.
+            example: where, in words.
+            image: file name of the image it was seen in.
+            count: how often.
+        """
+        finding = self._found.setdefault(kind, Finding(kind))
+        finding.count += count
+        if len(finding.examples) < EXAMPLES:
+            finding.examples.append(example)
+        if image is not None and len(finding.images) < IMAGES:
+            finding.images[image] = None
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self._found
+
+    @property
+    def worst_first(self) -> list[Finding]:
+        """The findings, by severity and in the order of `KINDS`."""
+        return [self._found[kind] for kind in _ORDER if kind in self._found]
+
+    @property
+    def stopping(self) -> list[Finding]:
+        """Those that would stop training, or make it meaningless."""
+        return [each for each in self.worst_first if each.severity == STOPS]
+
+
+_ORDER = sorted(KINDS, key=lambda kind: SEVERITIES.index(KINDS[kind].severity))

@@ -1,0 +1,41 @@
+"""The tutorial's notebook runs from its first cell to its last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+
+
+def test_it_is_kept_without_outputs():
+    for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Jupyter's own libraries
+def test_it_runs(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("P2SEG_NOTEBOOK", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
+    ).execute()
+    printed = "".join(
+        each.get("text", "") for cell in notebook.cells for each in cell.get("outputs", [])
+    )
+    assert "masks, " in printed  # gen_pseudo's last line
+    masks = json.loads((tmp_path / "masks.json").read_text("utf-8"))
+    points = json.loads((tmp_path / "points.json").read_text("utf-8"))
+    assert len(masks["annotations"]) == len(points["annotations"]) > 20
+    assert (tmp_path / "validate" / "validate.html").is_file()
+    assert (tmp_path / "gallery" / "index.html").is_file()
+    assert len(list((tmp_path / "exported" / "labelme").rglob("*.json"))) == 12

@@ -1,0 +1,155 @@
+"""A folder to click on, tools/annotate.py as a process, and the page as a hand sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "annotate.py"
+
+
+def scene(width, height, seed=0):
+    """Dark ground with a bright disc in the middle of each quarter."""
+    image = np.random.default_rng(seed).integers(20, 40, (height, width, 3), dtype=np.uint8)
+    for x, y in discs(width, height):
+        cv2.circle(image, (x, y), min(width, height) // 8, (220, 180, 60), -1)
+    return image
+
+
+def discs(width, height):
+    """The middles of the discs."""
+    return [(x * width // 4, y * height // 4) for y in (1, 3) for x in (1, 3)]
+
+
+def folder_of_images(home):
+    """Images of every kind that a page meets, sorted: 0 plain, 1 large, 2 turned, ..."""
+    folder = home / "photos"
+    (folder / "g below").mkdir(parents=True)
+    Image.fromarray(scene(320, 240)).save(folder / "a plain.png")
+    Image.fromarray(scene(2400, 1600)).save(folder / "b_large.jpg", quality=90)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright: shown as 200 x 300
+    Image.fromarray(scene(300, 200)).save(folder / "c_turned.jpg", exif=turned)
+    (folder / "d_broken.png").write_bytes(b"\x89PNG no more")
+    Image.fromarray(scene(160, 120)).save(folder / "e ünï%2e&#?.png")
+    deep = np.arange(160 * 120, dtype=np.uint16).reshape(120, 160) * 3
+    Image.fromarray(deep).save(folder / "f_deep.png")
+    Image.fromarray(scene(160, 120, 5)).save(folder / "g below" / "z.png")
+    return folder
+
+
+class Tool:
+    """tools/annotate.py as a process of its own.
+
+    Args:
+        folder: of images.
+        words: settings.
+    """
+
+    def __init__(self, folder, *words):
+        given = [f"images={folder}", "browser=false", *words]
+        command = [sys.executable, str(TOOL), *map(str, given)]
+        start = time.monotonic()
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder.parent
+        )
+        self.said, self.url = "", ""
+        for line in self.process.stdout:
+            self.said += line
+            if found := re.search(r"open (http://\S+)", line):
+                self.url = found[1]
+                break
+        assert self.url, self.said
+        self.seconds = time.monotonic() - start
+
+    @property
+    def port(self):
+        return int(self.url.rpartition(":")[2])
+
+    def kill(self):
+        """As the machine's power does it."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, number=signal.SIGTERM):
+        """Asks it to stop; its exit code and all that it said."""
+        self.process.send_signal(number)
+        more, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, self.said + more
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Stage:
+    """The page, with pixels of the image instead of the screen's.
+
+    Args:
+        page: of Playwright.
+        url: of the tool.
+    """
+
+    def __init__(self, page, url):
+        self.page = page
+        page.goto(url)
+        self.wait(ready=True)
+
+    def told(self):
+        """What the canvas says of itself."""
+        return dict(self.page.evaluate("({...document.querySelector('.stage').dataset})"))
+
+    def wait(self, **told):
+        """Waits until the canvas says so."""
+        words = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in told.items()}
+        script = """words => {
+            const told = document.querySelector('.stage')?.dataset ?? {};
+            return Object.entries(words).every(([key, value]) => told[key] === value);
+        }"""
+        self.page.wait_for_function(script, arg=words, polling=10)
+
+    def at(self, x, y):
+        """Where the middle of a pixel is on the screen."""
+        told, box = self.told(), self.page.locator(".stage").bounding_box()
+        zoom, left, top = (float(told[key]) for key in ("zoom", "left", "top"))
+        return box["x"] + left + (x + 0.5) * zoom, box["y"] + top + (y + 0.5) * zoom
+
+    def click(self, x, y, button="left"):
+        self.page.mouse.click(*self.at(x, y), button=button)
+
+    def move(self, x, y):
+        self.page.mouse.move(*self.at(x, y))
+
+    def press(self, key):
+        self.page.keyboard.press(key)
+
+    def text(self):
+        """What the panel beside the image says."""
+        return " ".join(self.page.inner_text(".side").split())
+
+    def says(self, text):
+        """Waits until it stands beside the image or below it."""
+        self.page.wait_for_function(
+            "text => document.body.innerText.replace(/\\s+/g, ' ').includes(text)", arg=text
+        )
+
+
+def saved(path):
+    """Of each image its points [name of the class, x, y], as the file has them."""
+    content = json.loads(path.read_text())
+    names = {each["id"]: each["name"] for each in content["categories"]}
+    found = {each["file_name"]: [] for each in content["images"]}
+    images = {each["id"]: each["file_name"] for each in content["images"]}
+    for each in content["annotations"]:
+        found[images[each["image_id"]]].append([names[each["category_id"]], *each["point"]])
+    return found

@@ -1,0 +1,234 @@
+"""Points that are clicked: ids, undo, marks of empty images, and the file between two sessions."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from p2seg.data.points import read_points
+from p2seg.errors import UserError
+from p2seg.pages.annotate.classes import RESERVED, key_of
+from p2seg.pages.annotate.clicks import Clicks
+from p2seg.pages.annotate.history import KEPT
+
+SIZE = 20, 30
+"""Height and width."""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "clicks.json"
+
+
+def save(clicks):
+    clicks.write(clicks.snapshot())
+    clicks.note_written(clicks.version)
+
+
+def places(clicks, name="a.png"):
+    return [(each.id, each.label, each.x, each.y) for each in clicks.clicks(name)]
+
+
+def test_what_is_clicked_is_read_back(path):
+    clicks = Clicks(path, ["coin", "button"])
+    clicks.add("a.png", SIZE, 1, 29, 19)
+    clicks.add("below/b.png", SIZE, 2, 0, 0)
+    assert clicks.unsaved == {1: 1, 2: 2}
+    save(clicks)
+    assert clicks.unsaved == {}
+    again = read_points(path)
+    assert [each.file_name for each in again.images] == ["a.png", "below/b.png"]
+    assert again.points[0].yx.tolist() == [[19, 29]]
+    assert again.points[1].labels.tolist() == [2]
+    assert places(Clicks(path)) == [(1, 1, 29, 19)]
+
+
+def test_a_change_while_the_file_is_written_stays_unsaved(path):
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 1, 1)
+    version, snapshot = clicks.version, clicks.snapshot()
+    clicks.move("a.png", 1, 5, 5)
+    clicks.write(snapshot)
+    clicks.note_written(version)
+    assert clicks.unsaved == {1: 2}
+    assert places(Clicks(path)) == [(1, 1, 1, 1)]
+
+
+def test_ids_are_given_once(path):
+    clicks = Clicks(path, ["coin"])
+    for x in range(3):
+        clicks.add("a.png", SIZE, 1, x, 0)
+    clicks.remove("a.png", 3)
+    clicks.undo("a.png")
+    assert [each[0] for each in places(clicks)] == [1, 2, 3]
+    clicks.undo("a.png")
+    save(clicks)
+    again = Clicks(path)
+    assert again.add("a.png", SIZE, 1, 9, 9).id == 4
+    assert again.add("b.png", SIZE, 1, 9, 9).id == 5
+
+
+def test_undo_goes_back_step_by_step_also_after_a_restart(path):
+    clicks = Clicks(path, ["coin", "button"])
+    states = [[]]
+
+    def done(act, *arguments):
+        act("a.png", *arguments)
+        states.append(sorted(places(clicks)))
+
+    done(clicks.add, SIZE, 1, 3, 4)
+    done(clicks.add, SIZE, 2, 5, 6)
+    done(clicks.move, 1, 7, 8)
+    clicks.add("b.png", SIZE, 1, 0, 0)  # another image's
+    done(clicks.remove, 2)
+    save(clicks)
+    clicks = Clicks(path)
+    for state in reversed(states[:-1]):
+        assert clicks.undo("a.png")
+        assert sorted(places(clicks)) == state
+    assert clicks.undo("a.png") is None
+    assert len(places(clicks, "b.png")) == 1
+
+
+def test_an_image_with_nothing_on_it(path):
+    clicks = Clicks(path, ["coin"])
+    clicks.mark_done("a.png", SIZE)
+    clicks.add("b.png", SIZE, 1, 0, 0)
+    clicks.remove("b.png", 1)
+    save(clicks)
+    assert [each.file_name for each in read_points(path).images] == ["a.png"]
+    again = Clicks(path)
+    assert again.is_done("a.png")
+    assert again.is_empty("a.png")
+    assert not again.is_done("b.png")
+    again.add("a.png", SIZE, 1, 0, 0)
+    assert not again.is_empty("a.png")
+    again.undo("a.png")
+    assert not again.is_done("a.png")
+
+
+def test_a_file_of_others_is_gone_on_with(path):
+    content = {
+        "info": {"sampler": "inner", "note": "kept"},
+        "images": [
+            {"id": 4, "file_name": "./a.png", "width": 30, "height": 20},
+            {"id": 9, "file_name": "gone.png", "width": 30, "height": 20},
+        ],
+        "categories": [{"id": 8, "name": "dog"}, {"id": 3, "name": "cat"}],
+        "annotations": [{"id": 7, "image_id": 4, "category_id": 8, "point": [3.25, 4.5]}],
+    }
+    path.write_text(json.dumps(content))
+    clicks = Clicks(path, ["dog", "bird"])
+    assert [each.name for each in clicks.categories] == ["cat", "dog", "bird"]
+    assert places(clicks) == [(7, 2, 3.25, 4.5)]
+    assert not clicks.is_done("gone.png")
+    assert clicks.strangers(["a.png"]) == ["gone.png"]
+    with pytest.raises(UserError, match="a point already"):
+        clicks.add("a.png", SIZE, 1, 3, 4)
+    assert clicks.add("a.png", SIZE, 3, 3, 5).id == 8
+    save(clicks)
+    again = json.loads(path.read_text())
+    assert again["info"]["note"] == "kept"
+    assert [each["id"] for each in again["images"]] == [4, 9]
+    assert again["annotations"][0] == content["annotations"][0]
+    assert again["annotations"][1]["category_id"] == 9
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "label", "told"),
+    [(30, 0, 1, "outside"), (0, -1, 1, "outside"), (2, 2, 1, "already"), (0, 0, 2, "no class")],
+)
+def test_what_cannot_be_clicked(path, x, y, label, told):
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 2, 2)
+    with pytest.raises(UserError, match=told):
+        clicks.add("a.png", SIZE, label, x, y)
+    assert clicks.version == 1
+    if label == 1:
+        other = clicks.add("a.png", SIZE, 1, 9, 9)
+        with pytest.raises(UserError, match=told):
+            clicks.move("a.png", other.id, x, y)
+    with pytest.raises(UserError, match="no more there"):
+        clicks.remove("a.png", 77)
+
+
+def test_another_programs_change_is_not_overwritten(path):
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 2, 2)
+    save(clicks)
+    path.write_text(path.read_text() + "\n")
+    clicks.add("a.png", SIZE, 1, 3, 3)
+    with pytest.raises(UserError, match="changed by another program"):
+        save(clicks)
+    assert clicks.unsaved == {2: 2}
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        None,
+        7,
+        {"next_id": "x", "done": {}, "undo": {}},
+        {"next_id": -4, "done": ["a", 1.5, -1, True], "undo": [[], 3, None, {"do": "fly"}]},
+        {"undo": [{"do": "add", "image_id": 1}, {"do": "remove", "image_id": 1, "id": 1}]},
+        {"undo": [{"do": "move", "image_id": 1, "id": 1, "point": [1, "a"]}]},
+        {"undo": [{"do": "move", "image_id": 1, "id": 1, "point": [1e9, 0]}]},
+        {"undo": [{"do": "add", "image_id": [1], "id": {}}]},
+        {"undo": [{"do": ["add"], "image_id": 1, "id": 1}]},
+        {"undo": [{"do": "remove", "image_id": 1, "id": 5, "category_id": 9, "point": [1, 1]}]},
+    ],
+)
+def test_what_the_page_kept_may_have_been_changed_by_hand(path, ours):
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 2, 2)
+    save(clicks)
+    content = json.loads(path.read_text())
+    content["info"]["annotate"] = ours
+    path.write_text(json.dumps(content))
+    again = Clicks(path)
+    assert again.undo("a.png") is None
+    assert places(again) == [(1, 1, 2, 2)]
+    assert again.add("a.png", SIZE, 1, 3, 3).id == 2
+    save(again)
+    assert len(read_points(path).points[0]) == 2
+
+
+def test_only_the_last_actions_are_kept(path):
+    clicks = Clicks(path, ["coin"])
+    for k in range(KEPT + 50):
+        clicks.add("a.png", (100, 100), 1, k % 100, k // 100)
+    save(clicks)
+    assert len(json.loads(path.read_text())["info"]["annotate"]["undo"]) == KEPT
+
+
+def test_ids_that_leave_no_room(path):
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 2, 2)
+    save(clicks)
+    path.write_text(
+        path.read_text().replace('"id": 1, "image_id"', f'"id": {2**63 - 1}, "image_id"')
+    )
+    with pytest.raises(UserError, match="renumber"):
+        Clicks(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ([], "name the classes"),
+        (["a", "b", "a"], "names a twice"),
+        ([f"c{k}" for k in range(255)], "255"),
+    ],
+)
+def test_classes_that_cannot_be(path, classes, told):
+    with pytest.raises(UserError, match=told):
+        Clicks(path, classes)
+
+
+def test_every_class_with_a_key_has_its_own():
+    keys = [key_of(label) for label in range(1, 255)]
+    some = [key for key in keys if key]
+    assert keys[:10] == [*"123456789", "b"]
+    assert len(set(some)) == len(some) == 31
+    assert not set(some) & set(RESERVED)

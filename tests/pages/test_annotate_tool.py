@@ -1,0 +1,82 @@
+"""tools/annotate.py: what it refuses, in one sentence, before a page is there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from annotate_sets import scene
+from PIL import Image
+from tool_sets import refused
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(scene(64, 48)).save(folder / "a.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["classes=[]"], ("no points file at", "name the classes: classes=[cat,dog]")),
+        (["classes=[a,a]"], ("classes names a twice",)),
+        (["classes=3"], ("classes=3 is no list of names",)),
+        (["preview=sam"], ("preview=sam is unknown; it is grabcut, network or none",)),
+        (["preview=network"], ("give its checkpoint",)),
+        (["ckpt=x.pt"], ("add preview=network",)),
+        (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
+        (["preview=none", "port=70000"], ("port=70000 cannot be",)),
+        (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is no address of this machine",)),
+        (["preview_side=3"], ("preview_side=3 cannot be",)),
+    ],
+)
+def test_settings_that_cannot_be(run_tool, folder, words, parts):
+    if not words[0].startswith("classes"):
+        words = ["classes=[a]", *words]
+    answer = run_tool("annotate", f"images={folder}", "port=0", "browser=false", *words)
+    refused(answer, *parts)
+    assert sorted(each.name for each in folder.parent.iterdir()) == ["photos"]
+
+
+def test_folders_that_hold_nothing(run_tool, tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(run_tool("annotate", f"images={tmp_path}/no", "classes=[a]"), "no image folder at")
+    refused(run_tool("annotate", f"images={tmp_path}/empty", "classes=[a]"), "no image in")
+    refused(run_tool("annotate", "classes=[a]"), "images is not given")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe\x00",
+        b'{"images": 3, "annotations": [], "categories": []}',
+        b"[" * 100_000,
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "../a.png", "width": 3, "height": 3}],
+                "annotations": [],
+                "categories": [],
+            }
+        ).encode(),
+    ],
+)
+def test_points_files_that_are_none_stay_as_they_are(run_tool, folder, content):
+    path = folder.parent / "clicks.json"
+    path.write_bytes(content)
+    refused(run_tool("annotate", f"images={folder}", f"out={path}", "classes=[a]"), str(path))
+    assert path.read_bytes() == content
+
+
+def test_a_folder_in_place_of_the_file(run_tool, folder):
+    words = (f"images={folder}", f"out={folder}", "classes=[a]")
+    refused(run_tool("annotate", *words), "is a folder")
+
+
+def test_without_the_package_that_makes_the_page(run_tool, folder, monkeypatch):
+    monkeypatch.setattr("_annotate.find_spec", lambda _: None)
+    answer = run_tool("annotate", f"images={folder}", "classes=[a]")
+    refused(answer, "pip install 'p2seg[annotate]'")

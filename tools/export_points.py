@@ -1,0 +1,43 @@
+"""Takes a points file to other tools: LabelMe, CVAT, Label Studio, COCO keypoints, CSV.
+
+python tools/export_points.py data.points=points.json images=DIR format=labelme out=DIR
+python tools/export_points.py data.points=points.json images=DIR format=cvat out=clicks.xml
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _claims import given_file, writes
+from _common import path_of
+from _entry import entry
+from _points import check_images, order_of, target_of
+from _record import record_run
+from omegaconf import DictConfig
+
+from p2seg.data.points import read_points
+from p2seg.formats.points import Writing
+from p2seg.progress import console
+
+
+@writes(given_file)
+def run(cfg: DictConfig) -> Path:
+    """Reads `data.points`, writes `out` and gives its path."""
+    images = path_of(cfg, "images")
+    target, out = target_of(cfg)
+    points = read_points(path_of(cfg, "data.points"))
+    with console.status(f"clicks to {out}"):
+        points = check_images(points, images, cfg.data.on_error)
+        record_run(cfg, "export_points", out)
+        advice = target(Writing(points, images, out, str(cfg.url)))
+    advice += order_of(cfg, points)
+    count = sum(map(len, points.points))
+    console.print(f"{out}: {count} points on {len(points.images)} images; {advice}", markup=False)
+    return out
+
+
+main = entry("export_points")(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

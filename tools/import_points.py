@@ -1,0 +1,50 @@
+"""Brings clicks of other tools in: LabelMe, CVAT, Label Studio, COCO, VIA, BESTIE, CSV.
+
+python tools/import_points.py in=FILE_OR_FOLDER images=DIR out=points.json
+    format=cvat         if the format is not to be recognised
+    classes=[cat,dog]   these classes in this order, all others left out
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from _claims import given_file, writes
+from _common import check_file, path_of, tell_skipped
+from _entry import entry
+from _points import format_of, found_at, rules_of, source_of, told
+from _record import record_run
+from omegaconf import DictConfig
+
+from p2seg.data.points import write_points
+from p2seg.errors import UserError
+from p2seg.formats.points import Images, gather
+from p2seg.progress import console
+
+
+@writes(given_file)
+def run(cfg: DictConfig) -> Path:
+    """Reads `in`, writes `out` and gives its path."""
+    if cfg.out is None:
+        raise UserError("out is not given; say where to write the points: out=FILE.json")
+    source, out = path_of(cfg, "in"), check_file(Path(cfg.out).expanduser())
+    images = Images(path_of(cfg, "images"))
+    with console.status(f"clicks of {source}"):
+        name = format_of(cfg, source)
+        rules = rules_of(cfg, name)
+        points, report = gather(found_at(cfg, name, source), images, rules)
+        info = source_of(name, source, rules, report)
+        record_run(cfg, "import_points", out)
+        write_points(out, replace(points, info=info))
+    guessed = " (recognised)" if cfg.format == "auto" else ""
+    console.print(told(report, f"{out}: clicks of {name}{guessed}"))
+    tell_skipped(report.problems)
+    return out
+
+
+main = entry("import_points")(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
