@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from _build import build
 from _common import path_of, plain, reader_of
+from _entry import literal
 from _labeller import check_export, labeller_of
 from omegaconf import DictConfig, OmegaConf
 
@@ -35,6 +36,7 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
     images = path_of(cfg, "images")
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with images=DIR")
+    cfg.data.images = literal(str(images))  # stages are of the same images
     path = path_of(cfg, "pred")
     clicked = not _is_list(path)
     pred = _masks(path) if clicked else _predictions(cfg, path)
@@ -44,7 +46,7 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
     if cfg.gt is not None:
         gt = path_of(cfg, "gt")
         with naming(gt):
-            truth = truth_of(read_instances(gt, "ground-truth file").drawn(), pred)
+            truth = truth_of(read_instances(gt, "ground-truth file").drawn(), pred, clicked)
     stages, hint = _stages(cfg, pred, clicked, device)
     return Material(pred, images, clicked, truth, stages), hint
 

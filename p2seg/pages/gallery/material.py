@@ -79,8 +79,13 @@ class Material:
     stages: Stages | None = None
 
 
-def truth_of(gt: InstanceSet, pred: InstanceSet) -> Truth:
+def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
     """Brings a ground truth into the order of masks; images by id, classes by name.
+
+    Args:
+        gt: the ground truth.
+        pred: the masks.
+        clicked: whether they are pseudo masks; the numbers of a segmentor's findings mean nothing.
 
     Raises:
         UserError: an image of one id is another one there, or a class of the masks is not there.
@@ -88,7 +93,7 @@ def truth_of(gt: InstanceSet, pred: InstanceSet) -> Truth:
     label_of = _labels(gt.categories, pred.categories)
     records = {image.id: k for k, image in enumerate(gt.images)}
     found: list[Sequence[Instance] | None] = []
-    by_id = True
+    by_id = clicked
     for image, masks in zip(pred.images, pred.instances, strict=True):
         place = records.get(image.id)
         if place is None:

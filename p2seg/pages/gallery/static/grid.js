@@ -5,6 +5,7 @@
   const { make } = P2SEG;
   const GAP = 10, CAPTION = 26, BEYOND = 2; // pixels; rows kept above and below
   const BUDGET = 6; // milliseconds of a frame for pictures and overlays
+  const FLYING = 250; // pixels a frame from which on nothing could be made out
   const tiles = new Map(); // by place in the list
   const bare = new Set(); // places of tiles without their picture
   let items = [];
@@ -43,12 +44,15 @@
 
   /* Gives tiles their pictures, those in sight first, as many as a frame has time for: however fast
      somebody scrolls, no frame waits for pictures that are gone with the next. */
-  let dressing = false;
+  let dressing = false, before = 0;
   function dress() {
     if (dressing || !bare.size) return;
     dressing = true;
     requestAnimationFrame(() => {
       dressing = false;
+      const flown = Math.abs(box.scrollTop - before);
+      before = box.scrollTop;
+      if (flown > FLYING) { dress(); return; }
       const until = performance.now() + BUDGET;
       const middle = (box.scrollTop + box.clientHeight / 2) / rowHeight() * columns;
       const order = [...bare].sort((a, b) => Math.abs(a - middle) - Math.abs(b - middle));

@@ -81,7 +81,8 @@
         if (error.name !== "AbortError") P2SEG.say(`No file was chosen: ${error.message}`, true);
         return;
       }
-      P2SEG.decisions.listen(review.write);
+      // being saved is told, too, and must not be a reason to write again
+      P2SEG.decisions.listen(() => { if (P2SEG.decisions.unsaved) review.write(); });
       await review.write();
     },
 
