@@ -222,7 +222,7 @@ def write(writing: Writing) -> str:
                 f'width="{record.width}" height="{record.height}">\n'
             )
             for click in clicks:
-                x, y = click.on_edges(record)
+                x, y = click.on_edges
                 stream.write(
                     f'    <points label={quoteattr(click.label)} source="manual" occluded="0" '
                     f'points="{x:.2f},{y:.2f}" z_order="0">\n'

@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import floor
 
 import numpy as np
 import torch
@@ -206,7 +207,7 @@ def _points(
             report.left_out[f"of the class {shown(mark.label)}"] += 1
             continue
         if number not in largest:
-            report.left_out["smaller parts of an object"] += 1
+            report.left_out["other parts of an object"] += 1
             continue
         try:
             if isinstance(mark.at, Region):
@@ -226,7 +227,8 @@ def _points(
 
 
 def _largest_parts(marks: list[Mark]) -> set[int]:
-    """Which marks are an object of their own, or the largest part of one."""
+    """Which marks are an object of their own, or the click or else the largest part of one."""
+    clicked = {(mark.label, mark.group) for mark in marks if not isinstance(mark.at, Region)}
     best: dict[tuple[str, int], tuple[float, int]] = {}
     alone = set()
     for number, mark in enumerate(marks):
@@ -234,6 +236,8 @@ def _largest_parts(marks: list[Mark]) -> set[int]:
             alone.add(number)
             continue
         key = (mark.label, mark.group)
+        if key in clicked:
+            continue
         best[key] = max(best.get(key, (-1.0, 0)), (mark.at.extent, -number))
     return alone | {-number for _, number in best.values()}
 
@@ -241,7 +245,7 @@ def _largest_parts(marks: list[Mark]) -> set[int]:
 def _inside(
     mark: Mark, at: tuple[float, float], record: ImageRecord, shift: float
 ) -> tuple[float, float]:
-    """A click in our coordinates, on its image."""
+    """A click in our coordinates, on its image, and on the pixel that was clicked."""
     y, x = at
     height, width = record.height, record.width
     fits = 0 <= y <= height and 0 <= x <= width if shift else 0 <= y < height and 0 <= x < width
@@ -250,7 +254,10 @@ def _inside(
             f"{mark.where}: point ({x:.10g}, {y:.10g}) lies outside image {record.file_name} of "
             f"{width}x{height}; move it, or go on without it with data.on_error=skip"
         )
-    return max(y - shift, 0.0), max(x - shift, 0.0)
+    if not shift:
+        return y, x
+    # half a pixel less may be the pixel before, since a point is of the pixel of its whole part
+    return max(y - shift, min(floor(y), height - 1)), max(x - shift, min(floor(x), width - 1))
 
 
 def _derived(

@@ -170,7 +170,7 @@ def write(writing: Writing) -> str:
         shapes: list[dict[str, Any]] = [
             {
                 "label": click.label,
-                "points": [list(click.on_edges(record))],
+                "points": [list(click.on_edges)],
                 "group_id": None,
                 "description": "",
                 "shape_type": "point",

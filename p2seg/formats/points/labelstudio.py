@@ -245,8 +245,8 @@ def write(writing: Writing) -> str:
                             "original_height": record.height,
                             "image_rotation": 0,
                             "value": {
-                                "x": click.on_edges(record)[0] / record.width * 100,
-                                "y": click.on_edges(record)[1] / record.height * 100,
+                                "x": click.on_edges[0] / record.width * 100,
+                                "y": click.on_edges[1] / record.height * 100,
                                 "width": 0.5,
                                 "keypointlabels": [click.label],
                             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 
 from p2seg.data.points import PointSet
@@ -37,9 +38,14 @@ class Click:
     y: float
     x: float
 
-    def on_edges(self, record: ImageRecord) -> tuple[float, float]:
-        """(x, y) along the pixels' edges, where the first pixel reaches from 0 to 1."""
-        return min(self.x + 0.5, record.width), min(self.y + 0.5, record.height)
+    @property
+    def on_edges(self) -> tuple[float, float]:
+        """(x, y) along the pixels' edges, where the first pixel reaches from 0 to 1.
+
+        They stay on the point's pixel, that of its whole part: of 2.7 it is 2.99, not 3.2.
+        """
+        x, y = (floor(each) + min(each % 1 + 0.5, 0.99) for each in (self.x, self.y))
+        return x, y
 
 
 @dataclass(frozen=True)

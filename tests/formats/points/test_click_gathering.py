@@ -108,7 +108,7 @@ def test_two_files_of_one_image(tmp_path, images):
     with pytest.raises(UserError, match=r"2.json: it is of image a.jpg, and so is .*1.json"):
         taken("labelme", tmp_path / "m", images)
     points, _ = taken("labelme", tmp_path / "m", images, skip=True)
-    assert clicks(points) == {"a.jpg": [("d", 2.5, 0.5)]}
+    assert clicks(points) == {"a.jpg": [("d", 3.0, 1.0)]}
 
 
 def test_nothing_left_is_a_mistake(tmp_path, images):

@@ -90,7 +90,14 @@ def test_parts_of_one_object_are_one_click(tmp_path, images):
     )
     points, report = taken("labelme", own, images)
     assert clicks(points)["a.jpg"] == [("dog", 24, 14)]
-    assert report.left_out == {"smaller parts of an object": 1}
+    assert report.left_out == {"other parts of an object": 1}
+    # our own masks, exported with their clicks: the click is what counts
+    parts = [shape("dog", "polygon", *each, group_id=1) for each in squares]
+    other = shape("cat", "polygon", *squares[0], group_id=1)
+    dumped(own, labelme("a.jpg", *parts, shape("dog", "point", [3.5, 4.5], group_id=1), other))
+    points, report = taken("labelme", own, images)
+    assert clicks(points)["a.jpg"] == [("dog", 3, 4), ("cat", 3, 11)]
+    assert report.left_out == {"other parts of an object": 2}
 
 
 def test_cvat(tmp_path, images):
@@ -199,7 +206,7 @@ def test_label_studio(tmp_path, images):
     points, report = taken("labelstudio", own, images)
     assert clicks(points) == {
         "a.jpg": [
-            ("dog", 29.5, 9.5),
+            ("dog", 30, 10),
             # its corner (6, 20) stays: 12 x 10 pixels below and to the left of it
             ("cat", 0.5, 25.5),
             ("cat", 29.5, 9.5),
@@ -227,7 +234,7 @@ def test_label_studio_min(tmp_path, images):
             }
         ],
     )
-    assert clicks(taken("labelstudio", own, images)[0]) == {"a.jpg": [("dog", 29.5, 9.5)]}
+    assert clicks(taken("labelstudio", own, images)[0]) == {"a.jpg": [("dog", 30, 10)]}
     assert recognised(own) == "labelstudio"
 
 
@@ -239,7 +246,7 @@ def test_of_many_annotations_of_a_task_the_true_or_the_last_one_counts(tmp_path,
     one["annotations"] = [made(10.0), made(20.0, ground_truth=True), made(30.0)]
     two["annotations"] = [made(10.0), made(50.0), made(90.0, was_cancelled=True)]
     points, report = taken("labelstudio", dumped(tmp_path / "p.json", [one, two]), images)
-    assert clicks(points) == {"a.jpg": [("dog", 11.5, 19.5)], "sub/b.jpg": [("dog", 29.5, 19.5)]}
+    assert clicks(points) == {"a.jpg": [("dog", 12, 20)], "sub/b.jpg": [("dog", 30, 20)]}
     assert report.left_out == {"other annotations of a task": 3, "skipped annotations": 1}
 
 

@@ -20,8 +20,8 @@ def marks(tmp_path):
     return dumped(tmp_path / "marks/b.json", labelme("../photos/sub/b ä.jpg", shapes[0])).parent
 
 
-def values(points):
-    return [(p.yx.tolist(), p.labels.tolist(), p.ids.tolist()) for p in points.points]
+def pixels(points):
+    return [(p.pixels.tolist(), p.labels.tolist(), p.ids.tolist()) for p in points.points]
 
 
 def test_in_and_out_and_in_again(tmp_path, marks, run_tool):
@@ -39,7 +39,7 @@ def test_in_and_out_and_in_again(tmp_path, marks, run_tool):
     back = tmp_path / "back.json"
     works(run_tool("import_points", f"in={tmp_path / 'c.xml'}", f"images={photos}", f"out={back}"))
     again = read_points(back)
-    assert values(again) == values(points)
+    assert pixels(again) == pixels(points)
     assert again.info["source_sha256"] == sha256(tmp_path / "c.xml")
 
 
