@@ -328,7 +328,7 @@ def test_a_chosen_file_is_written_after_every_decision(gallery):
     for count, key in enumerate("ar", 1):
         gallery.keyboard.press(key)
         gallery.wait_for_function(
-            f"JSON.parse(written[written.length - 1]).decisions.length === {count}"
+            f"written.length && JSON.parse(written.at(-1)).decisions.length === {count}"
         )
 
 
