@@ -30,8 +30,6 @@ from mkdocs.structure.pages import Page
 SAID = logging.getLogger("mkdocs.hooks.p2seg")
 NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
 OF_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-LATER: set[str] = set()
-"""Pages of the menu that are not written yet: they are left out, and links to them are text."""
 OFFLINE = "assets/search-from-disk.js"
 
 
@@ -52,8 +50,7 @@ def generated() -> dict[str, Callable[[], str]]:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Completes the menu, and leaves out pages that are not written yet."""
-    LATER.clear()
+    """Completes the menu."""
     config.nav = _complete(config.nav or [], generated())
     config.extra["polyfills"] = [OFFLINE]  # the plugin `offline` names one that is fetched
     return config
@@ -70,11 +67,8 @@ def _complete(nav: list[Any], made: dict[str, Callable[[], str]]) -> list[Any]:
             found += [{name: f"reference/{name}.md"} for name in tool_names()]
         elif value == "reference/config-GROUP.md":
             found += [{name: f"reference/config-{name}.md"} for name in groups()]
-        elif value in made or value in OF_THE_ROOT or (ROOT / "docs" / value).is_file():
-            found.append(entry)
         else:
-            SAID.info("docs/%s is not there, and left out of the menu", value)
-            LATER.add(value)
+            found.append(entry)
     return found
 
 
@@ -103,8 +97,6 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def _link(found: re.Match[str], up: str) -> str:
     text, target = found.groups()
-    if target.partition("#")[0] in LATER:
-        return text
     if target == "tutorial.ipynb" and text != NOTEBOOK.name:
         return f"[{text}]({up}notebook.md)"
     if not target.startswith("../") or up:

@@ -178,8 +178,7 @@ def test_links_hold_on_github_too(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         place = target.partition("#")[0]
         if place and not re.match(r"[a-z]+:", target):
-            later = place in ("annotate.md", "formats.md", "validate.md", "gallery.md", "masks.md")
-            assert later or (path.parent / place).exists(), target
+            assert (path.parent / place).exists(), target
 
 
 def test_the_page_of_the_notebook_has_its_cells(site):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from gallery_sets import box
 
-from p2seg.data.coco import Instance
+from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet
 from p2seg.data.rle import decode, encode
+from p2seg.errors import UserError
 from p2seg.pages.gallery.build import content_of, script
-from p2seg.pages.gallery.material import Truth
+from p2seg.pages.gallery.material import Truth, truth_of
 from p2seg.pages.gallery.measures import (
     REASONS,
     Measures,
@@ -249,3 +250,30 @@ def test_what_a_script_hands_over_is_text():
     text = script("part", content)
     assert text.isascii()
     assert content_of(text) == content
+
+
+def test_a_ground_truth_of_other_ids_is_met_by_file_names_and_overlap():
+    """Ids of another tool: the same numbers, for other images and other objects."""
+    categories = [Category(1, "cell")]
+
+    def pair(ids, points=(None, None)):
+        masks = [box(5, 5, 10, 10), box(30, 30, 10, 10)]
+        return [instance(m, id, 1, p) for m, id, p in zip(masks, ids, points, strict=True)]
+
+    clicks = ((10.0, 10.0), (35.0, 35.0))
+    size = decode(pair((1, 2))[0].rle).shape
+    ours = [ImageRecord(1, "a.jpg", *size), ImageRecord(2, "b.jpg", *size)]
+    theirs = [ImageRecord(1, "b.jpg", *size), ImageRecord(2, "a.jpg", *size)]
+    pred = InstanceSet(ours, categories, [pair((1, 2), clicks), []])
+    swapped = InstanceSet(theirs, categories, [[], pair((2, 1))])
+    truth = truth_of(swapped, pred, clicked=True)
+    assert not truth.by_id
+    assert truth.compared(0, pred.instances[0])[0] == [1, 1]
+    own = InstanceSet(ours, categories, [pair((1, 2)), []])
+    assert truth_of(own, pred, clicked=True).by_id
+    renamed = [ImageRecord(k, f"{k}.jpg", *size) for k in (1, 2)]
+    by_number = truth_of(InstanceSet(renamed, categories, own.instances), pred, clicked=True)
+    assert by_number.compared(0, pred.instances[0])[0] == [1, 1]
+    other = [ImageRecord(1, "1.jpg", 7, 9), ImageRecord(2, "2.jpg", *size)]
+    with pytest.raises(UserError, match=r"1\.jpg of 9x7 in gt"):
+        truth_of(InstanceSet(other, categories, own.instances), pred, clicked=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from p2seg.data import rle as codec
 from p2seg.data.coco import Category, Instance, InstanceSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.evaluation.voc import iou_matrix
 from p2seg.pages.gallery.stages import Stages
+
+CLICKED = 0.9
+"""The share of clicks in the boxes of the true masks of their ids, where the ids are theirs."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,10 @@ class Material:
 
 
 def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
-    """Brings a ground truth into the order of masks; images by id, classes by name.
+    """Brings a ground truth into the order of masks: images by file name or id, classes by name.
+
+    Ids of two files may be alike by chance: masks and true masks belong together by them where the
+    clicks say so, too.
 
     Args:
         gt: the ground truth.
@@ -91,11 +98,11 @@ def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
         UserError: an image of one id is another one there, or a class of the masks is not there.
     """
     label_of = _labels(gt.categories, pred.categories)
-    records = {image.id: k for k, image in enumerate(gt.images)}
+    place_of = _places(gt.images, pred.images)
     found: list[Sequence[Instance] | None] = []
-    by_id = clicked
+    by_id, inside, count = clicked, 0, 0
     for image, masks in zip(pred.images, pred.instances, strict=True):
-        place = records.get(image.id)
+        place = place_of(image)
         if place is None:
             found.append(None)
             continue
@@ -106,11 +113,35 @@ def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
             if not each.crowd and each.label in label_of
         ]
         found.append(truths)
-        labels = {truth.id: truth.label for truth in truths}
-        by_id = by_id and all(labels.get(mask.id) == mask.label for mask in masks)
+        known = {truth.id: truth for truth in truths}
+        by_id = by_id and all(
+            mask.id in known and known[mask.id].label == mask.label for mask in masks
+        )
+        if by_id:
+            inside += sum(_is_clicked(known[mask.id], mask) for mask in masks)
+            count += len(masks)
     if all(each is None for each in found):
         raise UserError("no image of the masks is in gt; give the ground truth of these images")
-    return Truth(found, by_id)
+    return Truth(found, by_id and inside >= CLICKED * count)
+
+
+def _places(
+    theirs: Sequence[ImageRecord], ours: Sequence[ImageRecord]
+) -> Callable[[ImageRecord], int | None]:
+    """Where an image of ours is among theirs: by file name; by id where no name is in both."""
+    names = {image.file_name: k for k, image in enumerate(theirs)}
+    ids = {image.id: k for k, image in enumerate(theirs)}
+    if any(image.file_name in names for image in ours):
+        return lambda image: names.get(image.file_name)
+    return lambda image: ids.get(image.id)
+
+
+def _is_clicked(truth: Instance, mask: Instance) -> bool:
+    """Whether a mask's click lies in the box of a true mask."""
+    if mask.point is None:
+        return False
+    x, y, width, height = codec.box(truth.rle)
+    return y <= mask.point[0] <= y + height and x <= mask.point[1] <= x + width
 
 
 def _labels(theirs: Sequence[Category], ours: Sequence[Category]) -> dict[int, int]:
