@@ -6,7 +6,6 @@ Pages in `docs/` link as they must on GitHub; here links into the repository bec
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-SAID = logging.getLogger("mkdocs.hooks.p2seg")
 NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
 OF_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 OFFLINE = "assets/search-from-disk.js"
@@ -51,18 +49,18 @@ def generated() -> dict[str, Callable[[], str]]:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Completes the menu."""
-    config.nav = _complete(config.nav or [], generated())
+    config.nav = _complete(config.nav or [])
     config.extra["polyfills"] = [OFFLINE]  # the plugin `offline` names one that is fetched
     return config
 
 
-def _complete(nav: list[Any], made: dict[str, Callable[[], str]]) -> list[Any]:
+def _complete(nav: list[Any]) -> list[Any]:
     """The menu: `reference/` becomes the tools' pages, `reference/config-` the groups'."""
     found: list[Any] = []
     for entry in nav:
         ((title, value),) = entry.items()
         if isinstance(value, list):
-            found.append({title: _complete(value, made)})
+            found.append({title: _complete(value)})
         elif value == "reference/TOOL.md":
             found += [{name: f"reference/{name}.md"} for name in tool_names()]
         elif value == "reference/config-GROUP.md":

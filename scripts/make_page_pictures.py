@@ -1,4 +1,4 @@
-"""Makes the docs' pictures of the pages, by a browser that clicks photographs of scikit-image.
+"""Makes the docs' pictures of the pages, by a browser: photographs of scikit-image, the embedded set.
 
 python scripts/make_page_pictures.py --out docs/pictures
 """
@@ -44,6 +44,9 @@ def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as home, browser(args.chromium) as page:
         photographs(Path(home) / "photos")
         write_bytes(args.out / "annotate.jpg", annotate(page, Path(home) / "photos"))
+        page.goto((drawn_gallery(Path(home)) / "index.html").as_uri())
+        for name, shot in judged(page).items():
+            write_bytes(args.out / f"{name}.jpg", shot)
 
 
 def photographs(folder: Path) -> None:
@@ -95,6 +98,40 @@ def annotate(page: Any, folder: Path) -> bytes:
         shot: bytes = page.screenshot(type="jpeg", quality=88)
         process.send_signal(signal.SIGTERM)
     return shot
+
+
+def drawn_gallery(home: Path) -> Path:
+    """A gallery of masks of seeds on the embedded set, with its true masks; its folder."""
+    drawn, points, maps = home / "drawn", home / "points.json", home / "maps"
+    truth, masks, out = drawn / "instances_train.json", home / "masks.json", home / "gallery"
+    scripts = Path(__file__).resolve().parent
+    words = [str(scripts / "prepare_synthetic.py"), "--out", str(drawn), "--train", "60"]
+    subprocess.run([sys.executable, *words], check=True)
+    settings = ["data=custom", "data.num_classes=4", f"data.images={drawn / 'images'}"]
+    settings += [f"data.points={points}", f"data.semantic={maps}"]
+    for tool, *more in (
+        ("make_points", f"gt={truth}", f"out={points}"),
+        ("gen_semantic", *settings, "semantic=grabcut"),
+        ("gen_pseudo", *settings, f"out={masks}"),
+        ("gallery", *settings, f"pred={masks}", f"gt={truth}", f"out={out}"),
+    ):
+        subprocess.run([sys.executable, str(TOOLS / f"{tool}.py"), *more], check=True)
+    return out
+
+
+def judged(page: Any) -> dict[str, bytes]:
+    """The page to judge, the worst masks rejected, and an image of it, large; JPEGs by name."""
+    page.wait_for_timeout(1500)
+    for _ in range(7):
+        page.keyboard.press("r")
+        page.wait_for_timeout(100)
+    page.mouse.wheel(0, 0)
+    shots = {"gallery": page.screenshot(type="jpeg", quality=88)}
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1000)
+    return shots | {"gallery_detail": page.screenshot(type="jpeg", quality=88)}
 
 
 def _wait(page: Any, **told: str) -> None:

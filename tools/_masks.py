@@ -181,7 +181,7 @@ def _check(record: ImageRecord, folder: Path) -> None:
 def _fault(each: Instance, score: float) -> str:
     """Why a mask is not written; nothing where it is."""
     if each.crowd:
-        return "crowds"
+        return "rejected" if each.review == "rejected" else "crowds"
     if not np.isfinite(each.score) or each.score < score:
         return f"below score={score}"
     return "" if codec.area(each.rle) else "empty"

@@ -240,7 +240,7 @@ def _holes(mask: Mask) -> float:
 
 
 def _click(tight: Tight, y: float, x: float) -> float:
-    row, column = round(y) - tight.top, round(x) - tight.left
+    row, column = int(y) - tight.top, int(x) - tight.left
     height, width = tight.mask.shape
     if not (0 <= row < height and 0 <= column < width and tight.mask[row, column]):
         return -1.0

@@ -172,8 +172,7 @@
       P2SEG.say("That is outside the image; click inside", true);
       return;
     }
-    // along pixel edges the first pixel reaches from 0 to 1; in files its centre is 0
-    const point = at.map((each) => Math.max(0, Math.floor(10 * (each - 0.5)) / 10));
+    const point = at.map(Math.floor); // the pixel that was clicked: the first reaches from 0 to 1
     state.clicking = false;
     P2SEG.decisions.set([{ id: mask.id, image_id: image.id, decision: "reclick", point }]);
     labels();
