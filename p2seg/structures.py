@@ -82,7 +82,7 @@ class Points:
 
     @property
     def pixels(self) -> Tensor:
-        """`[K, 2]` int64: the pixel each point lies on (floor of x + 0.5 would move a point)."""
+        """`[K, 2]` int64: the pixel each point is of, that of its whole part: 3.7 is of pixel 3."""
         return self.yx.floor().long()
 
     def inside(self, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Makes the docs' pictures of the pages, by a browser: photographs of scikit-image, the embedded set.
+"""Makes the docs' pictures of the pages: photographs of scikit-image, and the embedded set.
 
 python scripts/make_page_pictures.py --out docs/pictures
 """
