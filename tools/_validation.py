@@ -74,7 +74,7 @@ def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Val
         return None
     path = path_of(cfg, "data.val_gt")
     if not path.exists():
-        told = f"no validation: there is no ground truth at {path} (data.val_gt)"
+        told = f"no validation: there is no ground truth at {path}; data.val_gt=FILE names one"
         console.print(told, markup=False)
         return None
     gt = read_ground_truth(path, "val")
