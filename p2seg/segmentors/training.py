@@ -18,14 +18,15 @@ class EpochSchedule:
 
     Attributes:
         epochs: passes over the images.
-        milestones: epochs after which the learning rate falls to a tenth.
+        milestones: epochs after which the learning rate falls to a tenth; None: two thirds and
+            eleven twelfths of `epochs`, 8 and 11 of 12.
         warmup_steps: steps over which it rises.
         lr: at `lr_batch` images a step; it is linear in the batch.
         lr_batch: images a step that `lr` is meant for.
     """
 
     epochs: float = 12
-    milestones: Sequence[float] = (8, 11)
+    milestones: Sequence[float] | None = None
     warmup_steps: int = 500
     lr: float = 0.02
     lr_batch: int = 16
@@ -44,14 +45,23 @@ class EpochSchedule:
 
     def said(self, images: int, batch: int) -> str:
         """The schedule in one line for the log."""
+        falls = " and ".join(f"{epoch:.4g}" for epoch in self.falls)
         return (
             f"{self.steps(images, batch)} steps of {batch} images; "
             f"learning rate {self.peak(batch):g} = {self.lr:g} x {batch} / {self.lr_batch}"
+            + (f", a tenth of it after epoch {falls} of {self.epochs:g}" if falls else "")
         )
+
+    @property
+    def falls(self) -> Sequence[float]:
+        """Epochs after which the learning rate falls to a tenth."""
+        if self.milestones is not None:
+            return self.milestones
+        return self.epochs * 2 / 3, self.epochs * 11 / 12
 
     def factor(self, images: int, batch: int) -> Factor:
         """What the peak is multiplied by at each step."""
-        milestones = [round(epoch * images / batch) for epoch in self.milestones]
+        milestones = [round(epoch * images / batch) for epoch in self.falls]
         return steps(milestones, self.warmup_steps)
 
 

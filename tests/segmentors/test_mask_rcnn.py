@@ -238,3 +238,13 @@ def test_the_schedule_is_the_papers():
     assert factor(499) == steps([800, 1100], 500)(499)
     assert "0.0025 = 0.02 x 2 / 16" in schedule.said(1600, 2)
     assert EpochSchedule(epochs=0.1).steps(images=3, batch=16) == 1
+
+
+def test_the_learning_rate_falls_at_the_same_shares_of_any_number_of_epochs():
+    """A training that is made longer is no tail of a short one's."""
+    assert EpochSchedule().falls == (8, 11)
+    assert EpochSchedule(epochs=24).falls == (16, 22)
+    assert EpochSchedule(epochs=36, milestones=[27, 33]).falls == [27, 33]
+    factor = EpochSchedule(epochs=60, warmup_steps=0).factor(images=100, batch=4)
+    assert [round(factor(25 * epoch), 6) for epoch in (39, 41, 54, 56)] == [1, 0.1, 0.1, 0.01]
+    assert "after epoch 40 and 55 of 60" in EpochSchedule(epochs=60).said(100, 4)
