@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser_sets import browser as browser
+from browser_sets import page as page
 from hypothesis import settings
 
 settings.register_profile("p2seg", deadline=None)  # a busy machine is slow now and then

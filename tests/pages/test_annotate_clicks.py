@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from p2seg.data.points import read_points
 from p2seg.errors import UserError
+from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.classes import RESERVED, key_of
 from p2seg.pages.annotate.clicks import Clicks
 from p2seg.pages.annotate.history import KEPT
+from p2seg.pages.annotate.session import Session
 
 SIZE = 20, 30
 """Height and width."""
@@ -162,6 +165,21 @@ def test_another_programs_change_is_not_overwritten(path):
     with pytest.raises(UserError, match="changed by another program"):
         save(clicks)
     assert clicks.unsaved == {2: 2}
+
+
+def test_what_cannot_be_saved_at_the_end_is_beside(path, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(b"\x89PNG")
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 2, 2)
+    save(clicks)
+    path.write_text(path.read_text() + "\n")
+    clicks.add("a.png", SIZE, 1, 3, 3)
+    session = Session(Album(tmp_path / "photos"), clicks, None)
+    with pytest.raises(UserError, match=r"another program.*also those .* are in .*unsaved\.json"):
+        asyncio.run(session.close())
+    assert len(read_points(path).points[0]) == 1
+    assert len(read_points(path.with_suffix(".unsaved.json")).points[0]) == 2
 
 
 @pytest.mark.parametrize(

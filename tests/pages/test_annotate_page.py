@@ -172,11 +172,25 @@ def test_a_second_server_on_the_file_is_refused(tool, home, run_tool):
     assert not (home / "b.json").exists()
 
 
+def far_ids(path):
+    """Adds two points to the first image, with ids beyond 2^53; where they are."""
+    content = json.loads(path.read_text())
+    [image] = [each["id"] for each in content["images"] if each["file_name"] == "a plain.png"]
+    [label] = [each["id"] for each in content["categories"] if each["name"] == "disc"]
+    places = [(300, 10), (300, 230)]
+    for k, place in enumerate(places):
+        own = {"id": 2**53 + k, "image_id": image, "category_id": label, "point": list(place)}
+        content["annotations"].append(own)
+    path.write_text(json.dumps(content))
+    return places
+
+
 def test_a_killed_server_loses_and_doubles_nothing(stage, tool, home):
     """The last test of this file: it ends the tool."""
     path = home / "clicks.json"
+    there = int(stage.told()["points"])
     stage.click(5, 7)
-    stage.page.wait_for_function("document.querySelector('.stage').dataset.pending === '0'")
+    count(stage, there + 1)
     before = saved(path)
     assert ["disc", 5, 7] in before["a plain.png"]
     tool.kill()
@@ -184,13 +198,19 @@ def test_a_killed_server_loses_and_doubles_nothing(stage, tool, home):
     stage.click(150, 7)  # is not taken, and not shown
     assert stage.told()["pending"] == "0"
     assert saved(path) == before
+    large = far_ids(path)
     again = Tool(home / "photos", f"port={tool.port}", f"out={path}", "preview=none")
     try:
         stage.page.wait_for_selector(".lost", state="detached", timeout=20_000)
-        count(stage, len(before["a plain.png"]))
+        count(stage, there + 3)
         stage.press("z")  # also what was done before
-        count(stage, len(before["a plain.png"]) - 1)
+        count(stage, there + 2)
         assert ["disc", 5, 7] not in saved(path).get("a plain.png", [])
+        stage.click(*large[1], button="right")  # of two that are one number to JavaScript
+        count(stage, there + 1)
+        left = saved(path)["a plain.png"]
+        assert ["disc", *large[0]] in left
+        assert ["disc", *large[1]] not in left
         code, said = again.end(signal.SIGINT)
         assert code == 130
         assert "Traceback" not in said

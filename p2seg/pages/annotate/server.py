@@ -133,9 +133,11 @@ def serve(
     with warnings.catch_warnings():
         # NiceGUI looks through all objects for its server, and torch warns of one that it meets
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
-        uvicorn.Server(config).run(sockets=[listener])
-    if failures:
-        raise failures[0]
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:  # after the keyboard's word, too, which uvicorn hands on
+            if failures:
+                raise failures[0]
 
 
 def open_browser(address: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol
 
+from p2seg.data.points import write_points
 from p2seg.errors import UserError, refusal
 from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.clicks import Clicks
@@ -120,13 +121,24 @@ class Session:
         """Saves the rest and ends the threads.
 
         Raises:
-            UserError: it cannot be saved.
+            UserError: it cannot be saved; the points are in a file beside, where that can be.
         """
         self._closed = True
         await self.save()
         if self.preview is not None:
             self.preview.close()
         self.album.close()
+        if self.fault is not None:
+            raise UserError(f"{self.fault}; {await asyncio.to_thread(self._rescued)}")
+
+    def _rescued(self) -> str:
+        """Where the points are that could not be saved, in words."""
+        path = self.clicks.path.with_suffix(".unsaved.json")
+        try:
+            write_points(path, self.clicks.snapshot())
+        except OSError as error:
+            return f"{len(self.clicks.unsaved)} clicks are lost, since {refusal(error)}"
+        return f"all points, also those that are not saved there, are in {path}"
 
     def _look(self) -> None:
         for number in range(len(self.album)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -118,17 +119,17 @@ class View:
             return
         await self._act(lambda: clicks.add(name, size, label, x, y))
 
-    async def drag(self, number: int, id: int, x: int, y: int) -> None:
+    async def drag(self, number: int, id: str, x: int, y: int) -> None:
         """A point to another pixel."""
         if number == self.number:
             name = self.session.album.names[number]
-            await self._act(lambda: self.session.clicks.move(name, id, x, y))
+            await self._act(lambda: self.session.clicks.move(name, _number(id), x, y))
 
-    async def remove(self, number: int, id: int) -> None:
+    async def remove(self, number: int, id: str) -> None:
         """A point less."""
         if number == self.number:
             name = self.session.album.names[number]
-            await self._act(lambda: self.session.clicks.remove(name, id))
+            await self._act(lambda: self.session.clicks.remove(name, _number(id)))
 
     async def broken(self, number: int) -> None:
         """The browser could not load the picture: it is looked at again, which tells why."""
@@ -181,14 +182,15 @@ class View:
             return
         session, name = self.session, self.session.album.names[self.number]
         clicks = session.clicks.clicks(name)
-        points = [[each.id, each.label, each.x, each.y] for each in clicks]
-        unsaved = [each.id for each in clicks if each.id in session.clicks.unsaved]
+        # ids are text there: JavaScript holds 53 bits of a number
+        points = [[str(each.id), each.label, each.x, each.y] for each in clicks]
+        unsaved = [str(each.id) for each in clicks if each.id in session.clicks.unsaved]
         self.canvas.run_method("points", self.number, points, unsaved, self.seen)
         self.side.refresh(session, self.number)
 
     def draw(self, found: Found) -> None:
         """Shows masks."""
-        outlines = [[each.id, each.path, colour_of(each.id)] for each in found.outlines]
+        outlines = [[str(each.id), each.path, colour_of(each.id)] for each in found.outlines]
         self.canvas.run_method("outlines", found.number, outlines)
         self.side.tell_masks(found)
 
@@ -257,6 +259,11 @@ def _sentence(error: UserError) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def _number(id: str) -> int:
+    """An id as the page sends it; -1, which nobody has, of any other text."""
+    return int(id) if re.fullmatch("[0-9]{1,19}", id) else -1
+
+
 def _checked(
     act: Callable[..., Awaitable[None]],
 ) -> Callable[[GenericEventArguments], Awaitable[None]]:
@@ -269,7 +276,7 @@ def _checked(
             return
         for key, value in given.items():
             fits = isinstance(value, str) if wanted[key] == "str" else is_whole(value)
-            if not fits or (is_whole(value) and abs(value) > FAR and key != "id"):
+            if not fits or (is_whole(value) and abs(value) > FAR):
                 return
         await act(**given)
 
