@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 
 import pytest
 from click_sets import (
@@ -240,3 +241,16 @@ def test_a_folder_of_two_formats_is_nobodys(tmp_path):
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UserError, match=r"several formats|none that is known"):
         recognised(tmp_path)
+
+
+def test_a_mask_larger_than_its_image_is_refused_before_it_is_decoded(tmp_path):
+    side = 10_000
+    window = f'rle="5, {side**2 - 5}" left="0" top="0" width="{side}" height="{side}"'
+    path = path_of("cvat", tmp_path, cvat(frame("a.jpg", drawn("mask", "dog", window))))
+    tracemalloc.start()
+    try:
+        said = sentence("cvat", path, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < side**2 / 10
+    finally:
+        tracemalloc.stop()
+    assert "shape 1 is a mask of 10000x10000 on an image of 60x40" in said
