@@ -428,5 +428,5 @@ def test_of_the_masks_of_a_datumaro_group_the_largest_is_clicked(tmp_path):
     }
     images = pictures(tmp_path / "photos", "a.jpg")
     points, report = taken("datumaro", dumped(tmp_path / "d.json", content), images)
-    assert clicks(points) == {"a.jpg": [("dog", 10, 3)]}
+    assert clicks(points) == {"a.jpg": [("dog", 10, 2)]}
     assert report.left_out == {"other parts of an object": 2}
