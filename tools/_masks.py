@@ -81,7 +81,7 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     if not folder.is_dir():
         raise UserError(f"no image folder at {folder}; give the folder of the masks' images")
     keys = {key: (key, cfg[key]) for key in ("points", "polygons")}
-    prefix = address_of(folder) if cfg.prefix is None else str(cfg.prefix)
+    prefix = address_of(folder) if cfg.url is None else str(cfg.url)
     check_values(Options, keys)
     masks = masks_of(cfg)
     viewed = not VIEWED.isdisjoint(names)

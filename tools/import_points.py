@@ -1,4 +1,4 @@
-"""Brings clicks of other tools in: LabelMe, CVAT, Label Studio, COCO, VIA, BESTIE, CSV.
+"""Brings clicks of LabelMe, CVAT, Datumaro, Label Studio, COCO, VIA, BESTIE or a CSV in.
 
 python tools/import_points.py in=FILE_OR_FOLDER images=DIR out=points.json
     format=cvat         if the format is not to be recognised

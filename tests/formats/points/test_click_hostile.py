@@ -254,3 +254,14 @@ def test_a_mask_larger_than_its_image_is_refused_before_it_is_decoded(tmp_path):
     finally:
         tracemalloc.stop()
     assert "shape 1 is a mask of 10000x10000 on an image of 60x40" in said
+
+
+def test_predictions_of_ours_are_no_annotations(tmp_path):
+    tasks = [{"data": {"image": "a.jpg"}, "predictions": [{"result": []}]}]
+    said = sentence("labelstudio", dumped(tmp_path / "tasks.json", tasks), tmp_path)
+    assert "has predictions only and no annotations" in said
+
+
+def test_a_comma_among_commas_is_no_decimal_point(tmp_path):
+    lines = 'file,x,y,label\na.jpg,"1,234",4,dog\n'
+    assert "has x '1,234'" in sentence("csv", path_of("csv", tmp_path, lines), tmp_path)

@@ -112,6 +112,9 @@ def test_a_format_without_a_list_of_classes_says_how_to_keep_their_order(tmp_pat
     assert "classes=[wolf,'big cat']" in told
     told = works(run_tool("export_points", *words, "format=cvat", f"out={tmp_path}/t.xml"))
     assert "classes=" not in told
+    works(run_tool("export_points", *words, "format=labelstudio", f"out={tmp_path}/t.json"))
+    [task] = json.loads((tmp_path / "t.json").read_text())
+    assert task["data"]["image"] == "/data/local-files/?d=photos/a.jpg"
 
 
 def test_what_is_there_already_is_not_lost(tmp_path, marks, run_tool):
