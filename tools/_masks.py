@@ -22,8 +22,12 @@ from p2seg.errors import UserError, check_choice, when_skipped
 from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, sha256
 from p2seg.formats.masks import FORMATS, Entry, Format, Options, address_of, places
+from p2seg.formats.points.match import check_upright
 from p2seg.progress import track
 from p2seg.runs.parts import Parts
+
+VIEWED = frozenset({"labelme", "cvat", "labelstudio", "yolo"})
+"""Formats whose tools show the image itself, turned by its EXIF."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,11 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     if not folder.is_dir():
         raise UserError(f"no image folder at {folder}; give the folder of the masks' images")
     keys = {key: (key, cfg[key]) for key in ("points", "polygons")}
-    prefix = address_of(folder) if cfg.prefix is None else str(cfg.prefix)
+    prefix = address_of(folder) if cfg.url is None else str(cfg.url)
     check_values(Options, keys)
     masks = masks_of(cfg)
-    indices, skipped = _usable(masks, folder, cfg.data.on_error)
+    viewed = not VIEWED.isdisjoint(names)
+    indices, skipped = _usable(masks, folder, cfg.data.on_error, viewed=viewed)
     info = {**masks.info, "least_score": cfg.score}
     options = Options(cfg.points, cfg.polygons, prefix, info)
     settings = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["formats", "score", *keys]))
@@ -150,12 +155,14 @@ def _formats_of(cfg: DictConfig) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def _usable(masks: InstanceSet, folder: Path, on_error: str) -> tuple[list[int], list[str]]:
+def _usable(
+    masks: InstanceSet, folder: Path, on_error: str, *, viewed: bool
+) -> tuple[list[int], list[str]]:
     """The images that are there, by their heads, and why others are not used."""
     indices, skipped = [], []
     for index, record in enumerate(masks.images):
         try:
-            _check(record, folder)
+            _check(record, folder, viewed=viewed)
         except UserError as error:
             if on_error == "raise":
                 raise
@@ -168,14 +175,18 @@ def _usable(masks: InstanceSet, folder: Path, on_error: str) -> tuple[list[int],
     return indices, skipped
 
 
-def _check(record: ImageRecord, folder: Path) -> None:
+def _check(record: ImageRecord, folder: Path, *, viewed: bool) -> None:
     clip = Path(record.file_name).parent
     if clip.suffix.lower() in VIDEO_SUFFIXES and (folder / clip).is_file():
         raise UserError(
             f"{record.file_name} is a frame of a video, which is no image file; export while "
             "predicting, with predict.formats=[...] of tools/predict.py"
         )
-    check_image(folder / record.file_name, (record.height, record.width))
+    path, size = folder / record.file_name, (record.height, record.width)
+    if viewed:
+        check_upright(path, size, "masks")
+    else:
+        check_image(path, size)
 
 
 def _fault(each: Instance, score: float) -> str:

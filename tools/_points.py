@@ -15,7 +15,7 @@ from p2seg.data.points import SAMPLERS, PointSet
 from p2seg.errors import UserError, check_choice, shown, when_skipped
 from p2seg.files import fingerprint, sha256
 from p2seg.formats.points import FORMATS, Found, Reading, Report, Rules, Writing, recognised
-from p2seg.formats.points.match import size_of
+from p2seg.formats.points.match import check_upright
 from p2seg.progress import console
 from p2seg.terminal import printable
 
@@ -132,13 +132,26 @@ def target_of(cfg: DictConfig) -> tuple[Callable[[Writing], str], Path]:
         raise UserError(f"out={out} is no {target.ending} file; give out={where}")
     if not target.ending and out.is_file():
         raise UserError(f"out={out} is a file, but a folder is needed; give out={where}")
-    if not target.ending and any(out.rglob("*.json")):
+    if not target.ending and not cfg.overwrite and any(out.rglob("*.json")):
         raise UserError(
-            f"{out} has JSONs already, maybe mended by hand; give another out={where}, or remove "
-            "them"
+            f"{out} has JSONs already, maybe mended by hand; give another out={where}, or "
+            "overwrite=true"
         )
+    if target.ending:
+        check_new(cfg, out)
     assert target.write is not None
     return target.write, out
+
+
+def check_new(cfg: DictConfig, out: Path) -> None:
+    """Refuses a file that is there already, unless it may be lost."""
+    if not isinstance(cfg.overwrite, bool):
+        raise UserError(f"overwrite={cfg.overwrite} cannot be; it is true or false")
+    if out.exists() and not cfg.overwrite:
+        raise UserError(
+            f"{out} is there already, maybe with clicks made by hand; give another "
+            f"out=FILE{out.suffix}, or overwrite=true"
+        )
 
 
 def order_of(cfg: DictConfig, points: PointSet) -> str:
@@ -160,14 +173,7 @@ def check_images(points: PointSet, images: Path, on_error: str) -> PointSet:
     for place, record in enumerate(points.images):
         path = images / record.file_name
         try:
-            size_of(path, (record.height, record.width))
-            upright = size_of(path, None)
-            if upright != (record.height, record.width):
-                raise UserError(
-                    f"image {path} is turned by its EXIF: other tools show it {upright[1]}x"
-                    f"{upright[0]}, but its points are of {record.width}x{record.height}; save it "
-                    "without EXIF, or go on without it with data.on_error=skip"
-                )
+            check_upright(path, (record.height, record.width), "points")
         except UserError as error:
             if on_error == "raise":
                 raise

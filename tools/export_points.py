@@ -16,6 +16,7 @@ from _record import record_run
 from omegaconf import DictConfig
 
 from p2seg.data.points import read_points
+from p2seg.formats.masks import address_of
 from p2seg.formats.points import Writing
 from p2seg.progress import console
 
@@ -29,7 +30,8 @@ def run(cfg: DictConfig) -> Path:
     with console.status(f"clicks to {out}"):
         points = check_images(points, images, cfg.data.on_error)
         record_run(cfg, "export_points", out)
-        advice = target(Writing(points, images, out, str(cfg.url)))
+        url = address_of(images) if cfg.url is None else str(cfg.url)
+        advice = target(Writing(points, images, out, url))
     advice += order_of(cfg, points)
     count = sum(map(len, points.points))
     console.print(f"{out}: {count} points on {len(points.images)} images; {advice}", markup=False)

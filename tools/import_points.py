@@ -1,4 +1,4 @@
-"""Brings clicks of other tools in: LabelMe, CVAT, Label Studio, COCO, VIA, BESTIE, CSV.
+"""Brings clicks of LabelMe, CVAT, Datumaro, Label Studio, COCO, VIA, BESTIE or a CSV in.
 
 python tools/import_points.py in=FILE_OR_FOLDER images=DIR out=points.json
     format=cvat         if the format is not to be recognised
@@ -13,7 +13,7 @@ from pathlib import Path
 from _claims import given_file, writes
 from _common import check_file, path_of, tell_skipped
 from _entry import entry
-from _points import format_of, found_at, rules_of, source_of, told
+from _points import check_new, format_of, found_at, rules_of, source_of, told
 from _record import record_run
 from omegaconf import DictConfig
 
@@ -29,6 +29,7 @@ def run(cfg: DictConfig) -> Path:
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     source, out = path_of(cfg, "in"), check_file(Path(cfg.out).expanduser())
+    check_new(cfg, out)
     images = Images(path_of(cfg, "images"))
     with console.status(f"clicks of {source}"):
         name = format_of(cfg, source)

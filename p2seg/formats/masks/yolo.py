@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from p2seg.files import write_link, write_text
 from p2seg.formats.masks.base import Format, Labelled, Source, write_picture
 from p2seg.formats.masks.polygons import joined, parts_of
 
+_IMAGES = re.compile("images_*", re.IGNORECASE)
+
 
 class Yolo(Format):
     """`labels/PLACE.txt`, the picture as a link in `images/` and, once, `data.yaml`.
 
-    YOLO finds labels by the picture's path, `images/a.jpg` to `labels/a.txt`; hence the links. An
-    image without instances has an empty file: YOLO takes it for background. Scores are not written.
+    YOLO finds labels by the picture's path, whose last `/images/` becomes `/labels/`; hence the
+    links, and folders of pictures that are called `images` get a `_`. An image without instances
+    has an empty file: YOLO takes it for background. Scores are not written.
     """
 
     def _begin(self) -> None:
@@ -26,13 +30,22 @@ class Yolo(Format):
     def _write(
         self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
     ) -> None:
-        images = self.folder / "images"
+        place, images = yolo_place(place), self.folder / "images"
         if isinstance(source, Path):
             write_link(images / f"{place}{source.suffix}", source)
         else:
             write_picture(images / f"{place}.png", source)
         lines = [yolo_line(instance, record) for instance in instances]
         write_text(self.folder / "labels" / f"{place}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def yolo_place(place: str) -> str:
+    """A place none of whose folders is `images`: train/images/a becomes train/images_/a.
+
+    Folders called `images_` get one more `_`, so that places stay different.
+    """
+    *folders, name = place.split("/")
+    return "/".join([*(f"{each}_" if _IMAGES.fullmatch(each) else each for each in folders), name])
 
 
 def data_yaml(categories: Sequence[Category]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -15,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
+from numpy.typing import NDArray
 
 from p2seg.data.images import MAX_PIXELS
 from p2seg.errors import UserError, shown
@@ -177,8 +179,12 @@ def _mask(shape: Any, whole: str) -> list[Place]:
     sane = 0 < width * height <= MAX_PIXELS and width > 0
     if not sane or (runs < 0).any() or (runs > MAX_PIXELS).any() or runs.sum() != width * height:
         raise UserError(f"{whole} is a mask whose rle does not fill its box; export it anew")
-    mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    return [Bitmap(mask, top, left)]
+    decode = partial(_decoded, runs.astype(np.int32), (height, width))
+    return [Bitmap(decode, (height, width), top, left)]
+
+
+def _decoded(runs: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
 
 
 PLACES: dict[str, Callable[[Any, str], list[Place]]] = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from math import floor
+from math import floor, inf
 
 import numpy as np
 import torch
@@ -198,7 +199,7 @@ def _points(
     picture: Picture, record: ImageRecord, label_of: dict[str, int], rules: Rules, report: Report
 ) -> list[Placed]:
     """The points of an image, in the file's order."""
-    largest = _largest_parts(picture.marks)
+    largest = _largest_parts(picture.marks, (record.height, record.width))
     shift = 0.5 if rules.edges else 0.0
     points: list[Placed] = []
     there = set[tuple[float, float, str]]()
@@ -226,7 +227,7 @@ def _points(
     return points
 
 
-def _largest_parts(marks: list[Mark]) -> set[int]:
+def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> set[int]:
     """Which marks are an object of their own, or the click or else the largest part of one."""
     clicked = {(mark.label, mark.group) for mark in marks if not isinstance(mark.at, Region)}
     best: dict[tuple[str, int], tuple[float, int]] = {}
@@ -238,7 +239,10 @@ def _largest_parts(marks: list[Mark]) -> set[int]:
         key = (mark.label, mark.group)
         if key in clicked:
             continue
-        best[key] = max(best.get(key, (-1.0, 0)), (mark.at.extent, -number))
+        extent = inf
+        with suppress(ValueError):  # it is told when it is clicked
+            extent = mark.at.extent(size)
+        best[key] = max(best.get(key, (-1.0, 0)), (extent, -number))
     return alone | {-number for _, number in best.values()}
 
 

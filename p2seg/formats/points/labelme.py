@@ -11,11 +11,13 @@ import binascii
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from p2seg.data.images import MAX_PIXELS
 from p2seg.errors import UserError, shown
@@ -42,6 +44,7 @@ from p2seg.formats.points.regions import Bitmap, Outline, Region, box, ellipse
 from p2seg.formats.points.written import Writing
 
 CLASSES = "labels.txt"
+UNREADABLE = "is a mask without a readable PNG; draw it again"
 Corners = list[tuple[float, float]]
 
 
@@ -128,17 +131,25 @@ def _bitmap(shape: dict[str, Any], corners: Corners, where: str) -> Bitmap:
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
         if not png.startswith(b"\x89PNG") or width * height > MAX_PIXELS:
             raise ValueError
-        mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise ValueError
-    except (binascii.Error, TypeError, ValueError, cv2.error) as error:
-        raise UserError(f"{where} is a mask without a readable PNG; draw it again") from error
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise UserError(f"{where} {UNREADABLE}") from error
     if not corners:
         raise UserError(f"{where} is a mask without its place; draw it again")
     left, top = corners[0]
     if max(abs(left), abs(top)) > MAX_PIXELS:
         raise UserError(f"{where} is a mask far outside its picture; draw it again")
-    return Bitmap(mask > 0, math.floor(top), math.floor(left))
+    sides = height, width
+    return Bitmap(partial(_decoded, png), sides, math.floor(top), math.floor(left))
+
+
+def _decoded(png: bytes) -> NDArray[np.bool_]:
+    try:
+        mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise ValueError(UNREADABLE) from error
+    if mask is None:
+        raise ValueError(UNREADABLE)
+    return np.asarray(mask > 0)
 
 
 def _circle(corners: Corners) -> Region:

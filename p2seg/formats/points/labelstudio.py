@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.sax.saxutils import quoteattr
 
 from p2seg.data.images import SUFFIXES
 from p2seg.data.schema import is_number
 from p2seg.errors import UserError, shown
 from p2seg.files import write_json_list, write_text
+from p2seg.formats.masks.labelstudio import config
 from p2seg.formats.points.base import (
     Found,
     Mark,
@@ -60,6 +60,12 @@ def read(path: Path, _: Reading) -> Found:
             raise UserError(
                 f"{file} is no list of Label Studio's tasks; export the project as JSON"
             )
+        told = [task for task in tasks if isinstance(task, dict)]
+        if not any(map(_made, told)) and any(task.get("predictions") for task in told):
+            raise UserError(
+                f"{file} has predictions only and no annotations; submit them in Label Studio and "
+                "export the project as JSON"
+            )
         for place, task in enumerate(tasks):
             with found.entry():
                 task = object_of(task, f"{file}: task {place + 1}")
@@ -75,6 +81,11 @@ def is_labelstudio(content: Any) -> bool:
     if isinstance(content[0].get("data"), dict):
         return True
     return "annotator" in content[0] or "annotation_id" in content[0] or "lead_time" in content[0]
+
+
+def _made(task: dict[str, Any]) -> Any:
+    """What people made of a task."""
+    return task.get("annotations") or task.get("completions")
 
 
 def _picture(task: dict[str, Any], where: str, found: Found) -> Picture:
@@ -226,6 +237,8 @@ def _place(
 def write(writing: Writing) -> str:
     """Writes the tasks, and beside them the labeling config that fits (`NAME.config.xml`).
 
+    It is that of our masks, so that one project takes both.
+
     Regions are called `p2seg-7`, 7 our annotation id; Label Studio keeps the names.
     """
     tasks = (
@@ -239,7 +252,7 @@ def write(writing: Writing) -> str:
                         {
                             "id": f"{OURS}{click.id}",
                             "type": "keypointlabels",
-                            "from_name": "label",
+                            "from_name": "keypoint",
                             "to_name": "image",
                             "original_width": record.width,
                             "original_height": record.height,
@@ -258,18 +271,8 @@ def write(writing: Writing) -> str:
         }
         for number, (record, clicks) in enumerate(writing.images(), start=1)
     )
-    config = writing.out.with_suffix(".config.xml")
-    write_text(config, labeling_config(writing.names))
+    check_xml(writing.names)
+    path = writing.out.with_suffix(".config.xml")
+    write_text(path, config(writing.names))
     write_json_list(writing.out, tasks)
-    return f"make a Label Studio project with the labeling config {config} and import {writing.out}"
-
-
-def labeling_config(names: list[str]) -> str:
-    """The XML of a project's labeling interface: an image and the classes."""
-    check_xml(names)
-    labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in names)
-    return (
-        '<View>\n  <KeyPointLabels name="label" toName="image" strokeWidth="3">\n'
-        f'{labels}\n  </KeyPointLabels>\n  <Image name="image" value="$image" zoom="true"/>\n'
-        "</View>\n"
-    )
+    return f"make a Label Studio project with the labeling config {path} and import {writing.out}"

@@ -198,3 +198,24 @@ def size_of(path: Path, told: tuple[int, int] | None) -> tuple[int, int]:
         except Exception:  # whatever Pillow comes to in a broken EXIF block, which turns nothing
             turned = False
         return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def check_upright(path: Path, size: tuple[int, int], what: str) -> None:
+    """Refuses an image that was not annotated as other tools show it.
+
+    Args:
+        path: the image.
+        size: (height, width) of its annotation.
+        what: is annotated: points, masks.
+
+    Raises:
+        UserError: it is no image, of another size, or turned by its EXIF.
+    """
+    size_of(path, size)
+    height, width = size_of(path, None)
+    if (height, width) != size:
+        raise UserError(
+            f"image {path} is turned by its EXIF: other tools show it {width}x{height}, but its "
+            f"{what} are of {size[1]}x{size[0]}; save it without EXIF, or go on without it with "
+            "data.on_error=skip"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,16 @@ class Region(ABC):
             ValueError: it cannot be; the words go behind "shape 3".
         """
 
-    @property
-    def extent(self) -> float:
-        """About how large it is: of the parts of an object the largest one is clicked."""
-        return 0.0
+    @abstractmethod
+    def extent(self, size: tuple[int, int]) -> float:
+        """About how large it is, pixels: of the parts of an object the largest one is clicked.
+
+        Args:
+            size: (height, width) of its image, pixels.
+
+        Raises:
+            ValueError: it cannot be; as of `click`.
+        """
 
 
 @dataclass(frozen=True)
@@ -93,25 +99,27 @@ class Outline(Region):
             return (y - 0.5, x - 0.5) if inside else None
         return found[0] + float(low[1]), found[1] + float(low[0])
 
-    @property
-    def extent(self) -> float:
+    def extent(self, size: tuple[int, int]) -> float:
         """Its area, pixels."""
+        del size
         x, y = np.array(self.corners, np.float64).T
         return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 @dataclass(frozen=True)
 class Bitmap(Region):
-    """A mask of a part of the image.
+    """A mask of a part of the image, decoded when it is asked for: a small file may hold many.
 
     Attributes:
-        mask: `[h, w]` bool.
+        decode: gives `[h, w]` bool, or raises a `ValueError` as `Region.click` does.
+        shape: (h, w), pixels; a larger one than the image is not decoded.
         top: the image's row of its first one.
         left: the image's column of its first one.
         kind: in words.
     """
 
-    mask: Mask
+    decode: Callable[[], Mask]
+    shape: tuple[int, int]
     top: int
     left: int
     kind: str = "mask"
@@ -123,16 +131,23 @@ class Bitmap(Region):
         del shift
         height, width = size
         up, before = max(-self.top, 0), max(-self.left, 0)
-        mask = self.mask[up : max(height - self.top, 0), before : max(width - self.left, 0)]
+        mask = self._mask(size)[up : max(height - self.top, 0), before : max(width - self.left, 0)]
         found = _sampled(mask, sampler, rng)
         if found is None:
             return None
         return found[0] + self.top + up, found[1] + self.left + before
 
-    @property
-    def extent(self) -> float:
+    def extent(self, size: tuple[int, int]) -> float:
         """Its area, pixels."""
-        return float(self.mask.sum())
+        return float(np.count_nonzero(self._mask(size)))
+
+    def _mask(self, size: tuple[int, int]) -> Mask:
+        if self.shape[0] > size[0] or self.shape[1] > size[1]:
+            raise ValueError(
+                f"is a mask of {self.shape[1]}x{self.shape[0]} on an image of {size[1]}x{size[0]}; "
+                "draw it again"
+            )
+        return self.decode()
 
 
 @dataclass(frozen=True)
@@ -155,6 +170,10 @@ class Coded(Region):
         return _sampled(
             codec.decode(codec.from_segmentation(self.segmentation, *size)), sampler, rng
         )
+
+    def extent(self, size: tuple[int, int]) -> float:
+        """Its area, pixels."""
+        return float(codec.area(codec.from_segmentation(self.segmentation, *size)))
 
 
 def box(

@@ -1,7 +1,7 @@
 """CSV: a line a click, with a header: file, x, y, label, and the usual other names for them.
 
 Coordinates are numbers of pixels, the first pixel's centre is at (0, 0), as ours;
-`pixel_coordinates=edge` says that they run along the edges.
+`pixels=edge` says that they run along the edges.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def columns_of(header: list[str]) -> dict[str, int]:
 def _read(file: Path, pictures: dict[str, Picture], found: Found) -> None:
     text = text_of(file, "the table")
     csv.field_size_limit(LONGEST_FIELD)
-    rows = csv.reader(io.StringIO(text), delimiter=separator_of(text.partition("\n")[0]))
+    separator = separator_of(text.partition("\n")[0])
+    rows = csv.reader(io.StringIO(text), delimiter=separator)
     header = next(rows, [])
     columns = columns_of(header)
     missing = [name for name in ("file", "x", "y", "label") if name not in columns]
@@ -86,10 +87,13 @@ def _read(file: Path, pictures: dict[str, Picture], found: Found) -> None:
             f"{file} has the columns {shown(', '.join(header))} and none for {missing[0]}; "
             "its first line must name file, x, y and label"
         )
+    numbers = {columns[axis] for axis in "xy"}
     for row in rows:
         if not any(field.strip() for field in row):
             continue
         with found.entry():
+            if separator != ",":  # else a comma in a number may stand before thousands
+                row = [_pointed(field) if k in numbers else field for k, field in enumerate(row)]
             _take(row, columns, len(header), f"{file}: line {rows.line_num}", pictures)
 
 
@@ -115,9 +119,14 @@ def _take(
     picture.marks.append(Mark(label, (at[0], at[1]), where, id_from(fields.get("id"))))
 
 
+def _pointed(text: str) -> str:
+    """A number's text with a point for its comma."""
+    return text.replace(",", ".") if text.count(",") == 1 else text
+
+
 def _number(text: str, axis: str, whole: str) -> float:
     try:
-        value = float(text.replace(",", ".") if text.count(",") == 1 else text)
+        value = float(text)
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e9:  # NaN, too

@@ -62,7 +62,7 @@ class Writing:
     points: PointSet
     folder: Path
     out: Path
-    url: str = "/data/local-files/?d="
+    url: str = "/data/local-files/?d=images/"
 
     @property
     def records(self) -> list[ImageRecord]:

@@ -146,6 +146,16 @@ def test_images_that_cannot_be_used(made, run_tool):
     assert list(read_cvat(made / "out/cvat/annotations.xml")) == ["b/a 1.png"]
 
 
+def test_masks_of_a_picture_that_tools_would_turn(made, run_tool):
+    image = Image.new("RGB", (5, 3))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(made / "photos/c.png", exif=exif)
+    said = ("c.png is turned by its EXIF", "show it 3x5", "masks are of 5x3")
+    refused(run_tool("export_masks", *words(made, "formats=[coco,labelme]")), *said)
+    works(run_tool("export_masks", *words(made, "formats=[coco,png]")))
+
+
 def test_frames_of_a_video_are_sent_to_predict(made, run_tool):
     document = json.loads((made / "masks.json").read_text())
     document["images"][1]["file_name"] = "clip.mp4/000003.png"

@@ -108,6 +108,17 @@ def test_yolo_is_ready_to_train_on(tmp_path):
         np.testing.assert_array_equal(raster([points], 3, 5), mask)
 
 
+def test_yolos_own_rule_finds_the_labels_of_pictures_in_folders_called_images(tmp_path):
+    names = ("train/images/a.jpg", "train/images_/a.jpg", "images/images/b.c.jpg", "labels/a.jpg")
+    out = written("yolo", tmp_path / "images/set", names, [instance(STEP)])
+    pictures = [str(each) for each in (out / "images").rglob("*.jpg")]
+    # ultralytics.data.utils.img2label_paths
+    rule = ["/labels/".join(each.rsplit("/images/", 1)).rsplit(".", 1)[0] for each in pictures]
+    written_to = [str(each) for each in (out / "labels").rglob("*.txt")]
+    assert len(pictures) == len(names)
+    assert sorted(f"{each}.txt" for each in rule) == sorted(written_to)
+
+
 def test_yolo_fills_holes():
     [index, *numbers] = yolo_line(instance(RING), record(RING)).split()
     full = mask_of("111.. 111.. 111..")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 
 import pytest
 from click_sets import (
@@ -240,3 +241,27 @@ def test_a_folder_of_two_formats_is_nobodys(tmp_path):
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UserError, match=r"several formats|none that is known"):
         recognised(tmp_path)
+
+
+def test_a_mask_larger_than_its_image_is_refused_before_it_is_decoded(tmp_path):
+    side = 10_000
+    window = f'rle="5, {side**2 - 5}" left="0" top="0" width="{side}" height="{side}"'
+    path = path_of("cvat", tmp_path, cvat(frame("a.jpg", drawn("mask", "dog", window))))
+    tracemalloc.start()
+    try:
+        said = sentence("cvat", path, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < side**2 / 10
+    finally:
+        tracemalloc.stop()
+    assert "shape 1 is a mask of 10000x10000 on an image of 60x40" in said
+
+
+def test_predictions_of_ours_are_no_annotations(tmp_path):
+    tasks = [{"data": {"image": "a.jpg"}, "predictions": [{"result": []}]}]
+    said = sentence("labelstudio", dumped(tmp_path / "tasks.json", tasks), tmp_path)
+    assert "has predictions only and no annotations" in said
+
+
+def test_a_comma_among_commas_is_no_decimal_point(tmp_path):
+    lines = 'file,x,y,label\na.jpg,"1,234",4,dog\n'
+    assert "has x '1,234'" in sentence("csv", path_of("csv", tmp_path, lines), tmp_path)

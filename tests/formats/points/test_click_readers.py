@@ -415,3 +415,18 @@ def test_a_photograph_on_its_side_is_clicked_as_it_is_shown(tmp_path):
     dumped(own, labelme("a.jpg", shape("dog", "point", [3, 4]), size=(60, 41)))
     with pytest.raises(UserError, match="60x40 but its annotation says 60x41"):
         taken("labelme", own, folder)
+
+
+def test_of_the_masks_of_a_datumaro_group_the_largest_is_clicked(tmp_path):
+    def mask(counts):
+        rle = {"size": [40, 60], "counts": [*counts, 2400 - sum(counts)]}
+        return {"type": "mask", "label_id": 0, "group": 4, "rle": rle}
+
+    content = {
+        "categories": {"label": {"labels": [{"name": "dog"}]}},
+        "items": [{"id": "a", "annotations": [mask([0, 1]), mask([402, 3]), mask([800, 2])]}],
+    }
+    images = pictures(tmp_path / "photos", "a.jpg")
+    points, report = taken("datumaro", dumped(tmp_path / "d.json", content), images)
+    assert clicks(points) == {"a.jpg": [("dog", 10, 2)]}
+    assert report.left_out == {"other parts of an object": 2}

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from p2seg.data.points import PointSet
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
+from p2seg.formats.masks.labelstudio import config
 from p2seg.formats.points import FORMATS
 from p2seg.structures import Points
 
@@ -125,7 +126,7 @@ def test_the_centre_of_a_pixel_is_half_a_pixel_from_its_edge(images, tmp_path):
     (task,) = json.loads(written("labelstudio", one(4, 3), images, tmp_path).read_text())
     value = task["annotations"][0]["result"][0]["value"]
     assert (value["x"], value["y"]) == pytest.approx((350 / 60, 450 / 40))
-    assert task["data"]["image"] == "/data/local-files/?d=sub/100%20.JPG"
+    assert task["data"]["image"] == "/data/local-files/?d=images/sub/100%20.JPG"
     root = ElementTree.parse(written("cvat", one(4, 3), images, tmp_path)).getroot()
     assert root.find("image/points").get("points") == "3.50,4.50"
     (keypoint,) = json.loads(written("coco", one(4, 3), images, tmp_path).read_text())[
@@ -148,13 +149,18 @@ def test_a_cvat_frame_has_the_number_of_its_place_by_name(images, tmp_path):
     assert [(each["name"], each["type"]) for each in labels] == [("dog", "points")]
 
 
+def test_one_project_of_label_studio_takes_clicks_and_masks(images, tmp_path):
+    written("labelstudio", one(4, 3), images, tmp_path)
+    assert (tmp_path / "clicks.config.xml").read_text() == config(["dog"])
+
+
 def test_label_studios_config_names_every_class(images, tmp_path):
     points = one(4, 3)
     points.categories.append(Category(2, 'a <b> & "c"'))
     written("labelstudio", points, images, tmp_path, url="s3://bucket/")
     root = ElementTree.parse(tmp_path / "clicks.config.xml").getroot()
     names = [each.get("value") for each in root.iter("Label")]
-    assert names == ["dog", 'a <b> & "c"']
+    assert names == ["dog", 'a <b> & "c"'] * 3
     tags = root.find("KeyPointLabels"), root.find("Image")
     assert (tags[0].get("toName"), tags[1].get("value")) == (tags[1].get("name"), "$image")
     (task,) = json.loads((tmp_path / "clicks.json").read_text())

@@ -63,6 +63,7 @@ def test_what_cannot_be_used_is_left_out_and_listed(tmp_path, marks, run_tool):
     (marks / "cut.json").write_text('{"shapes": [')
     good = [f"in={marks}", f"images={tmp_path / 'photos'}", f"out={tmp_path / 'points.json'}"]
     refused(run_tool("import_points", *good, "format=labelme"), "cut.json is not a readable")
+    assert not (tmp_path / "points.json").exists()
     told = works(run_tool("import_points", *good, "format=labelme", "data.on_error=skip"))
     assert "cut.json" in told
     assert "gone.json" in told
@@ -111,3 +112,21 @@ def test_a_format_without_a_list_of_classes_says_how_to_keep_their_order(tmp_pat
     assert "classes=[wolf,'big cat']" in told
     told = works(run_tool("export_points", *words, "format=cvat", f"out={tmp_path}/t.xml"))
     assert "classes=" not in told
+    works(run_tool("export_points", *words, "format=labelstudio", f"out={tmp_path}/t.json"))
+    [task] = json.loads((tmp_path / "t.json").read_text())
+    assert task["data"]["image"] == "/data/local-files/?d=photos/a.jpg"
+
+
+def test_what_is_there_already_is_not_lost(tmp_path, marks, run_tool):
+    points, table = tmp_path / "points.json", tmp_path / "t.csv"
+    photos = f"images={tmp_path / 'photos'}"
+    into = ("import_points", f"in={marks}", photos, f"out={points}")
+    words = ("export_points", f"data.points={points}", photos, "format=csv", f"out={table}")
+    for command, out in ((into, points), (words, table)):
+        works(run_tool(*command))
+        made = out.read_bytes()
+        out.write_text("clicked by hand")
+        refused(run_tool(*command), f"{out} is there already", "overwrite=true")
+        assert out.read_text() == "clicked by hand"
+        works(run_tool(*command, "overwrite=true"))
+        assert out.read_bytes() == made
