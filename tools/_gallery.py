@@ -64,10 +64,8 @@ def review_of(cfg: DictConfig, pred: InstanceSet) -> Review | None:
     with naming(review.path):
         for each in review.decisions.values():
             image = images.get(each.image_id)
-            if image is not None and each.decision == "reclick":
-                each.point(image)
-            elif image is not None and each.decision == "accept":
-                each.rle(image)
+            if image is not None:
+                each.check(image)
     return review
 
 

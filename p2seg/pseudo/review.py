@@ -10,7 +10,8 @@
 
 `id` is that of the mask and of its click. An accepted mask stays as it is, whatever is exported
 later. A rejected one is neither object nor background: in a file it is a crowd, which other tools
-leave out, too. A click that was moved makes its mask anew.
+leave out, too. A click that was moved makes its mask anew. An accepted or rejected mask that was
+made of a moved click keeps it as its `point`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ class Decision:
     decision: Literal["accept", "reject", "reclick"]
     content: dict[str, Any]
 
+    @property
+    def moves(self) -> bool:
+        """Whether the click is moved, by this decision or one before."""
+        return self.decision == "reclick" or "point" in self.content
+
     def point(self, image: ImageRecord) -> tuple[float, float]:
         """(y, x) of the moved click.
 
@@ -73,6 +79,13 @@ class Decision:
             )
         except ValueError as error:
             raise UserError(f"decision {self.id} of image {image.file_name} {error}") from error
+
+    def check(self, image: ImageRecord) -> None:
+        """Raises a UserError where the accepted mask or the moved click does not fit."""
+        if self.decision == "accept":
+            self.rle(image)
+        if self.moves:
+            self.point(image)
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ class Review:
     @property
     def moves(self) -> str:
         """Fingerprint of the moved clicks; empty where none was moved."""
-        moved = [each for each in self.decisions.values() if each.decision == "reclick"]
+        moved = [each for each in self.decisions.values() if each.moves]
         listed = sorted([each.id, each.content.get("point")] for each in moved)
         return fingerprint(listed) if moved else ""
 
@@ -169,7 +182,7 @@ def _moved(points: PointSet, review: Review) -> Iterable[Points]:
         last = torch.nextafter(torch.tensor([image.height, image.width]).float(), torch.zeros(2))
         for k, id in enumerate(own.ids.tolist()):
             decision = review.decisions.get(id)
-            if decision is not None and decision.decision == "reclick":
+            if decision is not None and decision.moves:
                 yx[k] = torch.tensor(decision.point(image)).minimum(last)
         yield replace(own, yx=yx)
 
@@ -277,7 +290,4 @@ def _check_one(decision: Decision, image: ImageRecord, what: str) -> None:
             f"decision {decision.id} is of image {decision.image_id}, but among these {what} "
             f"{decision.id} is of image {image.id}; give the review of these {what}"
         )
-    if decision.decision == "accept":
-        decision.rle(image)
-    elif decision.decision == "reclick":
-        decision.point(image)
+    decision.check(image)

@@ -54,6 +54,14 @@ def opened(page, place=0):
     page.wait_for_selector("#canvas[data-ready=yes]")
 
 
+def until(page, text):
+    """Waits for a script to be true; `wait_for_function` is refused by the page's policy."""
+    end = time.monotonic() + 10
+    while not page.evaluate(text):
+        assert time.monotonic() < end, text
+        page.wait_for_timeout(20)
+
+
 def saved(page, tmp_path):
     with page.expect_download() as download:
         page.click("#save")
@@ -69,9 +77,10 @@ def settled(page):
 
 
 def test_it_opens_from_the_disk_with_its_pictures(gallery):
-    gallery.wait_for_function(
+    until(
+        gallery,
         "[...document.querySelectorAll('.tile img')].length === 4"
-        " && [...document.querySelectorAll('.tile img')].every((each) => each.naturalWidth)"
+        " && [...document.querySelectorAll('.tile img')].every((each) => each.naturalWidth)",
     )
     assert gallery.inner_text(".shown") == "4 of 4 masks"
     assert gallery.inner_text(".judged") == "0 judged, 4 left"
@@ -266,7 +275,7 @@ def test_decisions_survive_a_reload_and_a_file(gallery, made, home, tmp_path, ru
         gallery.evaluate("(id) => P2SEG.decisions.set([{ id, decision: null }])", id)
     assert decided(gallery) == {}
     gallery.set_input_files("#file", path)
-    gallery.wait_for_function("P2SEG.decisions.all().length === 2")
+    until(gallery, "P2SEG.decisions.all().length === 2")
     assert decided(gallery) == before
     gallery.keyboard.press("u")
     assert decided(gallery) == {}
@@ -282,6 +291,60 @@ def test_decisions_survive_a_reload_and_a_file(gallery, made, home, tmp_path, ru
     gallery.reload()
     gallery.wait_for_selector("body[data-ready=yes]")
     assert decided(gallery) == {}
+
+
+def test_a_moved_click_is_judged_again_and_never_forgotten(gallery, made, tmp_path, run_tool):
+    """The second round: masks 1 and 2 were made of clicks again, 3 was not yet."""
+    points = {1: [17, 20], 2: [32, 20], 3: [5, 6]}
+    listed = [
+        {"id": id, "image_id": 4, "decision": "reclick", "point": point}
+        for id, point in points.items()
+    ]
+    (tmp_path / "first.json").write_text(json.dumps({"decisions": listed}))
+    own = [f"pred={made}/masks.json", f"images={made}/images", f"review={tmp_path}/first.json"]
+    works(run_tool("gallery", *own, f"out={tmp_path}/out"))
+    gallery.goto((tmp_path / "out" / "index.html").as_uri())
+    gallery.wait_for_selector("body[data-ready=yes]")
+    assert gallery.inner_text(".judged") == "1 judged, 3 left"
+    gallery.select_option("#sort", "name")  # 8, 1, 2, 3
+    again = json.loads(saved(gallery, tmp_path).read_text())["decisions"]
+    assert {each["id"]: each["point"] for each in again} == points
+    gallery.evaluate("P2SEG.grid.choose(1)")
+    for key in "ara":
+        gallery.keyboard.press(key)
+    assert gallery.inner_text(".judged") == "3 judged, 1 left"
+    one, two, three = json.loads(saved(gallery, tmp_path).read_text())["decisions"]
+    assert (one["decision"], one["point"]) == ("accept", [17, 20])
+    assert two == {"id": 2, "image_id": 4, "decision": "reject", "point": [32, 20]}
+    assert (three["decision"], "point" in three) == ("accept", False)  # with its own click
+    # the third round begins with it
+    own[2] = f"review={tmp_path}/review.json"
+    works(run_tool("gallery", *own, f"out={tmp_path}/out"))
+    gallery.reload()
+    gallery.wait_for_selector("body[data-ready=yes]")
+    gallery.evaluate("localStorage.clear()")
+    gallery.reload()
+    gallery.wait_for_selector("body[data-ready=yes]")
+    gallery.select_option("#sort", "name")
+    gallery.evaluate("P2SEG.grid.choose(1)")
+    gallery.keyboard.press("r")
+    one, *_ = json.loads(saved(gallery, tmp_path).read_text())["decisions"]
+    assert one == {"id": 1, "image_id": 4, "decision": "reject", "point": [17, 20]}
+
+
+def test_two_tabs_see_each_other(gallery, home, tmp_path):
+    other = gallery.context.new_page()
+    other.goto((home / "out" / "index.html").as_uri())
+    other.wait_for_selector("body[data-ready=yes]")
+    gallery.keyboard.press("a")
+    until(other, "document.querySelector('.judged').innerText.startsWith('1 judged')")
+    other.keyboard.press("ArrowRight")
+    other.keyboard.press("r")
+    assert len(json.loads(saved(other, tmp_path).read_text())["decisions"]) == 2
+    gallery.keyboard.press("Control+z")  # its own, not the other's
+    until(gallery, "P2SEG.decisions.all().length === 1")
+    until(other, "P2SEG.decisions.all().length === 1")
+    assert list(decided(gallery).values()) == list(decided(other).values()) == ["reject"]
 
 
 BIG = 2**63 - 1
@@ -381,9 +444,7 @@ def stands_up(page, index, masks):
     start = time.perf_counter()
     page.goto(index.as_uri())
     page.wait_for_selector("body[data-ready=yes]")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.tile img')].some((i) => i.naturalWidth)"
-    )
+    until(page, "[...document.querySelectorAll('.tile img')].some((i) => i.naturalWidth)")
     assert time.perf_counter() - start < 15  # a second where nothing else runs
     assert len(ids(page)) == masks
     page.evaluate("document.getElementById('grid').scrollTop = 1e9")

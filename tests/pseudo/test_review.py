@@ -116,6 +116,26 @@ def test_a_moved_click_makes_another_mask_in_every_tool(drawn, masks, tmp_path, 
     refused(run_tool("train", *run, "trainer.max_steps=2", f"review={review}"), "points")
 
 
+def test_a_moved_click_stays_whatever_its_new_mask_is_judged(drawn, masks, tmp_path):
+    """The page writes the point beside `accept` and `reject`: the next export needs it, too."""
+    first = saved(tmp_path / "first.json", clicked(1, 10, 27, 12), clicked(5, 11, 12, 13))
+    whole = np.ones((40, 48), bool)
+    judged = [accepted(1, 10, whole) | {"point": [27, 12]}, rejected(5, 11) | {"point": [12, 13]}]
+    second = saved(tmp_path / "second.json", *judged)
+    points = read_points(drawn.file)
+    before, after = (moved(points, read_review(path)) for path in (first, second))
+    assert after.points[0].yx.tolist() == before.points[0].yx.tolist()
+    assert after.points[1].yx.tolist() == before.points[1].yx.tolist()
+    assert after.points[0].yx[0].tolist() == [12, 27]
+    assert read_review(first).moves == read_review(second).moves != ""
+    for each in judged:
+        far = read_review(saved(tmp_path / "far.json", each | {"point": [99, 1]}))
+        with pytest.raises(UserError, match=r"\(99, 1\)"):
+            moved(points, far)
+        with pytest.raises(UserError, match=r"\(99, 1\)"):
+            reviewed(read_instances(masks), far)
+
+
 def test_a_moved_click_that_has_its_mask_is_trained_on(masks, tmp_path):
     """The review goes to `gen_pseudo` and then, with the new masks, to `train_segmentor`."""
     review = read_review(saved(tmp_path / "r.json", clicked(1, 10, 27, 12)))

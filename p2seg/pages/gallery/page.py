@@ -115,11 +115,10 @@ def _decisions(review: Review | None) -> list[dict[str, Any]]:
     """The decisions of a review file, ids as text, nothing but what the format has."""
     if review is None:
         return []
-    kept = {"accept": "segmentation", "reject": None, "reclick": "point"}
     made = []
     for each in review.decisions.values():
-        key = kept[each.decision]
-        own = {} if key is None or key not in each.content else {key: each.content[key]}
+        keys = ("segmentation", "point") if each.decision == "accept" else ("point",)
+        own = {key: each.content[key] for key in keys if key in each.content}
         plain = {"id": str(each.id), "image_id": str(each.image_id), "decision": each.decision}
         made.append({**plain, **own})
     return made

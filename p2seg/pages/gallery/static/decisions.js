@@ -1,11 +1,13 @@
 /* What was decided about each mask. Kept in the browser at each decision, one entry a mask, under
-   the gallery's own id; what the review file or the masks themselves say is what it starts from. */
+   the gallery's own id, where its other tabs see it; what the review file or the masks themselves
+   say is what it starts from. */
 "use strict";
 
 (() => {
   const prefix = () => `p2seg.gallery.${P2SEG.about.id}.`;
   const base = new Map(); // by id
   const own = new Map(); // by id: a decision, or null where one of `base` was taken back
+  const moved = new Map(); // by id: the clicks again that masks here are made of, [x, y]
   const past = []; // groups of [id, before]
   const listeners = [];
   const counts = { accept: 0, reject: 0, reclick: 0 };
@@ -23,17 +25,22 @@
         const word = { accepted: "accept", rejected: "reject" }[mask.review];
         if (word) base.set(mask.id, { id: mask.id, image_id: mask.image.id, decision: word });
       }
-      for (const each of P2SEG.reviewed) base.set(each.id, each);
+      for (const each of P2SEG.reviewed) { base.set(each.id, each); remember(each); }
       try {
-        for (let k = 0; k < localStorage.length; k++) {
-          const key = localStorage.key(k);
-          if (!key.startsWith(prefix())) continue;
-          const kept = JSON.parse(localStorage.getItem(key));
-          if (kept === null || decisions.isOne(kept)) own.set(key.slice(prefix().length), kept);
-        }
+        for (const [id, kept] of stored()) { own.set(id, kept); remember(kept); }
       } catch (error) { refused = true; }
       unsaved = own.size;
       recount();
+    },
+
+    /* Takes what the browser keeps, where it does: another tab may have decided. */
+    look() {
+      if (refused) return;
+      try {
+        const kept = stored();
+        const ids = new Set([...own.keys(), ...kept.keys()]);
+        if ([...ids].filter((id) => heard(id, kept.get(id))).length) tell();
+      } catch (error) { refused = true; }
     },
 
     /* Whether a JSON value is a decision; ids are texts. */
@@ -41,8 +48,8 @@
       if (typeof value !== "object" || value === null) return false;
       const ids = [value.id, value.image_id].every((id) => typeof id === "string" && /^\d+$/.test(id));
       if (!ids || !["accept", "reject", "reclick"].includes(value.decision)) return false;
-      if (value.decision !== "reclick") return true;
       const point = value.point;
+      if (value.decision !== "reclick" && point === undefined) return true;
       return Array.isArray(point) && point.length === 2 && point.every(Number.isFinite);
     },
 
@@ -50,9 +57,10 @@
       const found = own.has(id) ? own.get(id) : base.get(id);
       return found || null;
     },
+    /* What a mask is judged; one that was made of its click again is to be judged anew. */
     word(id) {
       const found = decisions.of(id);
-      return found ? found.decision : "";
+      return found && !(found.decision === "reclick" && isMade(found)) ? found.decision : "";
     },
 
     /* All decisions, also those about masks that this page does not have. */
@@ -68,35 +76,86 @@
     /* Decides about some masks at once: [{id, image_id, decision, ..}], or {id, decision: null}. */
     set(changes) {
       past.push(changes.map((each) => [each.id, decisions.of(each.id)]));
-      for (const each of changes) put(each.id, each.decision ? each : null);
-      changed();
+      for (const each of changes) put(each.id, each.decision ? carrying(each) : null);
+      tell();
     },
     undo() {
       const group = past.pop();
       if (!group) return [];
       for (const [id, before] of group) put(id, before);
-      changed();
+      tell();
       return group.map(([id]) => id);
     },
     isSaved(when) { if (when === unsaved) { unsaved = 0; tell(); } },
     listen(listener) { listeners.push(listener); },
   };
 
-  function put(id, decision) {
+  /* Whether a decision's point is the click that its mask is made of. */
+  function isMade(each) {
+    const mask = P2SEG.byId.get(each.id);
+    if (!each.point || !mask || !mask.point) return false;
+    return each.point.every((value, k) => Math.abs(value - mask.point[k]) < 0.01);
+  }
+  function remember(each) { if (each && isMade(each)) moved.set(each.id, each.point); }
+
+  /* A judgement with the click again that its mask is made of, which must not be forgotten. */
+  function carrying(each) {
+    remember(each);
+    if (each.decision === "reclick" || each.point || !moved.has(each.id)) return each;
+    return { ...each, point: moved.get(each.id) };
+  }
+
+  /* Changes one: to a decision, null or nothing of its own. */
+  function change(id, value) {
     const before = decisions.word(id);
-    if (decision === null && !base.has(id)) own.delete(id);
-    else own.set(id, decision);
+    if (value === undefined) own.delete(id);
+    else own.set(id, value);
     unsaved += 1;
-    if (P2SEG.byId.has(id)) {
-      if (before) counts[before] -= 1;
-      const after = decisions.word(id);
-      if (after) counts[after] += 1;
-    }
+    if (!P2SEG.byId.has(id)) return;
+    if (before) counts[before] -= 1;
+    const after = decisions.word(id);
+    if (after) counts[after] += 1;
+  }
+
+  function put(id, decision) {
+    change(id, decision === null && !base.has(id) ? undefined : decision);
     try {
       if (own.has(id)) localStorage.setItem(prefix() + id, JSON.stringify(decision));
       else localStorage.removeItem(prefix() + id);
     } catch (error) { refused = true; }
   }
+
+  /* What the browser keeps, by id. */
+  function stored() {
+    const found = new Map();
+    for (let k = 0; k < localStorage.length; k++) {
+      const key = localStorage.key(k);
+      if (!key.startsWith(prefix())) continue;
+      const kept = parsed(localStorage.getItem(key));
+      if (kept !== undefined) found.set(key.slice(prefix().length), kept);
+    }
+    return found;
+  }
+  function parsed(text) {
+    if (text === null) return undefined;
+    const kept = JSON.parse(text);
+    return kept === null || decisions.isOne(kept) ? kept : undefined;
+  }
+
+  /* Takes what another tab has decided about one; whether that is new. */
+  function heard(id, value) {
+    if (JSON.stringify(own.get(id)) === JSON.stringify(value)) return false;
+    remember(value);
+    change(id, value);
+    return true;
+  }
+
+  let telling = null;
+  window.addEventListener("storage", (event) => {
+    if (!P2SEG.about || !event.key || !event.key.startsWith(prefix())) return;
+    if (!heard(event.key.slice(prefix().length), parsed(event.newValue)) || telling) return;
+    telling = setTimeout(() => { telling = null; tell(); }, 50); // many may come at once
+  });
 
   function recount() {
     for (const word of Object.keys(counts)) counts[word] = 0;
@@ -107,7 +166,6 @@
   }
 
   function tell() { for (const listener of listeners) listener(); }
-  function changed() { tell(); }
 
   // storage may be full or refused: then nothing may be lost without a question
   window.addEventListener("beforeunload", (event) => {

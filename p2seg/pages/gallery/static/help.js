@@ -9,7 +9,7 @@
     ["a", "accept: the mask stays as it is, whatever is exported later"],
     ["r", "reject: the mask is neither object nor background"],
     ["c", "click again: then click the object, and its mask is made anew by the next export"],
-    ["u", "take the last decision back"],
+    ["u  ctrl+z", "take the last decision back"],
     ["1 .. 9", "stages of the large view"],
     ["m  o  p  n", "masks, outlines, clicks, neighbours"],
     ["space", "hold it to see the bare image"],

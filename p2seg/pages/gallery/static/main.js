@@ -137,6 +137,8 @@
     document.addEventListener("keydown", (event) => {
       const typing = event.target.matches("input[type=search], select, input[type=range]");
       if (typing && event.key === "Escape") { event.target.blur(); return; }
+      const back = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key === "z";
+      if (back && !typing && !byId("help").open) { event.preventDefault(); undo(); return; }
       if (typing || byId("help").open || event.ctrlKey || event.metaKey || event.altKey) return;
       const onButton = event.target.matches("button, input") && (event.key === "Enter" || event.key === " ");
       if (onButton) return;

@@ -9,6 +9,7 @@
 
   /* The review as text. Ids are digits, since numbers of JavaScript cannot hold all of them. */
   async function text(progress) {
+    P2SEG.decisions.look();
     const all = P2SEG.decisions.all();
     await complete(all, progress);
     const info = {
@@ -22,7 +23,7 @@
         const { size, counts } = codeOf(each);
         line += `, "segmentation": {"size": [${size.join(", ")}], "counts": ${JSON.stringify(counts)}}`;
       }
-      if (each.decision === "reclick") line += `, "point": [${each.point.join(", ")}]`;
+      if (each.point) line += `, "point": [${each.point.join(", ")}]`;
       return `${line}}`;
     });
     const body = lines.length ? `\n${lines.join(",\n")}\n` : "";
@@ -140,10 +141,9 @@
     const whole = code && Array.isArray(code.size) && code.size.length === 2
       && code.size.every(Number.isInteger) && typeof code.counts === "string";
     if (each.decision === "accept" && whole) made.segmentation = { size: code.size, counts: code.counts };
-    if (each.decision === "reclick") made.point = each.point;
+    if (each.point) made.point = each.point;
     return made;
   }
-
 
   P2SEG.files = review;
 })();
