@@ -10,6 +10,7 @@ import colorsys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import combining, normalize
 
 import cv2
 import numpy as np
@@ -272,11 +273,17 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(max(9, size))
 
 
+def _drawable(text: str) -> str:
+    """A text in the letters that Pillow's own font has: accents left out, others as `?`."""
+    letters = (each for each in normalize("NFKD", text) if not combining(each))
+    return "".join(letters).encode("ascii", "replace").decode()
+
+
 def _captioned(image: Picture, text: str, top: int, left: int) -> Picture:
     """The image with a text on a light plate, its corner at (top, left) where there is room."""
     sheet = Image.fromarray(image)
     pen = ImageDraw.Draw(sheet, "RGBA")
-    font = _font(max(image.shape[:2]) // 45)
+    font, text = _font(max(image.shape[:2]) // 45), _drawable(text)
     x0, y0, x1, y1 = pen.textbbox((0, 0), text, font=font)
     left = max(0, min(left, image.shape[1] - int(x1 - x0) - 6))
     top = max(0, min(top, image.shape[0] - int(y1 - y0) - 6))

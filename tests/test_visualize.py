@@ -233,3 +233,16 @@ def test_training_pictures_leave_the_model_as_it_was() -> None:
     assert picture.dtype == np.uint8
     # points, two of the seed, two of the round, offsets; two images of 208 x 166
     assert picture.shape == (8 + 20 + 2 * (166 + 8), 8 + 6 * 216, 3)
+
+
+def test_captions_have_letters_of_any_name():
+    """Pillow's own font draws a letter that it has not as a box, the same for all."""
+    image = np.full((200, 300, 3), 128, np.uint8)
+    mask = np.zeros((200, 300), bool)
+    mask[50:90, 50:90] = True
+    drawn = {
+        text: draw_instances(image, [mask], captions=[text]).tobytes()
+        for text in ("véhicule", "vehicule", "v\u0065\u0301hicule", "v車hicule", "v?hicule")
+    }
+    assert drawn["véhicule"] == drawn["vehicule"] == drawn["ve\u0301hicule"]
+    assert drawn["v車hicule"] == drawn["v?hicule"] != drawn["vehicule"]
