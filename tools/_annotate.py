@@ -38,7 +38,13 @@ def names_of(cfg: DictConfig) -> list[str]:
     given = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
     if not isinstance(given, (list, ListConfig)) or any(not _is_name(each) for each in given):
         raise UserError(f"classes={cfg.classes} is no list of names; write classes=[coin,button]")
-    return [str(name) for name in given]
+    names = [str(name) for name in given]
+    if isinstance(cfg.classes, str) and (names[0].startswith("[") or names[0].endswith("]")):
+        raise UserError(
+            f"classes={cfg.classes} is no list, for a bracket or a quote is not closed; write "
+            "'classes=[coin,café crème]'"
+        )
+    return names
 
 
 def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:

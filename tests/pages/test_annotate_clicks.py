@@ -107,6 +107,10 @@ def test_an_image_with_nothing_on_it(path):
     assert not again.is_done("b.png")
     again.add("a.png", SIZE, 1, 0, 0)
     assert not again.is_empty("a.png")
+    save(again)
+    again = Clicks(path)
+    again.undo("a.png")
+    assert again.is_empty("a.png")  # the mark is back with the click gone
     again.undo("a.png")
     assert not again.is_done("a.png")
 

@@ -24,6 +24,7 @@ def folder(tmp_path):
         (["classes=[]"], ("no points file at", "name the classes: classes=[cat,dog]")),
         (["classes=[a,a]"], ("classes names a twice",)),
         (["classes=3"], ("classes=3 is no list of names",)),
+        (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
         (["preview=sam"], ("preview=sam is unknown; it is grabcut, network or none",)),
         (["preview=network"], ("give its checkpoint",)),
         (["ckpt=x.pt"], ("add preview=network",)),

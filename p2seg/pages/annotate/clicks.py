@@ -125,8 +125,8 @@ class Clicks:
         click = Click(self._next, label, float(x), float(y))
         self._next += 1
         self._put(entry, click)
+        self._note(Action("add", entry.record.id, click.id, was_done=entry.done))
         entry.done = False
-        self._note(Action("add", entry.record.id, click.id))
         return click
 
     def move(self, name: str, id: int, x: int, y: int) -> None:
@@ -230,6 +230,7 @@ class Clicks:
             return None
         if action.do == "add":
             self._take(entry, id)
+            entry.done = action.was_done and not entry.clicks
             return "a click"
         if not entry.is_free(action.point):
             return None

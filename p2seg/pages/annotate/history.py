@@ -28,6 +28,7 @@ class Action:
         id: of the point; None for `done`.
         category_id: of the point that was removed.
         point: (x, y) in pixels, where it was before it was removed or moved.
+        was_done: the image was marked as empty before the point was added.
     """
 
     do: Kind
@@ -35,11 +36,16 @@ class Action:
     id: int | None = None
     category_id: int | None = None
     point: tuple[float, float] | None = None
+    was_done: bool = False
 
     @property
     def content(self) -> dict[str, Any]:
         """As the file holds it."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value is not None and value is not False
+        }
 
 
 def actions_of(content: Any) -> list[Action]:
@@ -72,7 +78,9 @@ def _action(item: Any) -> Action | None:
         if do == "remove" and not _is_id(category_id):
             return None
         return Action(do, image_id, id, category_id, (float(point[0]), float(point[1])))
-    return Action(do, image_id, id if do == "add" else None)
+    if do == "add":
+        return Action(do, image_id, id, was_done=item.get("was_done") is True)
+    return Action(do, image_id)
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
