@@ -23,9 +23,13 @@ def chromium() -> str | None:
     return next(filter(None, found), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Playwright's browser; the test is skipped where there is none."""
+    """Playwright's browser; the test is skipped where there is none.
+
+    One a file: its program ends when its pipe is closed, and a process that a later test forks would
+    hold the pipe open for ever. Its event loop would also stand in the way of others.
+    """
     sync = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     program = chromium()
     if program is None:
