@@ -27,8 +27,8 @@ def chromium() -> str | None:
 def browser() -> Iterator[object]:
     """Playwright's browser; the test is skipped where there is none.
 
-    One a file: its program ends when its pipe is closed, and a process that a later test forks would
-    hold the pipe open for ever. Its event loop would also stand in the way of others.
+    One a file: its program ends when its pipe is closed, and a process that a later test forks
+    would hold the pipe open for ever. Its event loop would also stand in the way of others.
     """
     sync = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     program = chromium()
