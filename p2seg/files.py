@@ -301,6 +301,15 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path} is not a readable {what}: {reason}; it must be JSON") from error
 
 
+def stamp_of(path: Path) -> str:
+    """Size and time of a file, by which a change is seen without reading it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

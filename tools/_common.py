@@ -191,6 +191,18 @@ def sizes_of(folder: Path, images: Iterable[ImageRecord]) -> str:
     return fingerprint([[name, file.stat().st_size] for name, file in files if file.is_file()])
 
 
+def is_results_list(path: Path) -> bool:
+    """Whether a file of masks is COCO's results list, and no instances file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"no masks at {path}; give pred=FILE.json of gen_pseudo or predict")
+    with path.open("rb") as stream:
+        return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+
+
 def tell_skipped(sentences: Iterable[str]) -> None:
     """Says which images a tool goes on without."""
     for sentence in sentences:

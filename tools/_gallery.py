@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 from _build import build
-from _common import path_of, plain, reader_of
+from _common import is_results_list, path_of, plain, reader_of
 from _entry import literal
 from _labeller import check_export, labeller_of
 from omegaconf import DictConfig, OmegaConf
@@ -38,7 +38,7 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
         raise UserError(f"no image folder at {images}; give it with images=DIR")
     cfg.data.images = literal(str(images))  # stages are of the same images
     path = path_of(cfg, "pred")
-    clicked = not _is_list(path)
+    clicked = not is_results_list(path)
     pred = _masks(path) if clicked else _predictions(cfg, path)
     if not pred.images:
         raise UserError(f"{path} has no image; there is nothing to show")
@@ -75,14 +75,6 @@ def stages_key(cfg: DictConfig) -> str:
     given = {key: plain(cfg[key]) for key in keys if OmegaConf.select(cfg, key) is not None}
     network = None if cfg.ckpt in (None, "none") else sha256(path_of(cfg, "ckpt"))
     return fingerprint([given, network])
-
-
-def _is_list(path: Path) -> bool:
-    """Whether a file is a COCO results list."""
-    if not path.is_file():
-        raise UserError(f"no masks at {path}; give pred=FILE.json of gen_pseudo or predict")
-    with path.open("rb") as stream:
-        return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 def _masks(path: Path) -> InstanceSet:

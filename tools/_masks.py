@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from _build import check_values
-from _common import path_of
+from _common import is_results_list, path_of
 from _predict import check_folders
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -128,7 +128,7 @@ def masks_of(cfg: DictConfig) -> InstanceSet:
         UserError: it is neither, or a results list and nobody says of which images.
     """
     path = path_of(cfg, "pred")
-    if not _is_list(path):
+    if not is_results_list(path):
         return read_instances(path, "masks")
     beside = path.with_name("images.json")
     if cfg.gt is None and not beside.is_file():
@@ -137,13 +137,6 @@ def masks_of(cfg: DictConfig) -> InstanceSet:
             "mean; give the instances file of these ids with gt=FILE"
         )
     return read_predictions(path, read_instances(path_of(cfg, "gt") if cfg.gt else beside))
-
-
-def _is_list(path: Path) -> bool:
-    if not path.is_file():
-        raise UserError(f"no masks at {path}; give pred=FILE, as tools/gen_pseudo.py wrote it")
-    with path.open("rb") as stream:
-        return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 def _formats_of(cfg: DictConfig) -> list[str]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig
 from p2seg.data.coco import Category, read_instances
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint
+from p2seg.files import fingerprint, stamp_of
 from p2seg.formats.masks import FORMATS
 from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
@@ -109,7 +109,7 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
     names, path = [source.name for source in sources], out / "predictions.json"
     settings = {k: v for k, v in plain(cfg.predict).items() if k != "batch_size"}
     if any(source.is_video for source in sources):
-        listed = [[each.name, _stamp(each.path)] for each in sources]
+        listed = [[each.name, stamp_of(each.path)] for each in sources]
         parts = Parts(path, fingerprint([checkpoint, settings, listed]), ranks.rank)
         _begin(out, cfg, parts, ranks)
         if ranks.first:  # frames are counted as they come: from the first one on
@@ -124,7 +124,7 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
     ]
     listed = [[each.name, each.id, each.size] for each in numbered]
     parts = Parts(path, fingerprint([checkpoint, settings, listed, versions()]), ranks.rank)
-    stamps = [_stamp(each.path) for each in numbered]
+    stamps = [stamp_of(each.path) for each in numbered]
     done = parts.kept(stamps).finished
     _begin(out, cfg, parts, ranks)
     left = ranks.share([number for number in range(len(numbered)) if number not in done])
@@ -140,14 +140,6 @@ def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
     if ranks.first:
         parts.begin()
     ranks.wait()
-
-
-def _stamp(path: Path) -> str:
-    try:
-        found = path.stat()
-    except OSError:
-        return "missing"
-    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def batch_size_of(cfg: DictConfig, device: torch.device) -> int:

@@ -23,7 +23,7 @@ from p2seg.data.coco import ImageRecord, Instance
 from p2seg.data.images import read_image
 from p2seg.data.maps import map_path
 from p2seg.errors import UserError, check_choice, when_skipped
-from p2seg.files import fingerprint, write_bytes, write_text
+from p2seg.files import fingerprint, stamp_of, write_bytes, write_text
 from p2seg.pages.gallery.material import Material
 from p2seg.pages.gallery.measures import Tight, measures_of
 from p2seg.pages.gallery.pictures import (
@@ -233,7 +233,7 @@ class Maker:
             own = material.stages.points_of(record)
             semantic = map_path(material.stages.reader.semantic, record.file_name)
             clicks = [own.ids.tolist(), own.labels.tolist(), own.yx.tolist()]
-            stages = [material.stages.names, clicks, _stamp(semantic), self.settings]
+            stages = [material.stages.names, clicks, stamp_of(semantic), self.settings]
         return fingerprint(
             [
                 FORM,
@@ -241,7 +241,7 @@ class Maker:
                 [_said(each) for each in pred.instances[place]],
                 None if truths is None else [_said(each) for each in truths],
                 material.truth is not None and material.truth.by_id,
-                _stamp(material.images / record.file_name),
+                stamp_of(material.images / record.file_name),
                 stages,
             ]
         )
@@ -273,11 +273,3 @@ def _begins(path: Path, head: str) -> bool:
             return stream.read(len(head)) == head
     except (OSError, ValueError):
         return False
-
-
-def _stamp(path: Path) -> str:
-    try:
-        found = path.stat()
-    except OSError:
-        return "missing"
-    return f"{found.st_size} {found.st_mtime_ns}"
