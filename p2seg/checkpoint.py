@@ -6,7 +6,6 @@ import errno
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -185,18 +184,3 @@ class CheckpointFolder:
 
 def _step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step_"))
-
-
-def flat(tree: dict[str, Any]) -> dict[str, Any]:
-    """Nested dicts and lists as one dict, its keys joined by dots."""
-    return dict(_flat("", tree))
-
-
-def _flat(prefix: str, value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
-    elif isinstance(value, list):
-        yield from _flat(prefix, {str(index): item for index, item in enumerate(value)})
-    else:
-        yield prefix, value

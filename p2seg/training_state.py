@@ -11,24 +11,16 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from p2seg.checkpoint import CheckpointFolder, flat, save_checkpoint
+from p2seg.checkpoint import CheckpointFolder, save_checkpoint
 from p2seg.errors import UserError
 from p2seg.optim import WeightAverage
 from p2seg.progress import console
 from p2seg.runs.ranks import seed_rank
+from p2seg.runs.settings import effect_of, flat
 from p2seg.structures import to_device
 
 _FIXED = ("inputs", "categories", "skipped", "images_a_step")
 """What must not change in a run, beside its settings."""
-_HARMLESS = (
-    *("name", "data.name", "data.root", "data.workers", "data.on_error", "data.prepare"),
-    *("data.images", "data.points", "data.semantic", "data.candidates", "data.gt", "data.source"),
-    *("data.val_images", "data.val_gt", "segmentor.validate", "trainer.devices"),
-    *("trainer.resume", "trainer.keep", "trainer.log_every", "trainer.picture_every"),
-    *("trainer.checkpoint_every", "trainer.snapshots", "trainer.accelerator"),
-    *("trainer.channels_last", "trainer.compile", "versions", "threads"),
-)
-"""Settings that decide nothing but rounding, or are paths whose content is among the inputs."""
 _OF_A_PROCESS = ("trainer.batch_size", "segmentor.batch_size")
 """May change where the processes change: `images_a_step` is all of them together."""
 
@@ -189,7 +181,7 @@ class TrainingState:
             self._say(f"going on with other settings than {path}: {', '.join(other)}")
         if harmless:
             told = ", ".join(harmless)
-            self._say(f"other settings, on which no result depends but in its rounding: {told}")
+            self._say(f"other settings, which change nothing but rounding: {told}")
 
     def _say(self, sentence: str) -> None:
         if self.fabric.global_rank == 0:
@@ -214,20 +206,15 @@ def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[st
 
     Returns:
         Each key that differs, with both values, in words: those that decide the result, and those
-        that do not.
+        that decide its rounding alone.
     """
     old, new = (
         {**_flat_settings(each), **_deciding(each)} if "settings" in saved else _deciding(each)
         for each in (saved, present)
     )
     changes = _changes(old, new)
-    deciding = [told for key, told in changes.items() if not is_harmless(key)]
-    return deciding, [told for key, told in changes.items() if is_harmless(key)]
-
-
-def is_harmless(key: str) -> bool:
-    """Whether a setting, as `data.workers`, decides nothing of a training but its rounding."""
-    return any(key == each or key.startswith(f"{each}.") for each in _HARMLESS)
+    deciding = [told for key, told in changes.items() if effect_of(key) == "result"]
+    return deciding, [told for key, told in changes.items() if effect_of(key) == "rounding"]
 
 
 def _flat_settings(content: dict[str, Any]) -> dict[str, Any]:

@@ -234,8 +234,7 @@ def _stage(path: Path) -> None:
     shutil.copyfile(path, path.with_name("stage.json"))
     for _ in range(2):
         stages = Stages(path.parent, lambda _: None)
-        settings = {"settings": 1, "inputs": [], "outputs": [out]}
-        stages.run("stage", lambda: out.write_text("made"), **settings)
+        stages.run("stage", lambda: out.write_text("made"), key=lambda: "1", outputs=[out])
         assert out.read_text() == "made"
 
 

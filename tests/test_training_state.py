@@ -29,7 +29,7 @@ def test_every_key_that_differs_is_named(change, named):
     assert not harmless
 
 
-def test_settings_that_decide_nothing_are_told_apart():
+def test_settings_that_decide_rounding_or_nothing_are_no_difference():
     saved = {
         "config": {"trainer": {"ema": True}},
         "settings": {"trainer": {"ema": True, "log_every": 20}, "data": {"workers": 4}},
@@ -38,7 +38,9 @@ def test_settings_that_decide_nothing_are_told_apart():
         "config": {"trainer": {"ema": True}},
         "settings": {"trainer": {"ema": True, "log_every": 5}, "data": {"workers": 4}},
     }
-    assert differences(saved, now) == ([], ["trainer.log_every was 20 and is 5"])
+    assert differences(saved, now) == ([], [])
+    saved["settings"]["threads"], now["settings"]["threads"] = 1, 2
+    assert differences(saved, now) == ([], ["threads was 1 and is 2"])
     now["settings"]["trainer"]["max_steps"] = 5  # what nobody has called harmless is none
     assert differences(saved, now)[0] == ["trainer.max_steps was None and is 5"]
 

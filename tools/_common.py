@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +10,8 @@ import torch
 from _build import build
 from omegaconf import DictConfig, OmegaConf
 
-from p2seg.checkpoint import flat
 from p2seg.data.dataset import Reader
+from p2seg.data.maps import map_path
 from p2seg.data.points import PointSet, read_points
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
@@ -19,7 +19,9 @@ from p2seg.files import fingerprint, read_json, sha256
 from p2seg.models.network import Trunk
 from p2seg.progress import console
 from p2seg.pseudo.review import Review, moved, read_review
+from p2seg.runs.content import content_of
 from p2seg.runs.provenance import versions
+from p2seg.runs.settings import deciding, flat, rounding
 
 
 def path_of(cfg: DictConfig, key: str) -> Path:
@@ -59,13 +61,32 @@ def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
     return Reader(images, semantic, len(points.categories))
 
 
-def semantic_source(folder: Path) -> dict[str, Any]:
-    """What the manifest beside a folder of maps says of their source."""
-    manifest = _manifest(folder)
-    if not manifest:
-        return {"source": "unknown", "folder": folder.name}
-    source = manifest.get("source", "unknown")
-    return {"source": source, "manifest": sha256(folder / "manifest.json")}
+def semantic_source(folder: Path) -> str:
+    """What made a folder of maps, by its manifest; "unknown" without one."""
+    return str(_manifest(folder).get("source", "unknown"))
+
+
+def inputs_read(cfg: DictConfig, images: Sequence[ImageRecord]) -> dict[str, Any]:
+    """Fingerprints of the points, images and maps that a result is made of."""
+    folder, semantic = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
+    return {
+        "points": clicks_sha256(cfg),
+        "semantic": {
+            "source": semantic_source(semantic),
+            "maps": content_of(maps_in(semantic, images), semantic),
+        },
+        "images": content_of(images_in(folder, images), folder),
+    }
+
+
+def images_in(folder: Path, images: Iterable[ImageRecord]) -> list[Path]:
+    """The files of images."""
+    return [folder / each.file_name for each in images]
+
+
+def maps_in(folder: Path, images: Iterable[ImageRecord]) -> list[Path]:
+    """The files of their initial semantic maps."""
+    return [map_path(folder, each.file_name) for each in images]
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -162,33 +183,28 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
         },
-        "settings": settings_of(cfg, "data", "trainer"),
+        "settings": settings_of(cfg, "train"),
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
         "inputs": {
-            "points": clicks_sha256(cfg),
-            "semantic": semantic_source(path_of(cfg, "data.semantic")),
-            "images": sizes_of(path_of(cfg, "data.images"), points.images),
+            **inputs_read(cfg, points.images),
+            "weights": weights_read(cfg, "model.weights"),
         },
         "skipped": skipped,
         "versions": versions(),
     }
 
 
-def settings_of(cfg: DictConfig, *groups: str) -> dict[str, Any]:
-    """What is compared when a run goes on, whether it decides the result or not."""
-    return {
-        "name": cfg.name,
-        "deterministic": cfg.deterministic,
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        **{group: plain(cfg[group]) for group in groups},
-    }
+def weights_read(cfg: DictConfig, key: str) -> str | None:
+    """The SHA-256 of the file of weights that a setting names; None if it names none."""
+    path = OmegaConf.select(cfg, key)
+    return None if path is None else sha256(path_of(cfg, key))
 
 
-def sizes_of(folder: Path, images: Iterable[ImageRecord]) -> str:
-    """A fingerprint of images by their names and the bytes of their files."""
-    files = ((each.file_name, folder / each.file_name) for each in images)
-    return fingerprint([[name, file.stat().st_size] for name, file in files if file.is_file()])
+def settings_of(cfg: DictConfig, command: str) -> dict[str, Any]:
+    """The settings that a resumed training of a command is compared by."""
+    settings = plain(cfg)
+    found = {"versions": versions(), "threads": torch.get_num_threads()}
+    return {**deciding(settings, command), **rounding(settings), **found}
 
 
 def is_results_list(path: Path) -> bool:

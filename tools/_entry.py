@@ -36,6 +36,7 @@ from omegaconf import DictConfig
 from p2seg.errors import UserError
 from p2seg.runs.determinism import seed_everything
 from p2seg.runs.preemption import Stopped, stopping
+from p2seg.runs.settings import path_settings
 from p2seg.terminal import Terminal
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -43,16 +44,7 @@ OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
 DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
 # Values of these keys are paths, taken to the letter; other values follow Hydra's grammar and are
 # taken to the letter only where that fails.
-PATH_KEYS = frozenset(
-    (
-        *("out", "gt", "pred", "pseudo", "images", "ckpt", "review"),
-        *("model.weights", "segmentor.weights"),
-        *("in", "url"),
-        *("data.root", "data.images", "data.points", "data.semantic", "data.gt", "data.source"),
-        *("data.val_images", "data.val_gt", "data.candidates", "semantic.gt", "semantic.maps"),
-        *("semantic.class_map", "semantic.sam.checkpoint"),
-    )
-)
+PATH_KEYS = path_settings() | {"out", "url", "data.root"}
 
 
 def literal(text: str) -> str:

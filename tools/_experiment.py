@@ -6,6 +6,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from _candidates import is_prompted
 from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
 from _figures import Figures
+from _inputs import key_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import InstanceSet, read_instances, write_instances
 from p2seg.data.points import read_points
+from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate_files
 from p2seg.evaluation.pictures import SHOWN_SCORE, Shown, crowded, report_rows
@@ -36,8 +39,6 @@ from p2seg.runs.stages import Stages
 from p2seg.semantic.manifest import MANIFEST
 from p2seg.visualize import Picture
 
-NO_RESULT = ("resume", "keep", "log_every", "picture_every", "checkpoint_every")
-"""Settings of `trainer` that a training's result does not depend on."""
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 PSEUDO_TITLES = {
     "seed": "seed",
@@ -89,9 +90,9 @@ class Experiment:
         self.stages.run(
             "prepare",
             lambda: _call(script, words),
-            settings=[script, words],
-            inputs=[],
+            key=lambda: key_of(self.cfg, "prepare", []),
             outputs=[self.gt, self.val_gt],
+            makes_inputs=True,
         )
 
     def points(self) -> None:
@@ -100,11 +101,11 @@ class Experiment:
         if self.clicks.is_file() and not made_before:
             console.print(f"points: {self.clicks} as it is", markup=False)
             return
+        cfg = self._with(gt=self.gt, out=self.clicks)
         self.stages.run(
             "points",
-            lambda: make_points.run(self._with(gt=self.gt, out=self.clicks)),
-            settings=[self.cfg.sampler, self.cfg.jitter, self.cfg.seed],
-            inputs=[self.gt],
+            lambda: make_points.run(cfg),
+            key=lambda: key_of(cfg, "make_points", []),
             outputs=[self.clicks],
         )
 
@@ -113,21 +114,18 @@ class Experiment:
         """Of the first maps."""
         return self.maps / MANIFEST
 
-    @property
-    def _given(self) -> list[Path]:
-        """Files that the first maps are made of besides images and clicks."""
-        keys = ("semantic.class_map", "semantic.gt", "semantic.sam.checkpoint")
-        values = [OmegaConf.select(self.cfg, key) for key in keys]
-        files = [Path(value).expanduser() for value in values if value is not None]
-        return [file for file in files if file.is_file()]  # a name on a hub is none
+    @cached_property
+    def _images(self) -> list[ImageRecord]:
+        """The training images."""
+        return read_points(self.clicks).images
 
     def semantic(self) -> None:
         """First semantic maps."""
+        cfg = self._with(out=self.maps)
         self.stages.run(
             "semantic",
-            lambda: gen_semantic.run(self._with(out=self.maps)),
-            settings=plain(self.cfg.semantic),
-            inputs=[self.clicks, *self._given],
+            lambda: gen_semantic.run(cfg),
+            key=lambda: key_of(cfg, "gen_semantic", self._images),
             outputs=[self.manifest],
         )
 
@@ -135,11 +133,13 @@ class Experiment:
         """First maps of the masks that the trained network chooses; exports go on from these."""
         maps = self.home / "maps_network"
         self.cfg = self._with(**{"semantic.select": "network", "data.semantic": maps})
+        cfg = self._with(out=maps, ckpt=self.network)
         self.stages.run(
             "reselect",
-            lambda: gen_semantic.run(self._with(out=maps, ckpt=self.network)),
-            settings=[plain(self.cfg.semantic), plain(self.cfg.export)],
-            inputs=[self.clicks, self.network, *self._given],
+            lambda: gen_semantic.run(cfg),
+            key=lambda: key_of(
+                cfg, "gen_semantic", self._images, also=("gen_pseudo",), without=("data.semantic",)
+            ),
             outputs=[maps / MANIFEST],
         )
         self.maps = maps
@@ -149,29 +149,23 @@ class Experiment:
         if self.cfg.ckpt not in (None, "none"):
             console.print(f"network: {self.network} as it is", markup=False)
             return
-        keys = ("model", "mdm", "affinity", "loss", "optim", "seed")
-        resume = self._resume("train")
+        cfg = self._with(out=self.home / "network")
         self.stages.run(
             "train",
-            lambda: train.run(self._with(out=self.home / "network", **resume)),
-            settings=[
-                *(self._plain(key) for key in keys),
-                {k: v for k, v in self._plain("trainer").items() if k not in NO_RESULT},
-                plain(self.cfg.data.augment),
-            ],
-            inputs=[self.clicks, self.manifest],
+            lambda: train.run(cfg),
+            key=lambda: key_of(cfg, "train", self._images),
             outputs=[self.network],
+            training=self.home / "network",
         )
 
     def pseudo(self, stage: str) -> None:
         """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`, `sam`
         (the chosen candidates as they are), `sam_network` (those that the network chooses)."""
         asks = stage in ("mdm", "sam_network")
-        prompted = is_prompted(self.cfg)
-        candidates = [path_of(self.cfg, "data.candidates") / MANIFEST] if prompted else []
+        chooses, without = stage.startswith("sam"), set[str]()
         change: dict[str, Any] = {"out": self._masks(stage)}
         change["ckpt"] = self.network if asks else "none"
-        change["export.masks"] = "sam" if stage.startswith("sam") else "mdm"
+        change["export.masks"] = "sam" if chooses else "mdm"
         if stage != "mdm":
             change |= {"export.foreground": 1.0, "export.edges": 0, "export.snap": "none"}
         if stage == "seed":
@@ -179,17 +173,21 @@ class Experiment:
         if stage == "control":
             # the yardstick of every experiment: Eq. 1, no network
             change |= {"mdm.ways.kind": "straight", "mdm.conflict": "points_first"}
+        if not asks:
+            without |= {"model", "affinity"}
+        if not is_prompted(self.cfg):
+            without |= {"data.candidates"}
+        cfg = self._with(**change)
         self.stages.run(
             stage,
-            lambda: gen_pseudo.run(self._with(**change)),
-            settings=[
-                *(self._plain(key) for key in ("model", "affinity") if asks),
-                plain(self.cfg.semantic) if stage.startswith("sam") else None,
-                plain(self._with(**change).mdm),
-                plain(self._with(**change).export),
-                self._plain("trainer")["precision"],
-            ],
-            inputs=[self.clicks, self.manifest, *candidates, *([self.network] if asks else [])],
+            lambda: gen_pseudo.run(cfg),
+            key=lambda: key_of(
+                cfg,
+                "gen_pseudo",
+                self._images,
+                also=("gen_semantic",) if chooses else (),
+                without=without,
+            ),
             outputs=[self._masks(stage)],
         )
         self.masks.append(stage)
@@ -199,21 +197,26 @@ class Experiment:
         name = "segmentor" if masks == "mdm" else f"segmentor_{masks}"
         source = self.gt if masks == "gt" else self._masks(masks)
         ckpt = self.home / name / "last.pt"
-        change = {"pseudo": source, "out": self.home / name, **self._resume(name)}
+        cfg = self._with(pseudo=source, out=self.home / name)
         self.stages.run(
             name,
-            lambda: train_segmentor.run(self._with(**change)),
-            settings=[self._plain("segmentor"), self._plain("seed")],
-            inputs=[source],
+            lambda: train_segmentor.run(cfg),
+            key=lambda: key_of(
+                cfg,
+                "train_segmentor",
+                read_instances(source).images,
+                without=("data.val_images", "data.val_gt"),  # a validation moves no weight
+            ),
             outputs=[ckpt],
+            training=self.home / name,
         )
         found = self._found(name)
         val = {"images": path_of(self.cfg, "data.val_images"), "gt": self.val_gt}
+        predicting = self._with(ckpt=ckpt, out=found.parent, **val)
         self.stages.run(
             f"{name}_predict",
-            lambda: predict.run(self._with(ckpt=ckpt, out=found.parent, **val)),
-            settings=self._plain("predict"),
-            inputs=[ckpt, self.val_gt],
+            lambda: predict.run(predicting),
+            key=lambda: key_of(predicting, "predict", read_instances(self.val_gt).images),
             outputs=[found],
         )
         self.segmentors.append(name)
@@ -277,11 +280,6 @@ class Experiment:
         ckpt = self.home / "segmentor" / "last.pt"
         change = {"ckpt": ckpt, "images": self.images, "gt": file, "out": file.parent}
         return read_predictions(predict.run(self._with(**change)), few)
-
-    def _resume(self, stage: str) -> dict[str, str]:
-        """An interrupted training goes on; one that was done on other inputs begins anew."""
-        done = self.stages.record(stage) is not None
-        return {"trainer.resume": "never" if done else self.cfg.trainer.resume}
 
     def _masks(self, stage: str) -> Path:
         return self.home / f"{stage}.json"

@@ -14,11 +14,13 @@ from omegaconf import DictConfig, ListConfig
 from p2seg.data.coco import Category, read_instances
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint, stamp_of
+from p2seg.files import fingerprint
 from p2seg.formats.masks import FORMATS
+from p2seg.runs.content import hashes_of
 from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
+from p2seg.runs.settings import deciding
 from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8
@@ -86,7 +88,7 @@ class Job:
     sources: list[Source]
     items: Iterable[tuple[int, str]]
     names: list[str]
-    stamps: list[str] | None
+    stamps: dict[int, str] | None
     parts: Parts
 
 
@@ -107,9 +109,10 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
         UserError: an earlier run, not of this job, has left files where this one would write.
     """
     names, path = [source.name for source in sources], out / "predictions.json"
-    settings = {k: v for k, v in plain(cfg.predict).items() if k != "batch_size"}
+    settings = deciding(plain(cfg), "predict")
+    hashes = hashes_of(each.path for each in sources)
     if any(source.is_video for source in sources):
-        listed = [[each.name, stamp_of(each.path)] for each in sources]
+        listed = [[each.name, content] for each, content in zip(sources, hashes, strict=True)]
         parts = Parts(path, fingerprint([checkpoint, settings, listed]), ranks.rank)
         _begin(out, cfg, parts, ranks)
         if ranks.first:  # frames are counted as they come: from the first one on
@@ -124,7 +127,7 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
     ]
     listed = [[each.name, each.id, each.size] for each in numbered]
     parts = Parts(path, fingerprint([checkpoint, settings, listed, versions()]), ranks.rank)
-    stamps = [stamp_of(each.path) for each in numbered]
+    stamps = {number: str(content) for number, content in enumerate(hashes)}
     done = parts.kept(stamps).finished
     _begin(out, cfg, parts, ranks)
     left = ranks.share([number for number in range(len(numbered)) if number not in done])

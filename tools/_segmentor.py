@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from _build import build
-from _common import path_of, plain, review_of, settings_of, sizes_of
+from _common import images_in, path_of, plain, review_of, settings_of, weights_read
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
@@ -18,6 +18,7 @@ from p2seg.files import sha256
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.progress import console
 from p2seg.pseudo.review import reviewed
+from p2seg.runs.content import content_of
 from p2seg.runs.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
 from p2seg.segmentors.mask2former import architecture_of
@@ -109,6 +110,7 @@ def segmentor_provenance(
     """What a segmentor's checkpoint says of itself: settings, classes, inputs and versions."""
     pseudo = sha256(path_of(cfg, "pseudo"))
     review = None if cfg.review is None else sha256(path_of(cfg, "review"))
+    folder = path_of(cfg, "data.images")
     return {
         "kind": "segmentor",
         "validated_on": None if validation is None else validation.key,
@@ -116,20 +118,16 @@ def segmentor_provenance(
             "seed": cfg.seed,
             # validation moves no weight
             "segmentor": {k: v for k, v in plain(cfg.segmentor).items() if k != "validate"},
-            "pseudo": pseudo,
-            "review": review,
             "trainer": {"precision": cfg.trainer.precision},
         },
-        "settings": {
-            **settings_of(cfg, "segmentor"),
-            "data": {key: value for key, value in plain(cfg.data).items() if key != "augment"},
-        },
+        "settings": settings_of(cfg, "train_segmentor"),
         "categories": [vars(category) for category in instances.categories],
         "inputs": {
             "pseudo": pseudo,
             "review": review,
             "pseudo_info": instances.info,
-            "images": sizes_of(path_of(cfg, "data.images"), instances.images),
+            "images": content_of(images_in(folder, instances.images), folder),
+            "weights": weights_read(cfg, "segmentor.weights"),
         },
         "skipped": skipped,
         "versions": versions(),

@@ -15,12 +15,13 @@ from _common import (
     check_file,
     clicks_of,
     clicks_sha256,
+    inputs_read,
     output_folder,
     reader_of,
     review_of,
-    semantic_source,
 )
 from _entry import entry
+from _inputs import stamps_of
 from _labeller import check_export
 from _record import record_run
 from omegaconf import DictConfig
@@ -44,14 +45,13 @@ def run(cfg: DictConfig) -> Path:
     ranks = Ranks.started()
     record_run(cfg, "gen_pseudo", out)
     labeller, info = masks_of(cfg, points, fabric.device)
-    info["inputs"] = {
-        "points": clicks_sha256(cfg),
-        "semantic": semantic_source(reader.semantic),
-    }
+    key = export_key({**info, "points": clicks_sha256(cfg)}, review and sha256(review.path))
+    info["inputs"] = inputs_read(cfg, points.images)
     if review is not None:
         console.print(f"{review.path}: {review}", markup=False)
         info["review"] = {"sha256": sha256(review.path), "decisions": str(review)}
-    shards = Shards(out, export_key(info), ranks.rank)
+    stamps = stamps_of(points.images, reader.images, reader.semantic)
+    shards = Shards(out, key, ranks.rank, stamps)
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
         points, reader, labeller, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review

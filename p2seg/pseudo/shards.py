@@ -20,10 +20,15 @@ class Shards:
         out: the file that the export will write.
         key: fingerprint of everything that decides the result; lines of another are not used.
         rank: of this process.
+        stamps: fingerprints of what each image is made of, by image id; what was finished with
+            another one is made again. None: nothing is compared.
     """
 
-    def __init__(self, out: Path, key: str, rank: int) -> None:
+    def __init__(
+        self, out: Path, key: str, rank: int, stamps: Mapping[int, str] | None = None
+    ) -> None:
         self._parts = Parts(out, key, rank)
+        self._stamps = stamps
 
     @property
     def folder(self) -> Path:
@@ -32,23 +37,28 @@ class Shards:
 
     def finished(self) -> Finished:
         """Instances of every finished image, by image id; they are read when they are asked for."""
-        return Finished(self._parts.kept(is_whole=_is_whole))
+        return Finished(self._parts.kept(self._stamps, is_whole=_is_whole))
 
     def skipped(self) -> dict[int, str]:
         """Why an image could not be used, by image id; some may be finished by now."""
-        return self._parts.kept().skipped
+        return self._parts.kept(self._stamps).skipped
 
     def add(self, image_id: int, instances: list[Instance]) -> None:
         """Keeps a finished image."""
-        self._parts.add(image_id, "", {"instances": [_packed(each) for each in instances]})
+        self._parts.add(
+            image_id, self._stamp(image_id), {"instances": [_packed(each) for each in instances]}
+        )
 
     def skip(self, image_id: int, sentence: str) -> None:
         """Keeps why an image cannot be used."""
-        self._parts.skip(image_id, "", sentence)
+        self._parts.skip(image_id, self._stamp(image_id), sentence)
 
     def remove(self) -> None:
         """Removes the folder, once the export is written."""
         self._parts.remove()
+
+    def _stamp(self, image_id: int) -> str:
+        return "" if self._stamps is None else self._stamps[image_id]
 
 
 class Finished(Mapping[int, list[Instance]]):

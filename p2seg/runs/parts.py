@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,19 +69,19 @@ class Parts:
 
     def kept(
         self,
-        stamps: Sequence[str] | None = None,
+        stamps: Mapping[int, str] | None = None,
         is_whole: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> Kept:
         """What all ranks, of this run and of those before, have kept; a later line counts.
 
         Args:
-            stamps: of all items; a line with another is not used. None: all lines are.
+            stamps: by item; a line with another one is not used. None: all lines are used.
             is_whole: whether something finished is what it must be; a line that is not is not used.
         """
         kept = Kept()
         for path, start, record in self._records():
             item = record["item"]
-            if stamps is not None and record["stamp"] != _at(stamps, item):
+            if stamps is not None and record["stamp"] != stamps.get(item):
                 continue
             if isinstance(record.get("made"), dict):
                 if not is_whole(record["made"]):
@@ -122,8 +122,3 @@ def _whole(record: Any) -> bool:
     return texts and (
         isinstance(record.get("made"), dict) or isinstance(record.get("skipped"), str)
     )
-
-
-def _at(stamps: Sequence[str], item: int) -> str | None:
-    """The stamp of an item, if there is such an item."""
-    return stamps[item] if 0 <= item < len(stamps) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -157,7 +157,7 @@ def keep_predictions(
 def write_predictions(
     out: Path,
     parts: Parts,
-    stamps: Sequence[str] | None,
+    stamps: Mapping[int, str] | None,
     categories: list[Category],
     info: dict[str, Any],
     outputs: Outputs | None = None,
@@ -169,7 +169,7 @@ def write_predictions(
     Args:
         out: folder to write to.
         parts: with the results of all images; they are removed.
-        stamps: of all images' files; None: whatever was kept is used.
+        stamps: of all images' files, by number; None: whatever was kept is used.
         categories: class k is `categories[k - 1]`.
         info: provenance, kept in `images.json` since COCO's results are a bare list.
         outputs: what else is written.

@@ -1,10 +1,10 @@
-"""Stages: done once for the same inputs, and again when anything has changed."""
+"""Stages: done once for the same settings and inputs, and again when anything has changed."""
 
 from __future__ import annotations
 
 import pytest
 
-from p2seg.files import read_json
+from p2seg.files import fingerprint, read_json, sha256
 from p2seg.runs.stages import Stages
 
 
@@ -29,9 +29,8 @@ class Workshop:
 
     def run(self, settings=0):
         stages = Stages(self.root / "stages", self.said.append)  # as a new process would
-        stages.run(
-            "double", self.work, settings=settings, inputs=[self.source], outputs=[self.made]
-        )
+        key = lambda: fingerprint([settings, sha256(self.source)])  # noqa: E731
+        stages.run("double", self.work, key=key, outputs=[self.made])
         return stages.seconds["double"]
 
 
@@ -46,8 +45,6 @@ def test_a_stage_is_done_once(workshop):
     assert workshop.run() == took
     assert workshop.runs == 1
     assert workshop.made.read_text() == "aa"
-    assert workshop.said[0] == "double ..."
-    assert workshop.said[-1] == "double: done before, nothing has changed"
     record = read_json(workshop.root / "stages" / "double.json", "record")
     assert set(record) == {"key", "outputs", "seconds"}
 
@@ -102,7 +99,7 @@ def test_a_stage_that_failed_on_new_inputs_is_not_taken_for_the_old_one(workshop
     assert workshop.runs == 3
 
 
-def test_what_was_made_before_comes_back_when_nothing_is_made_now(workshop):
+def test_what_was_made_before_stays_when_nothing_is_made_now(workshop):
     workshop.run()
     workshop.fails = True
     with pytest.raises(RuntimeError):
@@ -127,35 +124,89 @@ def test_a_damaged_record_is_no_reason_to_stop(workshop):
 def test_stages_do_not_share_their_records(workshop, tmp_path):
     stages = Stages(tmp_path / "stages", workshop.said.append)
     for name in ("one", "two"):
-        stages.run(name, workshop.work, settings=0, inputs=[], outputs=[workshop.made])
+        stages.run(name, workshop.work, key=lambda: "0", outputs=[workshop.made])
     assert workshop.runs == 2
     assert list(stages.seconds) == ["one", "two"]
 
 
-def test_an_interrupted_stage_keeps_what_it_left_and_a_changed_one_does_not(tmp_path):
-    out = tmp_path / "last.pt"
+def test_a_stage_that_downloads_what_it_reads_is_done_once(tmp_path):
+    source, made, runs = tmp_path / "archive", tmp_path / "made", []
     stages = Stages(tmp_path / "stages", lambda _: None)
 
-    def interrupted() -> None:
-        out.write_text("half")
-        raise KeyboardInterrupt
+    def prepare():
+        runs.append(1)
+        source.write_text("downloaded")
+        made.write_text("made")
 
-    found: list[bool] = []
-    with pytest.raises(KeyboardInterrupt):
-        stages.run("train", interrupted, settings=1, inputs=[], outputs=[out])
-    with pytest.raises(KeyboardInterrupt):
+    for _ in range(2):
         stages.run(
-            "train",
-            lambda: (found.append(out.is_file()), interrupted()),
-            settings=1,
-            inputs=[],
-            outputs=[out],
+            "prepare",
+            prepare,
+            key=lambda: str(source.exists()),
+            outputs=[made],
+            makes_inputs=True,
         )
-    stages.run(
-        "train",
-        lambda: (found.append(out.is_file()), out.write_text("whole")),
-        settings=2,
-        inputs=[],
-        outputs=[out],
-    )
-    assert found == [True, False]
+    assert len(runs) == 1
+
+
+class Training:
+    """A stage of three steps that resumes from `last.pt`, as a training does."""
+
+    def __init__(self, root):
+        self.root = root
+        self.folder = root / "network"
+        self.stops_at = 3
+
+    def work(self):
+        last = self.folder / "last.pt"
+        step = int(last.read_text()) if last.is_file() else 0
+        self.began = step
+        while step < self.stops_at:
+            step += 1
+            last.parent.mkdir(exist_ok=True)
+            last.write_text(str(step))
+        if step < 3:
+            raise KeyboardInterrupt
+
+    def run(self, key, stops_at=3):
+        self.stops_at, self.began = stops_at, None
+        last = self.folder / "last.pt"
+        stages = Stages(self.root / "stages", lambda _: None)
+        try:
+            stages.run("train", self.work, key=lambda: key, outputs=[last], training=self.folder)
+        except KeyboardInterrupt:
+            return "stopped"
+        return "skipped" if self.began is None else "finished"
+
+
+@pytest.fixture
+def training(tmp_path):
+    return Training(tmp_path)
+
+
+def test_an_interrupted_training_goes_on_whatever_the_key(training):
+    """The checkpoint says what it was trained with; the training compares, and loses nothing."""
+    assert training.run("a", stops_at=2) == "stopped"
+    assert training.run("b") == "finished"
+    assert training.began == 2
+
+
+def test_a_finished_training_is_parked_until_the_next_one_is_finished(training):
+    assert training.run("a") == "finished"
+    assert training.run("b", stops_at=1) == "stopped"
+    assert training.began == 0, "the other training's checkpoint is not this one's"
+    assert training.run("b", stops_at=2) == "stopped"
+    assert training.began == 1
+    assert training.run("a") == "skipped", "the finished one is back"
+    assert training.run("b") == "finished"
+    assert training.began == 2, "and so is the unfinished one"
+    assert sorted(path.name for path in training.root.iterdir()) == ["network", "stages"]
+    assert training.run("b") == "skipped"
+
+
+def test_a_kill_while_a_training_is_parked_loses_nothing(training):
+    assert training.run("a") == "finished"
+    record = (training.root / "stages" / "train.json").read_bytes()
+    training.run("b", stops_at=0)
+    (training.root / "stages" / "train.json").write_bytes(record)  # as if killed before it went
+    assert training.run("a") == "skipped"

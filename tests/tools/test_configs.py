@@ -196,11 +196,11 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
         OmegaConf.update(other, key, value)
         assert provenance(other, Points, [])["config"] != first["config"], key
     same = OmegaConf.merge(cfg)
-    same.data.workers, same.trainer.log_every = 9, 3
+    same.data.workers, same.trainer.log_every, same.trainer.accelerator = 9, 3, "cpu"
     assert provenance(same, Points, [])["config"] == first["config"]
     deciding, harmless = differences(first, provenance(same, Points, []))
     assert not deciding
-    assert [told.split()[0] for told in harmless] == ["data.workers", "trainer.log_every"]
+    assert [told.split()[0] for told in harmless] == ["trainer.accelerator"]
     (tmp_path / "manifest.json").write_text('{"source": "grabcut"}')
     assert provenance(cfg, Points, [])["inputs"] != first["inputs"]
 
@@ -211,10 +211,11 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
         ("trainer.precision", "bf16-mixed", True),
         ("deterministic", True, True),
         ("segmentor.copy_paste", 0.5, True),
-        ("segmentor.validate.images", 7, False),
+        ("segmentor.validate.images", 7, None),
+        ("trainer.compile", True, False),
         ("data.augment.crop", 64, None),
         ("trainer.max_steps", 7, None),
-        ("name", "other", False),
+        ("name", "other", None),
     ],
 )
 def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decides):
@@ -229,7 +230,7 @@ def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decide
     first, second = (segmentor_provenance(each, own, [], None) for each in (cfg, other))
     deciding, harmless = differences(first, second)
     assert [told.split()[0] for told in deciding] == ([key] if decides else [])
-    # None: of the network alone, a segmentor does not read it
+    # None: nothing depends on it, or only the network does
     assert (key in {told.split()[0] for told in harmless}) == (decides is False)
 
 

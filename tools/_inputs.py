@@ -1,0 +1,104 @@
+"""Fingerprints of what a command is given: deciding settings, and the content of its inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from _common import clicks_sha256, images_in, maps_in, plain
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.data.records import ImageRecord
+from p2seg.files import fingerprint, sha256
+from p2seg.runs.content import content_of, hashes_of
+from p2seg.runs.launched import number_of_processes
+from p2seg.runs.settings import deciding, paths_read
+
+BATCHES = ("trainer.batch_size", "segmentor.batch_size")
+"""Images per process and step; the result depends on those of all processes together."""
+
+
+def key_of(
+    cfg: DictConfig,
+    command: str,
+    images: Sequence[ImageRecord],
+    *,
+    also: Iterable[str] = (),
+    without: Iterable[str] = (),
+) -> str:
+    """A fingerprint of everything that decides the result of a command.
+
+    Args:
+        cfg: as the command gets it.
+        command: its name, as `gen_pseudo`.
+        images: those that it reads from `data.images`, `data.semantic` or `images`.
+        also: other commands whose settings and inputs count as well.
+        without: settings, and groups of them, that do not count this time.
+    """
+    settings, paths, left = {}, {}, tuple(without)
+    for each in (command, *also):
+        settings |= deciding(plain(cfg), each)
+        paths |= inputs_of(cfg, each)
+    settings = {
+        key: value
+        for key, value in settings.items()
+        if not any(key == each or key.startswith(f"{each}.") for each in left)
+    }
+    for key in BATCHES:
+        if key in settings:
+            settings[key] *= number_of_processes(cfg.trainer.devices)
+    contents = {
+        key: content_at(cfg, key, path, images) for key, path in paths.items() if key not in left
+    }
+    return fingerprint([settings, contents])
+
+
+def inputs_of(cfg: DictConfig, command: str) -> dict[str, Path]:
+    """The paths that a command is given, by their settings."""
+    values = {key: OmegaConf.select(cfg, key) for key in paths_read(command)}
+    return {
+        key: Path(value).expanduser()
+        for key, value in values.items()
+        if value not in (None, "", "none")
+    }
+
+
+def content_at(cfg: DictConfig, key: str, path: Path, images: Sequence[ImageRecord]) -> str | None:
+    """A fingerprint of what lies at the path of a setting; None if nothing does.
+
+    Args:
+        cfg: of the command.
+        key: the setting.
+        path: its value.
+        images: those that are read where the path is a folder of images or maps.
+    """
+    if path.is_file():
+        return clicks_sha256(cfg) if key == "data.points" else sha256(path)
+    if not path.is_dir():
+        return None  # a name on a hub, or an output that is not there yet
+    if key in ("data.images", "images"):
+        return content_of(images_in(path, images), path)
+    if key == "data.semantic":
+        return content_of(maps_in(path, images), path)
+    return content_of(files_below(path), path)
+
+
+def stamps_of(images: Sequence[ImageRecord], folder: Path, semantic: Path) -> dict[int, str]:
+    """A fingerprint of each image and its map, by image id."""
+    pairs = zip(
+        hashes_of(images_in(folder, images)), hashes_of(maps_in(semantic, images)), strict=True
+    )
+    return {image.id: f"{a} {b}" for image, (a, b) in zip(images, pairs, strict=True)}
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, links followed."""
+    seen = set()
+    for home, folders, names in os.walk(folder, followlinks=True):
+        state = Path(home).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()  # a link to a folder above
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        yield from (path for path in (Path(home, name) for name in names) if path.is_file())
