@@ -302,12 +302,16 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def stamp_of(path: Path) -> str:
-    """Size and time of a file, by which a change is seen without reading it."""
+    """What changes with every change of a file, without reading it: "missing" if it is not there.
+
+    Besides size and time it holds the inode and the time of the inode's last change, which no
+    program can set: a file replaced by one of equal size and time has another stamp.
+    """
     try:
         found = path.stat()
     except OSError:
         return "missing"
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def sha256(path: Path) -> str:

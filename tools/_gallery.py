@@ -23,6 +23,7 @@ from p2seg.pages.gallery.material import Material, truth_of
 from p2seg.pages.gallery.stages import Stages, clicks_of
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.pseudo.review import Review, read_review
+from p2seg.runs.settings import deciding
 
 HOW = "give the settings that the masks were made with (+exp=NAME or data.semantic=DIR)"
 
@@ -71,8 +72,7 @@ def review_of(cfg: DictConfig, pred: InstanceSet) -> Review | None:
 
 def stages_key(cfg: DictConfig) -> str:
     """A fingerprint of the settings and the checkpoint that decide stages."""
-    keys = ("export", "mdm", "model", "affinity")
-    given = {key: plain(cfg[key]) for key in keys if OmegaConf.select(cfg, key) is not None}
+    given = deciding(plain(cfg), "gen_pseudo")
     network = None if cfg.ckpt in (None, "none") else sha256(path_of(cfg, "ckpt"))
     return fingerprint([given, network])
 

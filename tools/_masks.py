@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from _build import check_values
-from _common import is_results_list, path_of
+from _common import is_results_list, path_of, plain
 from _predict import check_folders
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
@@ -25,6 +25,7 @@ from p2seg.formats.masks import FORMATS, Entry, Format, Options, address_of, pla
 from p2seg.formats.points.match import check_upright
 from p2seg.progress import track
 from p2seg.runs.parts import Parts
+from p2seg.runs.settings import deciding
 
 VIEWED = frozenset({"labelme", "cvat", "labelstudio", "yolo"})
 """Formats whose tools show the image itself, turned by its EXIF."""
@@ -88,7 +89,7 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     indices, skipped = _usable(masks, folder, cfg.data.on_error, viewed=viewed)
     info = {**masks.info, "least_score": cfg.score}
     options = Options(cfg.points, cfg.polygons, prefix, info)
-    settings = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["formats", "score", *keys]))
+    settings = deciding(plain(cfg), "export_masks")
     listed = [masks.images[index].file_name for index in indices]
     key = fingerprint([settings, prefix, sha256(path_of(cfg, "pred")), str(folder), listed])
     parts = Parts(out / "masks", key)

@@ -16,7 +16,7 @@ from typing import Any
 import PIL
 
 from p2seg.errors import UserError
-from p2seg.files import write_json
+from p2seg.files import stamp_of, write_json
 
 READERS = 8
 """Threads that try files; Pillow decodes outside Python's lock."""
@@ -48,9 +48,8 @@ def mistakes(looks: Iterable[Look], known: Path | None, *, stop: bool) -> Iterat
 
     Args:
         looks: at the files.
-        known: a file that remembers what was found right, by size and time of change, as `rsync`
-            does: those files are not read again, the others are. It is written here. None: every
-            file is read.
+        known: a file that remembers which files were found right, by `stamp_of`: those are not
+            read again. It is written here. None: every file is read.
         stop: raise at the first mistake.
 
     Raises:
@@ -93,16 +92,10 @@ def mistakes(looks: Iterable[Look], known: Path | None, *, stop: bool) -> Iterat
 
 def _key(look: Look) -> str | None:
     """What a look depends on; None where a file is not there."""
-    try:
-        stats = [file.stat() for file in look.files]
-    except OSError:
+    stamps = [stamp_of(file) for file in look.files]
+    if "missing" in stamps:
         return None
-    parts = (
-        RULES,
-        PIL.__version__,
-        look.said,
-        [(each.st_size, each.st_mtime_ns) for each in stats],
-    )
+    parts = (RULES, PIL.__version__, look.said, stamps)
     return hashlib.blake2b(repr(parts).encode(errors="replace"), digest_size=12).hexdigest()
 
 
