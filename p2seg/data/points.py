@@ -155,7 +155,7 @@ def points_fingerprint(points: PointSet) -> str:
         (labels, "<i8"),
         (yx + np.float32(0), "<f4"),  # -0.0 is 0.0
     ]:
-        digest.update(np.ascontiguousarray(array, kind))
+        digest.update(array.astype(kind).tobytes())
     return digest.hexdigest()
 
 
