@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.dataset import Reader
 from p2seg.data.maps import map_path
-from p2seg.data.points import PointSet, read_points
+from p2seg.data.points import PointSet, points_fingerprint, read_points
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, read_json, sha256
+from p2seg.files import read_json, sha256, stamp_of
 from p2seg.models.network import Trunk
 from p2seg.progress import console
 from p2seg.pseudo.review import Review, moved, read_review
-from p2seg.runs.content import content_of
+from p2seg.runs.content import cache_folder, content_of
 from p2seg.runs.provenance import versions
 from p2seg.runs.settings import deciding, flat, rounding
 
@@ -73,10 +74,15 @@ def inputs_read(cfg: DictConfig, images: Sequence[ImageRecord]) -> dict[str, Any
         "points": clicks_sha256(cfg),
         "semantic": {
             "source": semantic_source(semantic),
-            "maps": content_of(maps_in(semantic, images), semantic),
+            "maps": folder_content(semantic, maps_in(semantic, images)),
         },
-        "images": content_of(images_in(folder, images), folder),
+        "images": folder_content(folder, images_in(folder, images)),
     }
+
+
+def folder_content(folder: Path, files: Iterable[Path]) -> str:
+    """A fingerprint of files of a folder by their content; unchanged ones are not read again."""
+    return content_of(files, folder, cache_folder())
 
 
 def images_in(folder: Path, images: Iterable[ImageRecord]) -> list[Path]:
@@ -105,14 +111,20 @@ def points_of(cfg: DictConfig) -> PointSet:
 
 def clicks_of(cfg: DictConfig) -> PointSet:
     """The config's clicks, those moved that its review has clicked anew."""
-    points, review = read_points(path_of(cfg, "data.points")), review_of(cfg)
+    path, review = path_of(cfg, "data.points"), review_of(cfg)
+    points = _points_at(path, stamp_of(path))
     return points if review is None else moved(points, review)
 
 
+@lru_cache(maxsize=1)
+def _points_at(path: Path, _stamp: str) -> PointSet:
+    """The points of a file, read once for as long as its stamp stays the same."""
+    return read_points(path)
+
+
 def clicks_sha256(cfg: DictConfig) -> str:
-    """What tells `clicks_of` from others: the SHA-256 of its file, or of file and moves."""
-    own, review = sha256(path_of(cfg, "data.points")), review_of(cfg)
-    return fingerprint([own, review.moves]) if review is not None and review.moves else own
+    """The fingerprint of what `clicks_of` returns."""
+    return points_fingerprint(clicks_of(cfg))
 
 
 def review_of(cfg: DictConfig) -> Review | None:

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from _common import clicks_sha256, images_in, maps_in, plain
+from _common import clicks_sha256, folder_content, images_in, maps_in, plain
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.records import ImageRecord
 from p2seg.files import fingerprint, sha256
-from p2seg.runs.content import content_of, hashes_of
+from p2seg.runs.content import cache_folder, hashes_of
 from p2seg.runs.launched import number_of_processes
 from p2seg.runs.settings import deciding, paths_read
 
@@ -78,18 +78,21 @@ def content_at(cfg: DictConfig, key: str, path: Path, images: Sequence[ImageReco
     if not path.is_dir():
         return None  # a name on a hub, or an output that is not there yet
     if key in ("data.images", "images"):
-        return content_of(images_in(path, images), path)
+        return folder_content(path, images_in(path, images))
     if key == "data.semantic":
-        return content_of(maps_in(path, images), path)
-    return content_of(files_below(path), path)
+        return folder_content(path, maps_in(path, images))
+    return folder_content(path, files_below(path))
 
 
 def stamps_of(images: Sequence[ImageRecord], folder: Path, semantic: Path) -> dict[int, str]:
-    """A fingerprint of each image and its map, by image id."""
-    pairs = zip(
-        hashes_of(images_in(folder, images)), hashes_of(maps_in(semantic, images)), strict=True
-    )
-    return {image.id: f"{a} {b}" for image, (a, b) in zip(images, pairs, strict=True)}
+    """A fingerprint of each image and its initial semantic map, by image id."""
+    files, maps = images_in(folder, images), maps_in(semantic, images)
+    of_files = hashes_of(files, folder, cache_folder())
+    of_maps = hashes_of(maps, semantic, cache_folder())
+    return {
+        image.id: fingerprint([of_files[file], of_maps[map]])
+        for image, file, map in zip(images, files, maps, strict=True)
+    }
 
 
 def files_below(folder: Path) -> Iterator[Path]:

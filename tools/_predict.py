@@ -16,7 +16,7 @@ from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.formats.masks import FORMATS
-from p2seg.runs.content import hashes_of
+from p2seg.runs.content import cache_folder, hashes_of
 from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
@@ -110,7 +110,9 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
     """
     names, path = [source.name for source in sources], out / "predictions.json"
     settings = deciding(plain(cfg), "predict")
-    hashes = hashes_of(each.path for each in sources)
+    files = [each.path for each in sources]
+    of_files = hashes_of(files, path_of(cfg, "images"), cache_folder())
+    hashes = [of_files[file] for file in files]
     if any(source.is_video for source in sources):
         listed = [[each.name, content] for each, content in zip(sources, hashes, strict=True)]
         parts = Parts(path, fingerprint([checkpoint, settings, listed]), ranks.rank)

@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from _common import folder_content
 from _inputs import files_below, inputs_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, sha256, write_json
-from p2seg.runs.content import content_of
 from p2seg.runs.launched import is_first, number_of_processes
 from p2seg.runs.provenance import machine, versions
 
@@ -77,6 +77,6 @@ def _content(path: Path, *, quick: bool) -> dict[str, Any]:
         return known
     files = sorted(files_below(path))
     if not quick:
-        return known | {"files": len(files), "content_sha256": content_of(files, path)}
+        return known | {"files": len(files), "content_sha256": folder_content(path, files)}
     sizes = [(each.relative_to(path).as_posix(), each.stat().st_size) for each in files]
     return known | {"files": len(files), "names_and_sizes_sha256": fingerprint(sizes)}

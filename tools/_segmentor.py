@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from _build import build
-from _common import images_in, path_of, plain, review_of, settings_of, weights_read
+from _common import folder_content, images_in, path_of, plain, review_of, settings_of, weights_read
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
@@ -18,7 +18,6 @@ from p2seg.files import sha256
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.progress import console
 from p2seg.pseudo.review import reviewed
-from p2seg.runs.content import content_of
 from p2seg.runs.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
 from p2seg.segmentors.mask2former import architecture_of
@@ -126,7 +125,7 @@ def segmentor_provenance(
             "pseudo": pseudo,
             "review": review,
             "pseudo_info": instances.info,
-            "images": content_of(images_in(folder, instances.images), folder),
+            "images": folder_content(folder, images_in(folder, instances.images)),
             "weights": weights_read(cfg, "segmentor.weights"),
         },
         "skipped": skipped,

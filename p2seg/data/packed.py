@@ -113,6 +113,12 @@ class PackedPoints(Packed[Points]):
         counts: NDArray[np.int64] = starts[order + 1] - starts[order]
         return counts
 
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """`yx`, `labels` and `ids` of all points, image by image in this list's order."""
+        starts, counts = self._starts.numpy()[self.order.numpy()], self.counts
+        rows = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return self._yx.numpy()[rows], self._labels.numpy()[rows], self._ids.numpy()[rows]
+
     def _made(self, index: int) -> Points:
         own = slice(*self._starts[index : index + 2].tolist())
         # copies: a worker hands on the whole memory that a tensor is a part of

@@ -13,6 +13,8 @@ image without annotations is allowed.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
 from p2seg.data.document import Chunk, read_document
 from p2seg.data.packed import Growing, PackedPoints, taken
 from p2seg.data.quick import points_inside
+from p2seg.data.records import PackedImages
 from p2seg.data.schema import naming, xy_inside
 from p2seg.errors import UserError
 from p2seg.files import write_json_object
@@ -122,6 +125,38 @@ def write_points(path: Path, points: PointSet) -> None:
             "categories": map(vars, points.categories),
         },
     )
+
+
+def points_fingerprint(points: PointSet) -> str:
+    """The SHA-256 of what a points file means.
+
+    Two files have the same fingerprint if and only if every command does the same with them. The
+    fingerprint covers classes (id, name), images (id, file name, size) and points (id, class,
+    place). It covers neither `info` nor the layout of the file, for instance whitespace, the order
+    of keys, and the order of the categories. The order of the images counts because it decides the
+    order of training, and so does the order of the points of one image: of two points on one pixel
+    the first wins. How the points of different images are mixed in the file does not count.
+
+    Args:
+        points: the set.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    images, own = PackedImages.of(points.images), PackedPoints.of(points.points)
+    yx, labels, ids = own.arrays()
+    head = [[[each.id, each.name] for each in points.categories], images.names]
+    digest = hashlib.sha256(json.dumps(head).encode())
+    for array, kind in [
+        (images.ids, "<i8"),
+        (images.sides, "<i8"),
+        (own.counts, "<i8"),
+        (ids, "<i8"),
+        (labels, "<i8"),
+        (yx + np.float32(0), "<f4"),  # -0.0 is 0.0
+    ]:
+        digest.update(array.astype(kind).tobytes())
+    return digest.hexdigest()
 
 
 def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float = 0.0) -> PointSet:

@@ -71,8 +71,15 @@ class PackedImages(Packed[ImageRecord]):
         array: Array = self._sides.numpy()[self.order.numpy()]
         return array
 
+    @property
+    def names(self) -> list[str]:
+        """File names."""
+        return [self._name(index) for index in self.order.tolist()]
+
     def _made(self, index: int) -> ImageRecord:
-        start, end = self._ends[index : index + 2].tolist()
         height, width = self._sides[index].tolist()
-        name = self._names.numpy()[start:end].tobytes().decode(errors="surrogatepass")
-        return ImageRecord(int(self._ids[index]), name, height, width)
+        return ImageRecord(int(self._ids[index]), self._name(index), height, width)
+
+    def _name(self, index: int) -> str:
+        start, end = self._ends.numpy()[index : index + 2]
+        return self._names.numpy()[start:end].tobytes().decode(errors="surrogatepass")

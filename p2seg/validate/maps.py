@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from p2seg.data.maps import SemanticMap, map_path, read_map
+from p2seg.data.points import points_fingerprint, read_points
 from p2seg.errors import UserError
-from p2seg.files import sha256
 from p2seg.semantic.check import MapCheck, check_maps
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.source import MapTask
@@ -71,8 +71,16 @@ def _check_manifest(folder: Path, points: Path, clicks: Clicks, findings: Findin
     if manifest.classes != names:
         theirs, ours = (", ".join(each[:5]) for each in (manifest.classes, names))
         findings.add("map.classes", f"the maps have {theirs}; the points file has {ours}")
-    elif manifest.points_sha256 != sha256(points):
+    elif _fingerprint(points) not in (manifest.points_sha256, None):
         findings.add("map.other_points", f"{folder / MANIFEST} names another file")
+
+
+def _fingerprint(points: Path) -> str | None:
+    """The fingerprint of a points file; None if the file has faults, which are findings too."""
+    try:
+        return points_fingerprint(read_points(points))
+    except UserError:
+        return None
 
 
 def _tasks(clicks: Clicks, images: Path) -> Iterable[MapTask]:

@@ -24,7 +24,14 @@ from p2seg.data.coco import (
     read_instances,
     write_instances,
 )
-from p2seg.data.points import SAMPLERS, PointSet, make_points, read_points, write_points
+from p2seg.data.points import (
+    SAMPLERS,
+    PointSet,
+    make_points,
+    points_fingerprint,
+    read_points,
+    write_points,
+)
 from p2seg.errors import UserError
 from p2seg.files import sha256
 
@@ -92,6 +99,70 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert again["annotations"][0] == {
         "id": 5, "image_id": 4, "category_id": 9, "point": [639.75, 12.0],
     }  # fmt: skip
+
+
+def fingerprint_of(folder: Path, content: dict[str, Any]) -> str:
+    return points_fingerprint(read_points(write(folder, content)))
+
+
+def test_the_fingerprint_is_of_what_the_file_means(tmp_path: Path) -> None:
+    first = fingerprint_of(tmp_path, document())
+    content = {key: document()[key] for key in sorted(document(), reverse=True)}
+    content["info"] = {"sampler": "hand", "annotate": {"undo": [1, 2]}}
+    content["categories"].reverse()
+    content["annotations"].append(content["annotations"].pop(0))  # of another image
+    content["annotations"][0] = dict(reversed(content["annotations"][0].items()))
+    content["annotations"][0]["note"] = "unread"
+    content["annotations"][2]["point"] = [0.0, -0.0]
+    path = tmp_path / "points.json"
+    path.write_text(json.dumps(content, indent=4))
+    assert points_fingerprint(read_points(path)) == first
+    write_points(path, read_points(path))
+    assert points_fingerprint(read_points(path)) == first
+    read = read_points(path)
+    listed = PointSet([*read.images], read.categories, [*read.points])
+    assert points_fingerprint(listed) == first
+
+
+@pytest.mark.parametrize("part", [[0, 1], [2, 0], [1]])
+def test_the_fingerprint_of_some_images_is_that_of_their_file(
+    tmp_path: Path, part: list[int]
+) -> None:
+    some = read_points(write(tmp_path, document())).taking(part)
+    write_points(tmp_path / "some.json", some)
+    assert points_fingerprint(read_points(tmp_path / "some.json")) == points_fingerprint(some)
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "change"),
+    [
+        ("categories", 0, {"name": "lion"}),
+        ("images", 0, {"file_name": "000124.jpg"}),
+        ("images", 0, {"width": 641}),
+        ("images", 0, {"height": 481}),
+        ("images", 1, {"id": 6}),
+        ("annotations", 0, {"id": 9}),
+        ("annotations", 0, {"category_id": 9}),
+        ("annotations", 1, {"point": [639.75, 12.25]}),
+        ("annotations", 1, {"image_id": 5, "point": [1, 1]}),
+    ],
+)
+def test_the_fingerprint_changes_with_each_part(
+    tmp_path: Path, key: str, place: int, change: dict[str, Any]
+) -> None:
+    content = document()
+    content[key][place] |= change
+    assert fingerprint_of(tmp_path, content) != fingerprint_of(tmp_path, document())
+
+
+@pytest.mark.parametrize("key", ["images", "annotations"])
+def test_the_fingerprint_sees_the_order_that_decides(tmp_path: Path, key: str) -> None:
+    content = document()
+    content[key].reverse()  # images are drawn by place; of two points on a pixel the first wins
+    assert fingerprint_of(tmp_path, content) != fingerprint_of(tmp_path, document())
+    content = document()
+    content["images"].pop(1)  # one without points, which results list
+    assert fingerprint_of(tmp_path, content) != fingerprint_of(tmp_path, document())
 
 
 def test_a_point_at_the_last_edge_stays_inside_in_float32(tmp_path: Path) -> None:

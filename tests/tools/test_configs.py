@@ -175,7 +175,7 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
     cfg = compose("train", ["+exp=demo"])
     for key, value in {"data.points": tmp_path / "p.json", "data.semantic": tmp_path}.items():
         OmegaConf.update(cfg, key, str(value))
-    (tmp_path / "p.json").write_text("{}")
+    (tmp_path / "p.json").write_text('{"images": [], "annotations": [], "categories": []}')
 
     class Points:
         categories = ()

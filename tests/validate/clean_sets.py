@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from p2seg.data.coco import (
     write_instances,
 )
 from p2seg.data.labels import write_labels
-from p2seg.data.points import PointSet, write_points
-from p2seg.files import sha256
+from p2seg.data.points import PointSet, points_fingerprint, read_points, write_points
+from p2seg.errors import UserError
 from p2seg.semantic.manifest import Manifest, write_manifest
 from p2seg.structures import Points
 from p2seg.validate.inspect import Inputs
@@ -71,7 +72,9 @@ class Clean:
         path.write_text(json.dumps(document))
         if file == "points":
             manifest = self.semantic / "manifest.json"
-            content = json.loads(manifest.read_text()) | {"points_sha256": sha256(path)}
+            content = json.loads(manifest.read_text())
+            with suppress(UserError):  # a faulty one has none
+                content["points_sha256"] = points_fingerprint(read_points(path))
             content["classes"] = _names(document["categories"])
             manifest.write_text(json.dumps(content))
 
@@ -117,6 +120,8 @@ def clean_set(root: Path, count: int = 5) -> Clean:
     picture(99).save(made.val_images / "v.png")
     held = InstanceSet([ImageRecord(1, "v.png", HEIGHT, WIDTH)], categories, [[]])
     write_instances(made.val_gt, held)
-    manifest = Manifest("grabcut", {}, ["red", "blue"], sha256(made.points), {})
+    manifest = Manifest(
+        "grabcut", {}, ["red", "blue"], points_fingerprint(read_points(made.points)), {}
+    )
     write_manifest(made.semantic, manifest)
     return made
