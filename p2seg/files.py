@@ -301,6 +301,34 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{path} is not a readable {what}: {reason}; it must be JSON") from error
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, also links to nothing; each folder is walked once.
+
+    Links to other folders are followed, but for those above this one. Folders come before links to
+    them, so that a file has the same name every time.
+    """
+    above = set(folder.resolve().parents)
+    seen: set[tuple[int, int]] = set()
+    links: list[Path] = []
+
+    def walk(start: Path) -> Iterator[Path]:
+        for home, folders, names in os.walk(start):
+            state = Path(home).stat()
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            folders.sort()
+            links.extend(Path(home, each) for each in folders if Path(home, each).is_symlink())
+            yield from (Path(home, each) for each in names)
+
+    yield from walk(folder)
+    while links:
+        link = links.pop(0)
+        if link.resolve() not in above:
+            yield from walk(link)
+
+
 def stamp_of(path: Path) -> str:
     """What changes with every change of a file, without reading it: "missing" if it is not there.
 

@@ -12,6 +12,7 @@ from _build import build
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.dataset import Reader
+from p2seg.data.depth import notes_on
 from p2seg.data.maps import map_path
 from p2seg.data.points import PointSet, points_fingerprint, read_points
 from p2seg.data.records import ImageRecord
@@ -21,6 +22,7 @@ from p2seg.models.network import Trunk
 from p2seg.progress import console
 from p2seg.pseudo.review import Review, moved, read_review
 from p2seg.runs.content import cache_folder, content_of
+from p2seg.runs.launched import is_first
 from p2seg.runs.provenance import versions
 from p2seg.runs.settings import deciding, flat, rounding
 
@@ -229,6 +231,13 @@ def is_results_list(path: Path) -> bool:
         raise UserError(f"no masks at {path}; give pred=FILE.json of gen_pseudo or predict")
     with path.open("rb") as stream:
         return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+
+
+def report_images(folder: Path, images: Iterable[ImageRecord]) -> None:
+    """Prints what is not read as it is: deep images, pages, and endings of the folder."""
+    if is_first():
+        for sentence in notes_on([folder / each.file_name for each in images], folder):
+            console.print(sentence, markup=False)
 
 
 def tell_skipped(sentences: Iterable[str]) -> None:

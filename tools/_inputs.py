@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from _common import clicks_sha256, folder_content, images_in, maps_in, plain
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.records import ImageRecord
-from p2seg.files import fingerprint, sha256
+from p2seg.files import files_below, fingerprint, sha256
 from p2seg.runs.content import cache_folder, hashes_of
 from p2seg.runs.launched import number_of_processes
 from p2seg.runs.settings import deciding, paths_read
@@ -93,15 +92,3 @@ def stamps_of(images: Sequence[ImageRecord], folder: Path, semantic: Path) -> di
         image.id: fingerprint([of_files[file], of_maps[map]])
         for image, file, map in zip(images, files, maps, strict=True)
     }
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, links followed."""
-    seen = set()
-    for home, folders, names in os.walk(folder, followlinks=True):
-        state = Path(home).stat()
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()  # a link to a folder above
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        yield from (path for path in (Path(home, name) for name in names) if path.is_file())

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from _common import folder_content
-from _inputs import files_below, inputs_of
+from _inputs import inputs_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, read_json, sha256, write_json
+from p2seg.files import files_below, fingerprint, read_json, sha256, write_json
 from p2seg.runs.launched import is_first, number_of_processes
 from p2seg.runs.provenance import machine, versions
 
@@ -75,7 +75,7 @@ def _content(path: Path, *, quick: bool) -> dict[str, Any]:
         return known | {"sha256": sha256(path)}
     if not path.is_dir():
         return known
-    files = sorted(files_below(path))
+    files = sorted(each for each in files_below(path) if each.is_file())
     if not quick:
         return known | {"files": len(files), "content_sha256": folder_content(path, files)}
     sizes = [(each.relative_to(path).as_posix(), each.stat().st_size) for each in files]

@@ -14,6 +14,7 @@ from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
 
+from p2seg.data.depth import notes_on
 from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.clicks import Clicks
 from p2seg.progress import console
@@ -43,6 +44,8 @@ def run(cfg: DictConfig) -> Path:
             console.print(
                 f"{len(album)} images of {album.folder}; points go to {out}", markup=False
             )
+            for sentence in notes_on([album.folder / name for name in album.names], album.folder):
+                console.print(sentence, markup=False)
             console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
             if cfg.browser:
                 server.open_browser(address)

@@ -18,6 +18,7 @@ from _common import (
     inputs_read,
     output_folder,
     reader_of,
+    report_images,
     review_of,
 )
 from _entry import entry
@@ -63,6 +64,7 @@ def run(cfg: DictConfig) -> Path:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         for sentence in pseudo.info["skipped"]:
             console.print(f"skipped: {sentence}", markup=False)
+        report_images(reader.images, points.images)
         boxes = pseudo.instances.default_boxes
         console.print(
             f"wrote {out}: {len(boxes)} masks, {boxes.sum()} of them default boxes", markup=False

@@ -19,6 +19,7 @@ from _segmentor import saw_masks
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
+from p2seg.data.depth import notes_on
 from p2seg.data.sources import count_frames, read_frames
 from p2seg.devices import device_of
 from p2seg.files import sha256
@@ -67,6 +68,10 @@ def run(cfg: DictConfig) -> Path:
         skipped = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
         for sentence in skipped:
             console.print(f"skipped: {sentence}", markup=False)
+        given = path_of(cfg, "images")
+        stills = [each.path for each in job.sources if not each.is_video]
+        for sentence in notes_on(stills, given if cfg.gt is None else None):
+            console.print(sentence, markup=False)
         console.print(f"wrote {out / 'predictions.json'}", markup=False)
     ranks.wait()
     return out / "predictions.json"

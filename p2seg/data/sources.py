@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
-import os
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg.data.images import SUFFIXES, check_image, read_image
+from p2seg.data.images import SUFFIXES, UNREAD, check_image, read_image
 from p2seg.data.records import ImageRecord
 from p2seg.data.video import VIDEO_SUFFIXES, Video
 from p2seg.errors import UserError, when_skipped
+from p2seg.files import files_below
 
 ENDINGS = (
-    f"images end in {', '.join(sorted(SUFFIXES))}, videos in {', '.join(sorted(VIDEO_SUFFIXES))}"
+    "images end in .jpg, .png, .tif, .webp, .bmp, .gif, .jp2, .avif or the like, videos in "
+    f"{', '.join(sorted(VIDEO_SUFFIXES))}"
 )
 MISSING = 0.02
 """A video that ends sooner than this part of what its head announces is told of."""
@@ -79,8 +81,8 @@ def sources_at(given: Path) -> list[Source]:
         folder, names = given, _below(given)
         if not names:
             raise UserError(
-                f"no image in {given}; images end in {', '.join(sorted(SUFFIXES))}, and a video is "
-                "given by its own path"
+                f"no image in {given}{_unread(given)}; {ENDINGS}, and a video is given by its own "
+                "path"
             )
     elif given.is_file():
         folder, names = given.parent, _known([given.name])
@@ -106,6 +108,11 @@ def sources_at(given: Path) -> list[Source]:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise UserError(f"the file name {name!r} in {folder} is no UTF-8; rename the file")
     return [Source(folder / name, name) for name in sorted(set(names))]
+
+
+def _unread(folder: Path) -> str:
+    found = ", ".join(f"{count} {ending}" for ending, count in left_out(folder).items())
+    return f" that can be read ({found}: convert them to .png or .jpg)" if found else ""
 
 
 def check_sources(sources: Iterable[Source]) -> None:
@@ -183,12 +190,14 @@ def read_frames(sources: Iterable[Source], every: int, on_error: str) -> Iterato
 
 def _below(folder: Path) -> list[str]:
     """The images below a folder."""
-    return [
-        name
-        for parent, _, files in os.walk(folder)
-        for name in _known(Path(parent, file).relative_to(folder).as_posix() for file in files)
-        if Path(name).suffix.lower() in SUFFIXES
-    ]
+    names = (path.relative_to(folder).as_posix() for path in files_below(folder))
+    return [name for name in _known(names) if Path(name).suffix.lower() in SUFFIXES]
+
+
+def left_out(folder: Path) -> Counter[str]:
+    """Files of a folder that are images by their ending and are not read, by that ending."""
+    endings = (path.suffix.lower() for path in files_below(folder) if path.name[0] != ".")
+    return Counter(ending for ending in endings if ending in UNREAD)
 
 
 def _known(names: Iterable[str]) -> list[str]:

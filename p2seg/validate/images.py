@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from p2seg.data.images import EXIF_ORIENTATION, opened_image
+from p2seg.data.images import EXIF_ORIENTATION, is_deep, opened_image, pages_of
+from p2seg.data.maps import map_path
 from p2seg.data.records import ImageRecord
-from p2seg.data.sources import sources_at
+from p2seg.data.sources import left_out, sources_at
 from p2seg.data.tried import AT_ONCE, READERS
 from p2seg.errors import UserError
 from p2seg.files import sha256
@@ -25,9 +24,7 @@ TINY = 64
 """Pixels of the long side."""
 HUGE = 12e6
 """Pixels."""
-DARK = 65535 / 8
-"""The highest value of a 16-bit image that is nearly black when read."""
-GREY, DEEP = ("1", "L", "LA"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+GREY = ("1", "L", "LA")
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,8 @@ class Seen:
         size: (height, width) as stored.
         turn: EXIF's mark, 1 upright, 5 to 8 lying down.
         mode: Pillow's.
-        highest: value of a 16-bit image.
+        deep: it has more than 8 bits per value.
+        pages: of which the first is read.
         error: why it cannot be read.
         seconds: that reading took.
     """
@@ -48,7 +46,8 @@ class Seen:
     size: tuple[int, int] = (0, 0)
     turn: int = 1
     mode: str = ""
-    highest: float | None = None
+    deep: bool = False
+    pages: int = 1
     error: str | None = None
     seconds: float = 0.0
 
@@ -71,14 +70,14 @@ def look(path: Path) -> Seen:
     try:
         with opened_image(path) as image:
             size, mode, turn = (image.height, image.width), image.mode, _turn(image)
+            deep, pages = is_deep(image), pages_of(image)
             # an eighth of the sides: a JPEG is read to its end all the same, three times as fast
             image.draft(image.mode, (image.width // 8, image.height // 8))
             image.load()
-            highest = float(np.asarray(image).max()) if mode.startswith("I") else None
     except Exception as error:  # Pillow's decoders let through whatever they come to
         reason = " ".join(str(error).split()) or type(error).__name__
         return Seen(count, size, turn, mode, error=reason.replace(str(path), path.name))
-    return Seen(count, size, turn, mode, highest, seconds=time.perf_counter() - begin)
+    return Seen(count, size, turn, mode, deep, pages, seconds=time.perf_counter() - begin)
 
 
 def _turn(image: object) -> int:
@@ -116,6 +115,13 @@ def check_images(
         _check_one(record, each, near, findings)
     _check_copies(folder, records, seen, findings)
     listed = {unicodedata.normalize("NFC", str(PurePosixPath(r.file_name))) for r in records}
+    owners: dict[str, str] = {}
+    for record in records:
+        owner = owners.setdefault(str(map_path(Path(), record.file_name)), record.file_name)
+        if owner != record.file_name:
+            findings.add("image.same_map", f"{owner} and {record.file_name}")
+    for ending, number in sorted(left_out(folder).items()):
+        findings.add("image.unread", f"{number} {ending}", count=number)
     for name in there:
         if unicodedata.normalize("NFC", name) not in listed and not known(folder / name):
             findings.add("image.unlisted", name)
@@ -164,10 +170,10 @@ def _check_one(
         findings.add("image.huge", f"{name}: {width}x{height}")
     if seen.mode in GREY:
         findings.add("image.grey", name)
-    if seen.mode in DEEP:
-        findings.add("image.deep", f"{name}: {seen.mode}")
-    if seen.highest is not None and seen.highest < DARK:
-        findings.add("image.dark", f"{name}: up to {seen.highest:.0f} of 65535", name)
+    if seen.deep:
+        findings.add("image.deep", name, name)
+    if seen.pages > 1:
+        findings.add("image.pages", f"{name}: {seen.pages}")
 
 
 def _other_size(name: str, seen: Seen, size: tuple[int, int]) -> str:

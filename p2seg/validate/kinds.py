@@ -78,6 +78,11 @@ KINDS = {
         "images have another size than annotated",
         "use the images that were annotated, or click again: points would lie elsewhere",
     ),
+    "image.same_map": Kind(
+        STOPS,
+        "images differ only by their ending, and would share one initial semantic map",
+        "rename one of them, in the folder and in the points file",
+    ),
     "map.unread": Kind(
         STOPS,
         "first maps are missing or cannot be used",
@@ -124,10 +129,21 @@ KINDS = {
     "image.tiny": Kind(
         WARNING, "images are smaller than 64 pixels", "enlarge them: the grid has cells of 4 pixels"
     ),
-    "image.dark": Kind(
+    "image.deep": Kind(
         WARNING,
-        "16-bit images use less than an eighth of their range, and are nearly black when read",
-        "stretch their values to 0..65535, or save them with 8 bits",
+        "images have more than 8 bits per value; in each of them the values from the 0.1th to the "
+        "99.9th percentile become 0 to 255",
+        "nothing to do if the pictures below look right; else save the images with 8 bits",
+    ),
+    "image.pages": Kind(
+        WARNING,
+        "images have several pages or frames, of which the first is read",
+        "save the pages that you need as files of their own",
+    ),
+    "image.unread": Kind(
+        WARNING,
+        "images of the folder are of a kind that is not read",
+        "convert them to .png or .jpg",
     ),
     "map.other_points": Kind(
         WARNING,
@@ -209,9 +225,6 @@ KINDS = {
         "nothing to do, if the points in the pictures below lie right",
     ),
     "image.grey": Kind(NOTE, "images are grey", "nothing to do: they become RGB"),
-    "image.deep": Kind(
-        NOTE, "images have 16 bits or more a channel", "nothing to do: they become 8 bits"
-    ),
     "image.huge": Kind(
         NOTE,
         "images have more than 12 megapixels",

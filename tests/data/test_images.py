@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import random
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2seg.data.images import EXIF_ORIENTATION, check_image, read_image
+from p2seg.data.depth import notes_on
+from p2seg.data.images import EXIF_ORIENTATION, check_image, eight_bits, read_image
 from p2seg.errors import UserError
 
 COLOURS = np.array([[[200, 30, 10], [20, 180, 60], [5, 40, 220]]] * 2, np.uint8)  # 2 x 3
@@ -58,27 +60,99 @@ def test_cmyk_is_turned_into_light(tmp_path):
     assert made[4, 13].max() < 12
 
 
+def gradient(low, high, dtype):
+    """Two ramps, one above the other: no value beyond a percentile stands alone."""
+    ramp = np.linspace(low, high, 2001).astype(dtype)
+    return np.stack([ramp, ramp])
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_16_bits_are_scaled_and_not_clipped(tmp_path, name):
-    deep = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
-    made = read_image(saved(tmp_path, Image.fromarray(deep), name))
-    assert made[..., 0].tolist() == [[0, 1, 128, 255]]
+@pytest.mark.parametrize("high", [255, 4095, 65535])
+def test_grey_of_any_depth_fills_the_range(tmp_path, name, high):
+    made = read_image(saved(tmp_path, Image.fromarray(gradient(0, high, np.uint16)), name))
     assert (made == made[..., :1]).all()
+    assert np.abs(made[0, :, 0] - np.linspace(0, 255, 2001)).max() < 2
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 1.3), (0, 4095), (-1000, 2000), (-0.2, 0)])
+def test_floats_of_any_range_fill_the_range(tmp_path, low, high):
+    image = Image.fromarray(gradient(low, high, np.float32))
+    made = read_image(saved(tmp_path, image, "a.tif"))
+    assert np.abs(made[0, :, 0] - np.linspace(0, 255, 2001)).max() < 2
+
+
+@pytest.mark.parametrize(("ending", "high"), [(".png", 4095), (".tif", 4095), (".png", 65535)])
+def test_16_bit_colors_are_not_read_as_their_high_bytes(tmp_path, ending, high):
+    rgb = np.stack([gradient(0, high, np.uint16)] * 3, axis=2)
+    rgb[..., 1] //= 2
+    rgb[..., 2] = 0
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(cv2.imencode(ending, rgb[:, :, ::-1])[1].tobytes())
+    made = read_image(path)[0].astype(int)
+    assert np.abs(made[:, 0] - np.linspace(0, 255, 2001)).max() < 2
+    assert np.abs(made[:, 1] - made[:, 0] / 2).max() < 2
+    assert not made[:, 2].any()
 
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ([0.0, 0.5, 1.0], [0, 128, 255]),  # light in 0..1
-        ([0.0, 51.4, 300.0], [0, 51, 255]),  # light in 0..255, and above it
-        ([np.nan, 0.25, -1.0], [0, 64, 0]),
+        ([0.0, 0.25, 1.0], [0, 64, 255]),
+        ([np.nan, 0.25, -1.0], [0, 255, 0]),
         ([np.nan] * 3, [0, 0, 0]),
-        ([-np.inf, np.inf, 1.0], [0, 255, 1]),
+        ([-np.inf, np.inf, 1.0], [0, 0, 0]),
+        ([7.0] * 3, [0, 0, 0]),
     ],
 )
-def test_floats_are_scaled_by_their_range(tmp_path, values, wanted):
+def test_values_that_are_not_finite_or_all_alike_are_black(tmp_path, values, wanted):
     image = Image.fromarray(np.array([values], np.float32))
     assert read_image(saved(tmp_path, image, "a.tif"))[0, :, 0].tolist() == wanted
+
+
+def test_a_small_bright_spot_on_black_stays_visible():
+    values = np.zeros((200, 200), np.uint16)
+    values[50:53, 50:53] = 900  # fewer pixels than lie beyond the percentile
+    made = eight_bits(values)
+    assert (made[50:53, 50:53] == 255).all()
+    assert made.sum() == 9 * 255
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_of_any_depth_are_turned_by_their_exif(tmp_path, name, dtype):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    stored = np.arange(6, dtype=dtype).reshape(2, 3) * 40
+    path = saved(tmp_path, Image.fromarray(stored), name, exif=exif)
+    made = read_image(path, (3, 2))[..., 0]
+    wanted = stored if dtype == np.uint8 else eight_bits(stored)
+    assert made.tolist() == np.rot90(wanted, -1).tolist()
+
+
+def test_a_command_reports_deep_images_pages_and_what_is_not_read(tmp_path):
+    first = Image.new("RGB", (8, 6))
+    files = [
+        saved(tmp_path, Image.fromarray(gradient(0, 9000, np.uint16)), "deep.tif"),
+        saved(tmp_path, first, "pages.tif", save_all=True, append_images=[first]),
+        saved(tmp_path, first, "plain.png"),
+    ]
+    (tmp_path / "phone.HEIC").write_bytes(b"x")
+    deep, pages, unread = notes_on(files, tmp_path)
+    assert "1 image " in deep
+    assert "deep.tif" in deep
+    assert "percentile" in deep
+    assert "1 image " in pages
+    assert "pages.tif" in pages
+    assert "1 .heic" in unread
+    assert list(notes_on([tmp_path / "plain.png"])) == []
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_an_image_that_is_too_large_is_refused_whatever_pillows_limit(tmp_path, monkeypatch, limit):
+    path = saved(tmp_path, Image.new("1", (20_000, 20_000)), "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(UserError, match="cut it into tiles"):
+        read_image(path)
 
 
 def turned(folder, orientation, height=2, width=3):

@@ -82,7 +82,7 @@ def test_the_size_of_the_annotation_counts(tmp_path):
     assert "its annotation says 99x99" in other.faults[0]
 
 
-def test_links_that_leave_the_folder_are_not_shown(tmp_path):
+def test_links_are_shown_and_one_that_is_changed_is_not(tmp_path):
     folder, secret = folder_of_images(tmp_path), tmp_path / "secret.png"
     Image.fromarray(scene(50, 40)).save(secret)
     (folder / "out.png").symlink_to(secret)
@@ -91,15 +91,15 @@ def test_links_that_leave_the_folder_are_not_shown(tmp_path):
     (folder / "elsewhere").symlink_to(tmp_path)
     album = Album(folder)
     assert "inside.png" in album.names
-    assert "out.png" not in album.names
-    assert len(album) == 8
-    told = "is a link that leaves the image folder, and is not shown"
-    assert album.left_out == [f"loop.png {told}", f"out.png {told}"]
-    # and one that is made while the page is open
+    assert "out.png" in album.names
+    assert album.image(album.names.index("out.png")).shape == scene(50, 40).shape
+    assert len(album) == 9, "a link to a folder above is not followed"
+    assert album.left_out == ["loop.png is a link to no file"]
+    # one that is made while the page is open
     number = album.names.index("a plain.png")
     (folder / "a plain.png").unlink()
     (folder / "a plain.png").symlink_to(secret)
-    with pytest.raises(UserError, match="leaves the image folder"):
+    with pytest.raises(UserError, match="link that was changed"):
         album.image(number)
     album.look(number)
     assert number in album.faults

@@ -80,6 +80,16 @@ def deep(high):
     return saved(1, lambda _: Image.fromarray(values))
 
 
+def in_pages(made):
+    picture(1).save(made.image(1), format="TIFF", save_all=True, append_images=[picture(2)])
+
+
+def same_stem(made):
+    picture(9).save(made.images / "part/1.tif")
+    record = {"id": 99, "file_name": "part/1.tif", "width": WIDTH, "height": HEIGHT}
+    made.edit(lambda document: document["images"].append(record))
+
+
 def turned(mark, size=None):
     def spoil(made):
         exif = Image.Exif()
@@ -188,8 +198,10 @@ FAULTS = [
     ("image.not_turned", turned(8, (HEIGHT, WIDTH)), "part/1.png"),
     ("image.same_bytes", lambda made: shutil.copy(made.image(1), made.image(2)), "1.png = part/2"),
     ("image.grey", saved(1, lambda image: image.convert("L")), "part/1.png"),
-    ("image.deep", deep(65535), "part/1.png: I;16"),
-    ("image.dark", deep(4095), "up to 4095 of 65535"),
+    ("image.deep", deep(4095), "part/1.png"),
+    ("image.pages", in_pages, "part/1.png: 2"),
+    ("image.unread", lambda made: (made.images / "new.HEIC").write_bytes(b"x"), "1 .heic"),
+    ("image.same_map", same_stem, "part/1.png and part/1.tif"),
     ("image.unlisted", lambda made: picture(7).save(made.images / "new ö.png"), "new ö.png"),
     ("image.no_points", no_points_on_one, "part/0.png"),
     ("class.empty", edited(lambda d: d["categories"].append({"id": 90, "name": "wax"})), "wax"),
@@ -221,7 +233,7 @@ FAULTS = [
 ]  # fmt: skip
 """The kind, what is done to the set, and what an example says."""
 
-ALSO = {"class.names": {"class.empty"}, "image.dark": {"image.deep"}}
+ALSO = {"class.names": {"class.empty"}, "image.same_map": {"image.no_points"}}
 """What comes along of necessity."""
 
 

@@ -18,7 +18,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 from numpy.typing import NDArray
 
-from p2seg.data.images import MAX_PIXELS
+from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path, write_json
 from p2seg.formats.points.base import (

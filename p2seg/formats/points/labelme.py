@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg.data.images import MAX_PIXELS
+from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError, shown
 from p2seg.files import write_json, write_text
 from p2seg.formats.masks.base import places

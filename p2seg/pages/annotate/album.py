@@ -53,7 +53,8 @@ class Album:
     Images are read when they are asked for, the last few are kept. Any thread may ask.
 
     Args:
-        folder: images below it, at any depth; links that lead out of it are left out.
+        folder: images below it, at any depth. Links are followed; a link that leads elsewhere
+            later is not.
         size_of: (height, width) in which an image was annotated, by its name; None: not yet.
 
     Attributes:
@@ -71,7 +72,7 @@ class Album:
         if not folder.is_dir():
             raise UserError(f"no image folder at {folder}; give an existing one with images=DIR")
         self.folder, self.size_of = folder, size_of
-        self._home = folder.resolve()
+        self._places: dict[str, Path] = {}
         self.names: list[str] = []
         self.left_out: list[str] = []
         for source in sources_at(folder):
@@ -172,19 +173,19 @@ class Album:
         except UserError:
             return f"{name!r} is no name that a points file can hold; rename the file"
         try:
-            self._check_place(name)
-        except UserError as error:
-            return str(error)
+            self._places[name] = (self.folder / name).resolve(strict=True)
+        except (OSError, RuntimeError):
+            return f"{name} is a link to no file"
         return None
 
     def _check_place(self, name: str) -> None:
-        """Refuses what lies elsewhere; also when it is read, for links change."""
+        """Refuses a link that leads elsewhere than when the folder was listed."""
         try:
-            inside = (self.folder / name).resolve().is_relative_to(self._home)
+            same = (self.folder / name).resolve() == self._places[name]
         except (OSError, RuntimeError):  # a link to itself
-            inside = False
-        if not inside:
-            raise UserError(f"{name} is a link that leaves the image folder, and is not shown")
+            same = False
+        if not same:
+            raise UserError(f"{name} is a link that was changed, and is not shown; start again")
 
     def _forget(self, number: int) -> None:
         with self._lock:
