@@ -280,19 +280,44 @@ def test_the_history_of_an_older_version_moves_out_of_the_points_file(path):
     assert places(clicks) == []
 
 
-def test_a_kill_between_the_two_files_costs_no_point(path):
+@pytest.mark.parametrize("older", [True, False])
+def test_a_kill_between_the_two_files_loses_nothing(path, older):
     clicks = Clicks(path, ["coin"])
-    clicks.add("a.png", SIZE, 1, 1, 1)
-    save(clicks)
-    older = history(path).read_bytes()
+    if older:  # the history is in the points file yet
+        undo = [{"do": "add", "image_id": 7, "id": 1}]
+        path.write_text(json.dumps({**OTHERS, "info": {"annotate": {"undo": undo}}}))
+        clicks = Clicks(path)
+    else:
+        clicks.add("a.png", SIZE, 1, 4, 4)
+        save(clicks)
+    before = path.read_bytes()
     clicks.move("a.png", 1, 5, 5)
     clicks.add("a.png", SIZE, 1, 1, 1)
     save(clicks)
-    history(path).write_bytes(older)
+    path.write_bytes(before)  # the history is new, the points are not
+    again = Clicks(path)
+    assert again.history_fits
+    assert places(again) == [(1, 1, 4, 4)]
+    again.add("a.png", SIZE, 1, 3, 3)
+    again = restarted(again)
+    assert again.undo("a.png")
+    assert again.undo("a.png")
+    assert places(again) == []
+
+
+def test_a_history_of_other_points_is_ignored(path):
+    clicks = Clicks(path, ["coin"])
+    clicks.add("a.png", SIZE, 1, 1, 1)
+    save(clicks)
+    other = history(path).read_bytes()
+    for place in (3, 5):
+        clicks.move("a.png", 1, place, place)
+        save(clicks)
+    history(path).write_bytes(other)
     again = Clicks(path)
     assert not again.history_fits
     assert again.undo("a.png") is None
-    assert places(again) == [(1, 1, 5, 5), (2, 1, 1, 1)]
+    assert places(again) == [(1, 1, 5, 5)]
     again.add("a.png", SIZE, 1, 3, 3)
     again = restarted(again)
     assert again.history_fits

@@ -7,22 +7,29 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from p2seg.data.points import PointSet, read_points, write_points
 from p2seg.data.records import ImageRecord
-from p2seg.data.schema import MAX_ID
 from p2seg.errors import UserError
 from p2seg.pages.annotate.classes import place_of, with_new
-from p2seg.pages.annotate.entries import Click, Entry, entries_of, points_of, remembered
-from p2seg.pages.annotate.history import Action, actions_of, ids_of, read_history, write_history
+from p2seg.pages.annotate.entries import (
+    Click,
+    Entry,
+    entries_of,
+    first_free,
+    points_of,
+    remembered,
+)
+from p2seg.pages.annotate.history import (
+    OURS,
+    Action,
+    actions_of,
+    read_history,
+    state_of,
+    write_history,
+)
 from p2seg.structures import Points
-
-OURS = "annotate"
-"""The key of `info` under which the page keeps what it needs to go on."""
-
-ROOM = 10**9
-"""Ids that must be left for new points."""
 
 
 class Snapshot(NamedTuple):
@@ -63,12 +70,14 @@ class Clicks:
         self._info, ours = dict(known.info), known.info.get(OURS)
         ours = ours if isinstance(ours, dict) else {}
         self._entries = entries_of(known, ours)
+        state = state_of(known)
         # older versions kept the history in the points file
-        history = actions_of(ours["undo"]) if "undo" in ours else read_history(path)
+        history = actions_of(ours["undo"]) if "undo" in ours else read_history(path, state)
         self._history, self.history_fits = history or [], history is not None
+        self._written = {state: list(self._history)}
         entries = self._entries.values()
-        self._next = _after([id for each in entries for id in each.clicks], ours, "next_id")
-        self._next_image = _after([each.record.id for each in entries], ours, "next_image_id")
+        self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
+        self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
         self._seen = _state(path)
 
     def clicks(self, name: str) -> list[Click]:
@@ -203,7 +212,7 @@ class Clicks:
         self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
 
     def write(self, snapshot: Snapshot) -> None:
-        """Writes the file and the history next to it; another thread may, one at a time.
+        """Writes the history and the file; another thread may, one at a time.
 
         A history that cannot be written costs no points: the next start reports that it is lost.
 
@@ -216,10 +225,11 @@ class Clicks:
                 f"{self.path} was changed by another program; nothing more is saved, so that its "
                 "change is not lost: stop the tool, and start it again to go on with the file"
             )
-        write_points(self.path, snapshot.points)
-        self._seen = _state(self.path)
+        now = {state_of(snapshot.points): snapshot.actions}
         with suppress(OSError):
-            write_history(self.path, snapshot.actions)
+            write_history(self.path, self._written | now)
+        write_points(self.path, snapshot.points)
+        self._seen, self._written = _state(self.path), now
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
         """Takes an action back; None where it is no more there to be."""
@@ -282,15 +292,6 @@ class Clicks:
         del entry.clicks[id]
         entry.packed = None
         self.unsaved.pop(id, None)
-
-
-def _after(ids: list[int], ours: dict[str, Any], key: str) -> int:
-    """The first id that nobody has had."""
-    [noted] = ids_of([ours.get(key)]) or [1]
-    first = max([noted, 1, *(id + 1 for id in ids)])
-    if first > MAX_ID - ROOM:
-        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
-    return first
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -13,10 +13,13 @@ import torch
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.data.rle import MAX_PIXELS
-from p2seg.data.schema import file_name_of
+from p2seg.data.schema import MAX_ID, file_name_of
 from p2seg.errors import UserError
 from p2seg.pages.annotate.history import ids_of, is_id
 from p2seg.structures import Points
+
+ROOM = 10**9
+"""Ids that must be left for new points."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,24 @@ def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
             {**vars(each.record), "place": place} for place, each in placed if not each.is_listed
         ],
     }
+
+
+def first_free(ids: list[int], ours: dict[str, Any], key: str) -> int:
+    """The first id that nobody has had.
+
+    Args:
+        ids: that are taken.
+        ours: what the page keeps in the file.
+        key: of the id that was noted there.
+
+    Raises:
+        UserError: too few ids are left.
+    """
+    [noted] = ids_of([ours.get(key)]) or [1]
+    first = max([noted, 1, *(id + 1 for id in ids)])
+    if first > MAX_ID - ROOM:
+        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
+    return first
 
 
 def _name(entry: Entry) -> str:

@@ -1,20 +1,24 @@
 """What was done on the images, so that it can be undone, also after a restart.
 
 The last actions are in a file next to the points file, so that the points file changes only with
-what it means. The points file is written first. A kill between the two writes leaves a history of
-other points, which is ignored: no point ever depends on the history.
+what it means. The history is written first, for the points before and after the change, so that a
+kill between the two writes loses none. A history of other points is ignored: no point ever depends
+on the history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
+from p2seg.data.points import PointSet, points_fingerprint
 from p2seg.data.schema import MAX_ID, is_number, is_whole
 from p2seg.errors import UserError
-from p2seg.files import read_json, sha256, write_json
+from p2seg.files import fingerprint, read_json, write_json
+
+OURS = "annotate"
+"""The key of `info` under which the page keeps what it needs to go on."""
 
 KEPT = 200
 """Actions that can be undone, of all images together."""
@@ -66,36 +70,42 @@ def history_path(points: Path) -> Path:
     return points.with_suffix(".history.json")
 
 
-def read_history(points: Path) -> list[Action] | None:
-    """The actions that led to a points file.
+def state_of(points: PointSet) -> str:
+    """What tells the points and marks that a history belongs to from others."""
+    return fingerprint([points_fingerprint(points), points.info.get(OURS)])
+
+
+def read_history(path: Path, state: str) -> list[Action] | None:
+    """The actions that led to a state of the points.
 
     Args:
-        points: the points file.
+        path: the points file.
+        state: of `state_of`.
 
     Returns:
         The actions, none if there is no file of them; None if that file is damaged, or belongs to
         other points.
     """
-    path = history_path(points)
-    if not path.exists():
+    if not history_path(path).exists():
         return []
     try:
-        content = read_json(path, "undo history")
-        if not isinstance(content, dict) or content.get("points_sha256") != sha256(points):
-            return None
+        content = read_json(history_path(path), "undo history")
     except (UserError, OSError):
         return None
-    return actions_of(content.get("undo"))
+    known = isinstance(content, dict) and isinstance(content.get(state), list)
+    return actions_of(content[state]) if known else None
 
 
-def write_history(points: Path, actions: Sequence[Action]) -> None:
-    """Writes the last actions next to the points file that they led to.
+def write_history(path: Path, states: dict[str, list[Action]]) -> None:
+    """Writes the last actions that led to each of some states, next to the points file.
 
     Raises:
         OSError: the system refuses.
     """
-    undo = [action.content for action in actions[-KEPT:]]
-    write_json(history_path(points), {"points_sha256": sha256(points), "undo": undo})
+    content = {
+        state: [action.content for action in actions[-KEPT:]] for state, actions in states.items()
+    }
+    write_json(history_path(path), content)
 
 
 def ids_of(content: Any) -> list[int]:
