@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from p2seg.data.depth import notes_on
 from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.clicks import Clicks
+from p2seg.pages.annotate.history import history_path
 from p2seg.progress import console
 
 
@@ -28,6 +29,12 @@ def run(cfg: DictConfig) -> Path:
 
     out = check_file(out_of(cfg))
     clicks = Clicks(out, names_of(cfg))
+    if not clicks.history_fits:
+        console.print(
+            f"{history_path(out)} does not belong to the points in {out}: earlier clicks cannot "
+            "be undone",
+            markup=False,
+        )
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
     with server.listening(str(cfg.host), cfg.port) as listener:

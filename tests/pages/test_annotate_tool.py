@@ -81,3 +81,14 @@ def test_without_the_package_that_makes_the_page(run_tool, folder, monkeypatch):
     monkeypatch.setattr("_annotate.find_spec", lambda _: None)
     answer = run_tool("annotate", f"images={folder}", "classes=[a]")
     refused(answer, "pip install 'p2seg[annotate]'")
+
+
+def test_a_history_of_other_points_is_reported(run_tool, folder, tmp_path):
+    """The history is ignored then, and nothing is undone in its place."""
+    words = [f"images={folder}", "browser=false", "preview=none", f"out={tmp_path}/clicks.json"]
+    elsewhere = "host=203.0.113.9"  # no page is served
+    _, said, _ = run_tool("annotate", *words, "classes=[a]", elsewhere)
+    assert "history" not in said
+    (tmp_path / "clicks.history.json").write_text("{}")
+    _, said, _ = run_tool("annotate", *words, "classes=[a]", elsewhere)
+    assert f"{tmp_path}/clicks.history.json" in said

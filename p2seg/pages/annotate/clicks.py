@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import math
-import posixpath
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from p2seg.data.points import PointSet, read_points, write_points
 from p2seg.data.records import ImageRecord
-from p2seg.data.schema import MAX_ID
 from p2seg.errors import UserError
 from p2seg.pages.annotate.classes import place_of, with_new
-from p2seg.pages.annotate.entries import Click, Entry, points_of
-from p2seg.pages.annotate.history import Action, actions_of, contents_of, ids_of
+from p2seg.pages.annotate.entries import (
+    Click,
+    Entry,
+    entries_of,
+    first_free,
+    points_of,
+    remembered,
+)
+from p2seg.pages.annotate.history import (
+    OURS,
+    Action,
+    actions_of,
+    read_history,
+    state_of,
+    write_history,
+)
 from p2seg.structures import Points
 
-OURS = "annotate"
-"""The key of `info` under which the page keeps what it needs to go on."""
 
-ROOM = 10**9
-"""Ids that must be left for new points."""
+class Snapshot(NamedTuple):
+    """What is to be written. Attributes: the points; the actions that led to them."""
+
+    points: PointSet
+    actions: list[Action]
 
 
 class Clicks:
     """The points of a folder's images, changed one at a time and saved as a whole.
 
-    Ids are given once: a point's id is never another point's, also after it was removed. What is
-    clicked is a pixel, whose centre is the point: coordinates are whole numbers.
+    Ids are given once: a point's id is never another point's, also after it was removed, and an
+    image keeps its id without points, also after a restart. What is clicked is a pixel, whose
+    center is the point: coordinates are whole numbers.
 
     Args:
         path: the points file; where it is there, it is gone on with.
@@ -40,6 +55,7 @@ class Clicks:
         version: of the points and marks; each change counts it on.
         unsaved: the version in which a point got to be as it is, by its id, where that is not
             written yet.
+        history_fits: whether the undo history belongs to the points; if not, it is ignored.
 
     Raises:
         UserError: the file is none, or there is no class, a class twice or too many of them.
@@ -53,20 +69,15 @@ class Clicks:
         self.unsaved: dict[int, int] = {}
         self._info, ours = dict(known.info), known.info.get(OURS)
         ours = ours if isinstance(ours, dict) else {}
-        done = set(ids_of(ours.get("done")))
-        self._entries: dict[str, Entry] = {}
-        for record, points in zip(known.images, known.points, strict=True):
-            places = zip(
-                points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True
-            )
-            clicks = {id: Click(id, label, x, y) for id, label, (y, x) in places}
-            given = not clicks and record.id not in done
-            entry = Entry(record, clicks, given, record.id in done and not clicks, points)
-            self._entries[posixpath.normpath(record.file_name)] = entry
-        self._history = actions_of(ours.get("undo"))
-        self._next = _after([i for e in self._entries.values() for i in e.clicks], ours, "next_id")
-        images = [entry.record.id for entry in self._entries.values()]
-        self._next_image = _after(images, ours, "next_image_id")
+        self._entries = entries_of(known, ours)
+        state = state_of(known)
+        # older versions kept the history in the points file
+        history = actions_of(ours["undo"]) if "undo" in ours else read_history(path, state)
+        self._history, self.history_fits = history or [], history is not None
+        self._written = {state: list(self._history)}
+        entries = self._entries.values()
+        self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
+        self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
         self._seen = _state(path)
 
     def clicks(self, name: str) -> list[Click]:
@@ -82,7 +93,7 @@ class Clicks:
     def size(self, name: str) -> tuple[int, int] | None:
         """(height, width) in which an image was annotated; None where it was not."""
         entry = self._entries.get(name)
-        return None if entry is None else (entry.record.height, entry.record.width)
+        return entry.size if entry is not None and entry.is_listed else None
 
     def is_done(self, name: str) -> bool:
         """Whether an image has points, or was marked as one on which nothing is."""
@@ -104,7 +115,8 @@ class Clicks:
 
     def strangers(self, names: Sequence[str]) -> list[str]:
         """Images of the file that are none of these; their points stay as they are."""
-        return sorted(self._entries.keys() - set(names))
+        listed = {name for name, entry in self._entries.items() if entry.is_listed}
+        return sorted(listed - set(names))
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
         """A new point on the pixel (x, y).
@@ -149,9 +161,10 @@ class Clicks:
             UserError: there is no such point.
         """
         entry, click = self._find(name, id)
-        self._take(entry, id)
+        place, point = list(entry.clicks).index(id), (click.x, click.y)
         category = self.categories[click.label - 1].id
-        self._note(Action("remove", entry.record.id, id, category, (click.x, click.y)))
+        self._take(entry, id)
+        self._note(Action("remove", entry.record.id, id, category, point, place=place))
 
     def mark_done(self, name: str, size: tuple[int, int]) -> None:
         """Notes that nothing is on an image; one with points is left as it is."""
@@ -160,15 +173,19 @@ class Clicks:
             entry.done = True
             self._note(Action("done", entry.record.id))
 
-    def undo(self, name: str) -> str | None:
+    def undo(self, name: str, size: tuple[int, int] | None = None) -> str | None:
         """Takes back what was done last on an image.
+
+        Args:
+            name: of the image.
+            size: its (height, width) now; None: as when it was annotated.
 
         Returns:
             What that was, in words; None where nothing is known that could be undone.
         """
         entry = self._entries.get(name)
-        if entry is None:
-            return None
+        if entry is None or (not entry.is_listed and size not in (None, entry.size)):
+            return None  # the file was replaced since
         for place in reversed(range(len(self._history))):
             if self._history[place].image_id == entry.record.id:
                 told = self._undone(entry, self._history.pop(place))
@@ -177,32 +194,30 @@ class Clicks:
                     return told
         return None
 
-    def snapshot(self) -> PointSet:
+    def snapshot(self) -> Snapshot:
         """What is to be written: images that have points, are done, or were in the file."""
-        kept = [e for e in self._entries.values() if e.clicks or e.done or e.given]
-        ours = {
-            "next_id": self._next,
-            "next_image_id": self._next_image,
-            "done": [entry.record.id for entry in kept if entry.done],
-            "undo": contents_of(self._history),
-        }
-        return PointSet(
-            images=[entry.record for entry in kept],
+        listed = [entry for entry in self._entries.values() if entry.is_listed]
+        ours = {"next_id": self._next, "next_image_id": self._next_image}
+        points = PointSet(
+            images=[entry.record for entry in listed],
             categories=self.categories,
-            points=[entry.points for entry in kept],
-            info={**self._info, OURS: ours},
+            points=[entry.points for entry in listed],
+            info={**self._info, OURS: ours | remembered(self._entries.values())},
         )
+        return Snapshot(points, list(self._history))
 
     def note_written(self, version: int) -> None:
         """Notes that the file holds this version."""
         self.written = version
         self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
 
-    def write(self, snapshot: PointSet) -> None:
-        """Writes the file; another thread may, one at a time.
+    def write(self, snapshot: Snapshot) -> None:
+        """Writes the history and the file; another thread may, one at a time.
+
+        A history that cannot be written costs no points: the next start reports that it is lost.
 
         Raises:
-            UserError: another program has changed it.
+            UserError: another program has changed the file.
             OSError: the system refuses.
         """
         if self.path.exists() and _state(self.path) != self._seen:
@@ -210,8 +225,11 @@ class Clicks:
                 f"{self.path} was changed by another program; nothing more is saved, so that its "
                 "change is not lost: stop the tool, and start it again to go on with the file"
             )
-        write_points(self.path, snapshot)
-        self._seen = _state(self.path)
+        now = {state_of(snapshot.points): snapshot.actions}
+        with suppress(OSError):
+            write_history(self.path, self._written | now)
+        write_points(self.path, snapshot.points)
+        self._seen, self._written = _state(self.path), now
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
         """Takes an action back; None where it is no more there to be."""
@@ -224,7 +242,8 @@ class Clicks:
             if label is None or id in entry.clicks or not entry.is_free(action.point):
                 return None
             x, y = action.point or (0.0, 0.0)
-            self._put(entry, Click(id, label, x, y))
+            self._put(entry, Click(id, label, x, y), action.place)
+            entry.done = False
             return "a removed point"
         if id not in entry.clicks:
             return None
@@ -247,7 +266,10 @@ class Clicks:
             record = ImageRecord(self._next_image, name, *size)
             self._next_image += 1
             self._entries[name] = Entry(record)
-        return self._entries[name]
+        entry = self._entries[name]
+        if not entry.is_listed:  # the file may have another size by now
+            entry.record = replace(entry.record, height=size[0], width=size[1])
+        return entry
 
     def _find(self, name: str, id: int) -> tuple[Entry, Click]:
         entry = self._entries.get(name)
@@ -262,23 +284,14 @@ class Clicks:
         if not entry.is_free((x, y)):
             raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
 
-    def _put(self, entry: Entry, click: Click) -> None:
-        entry.clicks[click.id], entry.packed = click, None
+    def _put(self, entry: Entry, click: Click, place: int | None = None) -> None:
+        entry.put(click, place)
         self.unsaved[click.id] = self.version + 1
 
     def _take(self, entry: Entry, id: int) -> None:
         del entry.clicks[id]
         entry.packed = None
         self.unsaved.pop(id, None)
-
-
-def _after(ids: list[int], ours: dict[str, Any], key: str) -> int:
-    """The first id that nobody has had."""
-    [noted] = ids_of([ours.get(key)]) or [1]
-    first = max([noted, 1, *(id + 1 for id in ids)])
-    if first > MAX_ID - ROOM:
-        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
-    return first
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

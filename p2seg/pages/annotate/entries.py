@@ -1,15 +1,25 @@
-"""A point that was clicked, and an image with its points."""
+"""A point that was clicked, an image with its points, and all images of a file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
+from p2seg.data.rle import MAX_PIXELS
+from p2seg.data.schema import MAX_ID, file_name_of
+from p2seg.errors import UserError
+from p2seg.pages.annotate.history import ids_of, is_id
 from p2seg.structures import Points
+
+ROOM = 10**9
+"""Ids that must be left for new points."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Entry:
     Attributes:
         record: the image.
         clicks: by id.
-        given: it was in the file before, and stays there without points.
+        given: the file listed it without points, and it stays listed without points.
         done: someone has looked and found nothing on it.
         packed: the points as they are written, until something changes.
     """
@@ -39,6 +49,23 @@ class Entry:
     given: bool = False
     done: bool = False
     packed: Points | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the file lists it. Others take a listed image without points for empty."""
+        return bool(self.clicks) or self.done or self.given
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in which it was annotated."""
+        return self.record.height, self.record.width
+
+    def put(self, click: Click, place: int | None = None) -> None:
+        """Adds or changes a point; a new point gets a place among the others, or the last one."""
+        behind = [] if place is None or click.id in self.clicks else [*self.clicks][place:]
+        self.clicks[click.id], self.packed = click, None
+        for id in behind:
+            self.clicks[id] = self.clicks.pop(id)
 
     @property
     def points(self) -> Points:
@@ -62,3 +89,84 @@ def points_of(clicks: Sequence[Click]) -> Points:
         labels=torch.tensor([each.label for each in clicks], dtype=torch.int64),
         ids=torch.tensor([each.id for each in clicks], dtype=torch.int64),
     )
+
+
+def entries_of(known: PointSet, ours: dict[str, Any]) -> dict[str, Entry]:
+    """The images of a points file and those that the page remembers, by name.
+
+    Args:
+        known: the file.
+        ours: of `remembered`; others may have changed it, and what does not fit is ignored.
+    """
+    done, given = set(ids_of(ours.get("done"))), set(ids_of(ours.get("given")))
+    entries = []
+    for record, points in zip(known.images, known.points, strict=True):
+        places = zip(points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True)
+        clicks = {id: Click(id, label, x, y) for id, label, (y, x) in places}
+        empty = record.id in done and not clicks
+        listed = record.id in given or not (clicks or empty)
+        entries.append(Entry(record, clicks, listed, empty, points))
+    ids = {entry.record.id for entry in entries}
+    names = {_name(entry) for entry in entries}
+    emptied = ours.get("emptied")
+    for item in emptied if isinstance(emptied, list) else []:
+        entry = _emptied(item)
+        if entry is not None and entry.record.id not in ids and _name(entry) not in names:
+            ids.add(entry.record.id)
+            names.add(_name(entry))
+            entries.insert(item["place"], entry)
+    return {_name(entry): entry for entry in entries}
+
+
+def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
+    """What the page must know of images besides what the file lists.
+
+    Images that lost their last point are not listed, but keep their ids and their places.
+    """
+    placed = list(enumerate(entries))
+    return {
+        "done": [each.record.id for _, each in placed if each.done],
+        "given": [
+            each.record.id for _, each in placed if each.given and (each.clicks or each.done)
+        ],
+        "emptied": [
+            {**vars(each.record), "place": place} for place, each in placed if not each.is_listed
+        ],
+    }
+
+
+def first_free(ids: list[int], ours: dict[str, Any], key: str) -> int:
+    """The first id that nobody has had.
+
+    Args:
+        ids: that are taken.
+        ours: what the page keeps in the file.
+        key: of the id that was noted there.
+
+    Raises:
+        UserError: too few ids are left.
+    """
+    [noted] = ids_of([ours.get(key)]) or [1]
+    first = max([noted, 1, *(id + 1 for id in ids)])
+    if first > MAX_ID - ROOM:
+        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
+    return first
+
+
+def _name(entry: Entry) -> str:
+    return posixpath.normpath(entry.record.file_name)
+
+
+def _emptied(item: Any) -> Entry | None:
+    """An image of `emptied`; None if it is none."""
+    if not isinstance(item, dict):
+        return None
+    id, place = item.get("id"), item.get("place")
+    height, width = item.get("height"), item.get("width")
+    if not (is_id(id) and is_id(place) and is_id(height) and is_id(width)):
+        return None
+    try:
+        name = file_name_of(item.get("file_name"), id)
+    except UserError:
+        return None
+    return Entry(ImageRecord(id, name, height, width)) if 0 < height * width <= MAX_PIXELS else None

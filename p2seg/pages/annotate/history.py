@@ -1,16 +1,24 @@
 """What was done on the images, so that it can be undone, also after a restart.
 
-The last actions are kept in the points file's `info`, which others may have changed: what does not
-fit is left out.
+The last actions are in a file next to the points file, so that the points file changes only with
+what it means. The history is written first, for the points before and after the change, so that a
+kill between the two writes loses none. A history of other points is ignored: no point ever depends
+on the history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
+from p2seg.data.points import PointSet, points_fingerprint
 from p2seg.data.schema import MAX_ID, is_number, is_whole
+from p2seg.errors import UserError
+from p2seg.files import fingerprint, read_json, write_json
+
+OURS = "annotate"
+"""The key of `info` under which the page keeps what it needs to go on."""
 
 KEPT = 200
 """Actions that can be undone, of all images together."""
@@ -29,6 +37,7 @@ class Action:
         category_id: of the point that was removed.
         point: (x, y) in pixels, where it was before it was removed or moved.
         was_done: the image was marked as empty before the point was added.
+        place: of the point that was removed, among those of its image.
     """
 
     do: Kind
@@ -37,6 +46,7 @@ class Action:
     category_id: int | None = None
     point: tuple[float, float] | None = None
     was_done: bool = False
+    place: int | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -55,14 +65,52 @@ def actions_of(content: Any) -> list[Action]:
     return [action for item in content[-KEPT:] if (action := _action(item)) is not None]
 
 
-def contents_of(actions: Sequence[Action]) -> list[dict[str, Any]]:
-    """The last actions as a file holds them."""
-    return [action.content for action in actions[-KEPT:]]
+def history_path(points: Path) -> Path:
+    """The file of actions next to a points file."""
+    return points.with_suffix(".history.json")
+
+
+def state_of(points: PointSet) -> str:
+    """What tells the points and marks that a history belongs to from others."""
+    return fingerprint([points_fingerprint(points), points.info.get(OURS)])
+
+
+def read_history(path: Path, state: str) -> list[Action] | None:
+    """The actions that led to a state of the points.
+
+    Args:
+        path: the points file.
+        state: of `state_of`.
+
+    Returns:
+        The actions, none if there is no file of them; None if that file is damaged, or belongs to
+        other points.
+    """
+    if not history_path(path).exists():
+        return []
+    try:
+        content = read_json(history_path(path), "undo history")
+    except (UserError, OSError):
+        return None
+    known = isinstance(content, dict) and isinstance(content.get(state), list)
+    return actions_of(content[state]) if known else None
+
+
+def write_history(path: Path, states: dict[str, list[Action]]) -> None:
+    """Writes the last actions that led to each of some states, next to the points file.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    content = {
+        state: [action.content for action in actions[-KEPT:]] for state, actions in states.items()
+    }
+    write_json(history_path(path), content)
 
 
 def ids_of(content: Any) -> list[int]:
     """The ids of a list in a file, without what are none."""
-    return [each for each in content if _is_id(each)] if isinstance(content, list) else []
+    return [each for each in content if is_id(each)] if isinstance(content, list) else []
 
 
 def _action(item: Any) -> Action | None:
@@ -70,18 +118,21 @@ def _action(item: Any) -> Action | None:
         return None
     do, image_id, id = item["do"], item.get("image_id"), item.get("id")
     category_id, point = item.get("category_id"), item.get("point")
-    if not _is_id(image_id) or (do != "done" and not _is_id(id)):
+    if not is_id(image_id) or (do != "done" and not is_id(id)):
         return None
     if do in ("remove", "move"):
         if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):
             return None
-        if do == "remove" and not _is_id(category_id):
+        if do == "remove" and not is_id(category_id):
             return None
-        return Action(do, image_id, id, category_id, (float(point[0]), float(point[1])))
+        place = item.get("place") if is_whole(item.get("place")) and item["place"] >= 0 else None
+        where = float(point[0]), float(point[1])
+        return Action(do, image_id, id, category_id, where, place=place)
     if do == "add":
         return Action(do, image_id, id, was_done=item.get("was_done") is True)
     return Action(do, image_id)
 
 
-def _is_id(value: Any) -> TypeGuard[int]:
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether a value of a file can be an id."""
     return is_whole(value) and 0 <= value <= MAX_ID

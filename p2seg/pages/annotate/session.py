@@ -135,7 +135,7 @@ class Session:
         """Where the points are that could not be saved, in words."""
         path = self.clicks.path.with_suffix(".unsaved.json")
         try:
-            write_points(path, self.clicks.snapshot())
+            write_points(path, self.clicks.snapshot().points)
         except OSError as error:
             return f"{len(self.clicks.unsaved)} clicks are lost, since {refusal(error)}"
         return f"all points, also those that are not saved there, are in {path}"

@@ -230,7 +230,7 @@ class View:
         await self._next()
 
     async def _undo(self) -> None:
-        told = self.session.clicks.undo(self.session.album.names[self.number])
+        told = self.session.clicks.undo(self.session.album.names[self.number], self._size)
         if told is None:
             self.note("There is nothing to undo on this image.")
             return
