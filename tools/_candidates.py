@@ -18,7 +18,7 @@ from p2seg.data.points import PointSet
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
 from p2seg.progress import console, track
-from p2seg.pseudo.infer import Labeller, NetworkLabeller
+from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedFallback
 from p2seg.runs.claims import claim
 from p2seg.runs.ranks import Ranks
 from p2seg.sam.candidates import CANDIDATES, CandidateFolder
@@ -119,6 +119,8 @@ def masks_of(
     check_choice("export.snap", cfg.export.snap, ("none", "sam"))
     if cfg.export.masks == "mdm":
         labeller, info = labeller_of(cfg, points, device)
+        if cfg.export.unclaimed == "seed" and isinstance(labeller, NetworkLabeller):
+            labeller = SeedFallback(labeller, build(cfg.seeder), cfg.export.min_pixels)
     else:
         selection = selection_of(cfg, points)
         labeller = ChosenLabeller(selection)

@@ -11,6 +11,7 @@ import torch
 from _build import build
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.data.coco import Category
 from p2seg.data.dataset import Reader
 from p2seg.data.depth import notes_on
 from p2seg.data.maps import map_path
@@ -107,7 +108,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def points_of(cfg: DictConfig) -> PointSet:
     """The config's clicks, of as many classes as it says."""
     points = clicks_of(cfg)
-    check_classes(cfg, points)
+    set_classes(cfg, points.categories, cfg.data.points)
     return points
 
 
@@ -115,6 +116,8 @@ def clicks_of(cfg: DictConfig) -> PointSet:
     """The config's clicks, those moved that its review has clicked anew."""
     path, review = path_of(cfg, "data.points"), review_of(cfg)
     points = _points_at(path, stamp_of(path))
+    if cfg.data.name == "custom":  # the count of a named set matters to its networks alone
+        set_classes(cfg, points.categories, path)
     return points if review is None else moved(points, review)
 
 
@@ -134,12 +137,19 @@ def review_of(cfg: DictConfig) -> Review | None:
     return None if cfg.review is None else read_review(path_of(cfg, "review"))
 
 
-def check_classes(cfg: DictConfig, points: PointSet) -> None:
-    """The class count of the config must be that of the points file."""
-    if len(points.categories) != cfg.data.num_classes:
+def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object) -> None:
+    """Takes the class count from a file; one that is given must be that of the file.
+
+    Raises:
+        UserError: it is not.
+    """
+    count, given = len(categories), cfg.data.num_classes
+    if given is None:
+        cfg.data.num_classes = count
+    elif given != count:
         raise UserError(
-            f"{cfg.data.points} has {len(points.categories)} categories but data.num_classes is "
-            f"{cfg.data.num_classes}; add data.num_classes={len(points.categories)}"
+            f"{source} has {count} categories but data.num_classes is {given}; add "
+            f"data.num_classes={count}, or data=custom, which reads the number from the file"
         )
 
 
@@ -233,17 +243,30 @@ def is_results_list(path: Path) -> bool:
         return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
-def report_images(folder: Path, images: Iterable[ImageRecord]) -> None:
-    """Prints what is not read as it is: deep images, pages, and endings of the folder."""
-    if is_first():
+def tell_skipped(sentences: Iterable[str]) -> None:
+    """Prints which images are skipped, and how many."""
+    skipped = list(sentences)
+    for sentence in skipped:
+        console.print(f"skipped: {sentence}", markup=False)
+    if skipped:
+        plural = "s" * (len(skipped) > 1)
+        console.print(f"skipped {len(skipped)} image{plural} in all", markup=False)
+
+
+def report_inputs(
+    skipped: Iterable[str], folder: Path | None = None, images: Iterable[ImageRecord] = ()
+) -> None:
+    """Prints which images are skipped, how many, and which are not read as they are.
+
+    Args:
+        skipped: a sentence for each skipped image.
+        folder: of the images.
+        images: those that are read.
+    """
+    tell_skipped(skipped)
+    if folder is not None and is_first():
         for sentence in notes_on([folder / each.file_name for each in images], folder):
             console.print(sentence, markup=False)
-
-
-def tell_skipped(sentences: Iterable[str]) -> None:
-    """Says which images a tool goes on without."""
-    for sentence in sentences:
-        console.print(f"skipped: {sentence}", markup=False)
 
 
 def check_file(path: Path) -> Path:

@@ -8,10 +8,13 @@ from _labeller import network_labeller
 from omegaconf import DictConfig
 
 from p2seg.benchmarks import cost
+from p2seg.errors import UserError
 
 
 def experiment_of(cfg: DictConfig) -> cost.Experiment:
     """What the config trains, with random weights."""
+    if cfg.data.num_classes is None:
+        raise UserError("suite=cost reads no points file; add data.num_classes=NUMBER")
     for group in (cfg.model, cfg.segmentor):
         group.pretrained, group.weights = False, None
     return cost.Experiment(

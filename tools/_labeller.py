@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from _build import build, check_values
-from _common import check_classes, differences, load_network, plain
+from _common import differences, load_network, plain, set_classes
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -67,7 +67,7 @@ def labeller_of(
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
         info["ways"] = plain(cfg.mdm.ways)
         return SeedLabeller(build(cfg.seeder), *(rules[key] for key in OF_SEEDS[:3])), info
-    check_classes(cfg, points)
+    set_classes(cfg, points.categories, cfg.data.points)
     path = Path(cfg.ckpt).expanduser()
     checkpoint = load_checkpoint(path, "network")
     missing = NEEDED - checkpoint.keys()

@@ -8,14 +8,16 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from _common import path_of, plain
+from _common import path_of, plain, report_inputs
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.data.coco import Category, read_instances
+from p2seg.data.depth import notes_on
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.formats.masks import FORMATS
+from p2seg.progress import console
 from p2seg.runs.content import cache_folder, hashes_of
 from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
@@ -145,6 +147,14 @@ def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
     if ranks.first:
         parts.begin()
     ranks.wait()
+
+
+def report_sources(cfg: DictConfig, job: Job, skipped: list[str]) -> None:
+    """Prints which images were skipped, and which are not read as they are."""
+    report_inputs(skipped)
+    stills = [each.path for each in job.sources if not each.is_video]
+    for sentence in notes_on(stills, path_of(cfg, "images") if cfg.gt is None else None):
+        console.print(sentence, markup=False)
 
 
 def batch_size_of(cfg: DictConfig, device: torch.device) -> int:

@@ -93,6 +93,7 @@ CHOICES = {
     "segmentor.allow_mask_pretraining": (True, False),
     "segmentor.instances.default_boxes": ("mask", "box", "ignore"),
     "predict.ema": (True, False),
+    "export.unclaimed": ("seed", "box"),
     "export.ema": (True, False),
     "pipeline.reselect": (True, False),
     "check": (True, False),

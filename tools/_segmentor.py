@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from _build import build
-from _common import folder_content, images_in, path_of, plain, review_of, settings_of, weights_read
+from _common import (
+    folder_content,
+    images_in,
+    path_of,
+    plain,
+    review_of,
+    set_classes,
+    settings_of,
+    weights_read,
+)
 from _validation import Validation
 from omegaconf import DictConfig, open_dict
 
 from p2seg.data.coco import InstanceSet, read_instances
 from p2seg.engine import Trainer
-from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.progress import console
@@ -31,11 +39,7 @@ def pseudo_of(cfg: DictConfig) -> InstanceSet:
     checkpoint.
     """
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
-    if len(instances.categories) != cfg.data.num_classes:
-        raise UserError(
-            f"{cfg.pseudo} has {len(instances.categories)} categories but data.num_classes is "
-            f"{cfg.data.num_classes}; add data.num_classes={len(instances.categories)}"
-        )
+    set_classes(cfg, instances.categories, cfg.pseudo)
     review = review_of(cfg)
     if review is not None:
         instances = reviewed(instances, review)

@@ -18,7 +18,7 @@ from _common import (
     inputs_read,
     output_folder,
     reader_of,
-    report_images,
+    report_inputs,
     review_of,
 )
 from _entry import entry
@@ -62,12 +62,12 @@ def run(cfg: DictConfig) -> Path:
     ranks.wait()
     if ranks.first:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
-        for sentence in pseudo.info["skipped"]:
-            console.print(f"skipped: {sentence}", markup=False)
-        report_images(reader.images, points.images)
+        report_inputs(pseudo.info["skipped"], reader.images, points.images)
         boxes = pseudo.instances.default_boxes
         console.print(
-            f"wrote {out}: {len(boxes)} masks, {boxes.sum()} of them default boxes", markup=False
+            f"wrote {out}: {len(boxes)} masks, {pseudo.instances.from_seeds.sum()} of them of the "
+            f"seeds and {boxes.sum()} default boxes",
+            markup=False,
         )
     ranks.wait()
     return out

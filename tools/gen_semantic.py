@@ -15,7 +15,7 @@ from pathlib import Path
 from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
 from _claims import writes
-from _common import clicks_of, clicks_sha256, path_of, report_images, tell_skipped
+from _common import clicks_of, clicks_sha256, path_of, report_inputs
 from _entry import entry
 from _ranks import ranks_of
 from _record import record_run
@@ -63,8 +63,8 @@ def run(cfg: DictConfig) -> Path:
     kept = len(manifest.files) - made
     there = f", {kept} were there already" if kept else ""
     console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)
-    report_images(images, points.images)
-    tell_skipped(f"{name}: {reason}" for name, reason in manifest.skipped.items())
+    skipped = (f"{name}: {reason}" for name, reason in manifest.skipped.items())
+    report_inputs(skipped, images, points.images)
     return out
 
 

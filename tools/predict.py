@@ -12,14 +12,13 @@ from pathlib import Path
 from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
-from _predict import batch_size_of, formats_of, job_of, overlays_of, sources_of
+from _predict import batch_size_of, formats_of, job_of, overlays_of, report_sources, sources_of
 from _ranks import ranks_of
 from _record import record_run
 from _segmentor import saw_masks
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
-from p2seg.data.depth import notes_on
 from p2seg.data.sources import count_frames, read_frames
 from p2seg.devices import device_of
 from p2seg.files import sha256
@@ -66,12 +65,7 @@ def run(cfg: DictConfig) -> Path:
             "versions": versions(),
         }
         skipped = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
-        for sentence in skipped:
-            console.print(f"skipped: {sentence}", markup=False)
-        given = path_of(cfg, "images")
-        stills = [each.path for each in job.sources if not each.is_video]
-        for sentence in notes_on(stills, given if cfg.gt is None else None):
-            console.print(sentence, markup=False)
+        report_sources(cfg, job, skipped)
         console.print(f"wrote {out / 'predictions.json'}", markup=False)
     ranks.wait()
     return out / "predictions.json"

@@ -10,15 +10,7 @@ from pathlib import Path
 
 from _build import build
 from _claims import writes
-from _common import (
-    network_of,
-    output_folder,
-    points_of,
-    provenance,
-    reader_of,
-    report_images,
-    tell_skipped,
-)
+from _common import network_of, output_folder, points_of, provenance, reader_of, report_inputs
 from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
@@ -41,8 +33,7 @@ def run(cfg: DictConfig) -> Path:
     points = points_of(cfg)
     reader = reader_of(cfg, points)
     points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
-    tell_skipped(skipped)
-    report_images(reader.images, points.images)
+    report_inputs(skipped, reader.images, points.images)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
         told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
         console.print(f"no round of MDM takes part: {told}", markup=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from _build import build
 from _claims import writes
-from _common import output_folder, path_of, report_images, tell_skipped
+from _common import output_folder, path_of, report_inputs
 from _entry import entry
 from _record import record_run
 from _segmentor import dataset_of, pseudo_of, segmentor_provenance, trainer_of
@@ -31,8 +31,7 @@ def run(cfg: DictConfig) -> Path:
     instances = pseudo_of(cfg)
     folder, out = path_of(cfg, "data.images"), output_folder(cfg, "segmentor")
     instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
-    tell_skipped(skipped)
-    report_images(folder, instances.images)
+    report_inputs(skipped, folder, instances.images)
     dataset = dataset_of(cfg, instances, folder)
     trainer = build(cfg.trainer)
     fabric = trainer.fabric()

@@ -74,7 +74,8 @@ def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
     An annotation without polygons is an instance with an empty mask. Beside COCO's own fields it
-    knows those of our pseudo masks: `score`, `point` ([x, y]), `default_box` and `review`.
+    knows those of our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
+    `review`.
 
     Args:
         path: the file.
@@ -153,6 +154,8 @@ def _annotation(
         annotation["point"] = [x, y]
     if instance.default_box:
         annotation["default_box"] = True
+    if instance.from_seed:
+        annotation["from_seed"] = True
     if instance.review:
         annotation["review"] = instance.review
     return annotation
@@ -182,6 +185,7 @@ def _instance(id: int, content: dict[str, Any], image: ImageRecord) -> Instance:
         score=float(score),
         point=None if point is None else xy_inside(point, id, image),
         default_box=_flag(content, "default_box", id),
+        from_seed=_flag(content, "from_seed", id),
         review=review,
     )
 

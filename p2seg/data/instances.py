@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from p2seg.data import rle as codec
 from p2seg.data.packed import Array, Growing, Packed, ends
 
-CROWD, DEFAULT_BOX, ACCEPTED, REJECTED = 1, 2, 4, 8
+CROWD, DEFAULT_BOX, ACCEPTED, REJECTED, FROM_SEED = 1, 2, 4, 8, 16
 """Bits of an instance's flags."""
 
 Verdict = Literal["", "accepted", "rejected"]
@@ -34,6 +34,7 @@ class Instance:
         score: confidence 0..1; 1.0 where the file has none.
         point: (y, x) of the click in pixels, where the file has one.
         default_box: the mask is the box given to a point that no pixel claimed.
+        from_seed: the network gave the point no pixel, and the mask is the seed's.
         review: what somebody who looked at the mask decided; a rejected one is a crowd, too.
     """
 
@@ -44,6 +45,7 @@ class Instance:
     score: float = 1.0
     point: tuple[float, float] | None = None
     default_box: bool = False
+    from_seed: bool = False
     review: Verdict = ""
 
 
@@ -52,7 +54,7 @@ class Columns:
 
     Attributes:
         scores: float64.
-        flags: uint8 of `CROWD`, `DEFAULT_BOX`, `ACCEPTED` and `REJECTED`.
+        flags: uint8 of `CROWD`, `DEFAULT_BOX`, `FROM_SEED`, `ACCEPTED` and `REJECTED`.
         yx: float64, two an instance; NaN where it has no point.
         codes: uint8, compressed codes one after the other; none of an instance of polygons.
         code_lengths: int64, of each instance.
@@ -73,7 +75,7 @@ class Columns:
         code = instance.rle["counts"]
         self.scores.add([instance.score])
         flags = CROWD * instance.crowd + DEFAULT_BOX * instance.default_box
-        self.flags.add([flags + BITS[instance.review]])
+        self.flags.add([flags + FROM_SEED * instance.from_seed + BITS[instance.review]])
         self.yx.add(instance.point or (np.nan, np.nan))
         self.codes.add(np.frombuffer(code, np.uint8))
         self.code_lengths.add([len(code)])
@@ -159,6 +161,12 @@ class PackedInstances(Packed[Sequence[Instance]]):
         boxes: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & DEFAULT_BOX > 0
         return boxes
 
+    @property
+    def from_seeds(self) -> NDArray[np.bool_]:
+        """Which instances are masks of the seeds, image by image."""
+        seeds: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & FROM_SEED > 0
+        return seeds
+
     def _all_rows(self) -> Array:
         counts = self.counts
         begins = self._starts.numpy()[self.order.numpy()] - (np.cumsum(counts) - counts)
@@ -202,6 +210,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
             score=float(self._scores[row]),
             point=None if yx[0] != yx[0] else (yx[0], yx[1]),
             default_box=bool(flags & DEFAULT_BOX),
+            from_seed=bool(flags & FROM_SEED),
             review=VERDICTS[flags & (ACCEPTED | REJECTED)],
         )
 

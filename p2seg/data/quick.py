@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
 from p2seg.data.document import Chunk
-from p2seg.data.instances import BITS, CROWD, DEFAULT_BOX, REJECTED, Columns
+from p2seg.data.instances import BITS, CROWD, DEFAULT_BOX, FROM_SEED, REJECTED, Columns
 from p2seg.data.packed import Array
 
 Floats = NDArray[np.float64]
@@ -33,12 +33,14 @@ def quickly_added(columns: Columns, chunk: Chunk) -> bool:
     """
     contents = chunk.contents
     scores = numbers_of([each.get("score", 1.0) for each in contents])
-    crowds, boxes = (_flags(contents, key) for key in ("iscrowd", "default_box"))
+    crowds, boxes, seeds = (
+        _flags(contents, key) for key in ("iscrowd", "default_box", "from_seed")
+    )
     yx = _points(chunk)
     if scores is None or not (scores >= 0).all() or not (scores <= 1).all():
         return False
     verdicts = _verdicts(contents)
-    if crowds is None or boxes is None or yx is None or verdicts is None:
+    if crowds is None or boxes is None or seeds is None or yx is None or verdicts is None:
         return False
     crowds |= (verdicts & REJECTED > 0).astype(np.uint8)
     segmentations = [each.get("segmentation") for each in contents]
@@ -47,7 +49,7 @@ def quickly_added(columns: Columns, chunk: Chunk) -> bool:
     if codes is None or polygons is None:
         return False
     columns.scores.add(scores)
-    columns.flags.add(crowds * CROWD + boxes * DEFAULT_BOX + verdicts)
+    columns.flags.add(crowds * CROWD + boxes * DEFAULT_BOX + seeds * FROM_SEED + verdicts)
     columns.yx.add(yx)
     columns.codes.add(codes[0])
     columns.code_lengths.add(codes[1])

@@ -23,7 +23,7 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
-from p2seg.pseudo.infer import Labelled, Labeller
+from p2seg.pseudo.infer import DEFAULT_SCORE, Labelled, Labeller
 from p2seg.pseudo.review import Review, judged, settled
 from p2seg.pseudo.shards import Shards
 from p2seg.structures import Points
@@ -37,9 +37,6 @@ AHEAD = 4
 """Images that are read before the network asks for them, or wait to be encoded after it."""
 
 _Read: TypeAlias = "tuple[ImageRecord, Points, Future[tuple[Tensor | None, Tensor]]]"
-
-DEFAULT_SCORE = 0.5
-"""Score of the box that stands for a point which no pixel claimed."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,7 @@ def masks_of(labelled: Labelled, points: Points, rules: MaskRules) -> list[Insta
     owner = labelled.instances.numpy()
     area = np.bincount(owner.reshape(-1), minlength=len(points) + 1)
     made = []
+    from_seed = np.zeros(len(points)) if labelled.from_seed is None else labelled.from_seed
     for k, (y, x) in enumerate(points.yx.tolist()):
         claimed = int(area[k + 1]) >= rules.min_pixels
         mask = owner == k + 1 if claimed else box_mask(owner.shape, y, x, rules.default_box)
@@ -84,6 +82,7 @@ def masks_of(labelled: Labelled, points: Points, rules: MaskRules) -> list[Insta
                 score=round(float(labelled.scores[k]), 6) if claimed else DEFAULT_SCORE,
                 point=(y, x),
                 default_box=not claimed,
+                from_seed=claimed and bool(from_seed[k]),
             )
         )
     return made

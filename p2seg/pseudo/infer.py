@@ -27,6 +27,9 @@ FUSED_ODDS = 3.0
 COARSEST = 32
 """The coarsest stride of a backbone, input pixels."""
 
+DEFAULT_SCORE = 0.5
+"""Score of a mask that the network has not found: of the seed, or the default box."""
+
 Silhouette = Literal["S0", "network", "fused"]
 
 
@@ -38,11 +41,13 @@ class Labelled:
         semantic: `[H, W]` int64, the map that was split into instances.
         instances: `[H, W]` int64, 0 none, k + 1 the k-th point.
         scores: `[K]` float32 in 0..1, mean probability of the point's class over its mask.
+        from_seed: `[K]` bool, whose pixels are the seed's; None: nobody's.
     """
 
     semantic: Tensor
     instances: Tensor
     scores: Tensor
+    from_seed: Tensor | None = None
 
 
 class Labeller(Protocol):
@@ -264,6 +269,48 @@ class NetworkLabeller:
             probabilities = probabilities * (1 + (FUSED_ODDS - 1) * given)
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
+
+
+@dataclass(frozen=True)
+class SeedFallback:
+    """A labeller whose unclaimed points get what the seed gives them.
+
+    The network may find no pixel of an object that the initial semantic map has. Only pixels that
+    nobody else claims are taken from the seed, so that masks stay disjoint.
+
+    Attributes:
+        labeller: of a trained network.
+        seeder: makes the seeds.
+        min_pixels: a point with fewer pixels is unclaimed.
+    """
+
+    labeller: Labeller
+    seeder: Seeder
+    min_pixels: int
+    needs_image: bool = True
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the processor is free while it works."""
+        return self.labeller.on_gpu
+
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+        """Labels one image; a mask of the seed has the score of a default box."""
+        made = self.labeller(image, points, first)
+        few = self._areas(made.instances, points) < self.min_pixels
+        if not few.any():
+            return made
+        images = None if image is None else image[None]
+        seed = self.seeder(first[None], [points], images).instances[0]
+        taken = F.pad(few, (1, 0))[seed] & (made.instances == 0)
+        instances = torch.where(taken, seed, made.instances)
+        from_seed = few & (self._areas(instances, points) >= self.min_pixels)
+        scores = made.scores.masked_fill(from_seed, DEFAULT_SCORE)
+        return Labelled(made.semantic, instances, scores, from_seed)
+
+    @staticmethod
+    def _areas(instances: Tensor, points: Points) -> Tensor:
+        return torch.bincount(instances.flatten(), minlength=len(points) + 1)[1:]
 
 
 def _check_odds(foreground: float) -> None:

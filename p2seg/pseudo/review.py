@@ -230,7 +230,9 @@ def _judged(instance: Instance, image: ImageRecord, decision: Decision | None) -
         return instance
     if decision.decision == "accept":
         rle = decision.rle(image)
-        return replace(instance, rle=rle, score=1.0, default_box=False, review="accepted")
+        return replace(
+            instance, rle=rle, score=1.0, default_box=False, from_seed=False, review="accepted"
+        )
     if decision.decision == "reclick":
         y, x = decision.point(image)
         old = instance.point

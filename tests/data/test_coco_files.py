@@ -73,7 +73,7 @@ def test_what_is_written_comes_back_and_is_coco(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     masks = [rng.random((9, 13)) < p for p in (0, 0.3, 1)]
     instances = [
-        Instance(4, 1, encode(masks[0]), score=0.5, point=(8.75, 12.125), default_box=True),
+        Instance(4, 1, encode(masks[0]), score=0.5, point=(8.75, 12.125), from_seed=True),
         Instance(9, 2, encode(masks[1]), crowd=True),
         Instance(2, 2, encode(masks[2])),
     ]

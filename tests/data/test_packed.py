@@ -185,6 +185,7 @@ annotations = st.fixed_dictionaries(
         "score": st.sampled_from([0, 0.5, 1, 2, True, "x", 10**400]),
         "iscrowd": st.sampled_from([0, 1, True, 1.0, 2, [], None]),
         "default_box": st.sampled_from([False, True, 1, "1"]),
+        "from_seed": st.sampled_from([False, True, 0, None]),
         "point": st.sampled_from([[0, 0], [4.9, 3.9], [5, 0], [-1, 2], [1], None, [1, "1"], 7]),
     },
 )

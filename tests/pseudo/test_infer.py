@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2seg.bestie import SelfRefinement
+from p2seg.data.coco import decode
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
@@ -19,9 +21,12 @@ from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
+from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.infer import (
     FUSED_ODDS,
+    Labelled,
     NetworkLabeller,
+    SeedFallback,
     SeedLabeller,
 )
 from p2seg.structures import Outputs
@@ -296,3 +301,42 @@ def test_an_image_whose_map_is_ignored_everywhere():
     made = NetworkLabeller(tiny_network(2).eval(), MDM)(image, points_of([(5, 5)], [2]), first)
     assert set(made.semantic.unique().tolist()) <= {0, 2}
     assert made.instances[5, 5] == 1
+
+
+class Finding:
+    """A labeller that finds what it is told."""
+
+    needs_image, on_gpu = True, False
+
+    def __init__(self, instances):
+        self.instances = instances
+
+    def __call__(self, _, points, first):
+        return Labelled(first, self.instances, torch.full((len(points),), 0.8))
+
+
+def test_a_point_that_the_network_leaves_unclaimed_gets_the_seeds_mask():
+    first = torch.zeros(40, 60, dtype=torch.long)
+    first[4:14, 4:14], first[4:14, 30:40], first[25:27, 50:52] = 1, 1, 1
+    points = points_of([(8, 8), (8, 35), (26, 51), (35, 5)], [1, 1, 1, 1])
+    network = torch.zeros_like(first)
+    network[4:14, 4:34] = 1  # it took four columns of the second object, and not the third
+    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
+    labeller = SeedFallback(Finding(network), Seeder(snap_radius=0), min_pixels=8)
+    made = masks_of(labeller(image, points, first), points, MaskRules(8, 16))
+    assert [each.from_seed for each in made] == [False, True, False, False]
+    assert [each.default_box for each in made] == [False, False, True, True]
+    assert [each.score for each in made] == pytest.approx([0.8, 0.5, 0.5, 0.5])
+    assert np.array_equal(decode(made[0]), (network == 1).numpy())
+    free = torch.zeros_like(first)
+    free[4:14, 34:40] = 1  # the seed's, without what another point has
+    assert np.array_equal(decode(made[1]), free.numpy())
+
+
+def test_where_every_point_has_its_pixels_the_seed_is_not_asked():
+    first = torch.zeros(8, 8, dtype=torch.long)
+    network = torch.ones_like(first)
+    labeller = SeedFallback(Finding(network), None, min_pixels=8)
+    made = labeller(None, points_of([(4, 4)], [1]), first)
+    assert made.instances is network
+    assert made.from_seed is None

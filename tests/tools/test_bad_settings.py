@@ -23,7 +23,12 @@ def test_a_checkpoint_of_another_model(tools, tmp_path):
 def test_a_checkpoint_of_another_class_count(made, tools):
     change(made.file, lambda d: d["categories"].append({"id": 11, "name": "green"}))
     refused(tools("gen_pseudo"), "points.json has 3 categories but data.num_classes is 2")
-    refused(tools("gen_pseudo", "data.num_classes=3"), "last.pt was trained on 2 classes", "green")
+    refused(tools("seeds"), "points.json has 3 categories but data.num_classes is 2")
+    refused(tools("gen_semantic"), "points.json has 3 categories but data.num_classes is 2")
+    works(tools("seeds", "data.num_classes=null"))
+    refused(
+        tools("gen_pseudo", "data.num_classes=null"), "last.pt was trained on 2 classes", "green"
+    )
 
 
 def test_a_checkpoint_of_other_classes(made, tools):
@@ -50,7 +55,8 @@ def test_skip_goes_on_and_lists_what_it_skipped(made, tools, tmp_path):
     for tool in READERS:
         out = works(tools(tool, "data.on_error=skip"))
         skipped = [line for line in out.splitlines() if line.startswith("skipped")]
-        assert len(skipped) == 2
+        assert len(skipped) == 3
+        assert "2 images" in skipped[2]
         assert "part/1.png" in skipped[0]
         assert "part/2.png" in skipped[1]
     saved = load_checkpoint(tmp_path / "network" / "last.pt", "network")

@@ -157,9 +157,9 @@ def test_a_mandatory_setting_that_is_not_given_is_named(config, key, capsys):
 
 
 def test_a_mandatory_setting_behind_a_reference_is_named(capsys):
-    command = entry("train")(lambda cfg: cfg.model.network.num_classes)
-    assert command(["data=custom"]) == 2
-    assert said(capsys) == "data.num_classes is not given; add data.num_classes=... to the command"
+    command = entry("train")(lambda cfg: cfg.seeder.conflict)
+    assert command(["mdm.conflict=???"]) == 2
+    assert said(capsys) == "mdm.conflict is not given; add mdm.conflict=... to the command"
 
 
 def failing(error):
