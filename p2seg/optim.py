@@ -105,9 +105,13 @@ class WeightAverage:
         """Takes the module's present weights in."""
         decay = min(0.999, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
+        averages, values = [], []
         for name, value in module.state_dict().items():
             average = self.state[name]
             if average.is_floating_point():
-                average.lerp_(value.to(average), 1 - decay)
+                averages.append(average)
+                values.append(value.to(average))
             else:
                 average.copy_(value)
+        if averages:
+            torch._foreach_lerp_(averages, values, 1 - decay)  # a few kernels for all of them

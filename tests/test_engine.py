@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from training_runs import CONTENT, MDM, TRAINER, Run, objective, scored
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.checkpoint import CheckpointFolder, load_checkpoint
 from p2seg.data.loader import StepSampler
 from p2seg.errors import UserError
 from p2seg.figures import training_pictures
@@ -281,7 +281,8 @@ def test_the_best_by_validation_is_kept(run, ema):
     last = run.fit(trainer, validation=validation, validate_every=2)
     best = load_checkpoint(run.out / "best.pt", "network")
     assert best["step"] == 4
-    assert best["best"] == load_checkpoint(last, "network")["best"] == 0.5
+    _, newest, _ = CheckpointFolder(last.parent, "network", 2).newest()
+    assert (newest["best"], newest["unvalidated"]) == (0.5, False)
     assert [training for training, _ in seen] == [False, False, False]
     for name, value in seen[1][1].items():  # the weights that prediction takes
         assert torch.equal(value, (best["average"] if ema else best["model"])[name]), name
@@ -289,8 +290,25 @@ def test_the_best_by_validation_is_kept(run, ema):
     assert [round(e.value, 3) for e in events.Scalars("val/mAP50")] == [0.2, 0.5, 0.4]
 
 
+def test_a_validation_writes_one_checkpoint(run):
+    files = []
+
+    def validation(_):
+        files.append((run.out / "last.pt").stat().st_ino)
+        return {"mAP50": float(len(files))}
+
+    run.fit(validation=validation, validate_every=3)
+    assert len(files) == 2
+    assert (run.out / "last.pt").stat().st_ino == files[-1]  # not written again
+    assert (run.out / "best.pt").samefile(run.out / "last.pt")
+
+
 def test_validation_moves_no_loss(run, tmp_path):
-    run.fit(validation=scored(*range(6))[0], validate_every=1)
+    def validation(_):
+        torch.rand(3)
+        return {"mAP50": 0.5}
+
+    run.fit(validation=validation, validate_every=1)
     other = Run(tmp_path / "other")
     other.fit()
     assert run.losses == other.losses

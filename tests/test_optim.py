@@ -82,6 +82,31 @@ def test_the_average_follows_its_formula():
     assert average.state["num_batches_tracked"] == 2000  # counts are taken over, not averaged
 
 
+def test_the_average_is_the_same_to_the_bit_as_tensor_by_tensor():
+    module = nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5)).to(torch.float32)
+    module[0].to(torch.bfloat16)  # another dtype
+    average = WeightAverage(module)
+    wanted = {name: value.clone() for name, value in average.state.items()}
+    for t in range(30):
+        for value in module.state_dict().values():
+            value.copy_(torch.randn(value.shape) * 10)
+        average.update(module)
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                wanted[name].lerp_(value, 1 - min(0.999, (1 + t) / (10 + t)))
+            else:
+                wanted[name].copy_(value)
+    assert all(torch.equal(wanted[name], average.state[name]) for name in wanted)
+
+
+def test_the_average_takes_a_few_kernels_for_all_tensors():
+    module = nn.Sequential(*(nn.Linear(3, 3) for _ in range(20)))
+    average = WeightAverage(module)
+    with torch.profiler.profile() as profile:
+        average.update(module)
+    assert {each.key: each.count for each in profile.key_averages()}["aten::_foreach_lerp_"] == 1
+
+
 def test_the_average_is_a_copy_that_fits_the_module():
     module = nn.Linear(2, 2)
     average = WeightAverage(module)
