@@ -153,7 +153,7 @@ class Trainer:
         state.unvalidated = state.unvalidated and validation is not None and validate_every > 0
         first = fabric.global_rank == 0
         if first:
-            self._tell(folder.last, step)
+            self._tell(folder.last, step, factor)
         if step >= self.max_steps and not state.unvalidated:
             return folder.last
         model, state.optimizer = self._set_up(fabric, state)
@@ -180,8 +180,16 @@ class Trainer:
             loop.run(batches_from, step)
         return folder.last
 
-    def _tell(self, last: Path, step: int) -> None:
+    def _tell(self, last: Path, step: int, factor: Factor) -> None:
         """What is there already, and what will not be."""
+        highest = max(map(factor, range(self.max_steps)))
+        if highest < 1 and step < self.max_steps:
+            told = (
+                f"the learning rate reaches only {highest:.0%} of its peak: the warm-up is "
+                f"too long for {self.max_steps} steps; set fewer steps with optim.warmup_steps "
+                "(of a segmentor, segmentor.schedule.warmup_steps) or train longer"
+            )
+            console.print(told, markup=False)
         if step:
             left = "goes on" if step < self.max_steps else "there is nothing left to do"
             told = f"{last} is at step {step} of {self.max_steps}: {left}"

@@ -10,13 +10,22 @@ from torch import nn
 from p2seg.optim import WeightAverage, adamw, poly, sgd, steps
 
 
-def test_poly_warms_up_and_decays_by_the_papers_formula():
+def test_poly_warms_up_and_then_decays_by_the_papers_formula():
     factor = poly(100, warmup_steps=10)
     assert [factor(step) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
     for step in (10, 50, 99):
-        assert factor(step) == pytest.approx((1 - step / 100) ** 0.9)
+        assert factor(step) == pytest.approx((1 - (step - 10) / 90) ** 0.9)
+    assert factor(10) == 1  # no jump where the warm-up ends
     assert factor(100) == factor(500) == 0
     assert poly(100)(0) == 1
+    assert poly(5, warmup_steps=10)(4) == 0.5
+
+
+@pytest.mark.parametrize("max_steps", [1, 10, 1000, 50_000])
+def test_poly_of_any_length_reaches_its_peak_by_default(max_steps):
+    factor = poly(max_steps, warmup_steps=None)
+    assert max(map(factor, range(max_steps))) == 1
+    assert poly(50_000, warmup_steps=None)(1999) == 1 > poly(50_000, warmup_steps=None)(1998)
 
 
 def test_poly_falls_steadily_after_the_warm_up():

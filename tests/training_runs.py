@@ -64,6 +64,7 @@ class Run:
         self.watch = lambda *step: None  # noqa: ARG005
         self.optimizer_of = partial(adamw, lr=1e-2, backbone_lr=1e-3)
         self.delivered = lambda batches: batches
+        self.factor = None
 
     def fit(self, trainer=TRAINER, content=CONTENT, seed=0, dtype=torch.float32, **options):
         network = self.network = tiny_network(seed=seed, affinity_position="vote").to(dtype)
@@ -91,7 +92,7 @@ class Run:
             trainer.fabric(),
             network,
             optimizer,
-            poly(trainer.max_steps, warmup_steps=2),
+            self.factor or poly(trainer.max_steps, warmup_steps=2),
             batches_from,
             losses_of,
             out=self.out,
