@@ -194,11 +194,11 @@ def test_a_machine_without_that_is_one_sentence(change):
 
 
 GOLDEN = [
-    [1.79797, 0.05174, 1.04337],
-    [1.64320, 0.05275, 1.04690],
-    [1.44198, 0.05296, 0.99144],
-    [1.10853, 0.07433, 0.97269],
-    [1.13184, 0.04351, 0.97754],
+    [1.49836, 0.05153, 1.06850],
+    [1.46827, 0.05313, 0.98381],
+    [1.46898, 0.06849, 1.02632],
+    [1.02198, 0.06348, 0.96857],
+    [1.09557, 0.06235, 0.99637],
 ]
 """Segmentation, offset and affinity of five steps; a refactoring must not move them. When a change
 of the method does, run the test, look at why, and put the new numbers here."""
