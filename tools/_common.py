@@ -162,7 +162,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
             # runs before this was recorded decayed from step 0 on, with a jump after the warm-up
-            "learning rate": "decays from the end of the warm-up",
+            "schedule": {"decay": "from the end of the warm-up"},
         },
         "settings": settings_of(cfg, "data", "trainer"),
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
