@@ -13,7 +13,7 @@ import torch
 
 from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
-from p2seg.files import atomic_path
+from p2seg.files import atomic_path, read_json, write_json
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
@@ -122,6 +122,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, kind: str, keep: int) -> None:
         self.last = folder / "last.pt"
+        self.validated = folder / "validated.json"
         self.folder = folder / "earlier"
         self.kind = kind
         self.keep = keep
@@ -145,6 +146,7 @@ class CheckpointFolder:
             if not self.last.is_file():
                 raise Damaged(f"there is no checkpoint {self.last}")
             content = load_checkpoint(self.last, self.kind)
+            content |= self._validated(content)
         except Damaged as error:
             for path in reversed(self._earlier()):
                 try:
@@ -161,7 +163,8 @@ class CheckpointFolder:
         """Writes `last.pt`; the one before moves to `earlier/`, and the oldest goes."""
         step = int(content["step"])
         if self._step is not None and self._step < step and self.keep > 1:
-            self._set_aside(self.folder / f"step_{self._step:08d}.pt")
+            self._link(self.folder / f"step_{self._step:08d}.pt")
+        self.validated.unlink(missing_ok=True)
         save_checkpoint(self.last, content)
         # those of a training before this one, or of steps that are done again, are not its own
         own = [path for path in self._earlier() if self._goes_on and _step_of(path) < step]
@@ -169,8 +172,30 @@ class CheckpointFolder:
             path.unlink(missing_ok=True)
         self._goes_on, self._step = True, step
 
-    def _set_aside(self, path: Path) -> None:
-        """Gives `last.pt` a second name, or copies it where the system has no links."""
+    def note_validation(self, step: int, best: float, *, is_best: bool) -> None:
+        """Records that `last.pt` was validated, in a small file next to it.
+
+        Args:
+            step: of `last.pt`.
+            best: the best score so far.
+            is_best: `last.pt` has this score, so it becomes `best.pt` as well.
+        """
+        if is_best:
+            self._link(self.last.with_name("best.pt"))
+        write_json(self.validated, {"step": step, "best": best})
+
+    def _validated(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What the validation of a checkpoint changes in it; nothing if there was none."""
+        try:
+            noted = read_json(self.validated, "record of a validation")
+            if noted["step"] == content["step"]:
+                return {"best": float(noted["best"]), "unvalidated": False}
+        except (OSError, UserError, LookupError, TypeError, ValueError):
+            pass  # the validation is repeated
+        return {}
+
+    def _link(self, path: Path) -> None:
+        """Gives `last.pt` a second name, or copies it if the file system has no links."""
         with atomic_path(path) as temporary:
             try:
                 temporary.hardlink_to(self.last)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,13 +13,14 @@ from lightning.fabric import Fabric
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
-from p2seg.checkpoint import CheckpointFolder, save_checkpoint
+from p2seg.checkpoint import CheckpointFolder
 from p2seg.errors import UserError
 from p2seg.optim import Factor, WeightAverage
 from p2seg.progress import TrainingBar, console
 from p2seg.runs.preemption import Notice, Stopped, noticing
 from p2seg.runs.processes import start_processes
 from p2seg.runs.ranks import mean_over_ranks
+from p2seg.runs.workers import WorkerLost
 from p2seg.structures import to_device
 from p2seg.training_log import TrainingLog
 from p2seg.training_state import TrainingState
@@ -152,7 +153,7 @@ class Trainer:
         state.unvalidated = state.unvalidated and validation is not None and validate_every > 0
         first = fabric.global_rank == 0
         if first:
-            self._tell(folder.last, step)
+            self._tell(folder.last, step, factor)
         if step >= self.max_steps and not state.unvalidated:
             return folder.last
         model, state.optimizer = self._set_up(fabric, state)
@@ -179,8 +180,16 @@ class Trainer:
             loop.run(batches_from, step)
         return folder.last
 
-    def _tell(self, last: Path, step: int) -> None:
+    def _tell(self, last: Path, step: int, factor: Factor) -> None:
         """What is there already, and what will not be."""
+        highest = max(map(factor, range(self.max_steps)))
+        if highest < 1 and step < self.max_steps:
+            told = (
+                f"the learning rate reaches only {highest:.0%} of its peak: the warm-up is "
+                f"too long for {self.max_steps} steps; set fewer steps with optim.warmup_steps "
+                "(of a segmentor, segmentor.schedule.warmup_steps) or train longer"
+            )
+            console.print(told, markup=False)
         if step:
             left = "goes on" if step < self.max_steps else "there is nothing left to do"
             told = f"{last} is at step {step} of {self.max_steps}: {left}"
@@ -228,12 +237,14 @@ class _Loop:
     def run(self, batches_from: BatchesFrom, step: int) -> None:
         """All steps from `step` on."""
         if self.state.unvalidated and self.validation is not None:
+            self._write(step)  # last.pt may be damaged, and the best is a link to it
             self._validate(self.validation, step)
         self._snapshot(step)
         if step >= self.trainer.max_steps:
             return
         with closing(batches_from(step)) as batches:  # its workers end here
-            for batch in batches:
+            while True:
+                batch = self._next(batches, step)
                 moved = to_device(batch, self.fabric.device)
                 losses = self._learn(moved, step)
                 step += 1
@@ -241,6 +252,19 @@ class _Loop:
                 self._keep(step)
                 if step == self.trainer.max_steps:
                     return
+
+    def _next(self, batches: Iterator[Any], step: int) -> Any:
+        """The next batch. What ends the wait for it loses no step."""
+        if self.fabric.world_size > 1:  # the others may be in their step already
+            return next(batches)
+        try:
+            with self.notice.at_once():
+                return next(batches)
+        except (Stopped, WorkerLost):
+            if step:
+                self._write(step)
+                self._tell_how_to_resume(step)
+            raise
 
     def _learn(self, batch: Any, step: int) -> dict[str, Tensor]:
         """One step; gives its losses."""
@@ -285,12 +309,15 @@ class _Loop:
             self._write(step)
         self._snapshot(step)
         if asked:
-            if self.trainer.resume == "never":
-                told = f"{self.folder.last} is at step {step}: leave resume=never out to go on"
-                console.print(told, markup=False)
+            self._tell_how_to_resume(step)
             raise Stopped(asked)
         if validation is not None:
             self._validate(validation, step)
+
+    def _tell_how_to_resume(self, step: int) -> None:
+        if self.trainer.resume == "never":
+            told = f"{self.folder.last} is at step {step}: leave resume=never out to go on"
+            console.print(told, markup=False)
 
     @staticmethod
     def _divides(every: int, step: int) -> bool:
@@ -318,17 +345,22 @@ class _Loop:
     def _validate(self, validation: Validation, step: int) -> None:
         """Scores the weights that prediction takes; the best so far are written."""
         with self.notice.at_once():
-            with self.state.averaged() as module:
+            # a resumed run has drawn nothing for the validations before it
+            with _same_draws(self.fabric.device), self.state.averaged() as module:
                 scores = self.fabric.broadcast(dict(validation(module)))
-            score = next(iter(scores.values()))
+            score, best = next(iter(scores.values())), self.state.best
+            is_best = best is None or score > best
+            self.state.best = score if best is None else max(best, score)
             self.state.unvalidated = False
-            if self.state.best is None or score > self.state.best:
-                self.state.best = score
-                content = self.state.collected(step)
-                if self.fabric.global_rank == 0:
-                    save_checkpoint(self.folder.last.with_name("best.pt"), content)
             self.log.scores(step, scores)
-            self._write(step)
+            if self.fabric.global_rank == 0:
+                self.folder.note_validation(step, self.state.best, is_best=is_best)
+            self.fabric.barrier()
+
+
+def _same_draws(device: torch.device) -> AbstractContextManager[None]:
+    """Puts torch's generators back to where they were."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def _check_finite(total: Tensor, losses: dict[str, Tensor], names: list[str], step: int) -> None:

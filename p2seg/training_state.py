@@ -134,7 +134,7 @@ class TrainingState:
         self._compare(path, saved, changed=changed)
         try:
             self.module.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            self._restore_optimizer(saved["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"{path} holds another model than this command builds; give another out=DIR, or "
@@ -153,6 +153,18 @@ class TrainingState:
             self.best = saved.get("best")
         self.unvalidated = saved.get("unvalidated", False)
         return int(saved["step"])
+
+    def _restore_optimizer(self, saved: dict[str, Any]) -> None:
+        """Loads what the optimizer has learned; its settings stay those of this command."""
+        groups = self.optimizer.param_groups
+        own = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+        of_adam = ("betas" in group for group in (saved["param_groups"][0], own[0]))
+        if len({*of_adam}) > 1:
+            self._say("another kind of optimizer: it starts without what the old one had learned")
+            return
+        self.optimizer.load_state_dict(saved)
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings)
 
     def _restore_random(self, path: Path, saved: dict[str, Any]) -> None:
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device

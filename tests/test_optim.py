@@ -10,13 +10,22 @@ from torch import nn
 from p2seg.optim import WeightAverage, adamw, poly, sgd, steps
 
 
-def test_poly_warms_up_and_decays_by_the_papers_formula():
+def test_poly_warms_up_and_then_decays_by_the_papers_formula():
     factor = poly(100, warmup_steps=10)
     assert [factor(step) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
     for step in (10, 50, 99):
-        assert factor(step) == pytest.approx((1 - step / 100) ** 0.9)
+        assert factor(step) == pytest.approx((1 - (step - 10) / 90) ** 0.9)
+    assert factor(10) == 1  # no jump where the warm-up ends
     assert factor(100) == factor(500) == 0
     assert poly(100)(0) == 1
+    assert poly(5, warmup_steps=10)(4) == 0.5
+
+
+@pytest.mark.parametrize("max_steps", [1, 10, 1000, 50_000])
+def test_poly_of_any_length_reaches_its_peak_by_default(max_steps):
+    factor = poly(max_steps, warmup_steps=None)
+    assert max(map(factor, range(max_steps))) == 1
+    assert poly(50_000, warmup_steps=None)(1999) == 1 > poly(50_000, warmup_steps=None)(1998)
 
 
 def test_poly_falls_steadily_after_the_warm_up():
@@ -80,6 +89,31 @@ def test_the_average_follows_its_formula():
     assert float(average.state["weight"]) == pytest.approx(wanted, abs=1e-4)
     assert average.updates == 2000
     assert average.state["num_batches_tracked"] == 2000  # counts are taken over, not averaged
+
+
+def test_the_average_is_the_same_to_the_bit_as_tensor_by_tensor():
+    module = nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5)).to(torch.float32)
+    module[0].to(torch.bfloat16)  # another dtype
+    average = WeightAverage(module)
+    wanted = {name: value.clone() for name, value in average.state.items()}
+    for t in range(30):
+        for value in module.state_dict().values():
+            value.copy_(torch.randn(value.shape) * 10)
+        average.update(module)
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                wanted[name].lerp_(value, 1 - min(0.999, (1 + t) / (10 + t)))
+            else:
+                wanted[name].copy_(value)
+    assert all(torch.equal(wanted[name], average.state[name]) for name in wanted)
+
+
+def test_the_average_takes_a_few_kernels_for_all_tensors():
+    module = nn.Sequential(*(nn.Linear(3, 3) for _ in range(20)))
+    average = WeightAverage(module)
+    with torch.profiler.profile() as profile:
+        average.update(module)
+    assert {each.key: each.count for each in profile.key_averages()}["aten::_foreach_lerp_"] == 1
 
 
 def test_the_average_is_a_copy_that_fits_the_module():

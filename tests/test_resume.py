@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from lightning.fabric.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import CONTENT, TRAINER, Run, scored
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.checkpoint import CheckpointFolder, load_checkpoint
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
+from p2seg.optim import adamw, sgd
 from p2seg.runs.preemption import Stopped
+from p2seg.runs.workers import WorkerLost
 
 
 @pytest.fixture
@@ -187,13 +190,78 @@ def test_a_signal_in_a_validation_loses_no_step(tmp_path):
     last = load_checkpoint(parts.out / "last.pt", "network")
     assert (last["step"], last["unvalidated"], last["best"]) == (2, True, None)
     assert all(torch.equal(last["model"][k], v) for k, v in parts.network.state_dict().items())
-    again = load_checkpoint(
-        parts.fit(validation=scored(0.2, 0.5, 0.4)[0], validate_every=2), "network"
-    )
+    parts.fit(validation=scored(0.2, 0.5, 0.4)[0], validate_every=2)
+    _, again, _ = CheckpointFolder(parts.out, "network", 2).newest()
     assert parts.losses == whole.losses
     same(end, again)
     assert again["best"] == 0.5
     assert not again["unvalidated"]
+
+
+def test_a_validation_that_was_done_is_not_repeated(run):
+    trainer = dataclasses.replace(TRAINER, checkpoint_every=100)
+    run.stop_before = 3
+    with pytest.raises(KeyboardInterrupt):  # before the next checkpoint
+        run.fit(trainer, validation=scored(0.9)[0], validate_every=2)
+    run.stop_before = -1
+    run.fit(trainer, validation=scored(0.1, 0.3)[0], validate_every=2)
+    assert load_checkpoint(run.out / "best.pt", "network")["step"] == 2
+
+
+def test_a_record_that_cannot_be_read_costs_a_validation_alone(run):
+    run.fit(validation=scored(0.9)[0], validate_every=6)
+    (run.out / "validated.json").write_text("[")
+    run.fit(validation=scored(0.9)[0], validate_every=6)
+    assert (run.out / "best.pt").samefile(run.out / "last.pt")
+
+
+@pytest.mark.parametrize("ends", ["signal", "lost worker"])
+def test_what_ends_the_wait_for_a_batch_loses_no_step(tmp_path, ends):
+    whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
+    end = load_checkpoint(whole.fit(), "network")
+
+    def wait(batches):
+        for step, batch in enumerate(batches):
+            if step == 3:
+                if ends == "lost worker":
+                    raise WorkerLost("a worker was killed")
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+                time.sleep(60)
+            yield batch
+
+    parts.delivered = wait
+    began = time.monotonic()
+    with pytest.raises(Stopped if ends == "signal" else WorkerLost):
+        parts.fit()
+    assert time.monotonic() - began < 20
+    assert load_checkpoint(parts.out / "last.pt", "network")["step"] == 3
+    parts.delivered = lambda batches: batches
+    torch.manual_seed(99)
+    same(end, load_checkpoint(parts.fit(), "network"))
+    assert parts.losses == whole.losses
+
+
+def test_changed_settings_of_the_optimizer_are_in_force(run):
+    run.fit(dataclasses.replace(TRAINER, max_steps=2))
+    run.optimizer_of = lambda network: adamw(network, lr=0.0, weight_decay=0.5)
+    run.fit(dataclasses.replace(TRAINER, resume="changed"))
+    last = load_checkpoint(run.out / "last.pt", "network")
+    decays = {group["weight_decay"] for group in last["optimizer"]["param_groups"]}
+    assert decays == {0.0, 0.5}
+    before = load_checkpoint(run.out / "earlier" / "step_00000004.pt", "network")
+    steps = {float(each["step"]) for each in last["optimizer"]["state"].values()}
+    assert steps == {6.0}  # what it had learned is kept
+    key = "class_head.1.weight"
+    assert torch.equal(before["model"][key], last["model"][key])  # the new rate is 0
+
+
+def test_another_kind_of_optimizer_starts_anew(run, capsys):
+    run.fit(dataclasses.replace(TRAINER, max_steps=2))
+    run.optimizer_of = lambda network: sgd(network, lr=1e-3, momentum=0.8, weight_decay=0.1)
+    run.fit(dataclasses.replace(TRAINER, resume="changed"))
+    assert "another kind of optimizer" in capsys.readouterr().out
+    [group] = load_checkpoint(run.out / "last.pt", "network")["optimizer"]["param_groups"]
+    assert (group["momentum"], group["weight_decay"]) == (0.8, 0.1)
 
 
 def test_the_validation_at_the_end_is_made_up_for(run):

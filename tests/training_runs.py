@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import torch
 from networks import tiny_network
@@ -61,10 +62,13 @@ class Run:
         self.stop_before = -1
         self.spoil = lambda losses, step: losses  # noqa: ARG005
         self.watch = lambda *step: None  # noqa: ARG005
+        self.optimizer_of = partial(adamw, lr=1e-2, backbone_lr=1e-3)
+        self.delivered = lambda batches: batches
+        self.factor = None
 
     def fit(self, trainer=TRAINER, content=CONTENT, seed=0, dtype=torch.float32, **options):
         network = self.network = tiny_network(seed=seed, affinity_position="vote").to(dtype)
-        optimizer = adamw(network, lr=1e-2, backbone_lr=1e-3)
+        optimizer = self.optimizer_of(network)
 
         def losses_of(model, batch, step):
             if step == self.stop_before:
@@ -82,13 +86,13 @@ class Run:
 
         def batches_from(step):
             sampler = StepSampler(len(self.dataset), trainer.batch_size, seed=0, start=step)
-            return batches(self.dataset, Batch.of, sampler, workers=0)
+            return self.delivered(batches(self.dataset, Batch.of, sampler, workers=0))
 
         return trainer.fit(
             trainer.fabric(),
             network,
             optimizer,
-            poly(trainer.max_steps, warmup_steps=2),
+            self.factor or poly(trainer.max_steps, warmup_steps=2),
             batches_from,
             losses_of,
             out=self.out,

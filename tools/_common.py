@@ -206,6 +206,8 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
             "data": {"augment": plain(cfg.data.augment)},
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
+            # runs before this was recorded decayed from step 0 on, with a jump after the warm-up
+            "schedule": {"decay": "from the end of the warm-up"},
         },
         "settings": settings_of(cfg, "train"),
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],

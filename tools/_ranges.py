@@ -47,7 +47,7 @@ NUMBERS = {
     "mdm.rounds": COUNT,
     "mdm.start_step": COUNT,
     "mdm.snap_radius": Number(0, whole=False),
-    "optim.warmup_steps": COUNT,
+    "optim.warmup_steps": Number(0, null=True),
     "model.width": AT_LEAST_ONE,
     "model.embedding": AT_LEAST_ONE,
     "loss.border": COUNT,

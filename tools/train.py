@@ -28,7 +28,7 @@ from p2seg.structures import Batch
 @writes(lambda cfg: output_folder(cfg, "network"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
-    seed_everything(cfg.seed, deterministic=cfg.deterministic)
+    seed_everything(cfg.seed, deterministic=cfg.deterministic, one_size=True)  # crops
     out, trainer = output_folder(cfg, "network"), build(cfg.trainer)
     points = points_of(cfg)
     reader = reader_of(cfg, points)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from p2seg.errors import UserError
-from p2seg.runs.preemption import end_with_parent, outlive_the_signal
+from p2seg.runs.workers import Workers
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -94,24 +97,24 @@ def batches(
         pin_memory: for copies to a GPU that do not wait.
 
     Raises:
-        UserError: of the data set, also where a worker met it; or `workers` is negative.
+        UserError: of the data set, also if a worker met it; or `workers` is negative.
+        WorkerLost: a worker was killed.
     """
     if workers < 0:
         raise UserError(f"data.workers={workers}; it must be 0 or more")
-    loader = DataLoader(
-        _Telling(dataset),
-        batch_sampler=sampler,
-        collate_fn=partial(_collated, collate),
-        num_workers=workers,
-        pin_memory=pin_memory,
-        persistent_workers=workers > 0,
-        worker_init_fn=_begin_worker,
-        generator=torch.Generator(),  # not the global one, whose state a resumed run restores
-    )
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    batch_of = partial(_batch_of, dataset, collate)
+    if not workers:
+        for keys in sampler:
+            yield batch_of(keys).pin_memory() if pin_memory else batch_of(keys)
+        return
+    # the workers end before the thread does, which may be waiting for one of them
+    processes = Workers(batch_of, iter(sampler), workers, setting="data.workers")
+    with _reader(pin_memory) as thread, closing(processes) as made:
+        read = deque(thread.submit(_next, made, pin_memory) for _ in range(2))
+        while True:
+            batch = read.popleft().result()
+            read.append(thread.submit(_next, made, pin_memory))
+            yield batch
 
 
 def batches_of(
@@ -144,25 +147,20 @@ def batches_of(
     return from_step
 
 
-class _Telling(Dataset[Any]):
-    """A data set whose mistakes are values: raised in a worker, torch would add its traceback."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        try:
-            return self.dataset[key]
-        except UserError as error:
-            return error
+def _batch_of(
+    dataset: Dataset[Any], collate: Callable[[list[Any]], Any], keys: list[tuple[int, int]]
+) -> Any:
+    return collate([dataset[key] for key in keys])
 
 
-def _collated(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
-    mistakes = (sample for sample in samples if isinstance(sample, UserError))
-    return next(mistakes, None) or collate(samples)
+def _reader(pin_memory: bool) -> ThreadPoolExecutor:
+    """A thread that reads batches while the one before is learned from."""
+    if not pin_memory:
+        return ThreadPoolExecutor(1)
+    # memory is pinned for the GPU of the calling thread
+    return ThreadPoolExecutor(1, "batches", torch.cuda.set_device, (torch.cuda.current_device(),))
 
 
-def _begin_worker(_worker: int) -> None:
-    outlive_the_signal()
-    end_with_parent()
-    torch.set_num_threads(1)
+def _next(made: Workers[Any], pin_memory: bool) -> Any:
+    batch = next(made)
+    return batch.pin_memory() if pin_memory else batch

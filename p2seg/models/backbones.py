@@ -88,7 +88,8 @@ def build_backbone(
     if feature_location is not None:
         options["feature_location"] = feature_location
     try:
-        probe: Any = timm.create_model(name, features_only=True, **options)
+        with torch.device("meta"):  # the names and strides of its maps, without any weight
+            probe: Any = timm.create_model(name, features_only=True, **options)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "feature_location" in reason:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 
-def seed_everything(seed: int, *, deterministic: bool = False) -> None:
+def seed_everything(seed: int, *, deterministic: bool = False, one_size: bool = False) -> None:
     """Seeds Python's, NumPy's and torch's global generators.
 
     What p2seg draws for itself comes from generators of its own, seeded by the same number and the
@@ -19,6 +19,8 @@ def seed_everything(seed: int, *, deterministic: bool = False) -> None:
         seed: from 0 up.
         deterministic: torch takes operations that give the same bits every time, or refuses; some
             are slower.
+        one_size: all images have one size, so cuDNN may search for its fastest convolutions once;
+            with `deterministic` it does not, for its choice may differ each time.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one, which libraries draw from
@@ -27,4 +29,4 @@ def seed_everything(seed: int, *, deterministic: bool = False) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at cuBLAS's start
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = one_size and not deterministic

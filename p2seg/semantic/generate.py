@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.sharedctypes import Synchronized
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import cv2
 import torch
@@ -19,15 +17,18 @@ from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, sha256
-from p2seg.runs.preemption import outlive_the_signal
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
+from p2seg.runs.workers import Workers
 from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
 from p2seg.semantic.maps import paths_of, read_key, write_map
 from p2seg.semantic.source import MapTask, Source
 
 MAPS_A_WORKER = 8
 """Fewer are not worth the seconds that a process needs to start."""
+
+PATIENCE = 10.0
+"""Seconds that a worker may finish its map when the others are stopped."""
 
 T = TypeVar("T")
 
@@ -217,39 +218,22 @@ def _outcomes(source: Source[T], jobs: Sequence[Job[T]], workers: int) -> Iterat
     if workers <= 1:
         yield from (make_one(source, job) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")  # a fork beside threads (torch's) may hang
-    pool = ProcessPoolExecutor(
+    pool = Workers(
+        partial(make_one, source),
+        iter(jobs),
         workers,
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(source, context.Value("i", 0), workers),
+        setting="semantic.workers",
+        ahead=MAPS_A_WORKER,
+        start="spawn",  # a fork beside threads (torch's) may hang
+        begin=partial(_begin_worker, workers),
+        patience=PATIENCE,
     )
-    try:
-        for future in [pool.submit(_make_in_worker, job) for job in jobs]:
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was ended from outside, probably for want of memory; take fewer "
-            "with semantic.workers=N and start again: what is made stays"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(pool):
+        yield from pool
 
 
-_worker_source: list[Source[Any]] = []
-
-
-def _start_worker(source: Source[Any], started: Synchronized[int], workers: int) -> None:
-    outlive_the_signal()  # the keyboard's word and a scheduler's are for the parent
+def _begin_worker(workers: int, number: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    with started.get_lock():
-        number = started.value
-        started.value += 1
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())  # the GPUs share the list
-    _worker_source.append(source)
-
-
-def _make_in_worker(job: Job[Any]) -> Outcome:
-    return make_one(_worker_source[0], job)

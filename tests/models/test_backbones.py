@@ -42,6 +42,17 @@ def test_the_papers_backbones(name, location, channels):
     assert not any("incre_modules" in key for key in own) or location is None
 
 
+def test_a_backbone_is_built_once():
+    """A second one costs seconds and draws random numbers for weights that nobody uses."""
+    torch.manual_seed(0)
+    own = build_backbone("test_resnet", pretrained=False).body.state_dict()
+    drawn = torch.rand(3)
+    torch.manual_seed(0)
+    wanted = timm.create_model("test_resnet", features_only=True, out_indices=(1, 2, 3, 4))
+    assert all(torch.equal(own[key], value) for key, value in wanted.state_dict().items())
+    assert torch.equal(drawn, torch.rand(3))
+
+
 def test_a_finer_output_stride():
     backbone = build_backbone("resnet18", pretrained=False, output_stride=16).eval()
     assert max(backbone.strides) == 16

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from semantic_sets import Counting, Drawn, contents, draw
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
-from p2seg.semantic.generate import MAPS, generate
+from p2seg.semantic.generate import MAPS, Outcome, Progress, generate
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.manifest import Manifest, read_manifest
 from p2seg.semantic.oracle import Oracle
@@ -162,8 +166,32 @@ def test_the_manifest_of_older_maps_goes_with_the_first_new_map(
 
 
 def test_a_worker_that_dies_is_one_sentence(drawn: Drawn, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a worker process was ended from outside"):
+    with pytest.raises(UserError, match=r"a worker process has ended.*semantic\.workers"):
         run(Counting(tmp_path / "log", deadly=True), drawn, workers=2)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_killed_worker_hangs_nothing(drawn: Drawn, tmp_path: Path, which: int) -> None:
+    """Also an idle one: it may hold the lock of what it shares with the others."""
+
+    def killing_after(count: int) -> Progress:
+        def progress(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+            for number, outcome in enumerate(outcomes, 1):
+                if number == count:
+                    time.sleep(0.5)
+                    workers = sorted(each.pid or 0 for each in multiprocessing.active_children())
+                    os.kill(workers[which], signal.SIGKILL)
+                yield outcome
+
+        return progress
+
+    source = Counting(tmp_path / "log", seconds=0.7)
+    with pytest.raises(UserError, match=r"killed by SIGKILL.*semantic\.workers"):
+        run(source, drawn, workers=2, progress=killing_after(1))
+    source = Counting(tmp_path / "log", value=2)
+    made = run(source, drawn, workers=2, progress=killing_after(4))
+    assert len(made.files) == 4
+    assert not multiprocessing.active_children()
 
 
 def test_killed_in_the_middle_it_goes_on(drawn: Drawn, tmp_path: Path) -> None:

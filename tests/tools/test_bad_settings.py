@@ -255,6 +255,15 @@ def test_settings_that_differ_from_the_checkpoints_are_named(tools):
     refused(tools("gen_pseudo", "model.embedding=9"), "model.embedding was", "and is 9")
 
 
+def test_a_training_with_the_old_schedule_is_not_resumed_in_silence(tools, tmp_path):
+    works(tools("train"))
+    last = tmp_path / "network" / "last.pt"
+    content = load_checkpoint(last, "network")
+    del content["config"]["schedule"]  # as it was written before the decay began at the warm-up
+    save_checkpoint(last, content)
+    refused(tools("train"), "other settings", "schedule.decay", "resume=changed")
+
+
 def test_a_training_says_what_it_goes_on_from_and_that_no_round_takes_part(tools):
     said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
     assert "no round of MDM takes part: mdm.start_step=5 is not reached" in said

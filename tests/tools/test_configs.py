@@ -119,6 +119,19 @@ def test_every_group_composes_and_can_be_built(group, name):
 
 
 @pytest.mark.parametrize(
+    ("exp", "warm_up"),
+    [
+        *(("voc_hrnet48_sam", 2000), ("voc_bestie_hrnet48", 2000), ("coco_hrnet48_sam", 5000)),
+        *(("demo", 100), ("demo_bestie", 100), ("demo_simulated", 100)),
+        *(("real_voc", 100), ("real_coco", 100), ("real_coco_simulated", 100)),
+    ],
+)
+def test_warm_up_does_not_depend_on_the_start_of_the_rounds(exp, warm_up):
+    cfg = compose("train", [f"+exp={exp}", "mdm.start_step=7"])
+    assert cfg.optim.schedule.warmup_steps == warm_up
+
+
+@pytest.mark.parametrize(
     ("exp", "name", "steps", "warm_up"),
     [
         ("voc_hrnet48", "hrnet_w48.ms_in1k", 50_000, 2_000),

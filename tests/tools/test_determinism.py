@@ -36,6 +36,21 @@ def test_the_global_generators_are_seeded(seed):
     assert torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.parametrize(
+    ("tool", "deterministic", "searches"),
+    [("train", False, True), ("train", True, False), ("gen_pseudo", False, False)],
+)
+def test_convolutions_of_one_size_are_searched_for(
+    made, tmp_path, run_tool, tool, deterministic, searches
+):
+    """Whole images have many sizes: a search for each would take longer than it gains."""
+    words = [*made.words, *NETWORK, "trainer.max_steps=1", f"deterministic={deterministic}"]
+    more = {"gen_pseudo": ["ckpt=none", f"out={tmp_path}/pseudo.json"]}
+    torch.backends.cudnn.benchmark = True
+    works(run_tool(tool, *words, *more.get(tool, [f"out={tmp_path}/network"])))
+    assert torch.backends.cudnn.benchmark is searches
+
+
 def weights(path, kind):
     return load_checkpoint(path, kind)["model"]
 
