@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -25,6 +26,14 @@ ELSEWHERE = 24 * 3600.0
 
 _FIRST_SPACE = "4026531836"
 """Linux's name for the numbers of processes outside of containers."""
+
+_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+"""Byte order marks, and the encodings that they stand for."""
 
 _TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?\Z", re.DOTALL)
 
@@ -279,8 +288,37 @@ def write_symlink(path: Path, target: Path) -> None:
             temporary.unlink()
 
 
+def read_text(path: Path, what: str) -> str:
+    """Reads a text file in UTF-8, or in the encoding that its byte order mark names.
+
+    Args:
+        path: the file.
+        what: what the file should be, for the error ("points file").
+
+    Returns:
+        The text without a byte order mark.
+
+    Raises:
+        UserError: the text is in another encoding, or there is no text in the file.
+    """
+    content = path.read_bytes()
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "UTF-8")
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not a readable {what}: its text is not in {encoding} ({error.reason} at "
+            f"byte {error.start}); save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise UserError(
+            f"{path} is not a readable {what}: it holds zero bytes; give a text file in UTF-8"
+        )
+    return text
+
+
 def read_json(path: Path, what: str) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file in UTF-8, or in the encoding that its byte order mark names.
 
     Args:
         path: the file.
@@ -290,12 +328,13 @@ def read_json(path: Path, what: str) -> Any:
         What the file holds.
 
     Raises:
-        UserError: there is no such file, or it is no JSON.
+        UserError: there is no such file, it is in another encoding, or it is no JSON.
     """
     if not path.is_file():
         raise UserError(f"no {what} at {path}: give the path of an existing JSON file")
+    text = read_text(path, what)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable {what}: {reason}; it must be JSON") from error
