@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import os
@@ -26,14 +25,6 @@ ELSEWHERE = 24 * 3600.0
 
 _FIRST_SPACE = "4026531836"
 """Linux's name for the numbers of processes outside of containers."""
-
-_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
-"""Byte order marks, and the encodings that they stand for."""
 
 _TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?\Z", re.DOTALL)
 
@@ -289,7 +280,7 @@ def write_symlink(path: Path, target: Path) -> None:
 
 
 def read_text(path: Path, what: str) -> str:
-    """Reads a text file in UTF-8, or in the encoding that its byte order mark names.
+    """Reads a text file in UTF-8, UTF-16 or UTF-32.
 
     Args:
         path: the file.
@@ -299,26 +290,32 @@ def read_text(path: Path, what: str) -> str:
         The text without a byte order mark.
 
     Raises:
-        UserError: the text is in another encoding, or there is no text in the file.
+        UserError: the text is in another encoding.
     """
     content = path.read_bytes()
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "UTF-8")
     try:
-        text = content.decode(encoding).removeprefix("\ufeff")
+        # JSON's own rule: by a byte order mark, else by where the first bytes are zero
+        return content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not a readable {what}: its text is not in {encoding} ({error.reason} at "
-            f"byte {error.start}); save it as UTF-8"
-        ) from error
-    if "\0" in text:
-        raise UserError(
-            f"{path} is not a readable {what}: it holds zero bytes; give a text file in UTF-8"
-        )
-    return text
+        raise not_utf8(path, what, error) from error
+
+
+def not_utf8(path: Path, what: str, error: UnicodeDecodeError) -> UserError:
+    """The sentence of a text file in another encoding.
+
+    Args:
+        path: the file.
+        what: what the file should be ("points file").
+        error: of the codec.
+    """
+    return UserError(
+        f"{path} is not a readable {what}: its text is not in {error.encoding.upper()} "
+        f"({error.reason} at byte {error.start}); save it as UTF-8"
+    )
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Reads a JSON file in UTF-8, or in the encoding that its byte order mark names.
+    """Reads a JSON file in UTF-8, UTF-16 or UTF-32.
 
     Args:
         path: the file.

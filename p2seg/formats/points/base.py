@@ -152,7 +152,10 @@ def json_of(path: Path, what: str) -> Any:
 def text_of(path: Path, what: str) -> str:
     """The content of a text file that is not too large, without a byte order mark."""
     check_bytes(path)
-    return read_text(path, what)
+    text = read_text(path, what)
+    if "\0" in text:
+        raise UserError(f"{path} holds zero bytes, so it is not a text; give a {what}")
+    return text
 
 
 def object_of(value: Any, where: str) -> dict[str, Any]:
