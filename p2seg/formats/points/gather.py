@@ -106,7 +106,11 @@ def _classes(found: Found, rules: Rules, report: Report) -> list[str]:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean {shown(near[0])}?" if near else f"it has {_listed(known)}"
+            meant = (
+                f"did you mean {shown(near[0])}?"
+                if near
+                else f"it has {_listed(known) or 'no classes'}"
+            )
             raise UserError(f"classes= names {shown(name)}, which the file does not have; {meant}")
     if not names and not any(picture.marks for picture in found.pictures):
         raise UserError(f"there is no class and no point in it{_reasons(report)}: check in=PATH")
