@@ -17,7 +17,7 @@ from p2seg.data.images import SUFFIXES
 from p2seg.data.schema import is_number
 from p2seg.errors import UserError, shown
 from p2seg.files import write_json_list, write_text
-from p2seg.formats.masks.labelstudio import config
+from p2seg.formats.masks.labelstudio import brush_mask, brush_size, config
 from p2seg.formats.points.base import (
     Found,
     Mark,
@@ -34,10 +34,10 @@ from p2seg.formats.points.base import (
     pair_of,
     size_from,
 )
-from p2seg.formats.points.regions import Outline, box, ellipse
+from p2seg.formats.points.regions import Bitmap, Outline, box, ellipse
 from p2seg.formats.points.written import Writing, check_xml
 
-KINDS = ("keypoint", "rectangle", "ellipse", "polygon")
+KINDS = ("keypoint", "rectangle", "ellipse", "polygon", "brush")
 OURS = "p2seg-"
 """What our ids of regions begin with; the number behind is the annotation's."""
 USUAL = ("image", "img", "picture", "photo")
@@ -108,6 +108,7 @@ def _picture(task: dict[str, Any], where: str, found: Found) -> Picture:
     data = object_of(task.get("data", task), f"{where}: its data")
     results = _results(task, where, found) if "data" in task else _regions_of_min(task)
     by_id = _labels_apart(results)
+    numbers = _clicked(results)
     marks: list[Mark] = []
     sizes = set[tuple[int, int]]()
     for number, result in enumerate(results, start=1):
@@ -116,7 +117,7 @@ def _picture(task: dict[str, Any], where: str, found: Found) -> Picture:
                 f"region {shown(result.get('id', number)) if isinstance(result, dict) else number}"
             )
             result = object_of(result, f"{where}: {name}")
-            mark = _mark(result, by_id, where, name, found)
+            mark = _mark(result, by_id, numbers, where, name, found)
             if mark is not None:
                 marks.append(mark[0])
                 sizes.update([mark[1]] if mark[1] is not None else [])
@@ -199,8 +200,23 @@ def _labels_apart(results: list[Any]) -> dict[str, Any]:
     }
 
 
+def _clicked(results: list[Any]) -> dict[str, int]:
+    """By id the regions that have their click below them, as in our masks, numbered."""
+    parents = (
+        each.get("parentID")
+        for each in results
+        if isinstance(each, dict) and str(each.get("type")).startswith("keypoint")
+    )
+    return {id: number for number, id in enumerate(dict.fromkeys(parents)) if isinstance(id, str)}
+
+
 def _mark(
-    result: dict[str, Any], by_id: dict[str, Any], task: str, where: str, found: Found
+    result: dict[str, Any],
+    by_id: dict[str, Any],
+    numbers: dict[str, int],
+    task: str,
+    where: str,
+    found: Found,
 ) -> tuple[Mark, tuple[int, int] | None] | None:
     """The object of a region, and the size of its image if given; None of what is no object."""
     whole = f"{task}: {where}"
@@ -208,10 +224,11 @@ def _mark(
     if type_ in ("labels", "relation", "choices", "textarea", "rating", "taxonomy", "number"):
         return None  # said of a region or of the image
     kind = type_.removesuffix("labels") if isinstance(type_, str) else ""
-    if kind not in KINDS:
+    value = result.get("value")
+    if kind not in KINDS or (kind == "brush" and not _readable(result)):
         found.left_out[f"regions of the type {shown(type_)}"] += 1
         return None
-    value = object_of(result.get("value"), f"{whole}: its value")
+    value = object_of(value, f"{whole}: its value")
     if isinstance(type_, str) and type_.endswith("labels"):
         labels = value.get(type_)
     else:
@@ -230,11 +247,28 @@ def _mark(
     ours = id_from(id.removeprefix(OURS)) if isinstance(id, str) and id.startswith(OURS) else None
     place = partial(_place, kind, value, whole)
     place(size or (100, 100))  # what is wrong with it is told here
-    return Mark(label_of(labels[0], whole), place, where, ours), size
+    group = numbers.get(str(result.get("parentID") if kind == "keypoint" else id))
+    return Mark(label_of(labels[0], whole), place, where, ours, group), size
+
+
+def _readable(result: dict[str, Any]) -> bool:
+    """Whether a brush has a code, and that of its image."""
+    value = result.get("value")
+    code = value.get("rle") if isinstance(value, dict) else None
+    if not isinstance(code, list) or not all(
+        type(each) is int and 0 <= each < 256 for each in code
+    ):
+        return False
+    width, height = result.get("original_width"), result.get("original_height")
+    if type(width) is int and type(height) is int and brush_size(code) != width * height:
+        return False
+    return len(code) > 6
 
 
 def _place(kind: str, value: dict[str, Any], whole: str, size: tuple[int, int]) -> Place:
     """Where a region is, in pixels of an image of (height, width)."""
+    if kind == "brush":
+        return Bitmap(partial(brush_mask, value["rle"], size), size, 0, 0)
     height, width = size[0] / 100, size[1] / 100  # pixels of a percent
     if kind == "polygon":
         corners = [pair_of(each, whole) for each in list_at(value, "points", whole)]
