@@ -292,12 +292,19 @@ def read_text(path: Path, what: str) -> str:
     Raises:
         UserError: the text is in another encoding.
     """
-    content = path.read_bytes()
     try:
-        # JSON's own rule: by a byte order mark, else by where the first bytes are zero
-        return content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+        return path.read_text(encoding=encoding_of(path))
     except UnicodeDecodeError as error:
         raise not_utf8(path, what, error) from error
+
+
+def encoding_of(path: Path) -> str:
+    """Which encoding of Unicode a text file is in, for `open`.
+
+    The rule is that of JSON: a byte order mark says it, else which of the first bytes are zero.
+    """
+    with path.open("rb") as stream:
+        return json.detect_encoding(stream.read(4))
 
 
 def not_utf8(path: Path, what: str, error: UnicodeDecodeError) -> UserError:

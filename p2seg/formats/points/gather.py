@@ -140,16 +140,17 @@ def _matched(found: Found, images: Images, rules: Rules, report: Report) -> dict
     """The file's images by their paths below the folder, in the file's order."""
     pictures: dict[str, Picture] = {}
     for picture in found.pictures:
+        reason = "images of the file without an image in the folder that is surely theirs"
         try:
             name = images.match(picture.names)
             before = pictures.get(name)
             if before is not None and before.marks and picture.marks:
+                reason = "images that are named twice"
                 raise UserError(
                     f"it is of image {name}, and so is {before.where}; leave one of them out, or "
                     "go on with the first with data.on_error=skip"
                 )
         except UserError as error:
-            reason = "images that are not in the folder, or not clear, or there twice"
             report.problem(reason, UserError(f"{picture.where}: {error}"), rules)
             continue
         if before is None or picture.marks:  # one that says nothing of an image gives way

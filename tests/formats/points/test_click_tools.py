@@ -147,7 +147,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path, run_tool):
     counts = {line.partition("left out")[2].strip(" \u2502") for line in told.splitlines()}
     counts = {(each.split()[0], each.split(maxsplit=2)[2]) for each in counts if each}
     for count, word in (
-        ("20", "not in the folder"),
+        ("20", "image in the folder"),
         ("1", "outside their image"),
         ("1", "without a class"),
         ("1", "'line'"),
