@@ -279,8 +279,50 @@ def write_symlink(path: Path, target: Path) -> None:
             temporary.unlink()
 
 
+def read_text(path: Path, what: str) -> str:
+    """Reads a text file in UTF-8, UTF-16 or UTF-32.
+
+    Args:
+        path: the file.
+        what: what the file should be, for the error ("points file").
+
+    Returns:
+        The text without a byte order mark.
+
+    Raises:
+        UserError: the text is in another encoding.
+    """
+    try:
+        return path.read_text(encoding=encoding_of(path))
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, what, error) from error
+
+
+def encoding_of(path: Path) -> str:
+    """Which encoding of Unicode a text file is in, for `open`.
+
+    The rule is that of JSON: a byte order mark says it, else which of the first bytes are zero.
+    """
+    with path.open("rb") as stream:
+        return json.detect_encoding(stream.read(4))
+
+
+def not_utf8(path: Path, what: str, error: UnicodeDecodeError) -> UserError:
+    """The sentence of a text file in another encoding.
+
+    Args:
+        path: the file.
+        what: what the file should be ("points file").
+        error: of the codec.
+    """
+    return UserError(
+        f"{path} is not a readable {what}: its text is not in {error.encoding.upper()} "
+        f"({error.reason} at byte {error.start}); save it as UTF-8"
+    )
+
+
 def read_json(path: Path, what: str) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file in UTF-8, UTF-16 or UTF-32.
 
     Args:
         path: the file.
@@ -290,12 +332,13 @@ def read_json(path: Path, what: str) -> Any:
         What the file holds.
 
     Raises:
-        UserError: there is no such file, or it is no JSON.
+        UserError: there is no such file, it is in another encoding, or it is no JSON.
     """
     if not path.is_file():
         raise UserError(f"no {what} at {path}: give the path of an existing JSON file")
+    text = read_text(path, what)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable {what}: {reason}; it must be JSON") from error

@@ -128,6 +128,18 @@ def test_a_byte_order_mark_is_no_hindrance(tmp_path):
     assert read_json(tmp_path / "a.json", "file") == [1]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_of_unicode_are_read(tmp_path, encoding):
+    (tmp_path / "a.json").write_bytes('{"a": "\u68a8"}'.encode(encoding))
+    assert read_json(tmp_path / "a.json", "file") == {"a": "\u68a8"}
+
+
+def test_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
+    (tmp_path / "a.json").write_bytes('{"a": "\u68a8"}'.encode("gb2312"))
+    with pytest.raises(UserError, match=r"a\.json is not a readable points file.*save it as UTF-8"):
+        read_json(tmp_path / "a.json", "points file")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff\xfe", b"[1,]", b"[" * 100_000, b"\x00", b"{'a': 1}"]
 )

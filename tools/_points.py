@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from _common import tell_skipped
 from omegaconf import DictConfig, ListConfig
 from rich.table import Table
 from rich.text import Text
@@ -92,19 +93,28 @@ def told(report: Report, title: str) -> Table:
     table.add_section()
     for name, count in report.counts.items():
         row(name, count, "" if count else "no point")
-    if report.left_out or report.unnamed or report.problems:
+    if report.left_out or report.dropped or report.unnamed or report.problems:
         table.add_section()
     for kind, count in report.left_out.most_common():
         row("left out", count, kind)
+    if report.dropped:
+        row("left out", report.dropped, "images without points (empty=drop)")
     if report.unnamed:
         row(
             "left out",
             len(report.unnamed),
             _named(report.unnamed, "images that no file names", counted=False),
         )
-    if report.problems:
-        row("left out", len(report.problems), "that cannot be used, told below")
+    for kind, count in report.unusable.most_common():
+        row("left out", count, f"{kind}, named above")
     return table
+
+
+def tell_some(sentences: Sequence[str]) -> None:
+    """Prints what is skipped, at most `SHOWN` sentences."""
+    tell_skipped(sentences[:SHOWN])
+    if len(sentences) > SHOWN:
+        console.print(f"skipped: {len(sentences) - SHOWN} more of these")
 
 
 def _named(names: list[str], what: str, *, counted: bool = True) -> str:
@@ -164,12 +174,16 @@ def order_of(cfg: DictConfig, points: PointSet) -> str:
     return f"; it does not keep the order of the classes: import it with classes=[{listed}]"
 
 
-def check_images(points: PointSet, images: Path, on_error: str) -> PointSet:
-    """The images that are there as they were annotated, and as other tools show them: upright."""
+def check_images(points: PointSet, images: Path, on_error: str) -> tuple[PointSet, Counter[str]]:
+    """The images that are there as they were annotated, and as other tools show them: upright.
+
+    Returns:
+        The set of them, and how many others are left out, by reason.
+    """
     check_choice("data.on_error", on_error, ("raise", "skip"))
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with images=DIR")
-    kept, skipped = [], []
+    kept, skipped, left_out = [], [], Counter[str]()
     for place, record in enumerate(points.images):
         path = images / record.file_name
         try:
@@ -178,12 +192,11 @@ def check_images(points: PointSet, images: Path, on_error: str) -> PointSet:
             if on_error == "raise":
                 raise
             skipped.append(when_skipped(error))
+            changed = "images that are not as annotated, or that other tools turn"
+            left_out[changed if path.exists() else "images that are not in the folder"] += 1
             continue
         kept.append(place)
-    for sentence in skipped[:SHOWN]:
-        console.print(f"skipped: {sentence}", markup=False)
-    if len(skipped) > SHOWN:
-        console.print(f"skipped: {len(skipped) - SHOWN} images more", markup=False)
+    tell_some(skipped)
     if not kept:
         raise UserError(f"none of the images of {shown(str(images))} can be used; check images=")
-    return points if len(kept) == len(points.images) else points.taking(kept)
+    return points if len(kept) == len(points.images) else points.taking(kept), left_out

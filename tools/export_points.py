@@ -28,13 +28,17 @@ def run(cfg: DictConfig) -> Path:
     target, out = target_of(cfg)
     points = read_points(path_of(cfg, "data.points"))
     with console.status(f"clicks to {out}"):
-        points = check_images(points, images, cfg.data.on_error)
+        total = sum(map(len, points.points))
+        points, left_out = check_images(points, images, cfg.data.on_error)
         record_run(cfg, "export_points", out)
         url = address_of(images) if cfg.url is None else str(cfg.url)
         advice = target(Writing(points, images, out, url))
     advice += order_of(cfg, points)
     count = sum(map(len, points.points))
     console.print(f"{out}: {count} points on {len(points.images)} images; {advice}", markup=False)
+    if left_out:
+        reasons = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
+        console.print(f"left out: {reasons}; {total - count} points are on them", markup=False)
     return out
 
 

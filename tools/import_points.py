@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from _claims import given_file, writes
-from _common import check_file, path_of, tell_skipped
+from _common import check_file, path_of
 from _entry import entry
-from _points import check_new, format_of, found_at, rules_of, source_of, told
+from _points import check_new, format_of, found_at, rules_of, source_of, tell_some, told
 from _record import record_run
 from omegaconf import DictConfig
 
@@ -39,8 +39,8 @@ def run(cfg: DictConfig) -> Path:
         record_run(cfg, "import_points", out)
         write_points(out, replace(points, info=info))
     guessed = " (recognised)" if cfg.format == "auto" else ""
+    tell_some(report.problems)
     console.print(told(report, f"{out}: clicks of {name}{guessed}"))
-    tell_skipped(report.problems)
     return out
 
 

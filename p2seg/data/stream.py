@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from p2seg.errors import UserError
+from p2seg.files import encoding_of, not_utf8
 
 Taker = Callable[[list[Any]], None]
 
@@ -46,8 +47,10 @@ def read_streamed(path: Path, what: str, takers: Mapping[str, Taker]) -> Any:
     if not path.is_file():
         raise UserError(f"no {what} at {path}: give the path of an existing JSON file")
     try:
-        with path.open(encoding="utf-8-sig") as stream:
+        with path.open(encoding=encoding_of(path)) as stream:
             return _Window(stream).document(takers)
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, what, error) from error
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable {what}: {reason}; it must be JSON") from error

@@ -13,7 +13,7 @@ from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode
 from p2seg.data.labels import read_labels
 from p2seg.data.mat import read_struct
 from p2seg.errors import UserError
-from p2seg.files import sha256
+from p2seg.files import read_text, sha256
 from p2seg.structures import IGNORED
 
 # fmt: off
@@ -144,10 +144,7 @@ def read_list(path: Path) -> list[str]:
     """The image ids of a list of VOC or SBD, one a line."""
     if not path.is_file():
         raise UserError(f"no list of images at {path}; check the folder")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text of image ids; write one id a line") from error
+    text = read_text(path, "list of image ids, one per line")
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise UserError(f"{path} lists no images; write one id a line")

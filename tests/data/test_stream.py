@@ -126,3 +126,15 @@ def test_odd_files_are_read(tmp_path, text, content):
 )
 def test_broken_files_are_refused(tmp_path, text, sentence):
     assert sentence in read(tmp_path / "a.json", text)
+
+
+def test_a_file_may_be_in_another_encoding_of_unicode_and_no_other(tmp_path):
+    path, text = tmp_path / "a.json", '{"a": ["梨"]}'
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-32"):
+        path.write_bytes(text.encode(encoding))
+        items: list[Any] = []
+        stream.read_streamed(path, "points file", {"a": items.extend})
+        assert items == ["梨"]
+    path.write_bytes(text.encode("gb2312"))
+    with pytest.raises(UserError, match=r"a\.json is not a readable points file.*save it as UTF-8"):
+        stream.read_streamed(path, "points file", {})

@@ -148,7 +148,7 @@ def test_broken_lists_are_refused(tmp_path: Path) -> None:
         (b"a\nb\na\n", "lists a twice"),
         (b"../a\n", "lists ../a, which leaves the folder"),
         (b"/a\n", "lists /a, which leaves the folder"),
-        (b"\xff\xfe\x00", "is no text of image ids"),
+        (b"\xff\xfe\x00", "is not a readable list of image ids"),
     ]:
         path.write_bytes(content)
         with pytest.raises(UserError, match=sentence):

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
@@ -181,14 +182,21 @@ def places(names: Iterable[str]) -> dict[str, str]:
 
 
 def click_of(instance: Labelled, record: ImageRecord) -> tuple[float, float] | None:
-    """The click of an instance as (x, y) in pixels edge to edge; None where it has none.
-
-    In our files a pixel's centre is a whole number, here it is half a pixel beyond.
-    """
+    """The click of an instance as (x, y) in pixels edge to edge; None if it has none."""
     if not isinstance(instance, Instance) or instance.point is None:
         return None
-    y, x = instance.point
-    return min(x + 0.5, record.width), min(y + 0.5, record.height)
+    x, y = on_edges(*instance.point)
+    return min(x, record.width), min(y, record.height)
+
+
+def on_edges(y: float, x: float) -> tuple[float, float]:
+    """A point (y, x) as (x, y) along the pixels' edges, where the first pixel reaches from 0 to 1.
+
+    In our files a pixel's center is a whole number, here it is half a pixel beyond. A point stays
+    on its pixel, that of its whole part: 2.7 becomes 2.99, not 3.2.
+    """
+    x, y = (floor(each) + min(each % 1 + 0.5, 0.99) for each in (x, y))
+    return x, y
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
-from p2seg.files import write_json
+from p2seg.files import write_json, write_text
 from p2seg.formats.masks.base import Format, Labelled, Source, click_of, write_picture
 from p2seg.formats.masks.polygons import Part, parts_of
 
@@ -23,7 +23,11 @@ VERSION = "5.5.0"
 
 
 class LabelMe(Format):
-    """`PLACE.json`; the picture is referred to, not copied."""
+    """`PLACE.json`; the picture is referred to, not copied. `labels.txt` has the classes' order."""
+
+    def _begin(self) -> None:
+        names = [category.name for category in self.categories]
+        write_text(self.folder / "labels.txt", "\n".join([*names, ""]))
 
     def _write(
         self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]

@@ -133,3 +133,51 @@ def brush_code(mask: NDArray[np.bool_]) -> list[int]:
             run -= length
     text = np.frombuffer("".join(bits).encode(), np.uint8) - ord("0")
     return np.packbits(text).tolist()
+
+
+def brush_size(code: Sequence[int]) -> int:
+    """How many pixels a brush's code says that it has.
+
+    Args:
+        code: whole numbers 0..255, of which the first four count the values.
+    """
+    return int.from_bytes(bytes(code[:4]), "big") // CHANNELS
+
+
+def brush_mask(code: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask of a brush: the inverse of `brush_code`, also with values that are not in runs.
+
+    Args:
+        code: whole numbers 0..255.
+        size: (height, width), pixels.
+
+    Returns:
+        `[H, W]` bool, where the opacity is not 0.
+
+    Raises:
+        ValueError: the code is cut short, or of another size.
+    """
+    total = size[0] * size[1] * CHANNELS
+    bits = (np.unpackbits(np.array(code, np.uint8)) + ord("0")).tobytes().decode()
+    if brush_size(code) * CHANNELS != total:
+        raise ValueError(f"is a brush that does not fill an image of {size[1]}x{size[0]}")
+    word = int(bits[32:37], 2) + 1
+    sizes = [int(bits[at : at + 4], 2) + 1 for at in range(37, 53, 4)]
+    at, filled = 53, 0
+    values = np.zeros(total, np.bool_)
+    while filled < total:
+        in_run, which = bits[at : at + 1] == "1", bits[at + 1 : at + 3]
+        if len(which) < 2:
+            raise ValueError("is a brush that is cut short")
+        at += 3 + sizes[int(which, 2)]
+        length = int(bits[at - sizes[int(which, 2)] : at] or "0", 2) + 1
+        end = at + word * (1 if in_run else length)
+        if in_run:
+            values[filled : filled + length] = "1" in bits[at:end]
+        else:
+            for k in range(length):
+                values[filled + k : filled + k + 1] = (
+                    "1" in bits[at + k * word : at + (k + 1) * word]
+                )
+        at, filled = end, filled + length
+    return values[CHANNELS - 1 :: CHANNELS].reshape(size)

@@ -22,8 +22,10 @@ from p2seg.formats.points import (
     via,
 )
 from p2seg.formats.points.base import Found, Reading, files_at, json_of, text_of
-from p2seg.formats.points.gather import Report, Rules, gather
+from p2seg.formats.points.gather import gather
 from p2seg.formats.points.match import Images
+from p2seg.formats.points.rules import Report, Rules
+from p2seg.formats.points.unknown import json_seems, table_seems, text_seems
 from p2seg.formats.points.written import Writing
 
 __all__ = [
@@ -105,9 +107,10 @@ def recognised(path: Path) -> str:
     if len(known) > 1:
         some = ", ".join(f"{kind} ({file.name})" for kind, file in sorted(known.items()))
         raise UserError(f"{path} holds several formats: {some}; give in=FILE or format=NAME")
+    kept = f"; take it out of the folder of {next(iter(known))}" if known else ""
     raise UserError(
-        f"the format of {kinds[None]} is none that is known; say it with format=, which is "
-        f"{', '.join(FORMATS)}"
+        f"the format of {kinds[None]} is unknown: it {_seems(kinds[None])}{kept}; or name the "
+        f"format with format=, one of {', '.join(FORMATS)}"
     )
 
 
@@ -118,9 +121,28 @@ def _kind(file: Path) -> str | None:
         content = json_of(file, "file of clicks")
         return next((name for name, fits in _JSONS.items() if fits(content)), None)
     if ending == ".xml":
-        return "cvat" if "<annotations" in text_of(file, "XML")[:10_000] else None
-    first = text_of(file, "a table").lstrip().partition("\n")[0]
+        return "cvat" if "<annotations" in _text_of_xml(file)[:10_000] else None
     if ending == ".txt":
+        first = text_of(file, "text file of clicks").lstrip().partition("\n")[0]
         return "bestie" if bestie.is_line(first) else None
-    header = first.split(table.separator_of(first))
+    _, header, _ = table.header_of(file)
+    if via.is_table(header):
+        return "via"
     return "csv" if {"file", "x", "y"} <= set(table.columns_of(header)) else None
+
+
+def _text_of_xml(file: Path) -> str:
+    """About what an XML says, whatever its encoding, which its own first line names."""
+    with file.open("rb") as stream:
+        return stream.read(40_000).replace(b"\0", b"").decode("latin-1")
+
+
+def _seems(file: Path) -> str:
+    """What a file of an unknown format seems to be."""
+    ending = file.suffix.lower()
+    if ending == ".json":
+        return json_seems(json_of(file, "file of clicks"))
+    if ending in (".xml", ".txt"):
+        text = _text_of_xml(file) if ending == ".xml" else text_of(file, "text file of clicks")
+        return text_seems(file, text.lstrip())
+    return table_seems(table.header_of(file)[1])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from p2seg.data.schema import LONGEST_NAME, MAX_ID, is_number, kind_of, storable
 from p2seg.errors import UserError, shown
-from p2seg.files import read_json
+from p2seg.files import read_json, read_text
 from p2seg.formats.points.regions import Region
 
 MAX_BYTES = 1 << 30
@@ -21,20 +22,26 @@ ID_KEY = "p2seg_id"
 """Where exported files carry our annotation ids, if their tool has no ids of its own."""
 
 
+Place = tuple[float, float] | Region
+"""A click (y, x), or what a click is derived from."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """One object as a tool has it.
 
     Attributes:
-        label: its class by name.
-        at: a click (y, x) in the tool's pixels; or what a click is derived from.
+        label: its class by name; empty if the file gives it none.
+        at: a click (y, x) in the tool's pixels; or what a click is derived from; or, if the file
+            has parts of the image and not pixels, what makes one of these of the image's
+            (height, width).
         where: of the file's entry, for sentences: "shape 3".
         id: our annotation id, where the file carries one.
         group: regions of one label and group are parts of one object.
     """
 
     label: str
-    at: tuple[float, float] | Region
+    at: Place | Callable[[tuple[int, int]], Place]
     where: str
     id: int | None = None
     group: int | None = None
@@ -50,6 +57,7 @@ class Picture:
         where: the file, and the entry where it has many, for sentences.
         size: (height, width) in pixels, where the file says it.
         id: of the image, where the format keeps ours.
+        size_by: what says the size, behind `where` in the sentence of another size.
     """
 
     names: tuple[str, ...]
@@ -57,6 +65,7 @@ class Picture:
     where: str
     size: tuple[int, int] | None = None
     id: int | None = None
+    size_by: str = ""
 
 
 @dataclass
@@ -141,16 +150,11 @@ def json_of(path: Path, what: str) -> Any:
 
 
 def text_of(path: Path, what: str) -> str:
-    """The content of a UTF-8 text file that is not too large, without a byte order mark."""
+    """The content of a text file that is not too large, without a byte order mark."""
     check_bytes(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): save {what} as UTF-8"
-        ) from error
+    text = read_text(path, what)
     if "\0" in text:
-        raise UserError(f"{path} holds zero bytes, so it is no text: give {what}")
+        raise UserError(f"{path} holds zero bytes, so it is not a text; give a {what}")
     return text
 
 
@@ -187,8 +191,12 @@ def pair_of(value: Any, where: str) -> tuple[float, float]:
 
 
 def label_of(value: Any, where: str) -> str:
-    """The name of a class."""
-    if not isinstance(value, str) or not value.strip():
+    """The name of a class; empty if there is none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ""
+    if type(value) is int:
+        value = str(value)
+    if not isinstance(value, str):
         raise UserError(f"{where} has the label {shown(value)}; give it the name of a class")
     if len(value) > LONGEST_NAME or not storable(value):
         raise UserError(f"{where} has a label that is no name ({shown(value)}); rename it")
@@ -196,8 +204,10 @@ def label_of(value: Any, where: str) -> str:
 
 
 def id_from(value: Any) -> int | None:
-    """An id that one of our exports has written, as a number or in digits; None if it is none."""
-    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+    """An id as a number or in digits, 7 also as 7.0 or "7.0"; None if it is none."""
+    if isinstance(value, str) and len(value) < 22 and re.fullmatch(r"[0-9]+(\.0*)?", value):
+        value = int(value.partition(".")[0])
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_ID else None
 
@@ -213,7 +223,7 @@ def size_from(height: Any, width: Any, where: str) -> tuple[int, int] | None:
     sides = []
     for value in (height, width):
         try:
-            side = int(value)
+            side = int(float(value))  # tables have "60.0", too
             whole = side == float(value)
         except (TypeError, ValueError, OverflowError):
             side, whole = 0, False

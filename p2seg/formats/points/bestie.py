@@ -63,7 +63,7 @@ def is_line(text: str) -> bool:
 
 def _lines(file: Path, found: Found) -> list[Line]:
     lines = []
-    for number, text in enumerate(text_of(file, "x y class confidence").splitlines(), start=1):
+    for number, text in enumerate(text_of(file, "text file of clicks").splitlines(), start=1):
         if not text.strip():
             continue
         with found.entry():

@@ -26,6 +26,7 @@ from p2seg.formats.points.base import (
     Found,
     Mark,
     Picture,
+    Place,
     Reading,
     check_bytes,
     files_at,
@@ -33,12 +34,11 @@ from p2seg.formats.points.base import (
     label_of,
     size_from,
 )
-from p2seg.formats.points.regions import Bitmap, Outline, Region, box, ellipse
+from p2seg.formats.points.regions import Bitmap, Outline, box, ellipse
 from p2seg.formats.points.written import Writing, check_xml
 
-Place = tuple[float, float] | Region
-OTHERS = ("polyline", "cuboid", "skeleton", "tag")
-"""Shapes without an inside in the image."""
+NO_SHAPES = ("attribute",)
+"""What an image has beside its shapes."""
 
 
 def read(path: Path, _: Reading) -> Found:
@@ -56,7 +56,7 @@ def read(path: Path, _: Reading) -> Found:
         check_bytes(file)
         try:
             _read(file, found)
-        except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
+        except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{file} is not readable as CVAT's XML ({reason[:200]}); export it anew as CVAT "
@@ -102,7 +102,7 @@ def _picture(element: Any, file: Path, found: Found) -> Picture:
     where = f"{file}: image {shown(name)}"
     marks = []
     for number, shape in enumerate(
-        (each for each in element if each.tag in (*PLACES, *OTHERS)), start=1
+        (each for each in element if each.tag not in NO_SHAPES), start=1
     ):
         with found.entry():
             marks += _marks(shape, where, f"shape {number}", found)
@@ -112,7 +112,7 @@ def _picture(element: Any, file: Path, found: Found) -> Picture:
 
 def _marks(shape: Any, image: str, where: str, found: Found) -> list[Mark]:
     """The objects of a shape: several only of `points`."""
-    if shape.tag in OTHERS:
+    if shape.tag not in PLACES:  # lines, cuboids, skeletons, tags
         found.left_out[f"shapes of the kind {shown(shape.tag)}"] += 1
         return []
     whole = f"{image}: {where}"

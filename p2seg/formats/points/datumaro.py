@@ -15,6 +15,7 @@ from p2seg.formats.points.base import (
     Found,
     Mark,
     Picture,
+    Place,
     Reading,
     files_at,
     id_from,
@@ -24,7 +25,7 @@ from p2seg.formats.points.base import (
     object_of,
     size_from,
 )
-from p2seg.formats.points.regions import Coded, Outline, Region, box, ellipse
+from p2seg.formats.points.regions import Coded, Outline, box, ellipse
 
 INVISIBLE = 0
 """Datumaro's visibility of a point that is absent."""
@@ -75,6 +76,7 @@ def _picture(
     item: dict[str, Any], file: Path, subset: str, names: list[str], found: Found
 ) -> Picture:
     id = item.get("id")
+    id = str(id) if type(id) is int else id
     if not isinstance(id, str) or not id:
         raise UserError(f"{file}: an item has the id {shown(id)}; it must be a name")
     where = f"{file}: item {shown(id)}"
@@ -98,27 +100,44 @@ def _marks(each: Any, names: list[str], image: str, where: str, found: Found) ->
     whole = f"{image}: {where}"
     each = object_of(each, whole)
     kind = each.get("type")
-    if kind not in ("points", "bbox", "polygon", "mask", "ellipse"):
+    if kind not in ("points", "bbox", "polygon", "mask", "ellipse", "rotated_bbox"):
         found.left_out[f"annotations of the type {shown(kind)}"] += 1
         return []
-    label = each.get("label_id")
-    if type(label) is not int or not 0 <= label < len(names):
-        raise UserError(f"{whole} has label_id {shown(label)}; the file lists {len(names)} labels")
     attributes = each.get("attributes")
-    id = id_from(attributes.get(ID_KEY)) if isinstance(attributes, dict) else None
+    attributes = attributes if isinstance(attributes, dict) else {}
+    id = id_from(attributes.get(ID_KEY))
     group = id_from(each.get("group")) or None  # 0 is none
-    places = _places(each, kind, whole)
+    label = _label(each.get("label_id"), names, whole)
+    turn: Any = attributes.get("rotation")  # of CVAT's boxes and ellipses, about their middle
+    places = _places(each, kind, float(turn) if is_number(turn) else 0.0, whole)
+    if kind == "points" and len(each["points"]) > 2 * len(places):
+        found.left_out["points that are absent"] += len(each["points"]) // 2 - len(places)
     id = id if len(places) == 1 else None
-    return [Mark(names[label], at, where, id, group) for at in places]
+    return [Mark(label, at, where, id, group) for at in places]
 
 
-def _places(each: dict[str, Any], kind: str, whole: str) -> list[tuple[float, float] | Region]:
+def _label(value: Any, names: list[str], whole: str) -> str:
+    """The class of an annotation; empty if it has none."""
+    if value is None:
+        return ""
+    number = id_from(value)
+    if number is None or number >= len(names):
+        raise UserError(f"{whole} has label_id {shown(value)}; the file lists {len(names)} labels")
+    return names[number]
+
+
+def _places(each: dict[str, Any], kind: str, turn: float, whole: str) -> list[Place]:
     if kind == "mask":
         return [Coded(each.get("rle"))]
-    key = "bbox" if kind == "bbox" else "points"
+    key = "bbox" if "bbox" in each else "points"
     values = each.get(key)
-    if not isinstance(values, list) or not all(map(is_number, values)) or len(values) % 2:
-        raise UserError(f"{whole} has {key} {shown(values)}; they must be pairs of numbers")
+    if not isinstance(values, list) or not all(map(is_number, values)):
+        values = [0.0]  # as bad as any odd count
+    if kind == "rotated_bbox" and len(values) == 5:  # about its middle
+        x, y, width, height, turn = values
+        return [box(x - width / 2, y - height / 2, x + width / 2, y + height / 2, turn)]
+    if len(values) % 2:
+        raise UserError(f"{whole} has {key} {shown(each.get(key))}; they must be pairs of numbers")
     corners = list(zip(values[::2], values[1::2], strict=True))
     if kind == "points":
         visible = each.get("visibility")
@@ -131,6 +150,6 @@ def _places(each: dict[str, Any], kind: str, whole: str) -> list[tuple[float, fl
         raise UserError(f"{whole} has {key} of {len(values)} numbers; a {kind} has four")
     if kind == "ellipse":
         x0, y0, x1, y1 = values
-        return [ellipse((x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2)]
+        return [ellipse((x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2, turn)]
     x, y, width, height = values
-    return [box(x, y, x + width, y + height)]
+    return [box(x, y, x + width, y + height, turn)]

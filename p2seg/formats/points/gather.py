@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from math import floor, inf
+from dataclasses import replace
+from math import floor
 
 import numpy as np
 import torch
@@ -15,67 +14,16 @@ import torch
 from p2seg.data.packed import PackedPoints
 from p2seg.data.points import PointSet
 from p2seg.data.records import Category, ImageRecord
-from p2seg.errors import UserError, shown, when_skipped
+from p2seg.errors import UserError, shown
 from p2seg.formats.points.base import Found, Mark, Picture
 from p2seg.formats.points.match import Images, size_of
 from p2seg.formats.points.regions import Region
+from p2seg.formats.points.rules import Report, Rules
 from p2seg.structures import IGNORED, Points
 
-
-@dataclass(frozen=True)
-class Rules:
-    """How marks become points.
-
-    Attributes:
-        edges: the tool's coordinates run along the pixels' edges, its first pixel's centre is at
-            (0.5, 0.5); False: pixels' centres are whole numbers.
-        sampler: makes clicks of boxes, outlines and masks: a name of `SAMPLERS`.
-        seed: of the sampler `random`.
-        classes: names in their order, those of all others are left out; None: as the file lists
-            them, or sorted.
-        skip: go on without what cannot be used.
-        keep_empty: images without points stay in the set.
-    """
-
-    edges: bool
-    sampler: str = "inner"
-    seed: int = 0
-    classes: Sequence[str] | None = None
-    skip: bool = False
-    keep_empty: bool = True
-
-
-@dataclass
-class Report:
-    """What became of everything.
-
-    Attributes:
-        images: those of the set.
-        counts: points by class, in the order of the classes.
-        empty: images without points.
-        derived: points made of regions, by their kind.
-        left_out: what became no point, by kind or reason.
-        problems: sentences of what could not be used.
-        unnamed: images of the folder that no file names; they are left out.
-    """
-
-    images: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    empty: list[str] = field(default_factory=list)
-    derived: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    unnamed: list[str] = field(default_factory=list)
-
-    def problem(self, error: UserError, rules: Rules) -> None:
-        """Notes what cannot be used.
-
-        Raises:
-            UserError: the rules do not say to go on.
-        """
-        if not rules.skip:
-            raise error
-        self.problems.append(when_skipped(error))
+HAIR = 1e-3
+"""Pixels outside the image that are on its edge."""
+NO_CLASS = "has no class; give it the name of a class, or all such objects one: classes=[NAME]"
 
 
 Placed = tuple[float, float, Mark]
@@ -100,8 +48,8 @@ def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report
     """
     report = Report(left_out=found.left_out.copy())
     for sentence in found.problems:
-        report.problem(UserError(sentence), rules)
-    names = _classes(found, rules)
+        report.problem("entries that are broken", UserError(sentence), rules)
+    names = _classes(found, rules, report)
     label_of = {name: label for label, name in enumerate(names, start=1)}
     records: list[ImageRecord] = []
     placed: list[list[Placed]] = []
@@ -112,13 +60,15 @@ def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report
         try:
             size = size_of(images.folder / name, picture.size)
         except UserError as error:
-            report.problem(UserError(f"{picture.where}: {error}"), rules)
+            sentence = f"{picture.where}{picture.size_by}: {error}"
+            report.problem("images of another size or unreadable", UserError(sentence), rules)
             continue
         record = ImageRecord(id, name, *size)
         points = _points(picture, record, label_of, rules, report)
         if not points:
             report.empty.append(name)
             if not rules.keep_empty:
+                report.dropped += 1
                 continue
         records.append(record)
         placed.append(points)
@@ -128,19 +78,26 @@ def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report
         for _, _, mark in group:
             report.counts[mark.label] += 1
     if not any(placed):
-        reasons = [f"{n} {kind}" for kind, n in report.left_out.most_common()] + report.problems
         raise UserError(
             f"no point is left of {sum(len(p.marks) for p in found.pictures)} entries on "
-            f"{len(found.pictures)} images"
-            + (f" ({'; '.join(reasons[:3])})" if reasons else "")
-            + ": check in=, images= and classes="
+            f"{len(found.pictures)} images{_reasons(report)}: check in=, images= and classes="
         )
     return PointSet(records, _categories(found, names), _packed(placed, label_of)), report
 
 
-def _classes(found: Found, rules: Rules) -> list[str]:
+def _reasons(report: Report) -> str:
+    """What was left out, in brackets."""
+    reasons = [f"{n} {kind}" for kind, n in report.left_out.most_common()] + report.problems
+    return f" (left out: {'; '.join(reasons[:3])})" if reasons else ""
+
+
+def _classes(found: Found, rules: Rules, report: Report) -> list[str]:
     """The classes in their order."""
     used = {mark.label for picture in found.pictures for mark in picture.marks}
+    if "" in used:
+        used.remove("")
+        if rules.classes is not None and len(rules.classes) == 1:
+            used.update(rules.classes)
     known = list(dict.fromkeys(found.classes or ())) + sorted(used - set(found.classes or ()))
     names = known if rules.classes is None else list(rules.classes)
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -149,10 +106,14 @@ def _classes(found: Found, rules: Rules) -> list[str]:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean {shown(near[0])}?" if near else f"it has {_listed(known)}"
+            meant = (
+                f"did you mean {shown(near[0])}?"
+                if near
+                else f"it has {_listed(known) or 'no classes'}"
+            )
             raise UserError(f"classes= names {shown(name)}, which the file does not have; {meant}")
-    if not names:
-        raise UserError("there is no class and no point in it: check in=PATH")
+    if not names and not any(picture.marks for picture in found.pictures):
+        raise UserError(f"there is no class and no point in it{_reasons(report)}: check in=PATH")
     if len(names) >= IGNORED:
         raise UserError(
             f"there are {len(names)} classes, more than the {IGNORED - 1} that a semantic map "
@@ -179,16 +140,18 @@ def _matched(found: Found, images: Images, rules: Rules, report: Report) -> dict
     """The file's images by their paths below the folder, in the file's order."""
     pictures: dict[str, Picture] = {}
     for picture in found.pictures:
+        reason = "images of the file without an image in the folder that is surely theirs"
         try:
             name = images.match(picture.names)
             before = pictures.get(name)
             if before is not None and before.marks and picture.marks:
+                reason = "images that are named twice"
                 raise UserError(
                     f"it is of image {name}, and so is {before.where}; leave one of them out, or "
                     "go on with the first with data.on_error=skip"
                 )
         except UserError as error:
-            report.problem(UserError(f"{picture.where}: {error}"), rules)
+            report.problem(reason, UserError(f"{picture.where}: {error}"), rules)
             continue
         if before is None or picture.marks:  # one that says nothing of an image gives way
             pictures[name] = picture
@@ -199,25 +162,33 @@ def _points(
     picture: Picture, record: ImageRecord, label_of: dict[str, int], rules: Rules, report: Report
 ) -> list[Placed]:
     """The points of an image, in the file's order."""
-    largest = _largest_parts(picture.marks, (record.height, record.width))
+    size = record.height, record.width
+    marks = [_placed(mark, size, rules) for mark in picture.marks]
+    largest, broken = _largest_parts(marks, size)
     shift = 0.5 if rules.edges else 0.0
     points: list[Placed] = []
     there = set[tuple[float, float, str]]()
-    for number, mark in enumerate(picture.marks):
+    for number, mark in enumerate(marks):
+        if not mark.label:
+            sentence = f"{picture.where}: {mark.where} {NO_CLASS}"
+            report.problem("objects without a class", UserError(sentence), rules)
+            continue
         if mark.label not in label_of:
             report.left_out[f"of the class {shown(mark.label)}"] += 1
             continue
         if number not in largest:
-            report.left_out["other parts of an object"] += 1
+            report.left_out[f"{'broken' if number in broken else 'other'} parts of an object"] += 1
             continue
         try:
             if isinstance(mark.at, Region):
                 y, x = _derived(mark, mark.at, record, rules, number)
                 report.derived[mark.at.kind] += 1
             else:
+                assert isinstance(mark.at, tuple)
                 y, x = _inside(mark, mark.at, record, shift)
         except UserError as error:
-            report.problem(UserError(f"{picture.where}: {error}"), rules)
+            reason = "objects outside their image, or broken"
+            report.problem(reason, UserError(f"{picture.where}: {error}"), rules)
             continue
         if (y, x, mark.label) in there:
             report.left_out["clicked twice on one spot"] += 1
@@ -227,11 +198,22 @@ def _points(
     return points
 
 
-def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> set[int]:
-    """Which marks are an object of their own, or the click or else the largest part of one."""
+def _placed(mark: Mark, size: tuple[int, int], rules: Rules) -> Mark:
+    """A mark in pixels, and of the one class that is given if the file gives it none."""
+    at = mark.at(size) if callable(mark.at) else mark.at
+    one = rules.classes[0] if rules.classes is not None and len(rules.classes) == 1 else ""
+    return replace(mark, at=at, label=mark.label or one)
+
+
+def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> tuple[set[int], set[int]]:
+    """Which marks are an object of their own, or the click or else the largest part of one.
+
+    Returns:
+        Their numbers, and those of broken parts.
+    """
     clicked = {(mark.label, mark.group) for mark in marks if not isinstance(mark.at, Region)}
     best: dict[tuple[str, int], tuple[float, int]] = {}
-    alone = set()
+    alone, broken = set[int](), set[int]()
     for number, mark in enumerate(marks):
         if mark.group is None or not isinstance(mark.at, Region):
             alone.add(number)
@@ -239,19 +221,25 @@ def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> set[int]:
         key = (mark.label, mark.group)
         if key in clicked:
             continue
-        extent = inf
-        with suppress(ValueError):  # it is told when it is clicked
+        try:
             extent = mark.at.extent(size)
+        except ValueError:
+            extent = -0.5  # clicked, and so reported, only if there is no other part
+            broken.add(number)
         best[key] = max(best.get(key, (-1.0, 0)), (extent, -number))
-    return alone | {-number for _, number in best.values()}
+    return alone | {-number for _, number in best.values()}, broken
 
 
 def _inside(
     mark: Mark, at: tuple[float, float], record: ImageRecord, shift: float
 ) -> tuple[float, float]:
     """A click in our coordinates, on its image, and on the pixel that was clicked."""
-    y, x = at
     height, width = record.height, record.width
+    # percents and other tools' arithmetic end a hair behind the edge
+    y, x = (
+        min(max(value, 0.0), float(side)) if -HAIR < value < side + HAIR else value
+        for value, side in zip(at, (height, width), strict=True)
+    )
     fits = 0 <= y <= height and 0 <= x <= width if shift else 0 <= y < height and 0 <= x < width
     if not fits:
         raise UserError(

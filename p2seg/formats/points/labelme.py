@@ -40,10 +40,12 @@ from p2seg.formats.points.base import (
     size_from,
     text_of,
 )
-from p2seg.formats.points.regions import Bitmap, Outline, Region, box, ellipse
+from p2seg.formats.points.regions import Bitmap, Outline, Region, ellipse, rectangle
 from p2seg.formats.points.written import Writing
 
 CLASSES = "labels.txt"
+NO_CLASSES = ("__ignore__", "_background_")
+"""Labels that LabelMe's own examples have for what is no object."""
 UNREADABLE = "is a mask without a readable PNG; draw it again"
 Corners = list[tuple[float, float]]
 
@@ -67,11 +69,12 @@ def read(path: Path, _: Reading) -> Found:
 
 
 def _listed(file: Path) -> list[str] | None:
-    """The classes of a file with one a line; LabelMe's own begin with underscores."""
+    """The classes of a file with one per line, without the names that LabelMe has for no class."""
     if not file.is_file():
         return None
-    lines = map(str.strip, text_of(file, "the classes, one a line").splitlines())
-    return [line for line in lines if line and not (line[:2] == line[-2:] == "__")]
+    lines = map(str.strip, text_of(file, "list of classes").splitlines())
+    named = (line for line in lines if line and line not in NO_CLASSES)
+    return [line for line in named if not (line[:2] == line[-2:] == "__")]
 
 
 def is_labelme(content: Any) -> bool:
@@ -103,10 +106,12 @@ def _marks(shape: Any, whole: str, where: str, found: Found) -> list[Mark]:
     """The objects of a shape: several only of the kind `points`."""
     shape = object_of(shape, whole)
     label = label_of(shape.get("label"), whole)
+    if label in NO_CLASSES:
+        found.left_out[f"shapes with the label {shown(label)}, which is no class"] += 1
+        return []
     kind = shape.get("shape_type") or "polygon"
     corners = [pair_of(each, whole) for each in list_at(shape, "points", whole)]
-    group = shape.get("group_id")
-    group = group if type(group) is int else None
+    group = id_from(shape.get("group_id"))
     id = id_from(shape.get(ID_KEY))
     if kind in ("point", "points"):
         if not corners:
@@ -161,8 +166,10 @@ def _circle(corners: Corners) -> Region:
 
 REGIONS: dict[str, tuple[int, Callable[[Corners], Region]]] = {
     "polygon": (3, Outline),
-    "rectangle": (2, lambda c: box(*c[0], *c[1], kind="rectangle")),
-    "oriented_rectangle": (4, lambda c: Outline(c, "rectangle", symmetric=True)),
+    "rectangle": (2, rectangle),
+    "oriented_rectangle": (4, rectangle),
+    "rotation": (4, rectangle),  # X-AnyLabeling's turned box
+    "quadrilateral": (4, Outline),
     "circle": (2, lambda c: _circle(c)),
 }
 """Of each kind that has an inside, the points it needs and what it is."""

@@ -85,8 +85,8 @@ class Outline(Region):
             raise ValueError(f"lies far outside the image of {width}x{height}")
         x, y = xy.mean(0).tolist()
         inside = 0 <= x <= width and 0 <= y <= height
-        if self.symmetric and sampler != "random":
-            return (y - 0.5, x - 0.5) if inside else None
+        if self.symmetric and sampler != "random" and inside:
+            return y - 0.5, x - 0.5
         low = np.floor(xy.min(0)).clip(0).astype(int)
         high = np.ceil(xy.max(0)).clip(None, [width, height]).astype(int)
         if (high <= low).any():
@@ -100,9 +100,10 @@ class Outline(Region):
         return found[0] + float(low[1]), found[1] + float(low[0])
 
     def extent(self, size: tuple[int, int]) -> float:
-        """Its area, pixels."""
-        del size
+        """Its area, pixels; none of what lies outside the image."""
         x, y = np.array(self.corners, np.float64).T
+        if max(x.max(), y.max()) < 0 or x.min() > size[1] or y.min() > size[0]:
+            return 0.0
         return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
@@ -185,6 +186,24 @@ def box(
     half = [(x0 - x, y0 - y), (x1 - x, y0 - y), (x1 - x, y1 - y), (x0 - x, y1 - y)]
     corners = [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in half]
     return Outline(corners, kind, symmetric=True)
+
+
+def rectangle(corners: Sequence[tuple[float, float]], kind: str = "rectangle") -> Outline:
+    """A box by its corners in any order: two opposite ones, three, or all four, also turned."""
+    corners = list(corners)
+    if len(corners) == 5 and corners[0] == corners[-1]:
+        del corners[-1]
+    if len(corners) == 2:
+        return box(*corners[0], *corners[1], kind=kind)
+    if len(corners) == 3:  # the longest side is the diagonal, the third corner is opposite the last
+        last = max(corners, key=lambda c: -sum(math.dist(c, other) for other in corners))
+        (x0, y0), (x1, y1) = (c for c in corners if c is not last)
+        corners.append((x0 + x1 - last[0], y0 + y1 - last[1]))
+    if len(corners) != 4:
+        return Outline(corners, kind)
+    x, y = (sum(values) / 4 for values in zip(*corners, strict=True))
+    around = sorted(corners, key=lambda corner: math.atan2(corner[1] - y, corner[0] - x))
+    return Outline(around, kind, symmetric=True)
 
 
 def ellipse(

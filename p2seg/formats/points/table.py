@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 from p2seg.errors import UserError, shown
@@ -23,10 +24,11 @@ from p2seg.formats.points.base import (
     size_from,
     text_of,
 )
+from p2seg.formats.points.unknown import table_seems
 from p2seg.formats.points.written import Writing
 
 NAMES = {
-    "file": ("file", "filename", "filepath", "image", "imagename", "imagepath", "path", "slice"),
+    "file": ("file", "filename", "filepath", "image", "imagename", "imagepath", "path"),
     "x": ("x", "xpx", "xpixel", "col", "column", "cx", "xcenter", "centerx", "xm"),
     "y": ("y", "ypx", "ypixel", "row", "cy", "ycenter", "centery", "ym"),
     "label": ("label", "class", "classname", "category", "name", "type", "labelname"),
@@ -35,6 +37,7 @@ NAMES = {
     "height": ("height", "imageheight"),
 }
 """By what we call a column its names in files, without signs and in small letters."""
+SIZE_BY = ", whose width and height are taken for those of the image and not of a box"
 LONGEST_FIELD = 1 << 20
 
 
@@ -59,9 +62,30 @@ def read(path: Path, _: Reading) -> Found:
     return found
 
 
-def separator_of(header: str) -> str:
-    """What stands between the fields: the sign of which a header has most."""
-    return max(",;\t", key=header.count)
+def header_of(file: Path) -> tuple[int, list[str], str]:
+    """The header of a table.
+
+    Args:
+        file: the table.
+
+    Returns:
+        The count of lines above the header (blank ones, comments, Excel's `sep=;`), the names of
+        the columns, and what stands between the fields.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    separator = None
+    lines = text_of(file, "table").splitlines()
+    for above, line in enumerate(lines):
+        told = re.fullmatch(r"sep=(.)", line.strip("\r\n"))
+        if told:
+            separator = told[1]
+            continue
+        between = separator or max(",;\t", key=line.count)
+        header = next(csv.reader([line], delimiter=between), [])
+        comment = line.startswith("#") and not {"file", "x", "y"} & set(columns_of(header))
+        if line.strip() and not comment:
+            return above, header, between
+    return len(lines), [], ","
 
 
 def columns_of(header: list[str]) -> dict[str, int]:
@@ -75,18 +99,15 @@ def columns_of(header: list[str]) -> dict[str, int]:
 
 
 def _read(file: Path, pictures: dict[str, Picture], found: Found) -> None:
-    text = text_of(file, "the table")
-    csv.field_size_limit(LONGEST_FIELD)
-    separator = separator_of(text.partition("\n")[0])
+    above, header, separator = header_of(file)
+    text = text_of(file, "table")
     rows = csv.reader(io.StringIO(text), delimiter=separator)
-    header = next(rows, [])
+    for _ in range(above + 1):
+        next(rows, None)
     columns = columns_of(header)
-    missing = [name for name in ("file", "x", "y", "label") if name not in columns]
+    missing = [name for name in ("file", "x", "y") if name not in columns]
     if missing:
-        raise UserError(
-            f"{file} has the columns {shown(', '.join(header))} and none for {missing[0]}; "
-            "its first line must name file, x, y and label"
-        )
+        raise UserError(f"{file} has no column for {missing[0]}; it {table_seems(header)}")
     numbers = {columns[axis] for axis in "xy"}
     for row in rows:
         if not any(field.strip() for field in row):
@@ -107,14 +128,21 @@ def _take(
     name = fields["file"]
     if not name:
         raise UserError(f"{whole} names no file; fill it in")
+    size = size_from(fields.get("height") or None, fields.get("width") or None, whole)
     picture = pictures.get(name)
     if picture is None:
-        size = size_from(fields.get("height") or None, fields.get("width") or None, whole)
-        picture = pictures[name] = Picture((name,), [], whole.rpartition(": ")[0], size)
-    if not (fields["x"] or fields["y"] or fields["label"]):
+        file = whole.rpartition(": ")[0]
+        picture = pictures[name] = Picture((name,), [], file, size, size_by=SIZE_BY)
+    elif size is not None and picture.size not in (None, size):
+        raise UserError(
+            f"{whole}: width and height are {size[1]}x{size[0]}, but {picture.size[1]}x"
+            f"{picture.size[0]} in a line above; they must be those of image {shown(name)} and not "
+            "of a box; rename the columns, and let x and y be the middles of the boxes"
+        )
+    if not (fields["x"] or fields["y"] or fields.get("label")):
         return  # an image without points
     at = [_number(fields[axis], axis, whole) for axis in "yx"]
-    label = label_of(fields["label"], whole)
+    label = label_of(fields.get("label"), whole)
     where = whole.rpartition(": ")[2]
     picture.marks.append(Mark(label, (at[0], at[1]), where, id_from(fields.get("id"))))
 
@@ -130,7 +158,7 @@ def _number(text: str, axis: str, whole: str) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e9:  # NaN, too
-        raise UserError(f"{whole} has {axis} {shown(text)}; it must be a number")
+        raise UserError(f"{whole} has {axis} {shown(text)}; it must be a number, such as 24.5")
     return value
 
 

@@ -1,4 +1,4 @@
-"""VIA 2: a project, or its annotations alone, as JSON.
+"""VIA 1 and 2: a project, or its annotations alone, as JSON or CSV.
 
 Its points are positions of the mouse pointer, rounded to whole numbers: the number of the pixel
 below it, so that the first pixel is 0, as ours.
@@ -6,11 +6,16 @@ below it, so that the first pixel is 0, as ours.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from p2seg.data.schema import kind_of
 from p2seg.errors import UserError, shown
 from p2seg.formats.points.base import (
     Found,
@@ -23,6 +28,7 @@ from p2seg.formats.points.base import (
     list_at,
     number_at,
     object_of,
+    text_of,
 )
 from p2seg.formats.points.regions import Outline, Region, box, ellipse
 
@@ -41,10 +47,10 @@ def read(path: Path, reading: Reading) -> Found:
         UserError: there is none, one cannot be read, or the attribute is not clear.
     """
     files = {}
-    for file in files_at(path, (".json",), "VIA JSONs"):
-        content = json_of(file, "VIA JSON")
+    for file in files_at(path, (".json", ".csv"), "VIA files"):
+        content = _of_table(file) if file.suffix.lower() == ".csv" else json_of(file, "VIA JSON")
         if not is_via(content):
-            raise UserError(f"{file} has no images with regions, so it is none of VIA 2's")
+            raise UserError(f"{file} has no images with regions, so it is not a file of VIA 1 or 2")
         files[file] = content.get("_via_img_metadata", content)
     found = Found()
     attribute = reading.attribute or _attribute(files)
@@ -66,6 +72,36 @@ def is_via(content: Any) -> bool:
     return isinstance(first, dict) and "filename" in first and "regions" in first
 
 
+def is_table(header: Sequence[str]) -> bool:
+    """Whether the columns of a CSV are VIA's."""
+    return {"region_shape_attributes", "region_attributes"} <= set(header)
+
+
+def _of_table(file: Path) -> dict[str, Any]:
+    """The images of VIA's CSV as its JSON has them."""
+    images: dict[str, Any] = {}
+    rows = csv.reader(io.StringIO(text_of(file, "VIA CSV")))
+    header = [name.strip().lstrip("#") for name in next(rows, [])]
+    if "filename" not in header or not is_table(header):
+        raise UserError(f"{file} has no columns of regions, so it is not a CSV of VIA 1 or 2")
+    for row in rows:
+        fields = dict(zip(header, row, strict=False))
+        if not fields.get("filename"):
+            continue
+        regions = images.setdefault(fields["filename"], {"filename": fields["filename"]})
+        where = f"{file}: line {rows.line_num}"
+        try:
+            shape, attributes = (
+                json.loads(fields.get(f"region_{key}") or "{}")
+                for key in ("shape_attributes", "attributes")
+            )
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where} has a region that is not readable; export it anew") from error
+        one = {"shape_attributes": shape, "region_attributes": attributes}
+        regions.setdefault("regions", []).extend([one] if shape else [])
+    return images
+
+
 def _regions(image: Any) -> list[Any]:
     """The regions of an image; VIA 1 numbers them in an object."""
     regions = image.get("regions") if isinstance(image, dict) else None
@@ -82,7 +118,8 @@ def _attribute(files: dict[Path, dict[str, Any]]) -> str | None:
         for image in images.values()
         for region in _regions(image)
         if isinstance(region, dict) and isinstance(region.get("region_attributes"), dict)
-        for key in region["region_attributes"]
+        for key, value in region["region_attributes"].items()
+        if value not in ("", None, {})  # what nobody has filled in
     )
     if len(keys) == 1:
         return next(iter(keys))
@@ -97,6 +134,9 @@ def _attribute(files: dict[Path, dict[str, Any]]) -> str | None:
 
 def _picture(image: Any, where: str, attribute: str | None, found: Found) -> Picture:
     image = object_of(image, where)
+    regions = image.get("regions")
+    if regions is not None and not isinstance(regions, (dict, list)):
+        raise UserError(f"{where}: 'regions' is {kind_of(regions)}; it must be a list")
     name = image.get("filename")
     if not isinstance(name, str) or not name:
         raise UserError(f"{where} has the filename {shown(name)}; it must be the picture's path")
@@ -117,13 +157,12 @@ def _picture(image: Any, where: str, attribute: str | None, found: Found) -> Pic
 
 def _label(region: dict[str, Any], attribute: str | None, whole: str) -> str:
     attributes = object_of(region.get("region_attributes") or {}, f"{whole}: its attributes")
-    if attribute is None or attribute not in attributes:
-        named = f"no attribute {shown(attribute)}" if attribute else "no attribute"
-        raise UserError(f"{whole} has {named}, so it has no class; give it one in VIA")
-    value = attributes[attribute]
+    value = attributes.get(attribute) if attribute else None
     if isinstance(value, dict):  # of a checkbox
         chosen = [key for key, on in value.items() if on]
-        if len(chosen) != 1:
+        if not chosen:
+            return ""
+        if len(chosen) > 1:
             raise UserError(f"{whole} has {len(chosen)} classes ticked; tick one")
         value = chosen[0]
     return label_of(value.strip() if isinstance(value, str) else value, whole)

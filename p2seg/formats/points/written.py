@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import floor
 from pathlib import Path
 
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError, shown
+from p2seg.formats.masks.base import on_edges
 
 _NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -40,12 +40,8 @@ class Click:
 
     @property
     def on_edges(self) -> tuple[float, float]:
-        """(x, y) along the pixels' edges, where the first pixel reaches from 0 to 1.
-
-        They stay on the point's pixel, that of its whole part: of 2.7 it is 2.99, not 3.2.
-        """
-        x, y = (floor(each) + min(each % 1 + 0.5, 0.99) for each in (self.x, self.y))
-        return x, y
+        """(x, y) along the pixels' edges, where the first pixel reaches from 0 to 1."""
+        return on_edges(self.y, self.x)
 
 
 @dataclass(frozen=True)

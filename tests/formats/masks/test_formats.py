@@ -166,7 +166,7 @@ def test_label_maps_hold_what_16_bits_hold(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("form", "files"),
     [
-        ("labelme", {"b/a.json"}),
+        ("labelme", {"labels.txt", "b/a.json"}),
         ("yolo", {"data.yaml", "labels/b/a.txt", "images/b/a.jpg"}),
         ("png", {"classes.json", *(f"{k}/b/a.png" for k in ("classes", "instances"))}),
     ],

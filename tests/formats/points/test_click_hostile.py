@@ -158,7 +158,7 @@ def test_any_value_of_another_kind_is_told_in_a_sentence_or_harmless(name, tmp_p
         ('points="3.50,4.50"', 'points="3.50"', "must be x,y"),
         ('points="3.50,4.50"', 'points="nan,4"', "must be a number"),
         ('points="3.50,4.50"', "", "must be x,y"),
-        ('label="dog"', "", "the label None"),
+        ('label="dog"', "", "shape 1 has no class"),
         ('width="60"', 'width="6e"', "whole numbers"),
         ('name="a.jpg"', "", "has no name"),
         ("<image", '<track id="1"></track><image', "tracks of a video"),
@@ -181,7 +181,7 @@ def test_cvats_xml(old, new, said, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("csv", "file,x,label\na.jpg,3,dog\n", "none for y"),
+        ("csv", "file,x,label\na.jpg,3,dog\n", "no column for y"),
         ("csv", "file,x,y,label\na.jpg,3,4\n", "3 fields, but the header 4"),
         ("csv", "file,x,y,label\na.jpg,inf,4,dog\n", "x 'inf'"),
         ("csv", "file,x,y,label\na.jpg,3,4,\n", "give it the name of a class"),
@@ -239,7 +239,7 @@ def test_a_folder_of_two_formats_is_nobodys(tmp_path):
     with pytest.raises(UserError, match=r"several formats: cvat \(a.xml\), labelme \(a.json\)"):
         recognised(tmp_path)
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(UserError, match=r"several formats|none that is known"):
+    with pytest.raises(UserError, match=r"several formats|is unknown: it holds an empty object"):
         recognised(tmp_path)
 
 

@@ -181,7 +181,7 @@ def test_datumaro(tmp_path, images):
         "sub/b.jpg": [("cat", 3, 4), ("cat", 7, 7), ("dog", 19.5, 24.5), ("cat", 44, 4)],
         "a.jpg": [],
     }
-    assert report.left_out == {"annotations of the type 'label'": 1}
+    assert report.left_out == {"annotations of the type 'label'": 1, "points that are absent": 1}
     assert recognised(own.parent) == "datumaro"
 
 

@@ -14,9 +14,12 @@ from click_sets import SIZE, clicks, pictures, taken, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from p2seg.data.coco import Instance, decode, encode
 from p2seg.data.points import PointSet
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
+from p2seg.formats.masks import FORMATS as MASKS
+from p2seg.formats.masks import Entry, Options
 from p2seg.formats.masks.labelstudio import config
 from p2seg.formats.points import FORMATS
 from p2seg.structures import Points
@@ -41,7 +44,9 @@ def sets(draw: st.DrawFn) -> PointSet:
     width, height = SIZE
     at = st.tuples(st.floats(0, height - 0.5, width=32), st.floats(0, width - 0.5, width=32))
     groups = [
-        draw(st.lists(at, max_size=4, unique_by=lambda p: np.round(p, 1).tobytes())) for _ in NAMES
+        # two of one pixel may be one along edges, where they end at 0.99
+        draw(st.lists(at, max_size=4, unique_by=lambda p: np.floor(p).tobytes()))
+        for _ in NAMES
     ]
     if not any(groups):
         groups[0] = [(1.0, 2.0)]
@@ -175,3 +180,43 @@ def test_a_name_that_no_xml_can_hold_is_told(name, images, tmp_path):
     with pytest.raises(UserError, match=r"'d\\x07g' has a letter that no XML can hold"):
         written(name, points, images, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def mask_sets():
+    """Masks with a hole, of two parts, and a block; two classes not in the order of their names."""
+    block, holed, split = np.zeros((3, SIZE[1], SIZE[0]), bool)
+    block[5:15, 5:25] = holed[20:35, 30:50] = split[2:5, 40:50] = split[30:38, 2:9] = True
+    holed[22:30, 35:40] = False
+    clicks = [(10.5, 10.5), (33.25, 45.0), (3.75, 44.75)]
+    return [
+        Instance(id, label, encode(mask), score=0.9, point=yx)
+        for id, label, mask, yx in zip(
+            (7, 3, 9), (1, 2, 1), (block, holed, split), clicks, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("with_clicks", [True, False])
+@pytest.mark.parametrize("name", ["labelme", "cvat", "labelstudio", "coco"])
+def test_masks_that_are_exported_come_back_as_clicks(name, with_clicks, tmp_path):
+    photos = pictures(tmp_path / "photos", "a.jpg")
+    categories = [Category(1, "zebra"), Category(2, "ant")]
+    record = ImageRecord(1, "a.jpg", SIZE[1], SIZE[0])
+    out = tmp_path / "out"
+    form = MASKS[name](out, categories, Options(points=with_clicks))
+    form.write("a", record, photos / "a.jpg", mask_sets())
+    form.finish(lambda: iter([Entry(record, mask_sets())]))
+    file = {"cvat": "annotations.xml", "labelstudio": "tasks.json", "coco": "instances.json"}
+    own = out / file.get(name, "")
+    if name == "labelstudio":  # as people accept predictions
+        tasks = json.loads(own.read_text())
+        own.write_text(json.dumps([task | {"annotations": task["predictions"]} for task in tasks]))
+    classes = ["zebra", "ant"] if name == "labelstudio" else None
+    back, _ = taken(name, own, photos, classes=classes)
+    assert [each.name for each in back.categories] == ["zebra", "ant"]
+    [points] = back.points
+    assert points.labels.tolist() == [1, 2, 1]
+    for (y, x), instance in zip(points.pixels.tolist(), mask_sets(), strict=True):
+        assert decode(instance)[y, x]
+        if with_clicks:
+            assert (y, x) == tuple(map(int, instance.point))

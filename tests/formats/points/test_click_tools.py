@@ -130,3 +130,45 @@ def test_what_is_there_already_is_not_lost(tmp_path, marks, run_tool):
         assert out.read_text() == "clicked by hand"
         works(run_tool(*command, "overwrite=true"))
         assert out.read_bytes() == made
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path, run_tool):
+    photos = pictures(tmp_path / "photos", "a.jpg", "b.jpg", "c.jpg")
+    shapes = [shape("dog", "point", [x + 0.5, 4.5]) for x in (1, 9, 99)]
+    shapes += [shape("", "point", [3.5, 3.5]), shape("dog", "line", [1, 1], [2, 2])]
+    dumped(tmp_path / "marks/a.json", labelme("a.jpg", *shapes))
+    dumped(tmp_path / "marks/b.json", labelme("b.jpg"))
+    for k in range(20):
+        dumped(tmp_path / f"marks/gone{k}.json", labelme(f"gone{k}.jpg", shapes[0]))
+    points = tmp_path / "points.json"
+    words = [f"in={tmp_path}/marks", f"images={photos}", f"out={points}", "empty=drop"]
+    told = works(run_tool("import_points", *words, "data.on_error=skip"))
+    assert told.count("skipped: ") < 12
+    counts = {line.partition("left out")[2].strip(" \u2502") for line in told.splitlines()}
+    counts = {(each.split()[0], each.split(maxsplit=2)[2]) for each in counts if each}
+    for count, word in (
+        ("20", "image in the folder"),
+        ("1", "outside their image"),
+        ("1", "without a class"),
+        ("1", "'line'"),
+        ("1", "empty=drop"),
+        ("1", "c.jpg"),
+    ):
+        assert any(number == count and word in reason for number, reason in counts), (word, told)
+
+
+def test_the_export_counts_what_it_leaves_out(tmp_path, run_tool):
+    photos = pictures(tmp_path / "photos", "a.jpg", "b.jpg", "c.jpg")
+    shapes = [shape("dog", "point", [x + 0.5, 4.5]) for x in (1, 9)]
+    for name in ("a", "b", "c"):
+        dumped(tmp_path / f"marks/{name}.json", labelme(f"{name}.jpg", *shapes))
+    points = tmp_path / "points.json"
+    works(run_tool("import_points", f"in={tmp_path}/marks", f"images={photos}", f"out={points}"))
+    (photos / "a.jpg").unlink()
+    turned_picture(photos / "b.jpg")
+    words = [f"data.points={points}", f"images={photos}", "format=csv", f"out={tmp_path}/t.csv"]
+    told = works(run_tool("export_points", *words, "data.on_error=skip"))
+    [line] = [each for each in told.splitlines() if each.startswith("left out")]
+    assert "1 images that are not in the folder" in line
+    assert "1 images that are not as annotated" in line
+    assert "4 points" in line
