@@ -118,7 +118,7 @@ class GrabCut:
         semantic = np.zeros(image.shape[:2], np.uint8)
         if not len(yx):
             return semantic
-        nearest, reach = self._reaches(yx, min(image.shape[:2]))
+        nearest, reach = self.reaches(yx, min(image.shape[:2]))
         claim = np.full(semantic.shape, np.inf)
         owner = np.full(semantic.shape, -1)
         for k, point in enumerate(yx):
@@ -135,10 +135,14 @@ class GrabCut:
             semantic[tuple(yx[k])] = labels[k]
         return semantic
 
-    def _reaches(self, yx: Int, short_side: int) -> tuple[Float, Float]:
+    def reaches(self, yx: Int, short_side: int) -> tuple[Float, Float]:
         """Distance of each point to the nearest other, bounded, and its reach; `[K]` pixels.
 
         Clicks that may be on the same object do not count: they say nothing about its size.
+
+        Args:
+            yx: `[K, 2]` int64, the pixels clicked, K at least 1.
+            short_side: of the image, pixels.
         """
         bound = max(self.lone * short_side, MIN_REACH)
         distances = np.asarray(cKDTree(yx).query(yx, k=10)[0])  # infinite where there are fewer
