@@ -39,7 +39,7 @@ BORDER = 9
 LARGER = 0.35
 """Exponent of the area in a scale's score: a part often has more contrast than its object."""
 
-TRUSTED = 1.3
+TRUSTED = 1.5
 """What the score of the scale that the clicks propose is multiplied by."""
 
 
