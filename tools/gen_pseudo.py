@@ -33,6 +33,7 @@ from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseud
 from p2seg.pseudo.shards import Shards
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
+from p2seg.validate.prior import warn_of_prior
 
 
 @writes(lambda cfg: output_folder(cfg, "pseudo.json"))
@@ -69,6 +70,7 @@ def run(cfg: DictConfig) -> Path:
             f"seeds and {boxes.sum()} default boxes",
             markup=False,
         )
+        warn_of_prior(pseudo, lambda text: console.print(text, markup=False))
     ranks.wait()
     return out
 

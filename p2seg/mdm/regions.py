@@ -39,8 +39,8 @@ def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regi
 
     A point owns in the region under its own pixel. One whose pixel is not of its class takes the
     nearest region without a point within `snap_radius`: the nearest pair first, ties to the lower
-    point, then to the region whose nearest pixel comes first. Of two points of a class on one
-    pixel the first wins.
+    point, then to the region whose nearest pixel comes first. Of two points in a region
+    on one pixel, or on two that touch, the first wins.
 
     Args:
         semantic: `[B, H, W]` int64.
@@ -53,7 +53,8 @@ def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regi
     labels, classes = connected_components(semantic, wanted)
     under = _at_points(labels, points)
     on_class = classes.gather(1, under) == points.labels
-    region_of = torch.where(on_class & ~_repeated(points, height, width), under, 0)
+    region_of = torch.where(on_class, under, 0)
+    region_of = region_of.masked_fill(_repeated(points, region_of), 0)
     if snap_radius > 0:
         free = points.inside(height, width) & ~on_class
         region_of = _snapped(labels, classes, points, free, region_of, snap_radius)
@@ -69,12 +70,10 @@ def _at_points(pixels: Tensor, points: PointBatch) -> Tensor:
     return pixels.flatten(1).gather(1, cells.where(inside, 0)).where(inside, 0).long()
 
 
-def _repeated(points: PointBatch, height: int, width: int) -> Tensor:
-    """`[B, K]` bool: an earlier point of the class lies on the same pixel."""
-    cells = points.cells(height, width)
-    same = (cells[:, :, None] == cells[:, None]) & (
-        points.labels[:, :, None] == points.labels[:, None]
-    )
+def _repeated(points: PointBatch, region_of: Tensor) -> Tensor:
+    """`[B, K]` bool: an earlier point of the region lies on the same pixel or on one next to it."""
+    steps = (points.pixels[:, :, None] - points.pixels[:, None]).abs().amax(3)
+    same = (steps <= 1) & (region_of[:, :, None] == region_of[:, None])
     return same.tril(-1).any(2)
 
 

@@ -19,6 +19,7 @@ from p2seg.semantic.source import MapTask
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Window = tuple[slice, slice]
 
 MIN_SIDE = 16
 """Pixels of a crop below which there is nothing to cut."""
@@ -26,22 +27,42 @@ MIN_SIDE = 16
 MIN_REACH = 4.0
 """Pixels; two points may lie on one pixel."""
 
+TWICE = 8.0
+"""Pixels within which two clicks may be one object that was annotated twice."""
+
+MIN_CROP = 6.0
+"""Pixels; no scale has a smaller crop."""
+
+BORDER = 9
+"""Side in pixels of the square in which the colors inside and outside of a mask are compared."""
+
+LARGER = 0.35
+"""Exponent of the area in a scale's score: a part often has more contrast than its object."""
+
+TRUSTED = 1.5
+"""What the score of the scale that the clicks propose is multiplied by."""
+
 
 @dataclass(frozen=True)
 class GrabCut:
-    """Cuts each point's object out of a crop whose size follows the nearest point.
+    """Cuts each point's object out of a crop whose size the image decides.
 
     The reach of a point is the distance to the nearest other one, at most `lone` of the image's
-    short side, drawn towards that bound by `1 - trust`: a small thing is often clicked on or
-    beside a large one. Around a point, a disc is surely its object (other points' discs surely
+    short side, drawn toward that bound by `1 - trust`: a small thing is often clicked on or
+    next to a large one. The object is cut at the scale of the reach, at half of it, at a quarter
+    and so on. The scale whose mask has the most contrast along its border wins; a larger mask
+    needs less contrast. At every scale, a disc is surely the object (other points' discs surely
     are or are not, by their class), a larger disc probably, the rest probably not, and beyond the
     crop's circle nothing is. Where objects overlap, a pixel goes to the point that is nearest in
-    units of its reach. The defaults are measured, see docs/results.md.
+    units of the distance to its nearest neighbor. A click within 8 pixels of an earlier click is
+    taken as the same object if the earlier click's mask covers it. The defaults are measured, see
+    docs/results.md.
 
     Attributes:
         lone: reach of a point without neighbours, in short sides of the image.
         trust: exponent of the neighbour's distance in the reach, 0..1.
-        sure: radius of the disc that surely belongs to the point, in distances to the nearest.
+        sure: radius of the disc that surely belongs to the point, in distances to the nearest; at
+            the largest scale, as the next two.
         probable: radius of the disc that probably does, in reaches.
         crop: radius of the crop, in reaches.
         max_side: a crop is worked on at this many pixels a side at most.
@@ -97,36 +118,65 @@ class GrabCut:
         semantic = np.zeros(image.shape[:2], np.uint8)
         if not len(yx):
             return semantic
-        nearest, reach = self._reaches(yx, min(image.shape[:2]))
+        nearest, reach = self.reaches(yx, min(image.shape[:2]))
         claim = np.full(semantic.shape, np.inf)
+        owner = np.full(semantic.shape, -1)
         for k, point in enumerate(yx):
-            window = _window(point, self.crop * reach[k], image.shape)
-            corner = [side.start for side in window]
-            crop = image[window]
-            won = self._object(crop, yx - corner, labels, nearest, reach[k], k)
-            far = _distance(_pixels(crop.shape, crop.shape), point - corner) / nearest[k]
+            earlier = np.flatnonzero(np.hypot(*(yx[:k] - point).T) <= TWICE)
+            if owner[tuple(point)] in earlier:
+                continue  # one object that was clicked twice: the first keeps the mask
+            window, won = self._object(image, yx, labels, nearest, reach[k], k)
+            far = _distance(_pixels(won.shape, won.shape), _from(window, point)) / nearest[k]
             won &= far < claim[window]
             claim[window][won] = far[won]
+            owner[window][won] = k
             semantic[window][won] = labels[k]
         for k in reversed(range(len(yx))):  # of several points on one pixel the first wins
             semantic[tuple(yx[k])] = labels[k]
         return semantic
 
-    def _reaches(self, yx: Int, short_side: int) -> tuple[Float, Float]:
-        """Distance of each point to the nearest other, bounded, and its reach; `[K]` pixels."""
+    def reaches(self, yx: Int, short_side: int) -> tuple[Float, Float]:
+        """Distance of each point to the nearest other, bounded, and its reach; `[K]` pixels.
+
+        Clicks that may be on the same object do not count: they say nothing about its size.
+
+        Args:
+            yx: `[K, 2]` int64, the pixels clicked, K at least 1.
+            short_side: of the image, pixels.
+        """
         bound = max(self.lone * short_side, MIN_REACH)
-        distances = np.asarray(cKDTree(yx).query(yx, k=2)[0])  # infinite where a point is alone
-        nearest: Float = np.clip(distances[:, 1], MIN_REACH, bound)
+        distances = np.asarray(cKDTree(yx).query(yx, k=10)[0])  # infinite where there are fewer
+        others = np.where(distances > TWICE, distances, np.inf).min(1)
+        nearest: Float = np.clip(others, MIN_REACH, bound)
         return nearest, nearest**self.trust * bound ** (1 - self.trust)
 
     def _object(
+        self, image: NDArray[np.uint8], yx: Int, labels: Int, nearest: Float, reach: float, k: int
+    ) -> tuple[Window, Mask]:
+        """The crop of point k's best scale, and its region in that crop, `[h, w]`."""
+        scale, best, found = 1.0, -1.0, None
+        while found is None or self.crop * reach * scale >= MIN_CROP:
+            window = _window(yx[k], self.crop * reach * scale, image.shape)
+            crop, inside = image[window], _from(window, yx)
+            small, own = self._cut(crop, inside, labels, nearest * scale, reach * scale, k)
+            area = own.mean() * crop.shape[0] * crop.shape[1]
+            score = _contrast(small, own) * area**LARGER * (TRUSTED if scale == 1 else 1)
+            if score > best:
+                best, found = score, (window, own)
+            scale /= 2
+        window, own = found
+        height, width = image[window].shape[:2]
+        return window, np.asarray(cv2.resize(own.astype(np.float32), (width, height))) >= 0.5
+
+    def _cut(
         self, crop: NDArray[np.uint8], yx: Int, labels: Int, nearest: Float, reach: float, k: int
-    ) -> Mask:
-        """The region of point k in its crop, `[h, w]`; `yx` counts from the crop's corner."""
+    ) -> tuple[NDArray[np.uint8], Mask]:
+        """The crop shrunk to `max_side`, and the region of point k in it; `yx` counts from the
+        crop's corner."""
         height, width = crop.shape[:2]
         shrink = min(1.0, self.max_side / max(height, width))
         shape = max(1, round(height * shrink)), max(1, round(width * shrink))
-        small = np.asarray(cv2.resize(crop, shape[::-1], interpolation=cv2.INTER_AREA))
+        small = cv2.resize(crop, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
         pixels = _pixels(crop.shape, shape)
         far = _distance(pixels, yx[k])
         seeds = np.full(shape, cv2.GC_PR_BGD, np.uint8)
@@ -135,14 +185,31 @@ class GrabCut:
         # no disc falls between the pixels of the shrunk crop
         sure = np.maximum(self.sure * nearest, 0.75 * max(height / shape[0], width / shape[1]))
         inside = ((yx >= 0) & (yx < (height, width))).all(1)
+        inside &= np.hypot(*(yx - yx[k]).T) > TWICE
         for j in np.flatnonzero(inside):
             same = labels[j] == labels[k]
             seeds[_distance(pixels, yx[j]) <= sure[j]] = cv2.GC_FGD if same else cv2.GC_BGD
         seeds[far <= sure[k]] = cv2.GC_FGD
         foreground = _foreground(small, seeds, self.iterations)
         regions = np.asarray(cv2.connectedComponents(foreground.astype(np.uint8))[1])
-        own = regions == regions.flat[far.argmin()]
-        return np.asarray(cv2.resize(own.astype(np.float32), (width, height))) >= 0.5
+        own: Mask = regions == regions.flat[far.argmin()]
+        return small, own
+
+
+def _contrast(image: NDArray[np.uint8], mask: Mask) -> float:
+    """How far the colors on the two sides of a mask's border are apart: along three quarters of
+    the border they are farther. 0 where the mask has no border."""
+    inside, colors, square = mask.astype(np.float32), image.astype(np.float32), np.ones((3, 3))
+    border = cv2.dilate(inside, square) > cv2.erode(inside, square)
+    if not border.any():
+        return 0.0
+    side = (BORDER, BORDER)
+    share = cv2.blur(inside, side)[border][:, None]
+    ours = cv2.blur(colors * inside[..., None], side)[border]
+    theirs = cv2.blur(colors, side)[border] - ours
+    few = 1e-6
+    apart = ours / np.maximum(share, few) - theirs / np.maximum(1 - share, few)
+    return float(np.quantile(np.linalg.norm(apart, axis=1), 0.25))
 
 
 def _foreground(image: NDArray[Any], seeds: NDArray[np.uint8], iterations: int) -> Mask:
@@ -157,7 +224,13 @@ def _foreground(image: NDArray[Any], seeds: NDArray[np.uint8], iterations: int) 
     return cut
 
 
-def _window(centre: Int, radius: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _from(window: Window, yx: Int) -> Int:
+    """Pixels `[..., 2]` of the image, counted from the window's corner."""
+    counted: Int = yx - np.array([side.start for side in window])
+    return counted
+
+
+def _window(centre: Int, radius: float, shape: tuple[int, ...]) -> Window:
     """The square of `radius` around a pixel, cut by the image."""
     low = np.maximum(centre - round(radius), 0)
     high = np.minimum(centre + round(radius) + 1, shape[:2])

@@ -100,12 +100,12 @@ KINDS = {
     "points.two_classes": Kind(
         WARNING,
         "points of different classes lie on one spot",
-        "keep the right one: two objects cannot be told apart there",
+        "keep the right one: the first gets the object's mask, the second a default box",
     ),
     "points.double": Kind(
         WARNING,
-        "two points of a class lie on one pixel",
-        "remove one: the second object would get a default box",
+        "two points of a class lie on one pixel or on touching pixels",
+        "remove one: the first gets the object's mask, the second a default box",
     ),
     "points.near": Kind(
         WARNING,
@@ -177,6 +177,12 @@ KINDS = {
         WARNING,
         "pseudo masks are default boxes: no pixel was claimed by their point",
         "look at them in the gallery; export.foreground=5 of tools/gen_pseudo.py makes fewer",
+    ),
+    "pseudo.prior": Kind(
+        WARNING,
+        "classes whose pseudo masks are as large as the clicks alone would make them: "
+        "the image did not decide them",
+        "look at them: python tools/gallery.py pred=FILE images=DIR",
     ),
     "gt.empty": Kind(
         WARNING, "masks of the ground truth are empty", "draw them, or remove these annotations"

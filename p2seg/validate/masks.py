@@ -11,6 +11,7 @@ from p2seg.data.coco import Instance, InstanceSet, decode, read_instances
 from p2seg.errors import UserError
 from p2seg.validate.annotations import Clicks
 from p2seg.validate.findings import Findings
+from p2seg.validate.prior import prior_decided
 
 MOST = 5000
 """Images whose masks are drawn; of more, every so-manieth."""
@@ -45,6 +46,8 @@ def check_pseudo(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet 
                 findings.add("pseudo.off_point", clicks.told(k), name)
         for k in own.values():
             findings.add("pseudo.points", f"{clicks.told(k)} has none", name)
+    for prior in prior_decided(masks):
+        findings.add("pseudo.prior", str(prior))
     return masks
 
 

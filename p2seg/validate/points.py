@@ -106,6 +106,6 @@ def _relation(clicks: Clicks, first: int, second: int) -> str | None:
     apart = float(np.linalg.norm(clicks.xy[first] - clicks.xy[second]))
     if clicks.labels[first] != clicks.labels[second]:
         return "points.two_classes" if apart < SPOT else None
-    if (np.floor(clicks.xy[first]) == np.floor(clicks.xy[second])).all():
+    if (abs(np.floor(clicks.xy[first]) - np.floor(clicks.xy[second])) <= 1).all():
         return "points.double"
     return "points.near" if apart < STRIDE else None

@@ -40,12 +40,14 @@ def slow_s2i(semantic, offset, points, decode, orphans):
             if not own:
                 continue
             regions = parts[label]
-            seen: set[tuple[int, int]] = set()
+            seen: list[tuple[int, int]] = []
             within = []
             for k in own:
-                if regions[pixel[k]] == regions[y, x] and pixel[k] not in seen:
-                    within.append(k)
-                    seen.add(pixel[k])
+                v, u = pixel[k]
+                if regions[v, u] == regions[y, x]:
+                    if not any(abs(v - b) <= 1 and abs(u - a) <= 1 for b, a in seen):
+                        within.append(k)
+                    seen.append(pixel[k])
             if len(within) == 1:
                 instances[y, x] = within[0] + 1
                 continue

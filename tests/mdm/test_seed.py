@@ -25,7 +25,7 @@ def slow_seed(semantic: torch.Tensor, points: Points, conflict: str, snap: float
     for label in sorted(set(points.labels.tolist())):
         regions, n = ndimage.label((semantic == label).numpy(), structure=[[1] * 3] * 3)
         own: dict[int, list[int]] = {r: [] for r in range(1, n + 1)}
-        taken: set[tuple[int, int]] = set()
+        taken: list[tuple[int, int, int]] = []
         off: list[int] = []
         for k in range(len(points)):
             if points.labels[k] != label:
@@ -33,8 +33,10 @@ def slow_seed(semantic: torch.Tensor, points: Points, conflict: str, snap: float
             y, x = (int(v) for v in points.yx[k])
             if regions[y, x] == 0:
                 off.append(k)
-            elif (y, x) not in taken:
-                taken.add((y, x))
+                continue
+            near = [r for v, u, r in taken if abs(y - v) <= 1 and abs(x - u) <= 1]
+            taken.append((y, x, regions[y, x]))
+            if regions[y, x] not in near:
                 own[regions[y, x]].append(k)
         pairs = []
         for k in off:
@@ -86,9 +88,16 @@ def test_regions_without_a_point_have_no_instance_and_no_weight():
     assert made.weight.tolist() == [[1, 0, 0]]
 
 
-def test_first_of_two_points_on_a_pixel_wins():
-    made = seed_of(torch.ones(2, 2, dtype=torch.long), points_of([(0, 0), (0, 0)], [1, 1]))
+@pytest.mark.parametrize("second", [(0, 0), (0, 1), (1, 1)])
+def test_first_of_two_points_on_a_pixel_or_on_touching_pixels_wins(second):
+    made = seed_of(torch.ones(9, 9, dtype=torch.long), points_of([(0, 0), second], [1, 1]))
     assert made.instances.unique().tolist() == [1]
+
+
+def test_touching_points_in_two_regions_keep_both():
+    semantic = torch.tensor([[1, 2, 2]])
+    made = seed_of(semantic, points_of([(0, 0), (0, 1)], [1, 2]))
+    assert made.instances.tolist() == [[1, 2, 2]]
 
 
 def test_snapping_takes_the_nearest_pair_first():

@@ -103,6 +103,49 @@ def test_of_points_on_one_pixel_the_first_wins() -> None:
     assert made[20, 20] == 1
 
 
+def iou(made: np.ndarray, truth: np.ndarray) -> float:
+    return float((made & truth).sum() / (made | truth).sum())
+
+
+def discs(size: tuple[int, int], centers: list[tuple[int, int]], radius: float) -> np.ndarray:
+    """Where discs lie in an image of `size`, `[H, W]` bool."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    return np.logical_or.reduce([(y - a) ** 2 + (x - b) ** 2 <= radius**2 for a, b in centers])
+
+
+def grainy(truth: np.ndarray) -> np.ndarray:
+    """A red picture of `truth` on gray ground."""
+    image = np.where(truth[..., None], (190, 40, 40), (200, 195, 180))
+    noise = np.random.default_rng(0).normal(0, 6, image.shape)
+    return (image + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("radius", [4, 12, 60])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_image_decides_the_size_of_an_object(radius: int, count: int) -> None:
+    centers = [(200, 150), (420, 640), (110, 500)][:count]
+    truth = discs((540, 800), centers, radius)
+    made = GrabCut().segment(grainy(truth), *clicks(*((y, x, 1) for y, x in centers)))
+    assert iou(made == 1, truth) > 0.95
+
+
+def test_small_objects_on_a_grid_do_not_fill_it() -> None:
+    centers = [(y, x) for y in range(45, 270, 90) for x in range(45, 360, 90)]
+    truth = discs((270, 360), centers, 8)
+    made = GrabCut().segment(grainy(truth), *clicks(*((y, x, 1) for y, x in centers)))
+    assert iou(made == 1, truth) > 0.95
+
+
+@pytest.mark.parametrize("second", [(20, 24), (20, 25), (24, 27)])
+@pytest.mark.parametrize("label", [1, 2])
+def test_an_object_that_was_clicked_twice_keeps_its_mask(
+    second: tuple[int, int], label: int
+) -> None:
+    truth = discs((72, 96), [(20, 24)], 10)
+    made = GrabCut().segment(grainy(truth), *clicks((20, 24, 1), (*second, label)))
+    assert iou(made == 1, truth) > 0.95
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_image_gives_a_map_that_keeps_its_points(data: st.DataObject) -> None:

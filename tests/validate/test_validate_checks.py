@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from p2seg.data.coco import encode
 from p2seg.data.labels import read_labels, write_labels
 from p2seg.data.points import read_points
 from p2seg.errors import UserError
@@ -163,6 +164,19 @@ def moved_mask(document):
     document["annotations"][2]["segmentation"] = document["annotations"][3]["segmentation"]
 
 
+def discs(document):
+    """All masks of the first class become discs of a fifth of the distance between the clicks."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    for each in document["annotations"]:
+        if each["category_id"] == 7:
+            right, down = each["point"]
+            mask = np.hypot(y - down, x - right) <= 12
+            each["segmentation"] = {
+                "size": [HEIGHT, WIDTH],
+                "counts": encode(mask)["counts"].decode(),
+            }
+
+
 def near(xy):
     """The third point moves near to another one."""
     return points_of((2, "point", xy))
@@ -187,6 +201,7 @@ FAULTS = [
     ("points.from_one", edited(lambda d: d["annotations"][3].update(point=[WIDTH, 61])), "240, 61"),
     ("points.border", points_of((3, "point", [0, 60])), "(0, 60)"),
     ("points.double", near([60.4, 40.2]), "annotation 1 and annotation 3"),
+    ("points.double", near([61, 41]), "annotation 1 and annotation 3"),
     ("points.near", near([63, 40]), "annotation 3"),
     ("points.two_classes", near([121, 40]), "annotation 3"),
     ("image.missing", lambda made: made.image(1).unlink(), "part/1.png"),
@@ -225,6 +240,7 @@ FAULTS = [
     ("pseudo.empty", edited(emptied, "pseudo"), "annotation 3"),
     ("pseudo.off_point", edited(moved_mask, "pseudo"), "annotation 3"),
     ("pseudo.default", edited(boxed, "pseudo"), "annotation 3"),
+    ("pseudo.prior", edited(discs, "pseudo"), "red: 15 of 15"),
     ("gt.refused", lambda made: made.gt.write_text("[]"), "gt.json"),
     ("gt.off_point", edited(moved_mask, "gt"), "annotation 3"),
     ("split.same_file", None, "part/0.png"),

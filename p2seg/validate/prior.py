@@ -1,0 +1,99 @@
+"""Masks whose shape follows from the clicks alone: the image had no part in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from p2seg.data.coco import Instance, InstanceSet, decode
+from p2seg.semantic.grabcut import GrabCut
+
+MOST = 100
+"""Images whose masks are compared; of more images, every n-th."""
+SIDE = 256
+"""Pixels per side that are compared, at most."""
+ALIKE = 0.8
+"""IoU from which on a mask has the shape that clicks alone would give."""
+SHARE = 0.5
+"""Share of the masks of a class from which on the class is reported."""
+
+
+class Prior(NamedTuple):
+    """A class whose masks follow from the clicks alone.
+
+    Attributes:
+        name: of the class.
+        alike: masks that have such a shape.
+        seen: masks that were compared.
+    """
+
+    name: str
+    alike: int
+    seen: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.alike} of {self.seen} masks"
+
+
+def prior_decided(masks: InstanceSet) -> list[Prior]:
+    """The classes whose masks are as large as the distance between clicks would make them.
+
+    Without an image, a mask is either GrabCut's disc around the click or all pixels that are
+    nearest to the click. Default boxes and masks without a click are not compared.
+
+    Args:
+        masks: pseudo masks.
+
+    Returns:
+        The classes of which at least half of the masks have one of the two shapes.
+    """
+    alike, seen = np.zeros((2, len(masks.categories) + 1), int)
+    for place in range(0, len(masks.images), max(1, -(-len(masks.images) // MOST))):
+        record = masks.images[place]
+        group = [each for each in masks.instances[place] if each.point is not None]
+        if not group:
+            continue
+        labels = np.array([each.label for each in group])
+        drawn = np.array([not each.default_box for each in group])
+        same = _alike(group, (record.height, record.width))
+        np.add.at(seen, labels[drawn], 1)
+        np.add.at(alike, labels[drawn & same], 1)
+    return [
+        Prior(category.name, int(alike[label]), int(seen[label]))
+        for label, category in enumerate(masks.categories, start=1)
+        if seen[label] and alike[label] >= SHARE * seen[label]
+    ]
+
+
+def warn_of_prior(masks: InstanceSet, write: Callable[[str], object]) -> None:
+    """Writes a sentence for every class of `prior_decided`."""
+    for prior in prior_decided(masks):
+        write(
+            f"warning: {prior} are as large as the clicks alone would make them, so the image did "
+            "not decide them; look at them with tools/gallery.py"
+        )
+
+
+def _alike(group: list[Instance], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether each mask of an image has a shape that the clicks alone would give; `[K]`."""
+    source, step = GrabCut(), max(1, -(-max(size) // SIDE))
+    clicks = np.array([np.floor(each.point or (0, 0)) for each in group], np.int64)
+    nearest, _ = source.reaches(clicks, min(size))
+    y, x = np.mgrid[: size[0] : step, : size[1] : step]
+    cell = np.asarray(cKDTree(clicks).query(np.stack([y, x], -1))[1])
+    made = np.zeros(len(group), bool)
+    for k, each in enumerate(group):
+        if each.default_box:
+            continue
+        mask = decode(each)[::step, ::step]
+        disc = np.hypot(y - clicks[k, 0], x - clicks[k, 1]) <= source.sure * nearest[k]
+        made[k] = any(_iou(mask, shape) >= ALIKE for shape in (disc, cell == k))
+    return made
+
+
+def _iou(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float((mask & other).sum() / max(1, (mask | other).sum()))
