@@ -52,8 +52,7 @@ def run(cfg: DictConfig) -> Path:
     if review is not None:
         console.print(f"{review.path}: {review}", markup=False)
         info["review"] = {"sha256": sha256(review.path), "decisions": str(review)}
-    stamps = stamps_of(points.images, reader.images, reader.semantic)
-    shards = Shards(out, key, ranks.rank, stamps)
+    shards = Shards(out, key, ranks.rank, stamps_of(points.images, reader.images, reader.semantic))
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
         points, reader, labeller, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review
@@ -64,12 +63,9 @@ def run(cfg: DictConfig) -> Path:
     if ranks.first:
         pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
         report_inputs(pseudo.info["skipped"], reader.images, points.images)
-        boxes = pseudo.instances.default_boxes
-        console.print(
-            f"wrote {out}: {len(boxes)} masks, {pseudo.instances.from_seeds.sum()} of them of the "
-            f"seeds and {boxes.sum()} default boxes",
-            markup=False,
-        )
+        boxes, seeds = pseudo.instances.default_boxes, pseudo.instances.from_seeds.sum()
+        told = f"{len(boxes)} masks, of which {seeds} of seeds and {boxes.sum()} default boxes"
+        console.print(f"wrote {out}: {told}", markup=False)
         warn_of_prior(pseudo, lambda text: console.print(text, markup=False))
     ranks.wait()
     return out
