@@ -43,6 +43,10 @@ TRUSTED = 1.5
 """What the score of the scale that the clicks propose is multiplied by."""
 
 
+METHOD = 2
+"""Counts the changes of what the same settings make of an image: maps of another number are old."""
+
+
 @dataclass(frozen=True)
 class GrabCut:
     """Cuts each point's object out of a crop whose size the image decides.
@@ -93,7 +97,7 @@ class GrabCut:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "method": METHOD}
 
     def inputs(self, task: MapTask) -> list[Path]:
         return [task.image]
