@@ -269,7 +269,7 @@ def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, albu
     (album / "5.png").write_bytes((album / "5.png").read_bytes()[:5000])
     refused(tool(album, "predict.formats=[labelme]", "predict.batch_size=3"), "5.png", "cut short")
     assert (tmp_path / "out/predictions.json").read_bytes() == before
-    documents = sorted(path.name for path in (tmp_path / "out/labelme").iterdir())
+    documents = sorted(path.name for path in (tmp_path / "out/labelme").glob("*.json"))
     assert documents == ["1.json", "2.json", "3.json", "4.json"]
     assert not list((tmp_path / "out").glob(".*"))
 
