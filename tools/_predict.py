@@ -16,9 +16,12 @@ from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint, stamp_of
 from p2seg.formats.masks import FORMATS
+from p2seg.progress import console
 from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
+from p2seg.segmentors.limits import check_max_objects
+from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8
@@ -156,6 +159,29 @@ def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
             f"predict.batch_size={value} cannot be; it is auto or a whole number from 1"
         )
     return value
+
+
+def max_objects_of(cfg: DictConfig) -> int | None:
+    """The most objects that an image is given; None for what the training set needs.
+
+    Raises:
+        UserError: `predict.max_objects` is neither auto nor an integer >= 1.
+    """
+    value = None if cfg.predict.max_objects == "auto" else cfg.predict.max_objects
+    check_max_objects(value, "predict.max_objects")
+    return value
+
+
+def tell_room(model: Segmentor, wanted: int) -> None:
+    """Reports that a model cannot find as many objects on an image as are wanted."""
+    room = model.room()
+    if room is not None and room.also_found and wanted > room.objects:
+        console.print(
+            f"{wanted} objects per image are wanted (predict.max_objects, or the training set), "
+            f"but {room.what} can find at most {room.objects}; train one with "
+            f"{room.setting(wanted)}",
+            markup=False,
+        )
 
 
 def overlays_of(cfg: DictConfig) -> int | None:
