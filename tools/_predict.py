@@ -178,7 +178,7 @@ def tell_room(model: Segmentor, wanted: int) -> None:
     if room is not None and room.also_found and wanted > room.objects:
         console.print(
             f"{wanted} objects per image are wanted (predict.max_objects, or the training set), "
-            f"but {room.what} can find at most {room.objects}; train one with "
+            f"but {room.what} find at most {room.objects}; train again with "
             f"{room.setting(wanted)}",
             markup=False,
         )

@@ -22,7 +22,7 @@ class Room:
 
     Attributes:
         objects: the most.
-        what: that sets the limit, such as `20 queries`.
+        what: that sets the limit, such as `the 20 queries of Mask2Former`.
         setting: the settings that make room for a count of objects.
         also_found: whether the model cannot find more, either.
     """
@@ -40,8 +40,8 @@ class Room:
             where: the image.
         """
         return (
-            f"{where} has {objects} objects, but {self.what} can learn at most {self.objects} "
-            f"per image; add {self.setting(objects)}"
+            f"{where} has {objects} objects, more than {self.what}; the segmentor may miss "
+            f"objects of such images; add {self.setting(objects)}"
         )
 
 

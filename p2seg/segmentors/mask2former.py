@@ -61,7 +61,7 @@ class Mask2Former(Segmentor):
     def room(self) -> Room:
         """See `Segmentor.room`."""
         queries = int(self.heads.config.num_queries)
-        what = f"a Mask2Former with {queries} queries"
+        what = f"the {queries} queries of Mask2Former"
         return Room(
             queries,
             what,

@@ -100,7 +100,7 @@ class MaskRCNN(Segmentor, GeneralizedRCNN):
         proposals = self.rpn._post_nms_top_n["training"]
         return Room(
             proposals,
-            f"a Mask R-CNN with {proposals} proposals",
+            f"the {proposals} proposals that Mask R-CNN trains on",
             lambda objects: (
                 f"segmentor.model.proposals_train={PROPOSALS_PER_OBJECT * objects} "
                 f"segmentor.model.boxes_sampled={PROPOSALS_PER_OBJECT * objects}"

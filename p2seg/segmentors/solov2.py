@@ -104,7 +104,7 @@ class SOLOv2(Segmentor):
     def room(self) -> Room:
         """See `Segmentor.room`; objects of one size share a grid, and a cell has one object."""
         cells = [each.cells for each in self.levels]
-        what = f"a SOLOv2 whose finest grid has {cells[0]} x {cells[0]} cells"
+        what = f"the {cells[0]} x {cells[0]} cells of SOLOv2's finest grid"
 
         def finer(objects: int) -> str:
             grids = [math.ceil(math.sqrt(2 * objects)), *cells[1:]]
