@@ -57,7 +57,7 @@ def evaluate(
     aps = coco.class_aps(gt, pred, ranks=ranks)
     level = [replace(each, scores=np.ones_like(each.scores)) for each in found]
     level_aps = coco.class_aps(gt, pred, scores_one=True, ranks=ranks)
-    metrics = {
+    metrics: dict[str, Any] = {
         **voc.voc_scores(found),
         "coco": coco.coco_scores(aps),
         "scores_one": {**voc.voc_scores(level), "coco": coco.coco_scores(level_aps)},

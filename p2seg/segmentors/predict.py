@@ -31,10 +31,12 @@ class Prediction:
     Attributes:
         frame: the image.
         detections: best first.
+        cut: whether the image has more, which the limit of objects per image has dropped.
     """
 
     frame: Frame
-    detections: Detections
+    detections: list[Detection]
+    cut: bool = False
 
 
 def predict(
@@ -87,7 +89,11 @@ def _looked_at(
     ]
     found = iter(detect(images) if images else [])
     for frame in batch:
-        yield frame if isinstance(frame, str) else Prediction(frame, next(found))
+        if isinstance(frame, str):
+            yield frame
+        else:
+            own = next(found)
+            yield Prediction(frame, own, own.cut)
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,7 @@ def keep_predictions(
             for other in others:
                 _write(other, place_of.get(record.file_name, stem), each.frame, shown)
             results = [_result(record.id, found, categories) for found in each.detections]
-            cut = each.detections.cut
-            parts.add(number, stamp, {"image": vars(record), "results": results, "cut": cut})
+            parts.add(number, stamp, {"image": vars(record), "results": results, "cut": each.cut})
 
 
 class Written(NamedTuple):
