@@ -74,7 +74,7 @@ def test_five_lines_outside_the_package(exported, photographs):
     assert (scores >= 0.3).all()
     assert (np.diff(scores) <= 0).all()
     told = {each.key: json.loads(each.value) for each in onnx.load(path).metadata_props}
-    assert told == {"names": ["red", "bleu é"], "step": 3}
+    assert told == {"names": ["red", "bleu é"], "max_objects": 100, "step": 3}
 
 
 def test_nothing_found_is_an_empty_answer(exported):
