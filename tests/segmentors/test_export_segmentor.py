@@ -176,6 +176,7 @@ def test_sizes_are_those_of_predict(height, width, short, long):
 
     model = torch.nn.Identity()
     model.short_side, model.long_side = short, max(short, long)
+    model.max_objects = 100
     made = Sizes(model)(torch.zeros(height, width, 1, dtype=torch.uint8).expand(-1, -1, 3), None)
     assert made.boxes[0].tolist() == list(resized(height, width, short, max(short, long)))
 
