@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from _common import path_of, plain, report_inputs
+from _segmentor import saw_masks
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.data.coco import Category, read_instances
 from p2seg.data.depth import notes_on
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint
+from p2seg.files import fingerprint, sha256
 from p2seg.formats.masks import FORMATS
 from p2seg.progress import console
 from p2seg.runs.content import cache_folder, hashes_of
@@ -23,6 +25,9 @@ from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
 from p2seg.runs.settings import deciding
+from p2seg.segmentors.limits import check_max_objects, told_cut
+from p2seg.segmentors.predict import Written
+from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8
@@ -149,9 +154,37 @@ def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
     ranks.wait()
 
 
-def report_sources(cfg: DictConfig, job: Job, skipped: list[str]) -> None:
-    """Prints which images were skipped, and which are not read as they are."""
-    report_inputs(skipped)
+def info_of(
+    cfg: DictConfig, path: Path, checkpoint: dict[str, Any], max_objects: int
+) -> dict[str, Any]:
+    """What `images.json` says about the predictions.
+
+    Args:
+        cfg: of the tool.
+        path: of the checkpoint.
+        checkpoint: its content.
+        max_objects: that an image is given at most.
+    """
+    return {
+        "description": "images of predictions.json",
+        "checkpoint": sha256(path),
+        "step": checkpoint["step"],
+        "segmentor": checkpoint["config"],
+        "inputs": checkpoint["inputs"],
+        "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
+        "score": cfg.predict.score,
+        "views": cfg.predict.views,
+        "max_objects": max_objects,
+        "versions": versions(),
+    }
+
+
+def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -> None:
+    """Prints which images were skipped, cut, or not read as they are."""
+    report_inputs(made.skipped)
+    if made.cut:
+        settings = "predict.max_objects=N", "predict.score"
+        console.print(told_cut(made.cut, made.images, max_objects, *settings), markup=False)
     stills = [each.path for each in job.sources if not each.is_video]
     for sentence in notes_on(stills, path_of(cfg, "images") if cfg.gt is None else None):
         console.print(sentence, markup=False)
@@ -171,6 +204,29 @@ def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
             f"predict.batch_size={value} cannot be; it is auto or a whole number from 1"
         )
     return value
+
+
+def max_objects_of(cfg: DictConfig) -> int | None:
+    """The most objects that an image is given; None for what the training set needs.
+
+    Raises:
+        UserError: `predict.max_objects` is neither auto nor an integer >= 1.
+    """
+    value = None if cfg.predict.max_objects == "auto" else cfg.predict.max_objects
+    check_max_objects(value, "predict.max_objects")
+    return value
+
+
+def tell_room(model: Segmentor, wanted: int) -> None:
+    """Reports that a model cannot find as many objects on an image as are wanted."""
+    room = model.room()
+    if room is not None and room.also_found and wanted > room.objects:
+        console.print(
+            f"{wanted} objects per image are wanted (predict.max_objects, or the training set), "
+            f"but {room.what} find at most {room.objects}; train again with "
+            f"{room.setting(wanted)}",
+            markup=False,
+        )
 
 
 def overlays_of(cfg: DictConfig) -> int | None:

@@ -28,7 +28,9 @@ from p2seg.progress import console
 from p2seg.pseudo.review import reviewed
 from p2seg.runs.provenance import versions
 from p2seg.segmentors.data import InstanceDataset
+from p2seg.segmentors.limits import max_objects_for, most_objects
 from p2seg.segmentors.mask2former import architecture_of
+from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import EpochSchedule
 
 
@@ -107,6 +109,15 @@ def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> Instanc
     )
 
 
+def limit_of(model: Segmentor, instances: InstanceSet) -> None:
+    """Sets how many objects the model finds on an image; reports what it has no room for."""
+    objects, name = most_objects(instances)
+    model.limit_objects(max_objects_for(objects))
+    room = model.room()
+    if room is not None and objects > room.objects:
+        console.print(room.told(objects, name), markup=False)
+
+
 def segmentor_provenance(
     cfg: DictConfig, instances: InstanceSet, skipped: list[str], validation: Validation | None
 ) -> dict[str, Any]:
@@ -133,5 +144,6 @@ def segmentor_provenance(
             "weights": weights_read(cfg, "segmentor.weights"),
         },
         "skipped": skipped,
+        "objects_per_image": most_objects(instances)[0],
         "versions": versions(),
     }

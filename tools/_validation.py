@@ -85,11 +85,25 @@ def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Val
             "of these with data.val_gt=FILE, or segmentor.validate.every=null"
         )
     count = cfg.segmentor.validate.images
+    if count is not None and count < len(gt.images):
+        console.print(
+            f"validation takes the first {count} of {len(gt.images)} images of {path}; "
+            "segmentor.validate.images=N sets another count",
+            markup=False,
+        )
     gt = replace(gt, images=gt.images[:count], instances=gt.instances[:count])
     images, known = path_of(cfg, "data.val_images"), out / "readable_val.json"
     gt, skipped = usable(gt, images, cfg.data.on_error, known)
     for sentence in skipped:
         console.print(f"validation goes on without it: {sentence}", markup=False)
+    crowded = coco.crowded(gt, replace(gt, instances=[[] for _ in gt.images]))
+    if crowded.images:
+        console.print(
+            f"{crowded.images} validation images have more than {coco.MAX_DETS} objects of a "
+            f"class, up to {crowded.max_dets}: AP takes the {coco.MAX_DETS} best detections of "
+            "each, as COCO does; mAP50 and mAP75 take all",
+            markup=False,
+        )
     key = fingerprint([len(gt.images), [vars(each) for each in gt.images], _rles(gt)])
     return Validation(gt, images, key, Ranks.started())
 

@@ -14,6 +14,7 @@ import torch
 from _claims import writes
 from _common import path_of
 from _entry import entry
+from _predict import max_objects_of
 from _record import record_run
 from numpy.typing import NDArray
 from omegaconf import DictConfig
@@ -46,7 +47,13 @@ def run(cfg: DictConfig) -> Path:
         raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
     record_run(cfg, "export", out)
     checkpoint = load_checkpoint(source, "segmentor")
-    predictor = predictor_of(source, checkpoint, torch.device("cpu"), ema=cfg.predict.ema)
+    predictor = predictor_of(
+        source,
+        checkpoint,
+        torch.device("cpu"),
+        ema=cfg.predict.ema,
+        max_objects=max_objects_of(cfg),
+    )
     with atomic_path(out) as temporary:
         if out.suffix == ".pt2":
             export_program(predictor.model, temporary)
@@ -56,6 +63,7 @@ def run(cfg: DictConfig) -> Path:
             export_onnx(predictor, temporary, {**info, "versions": versions()})
             images = islice(_images(cfg), cfg.compare)
             told = f"as PyTorch on {agreement(predictor, onnx_session(temporary), images)}"
+            told += f"; at most {predictor.model.max_objects} objects per image"
     console.print(f"wrote {out}: {told}", markup=False)
     return out
 

@@ -12,10 +12,19 @@ from pathlib import Path
 from _claims import writes
 from _common import output_folder, path_of
 from _entry import entry
-from _predict import batch_size_of, formats_of, job_of, overlays_of, report_sources, sources_of
+from _predict import (
+    batch_size_of,
+    formats_of,
+    info_of,
+    job_of,
+    max_objects_of,
+    overlays_of,
+    report_written,
+    sources_of,
+    tell_room,
+)
 from _ranks import ranks_of
 from _record import record_run
-from _segmentor import saw_masks
 from omegaconf import DictConfig
 
 from p2seg.checkpoint import load_checkpoint
@@ -24,7 +33,6 @@ from p2seg.devices import device_of
 from p2seg.files import sha256
 from p2seg.formats.masks import Options, address_of
 from p2seg.progress import console, track
-from p2seg.runs.provenance import versions
 from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 
@@ -38,8 +46,10 @@ def run(cfg: DictConfig) -> Path:
     batch_size = batch_size_of(cfg, device)
     formats, overlays = formats_of(cfg), overlays_of(cfg)
     checkpoint = load_checkpoint(path, "segmentor")
-    predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema)
+    limit = max_objects_of(cfg)
+    predictor = predictor_of(path, checkpoint, device, ema=cfg.predict.ema, max_objects=limit)
     categories = predictor.categories
+    tell_room(predictor.model, limit or checkpoint.get("objects_per_image", 0))
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
     record_run(cfg, "predict", out)
     score = cfg.predict.overlay_score
@@ -53,19 +63,9 @@ def run(cfg: DictConfig) -> Path:
         keep_predictions(shown, job.items, outputs, job.parts)
     ranks.wait()
     if ranks.first:
-        info = {
-            "description": "images of predictions.json",
-            "checkpoint": sha256(path),
-            "step": checkpoint["step"],
-            "segmentor": checkpoint["config"],
-            "inputs": checkpoint["inputs"],
-            "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
-            "score": cfg.predict.score,
-            "views": cfg.predict.views,
-            "versions": versions(),
-        }
-        skipped = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
-        report_sources(cfg, job, skipped)
+        info = info_of(cfg, path, checkpoint, predictor.model.max_objects)
+        made = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
+        report_written(cfg, job, made, predictor.model.max_objects)
         console.print(f"wrote {out / 'predictions.json'}", markup=False)
     ranks.wait()
     return out / "predictions.json"

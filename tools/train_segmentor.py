@@ -12,7 +12,7 @@ from _claims import writes
 from _common import output_folder, path_of, report_inputs
 from _entry import entry
 from _record import record_run
-from _segmentor import dataset_of, pseudo_of, segmentor_provenance, trainer_of
+from _segmentor import dataset_of, limit_of, pseudo_of, segmentor_provenance, trainer_of
 from _validation import validation_of
 from omegaconf import DictConfig
 
@@ -42,6 +42,7 @@ def run(cfg: DictConfig) -> Path:
     trainer = trainer_of(cfg, trainer, schedule, len(dataset), batch)
     console.print(schedule.said(len(dataset), batch), markup=False)
     model = build(cfg.segmentor.model, len(instances.categories))
+    limit_of(model, instances)
     seed_rank(cfg.seed, fabric.global_rank)
     batches_from = batches_of(
         fabric,

@@ -6,9 +6,10 @@ scores are read from `eval["precision"]`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -20,10 +21,44 @@ from p2seg.runs.ranks import Ranks
 
 IOU_THRESHOLDS: Float = np.concatenate([[0.25], np.linspace(0.5, 0.95, 10)])
 """The rows of `class_aps`: .25, then COCO's own ten."""
+MAX_DETS = 100
+"""Predictions of a class that COCO's protocol takes of an image, the best ones."""
+
+
+class Crowded(NamedTuple):
+    """Images that have more of a class than COCO's protocol takes.
+
+    Attributes:
+        images: how many there are.
+        max_dets: the most predictions or ground truths of one class on one image.
+    """
+
+    images: int
+    max_dets: int
+
+
+def crowded(gt: InstanceSet, pred: InstanceSet) -> Crowded:
+    """The images with more than `MAX_DETS` predictions or ground truths of one class.
+
+    Args:
+        gt: ground truth; its crowd regions do not count.
+        pred: predictions for the same images, in the same order.
+    """
+    largest = []
+    for truths, guesses in zip(gt.instances, pred.instances, strict=True):
+        real = Counter(each.label for each in truths if not each.crowd)
+        found = Counter(each.label for each in guesses)
+        largest.append(max([*real.values(), *found.values()], default=0))
+    return Crowded(sum(count > MAX_DETS for count in largest), max(largest, default=0))
 
 
 def class_aps(
-    gt: InstanceSet, pred: InstanceSet, *, scores_one: bool = False, ranks: Ranks | None = None
+    gt: InstanceSet,
+    pred: InstanceSet,
+    *,
+    scores_one: bool = False,
+    ranks: Ranks | None = None,
+    max_dets: int = MAX_DETS,
 ) -> Float:
     """AP of each class at each of `IOU_THRESHOLDS`, over objects of all sizes.
 
@@ -35,13 +70,14 @@ def class_aps(
         pred: predictions for the same images and classes, in the same order.
         scores_one: rank the predictions as if every score were 1 (a tie is in the file's order).
         ranks: that share the classes; None: this process alone.
+        max_dets: predictions of a class that an image counts, the best ones; COCO's own are 100.
 
     Returns:
         `[11, C]` float64 in 0..1; NaN for a class whose only ground truths are crowds, or none.
     """
     ranks = ranks or Ranks()
     labels = ranks.share(range(1, len(gt.categories) + 1))
-    own = _aps(_of_classes(gt, labels), _of_classes(pred, labels), scores_one)
+    own = _aps(_of_classes(gt, labels), _of_classes(pred, labels), scores_one, max_dets)
     columns = ranks.merged([own[:, label - 1] for label in labels])
     return np.stack(columns, 1) if columns else np.full((len(IOU_THRESHOLDS), 0), np.nan)
 
@@ -55,7 +91,7 @@ def _of_classes(instances: InstanceSet, labels: Sequence[int]) -> InstanceSet:
     return replace(instances, instances=kept)
 
 
-def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool) -> Float:
+def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool, max_dets: int) -> Float:
     """Those of `class_aps`, NaN also for classes that neither set has."""
     aps: Float = np.full((len(IOU_THRESHOLDS), len(gt.categories)), np.nan)
     real = [truth.label for truths in gt.instances for truth in truths if not truth.crowd]
@@ -65,6 +101,7 @@ def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool) -> Float:
     truth = COCO(_dataset(gt))
     evaluator = COCOeval_faster(truth, truth.loadRes(_results(pred, scores_one)), "segm")
     evaluator.params.iouThrs = IOU_THRESHOLDS
+    evaluator.params.maxDets = [max_dets]
     evaluator.params.areaRng = evaluator.params.areaRng[:1]  # the first is "all"
     evaluator.params.areaRngLbl = evaluator.params.areaRngLbl[:1]
     evaluator.evaluate()

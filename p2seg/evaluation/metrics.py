@@ -43,6 +43,8 @@ def evaluate(
         `AP50`, `AP70`, `AP75`), `scores_one` (those three again as if every score were 1),
         `per_class` (AP50 by each definition), `quality` (kind pseudo only; see
         `p2seg.evaluation.quality`; and `miou` of the class map that the masks make) and `run`.
+        If `images` images have more than 100 predictions or ground truths of a class, `coco_all`
+        is `coco` at the limit `max_dets` that takes all; `scores_one` and `per_class` have it, too.
         Scores are fractions 0..1, None (JSON's null) where there is no ground truth.
 
     Raises:
@@ -55,12 +57,20 @@ def evaluate(
     aps = coco.class_aps(gt, pred, ranks=ranks)
     level = [replace(each, scores=np.ones_like(each.scores)) for each in found]
     level_aps = coco.class_aps(gt, pred, scores_one=True, ranks=ranks)
-    metrics = {
+    metrics: dict[str, Any] = {
         **voc.voc_scores(found),
         "coco": coco.coco_scores(aps),
         "scores_one": {**voc.voc_scores(level), "coco": coco.coco_scores(level_aps)},
-        "per_class": _per_class(gt, found, aps),
+        "per_class": _per_class(gt, found, {"coco": aps}),
     }
+    crowded = coco.crowded(gt, pred)
+    if crowded.images:
+        most = crowded.max_dets
+        aps_all = coco.class_aps(gt, pred, ranks=ranks, max_dets=most)
+        level_all = coco.class_aps(gt, pred, scores_one=True, ranks=ranks, max_dets=most)
+        metrics["coco_all"] = {**coco.coco_scores(aps_all), **crowded._asdict()}
+        metrics["scores_one"]["coco_all"] = coco.coco_scores(level_all)
+        metrics["per_class"] = _per_class(gt, found, {"coco": aps, "coco_all": aps_all})
     if kind == "pseudo":
         metrics["quality"] = {**quality(gt, pred, ranks), "miou": masks_miou(gt, pred, ranks)}
     metrics["run"] = {
@@ -145,11 +155,11 @@ def saw_masks(info: Any) -> bool:
 
 
 def _per_class(
-    gt: InstanceSet, found: list[voc.Overlaps], aps: NDArray[np.float64]
+    gt: InstanceSet, found: list[voc.Overlaps], aps: dict[str, NDArray[np.float64]]
 ) -> dict[str, dict[str, float | None]]:
-    """AP50 of each class by the three definitions."""
+    """AP50 of each class by VOC's two definitions, and by COCO's as in `aps`."""
     columns = {measure: voc.class_aps(found, 0.5, measure) for measure in voc.MEASURES}
-    columns["coco"] = aps[coco.row_of(0.5)]
+    columns |= {name: own[coco.row_of(0.5)] for name, own in aps.items()}
     return {
         category.name: {name: voc.mean(column[k : k + 1]) for name, column in columns.items()}
         for k, category in enumerate(gt.categories)

@@ -40,12 +40,15 @@ class Shown:
 def crowded(points: PointSet, count: int) -> list[int]:
     """The images with the most neighbours of one class, ascending indices.
 
+    Images of more than 20 points are hard to see and are taken only if there are no others.
+
     Args:
         points: the images and their points.
         count: images.
     """
+    several = [i for i, own in enumerate(points.points) if len(own) >= 2]
     chosen = sorted(
-        (i for i, own in enumerate(points.points) if 2 <= len(own) <= 20),
+        [i for i in several if len(points.points[i]) <= 20] or several,
         key=lambda i: (-_neighbours(points.points[i]), points.images[i].id),
     )
     if len(chosen) < 2 * count:

@@ -32,6 +32,8 @@ Pictures = dict[tuple[int, str], str]
 
 Column = tuple[str, tuple[str, ...], Callable[[Any], str]]
 """Title, where the value stands in the scores of a stage, and how it is written."""
+COCO_ALL = "COCO AP, all detections"
+"""Where an image has more than the 100 that COCO's protocol takes."""
 MAP_COLUMNS: tuple[Column, ...] = (
     ("mIoU", ("miou",), percent),
     ("mIoU where labelled", ("miou_labelled",), percent),
@@ -48,6 +50,7 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("VOC mAP50", ("voc_area", "mAP50"), percent),
     ("VOC mAP75", ("voc_area", "mAP75"), percent),
     ("COCO AP", ("coco", "AP"), percent),
+    (COCO_ALL, ("coco_all", "AP"), percent),
     ("VOC mAP50, scores 1", ("scores_one", "voc_area", "mAP50"), percent),
 )
 MODEL_COLUMNS: tuple[Column, ...] = (
@@ -55,6 +58,7 @@ MODEL_COLUMNS: tuple[Column, ...] = (
     ("COCO AP", ("coco", "AP"), percent),
     ("COCO AP50", ("coco", "AP50"), percent),
     ("COCO AP75", ("coco", "AP75"), percent),
+    (COCO_ALL, ("coco_all", "AP"), percent),
 )
 
 

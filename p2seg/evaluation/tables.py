@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from p2seg.evaluation.coco import MAX_DETS
 from p2seg.semantic.check import MapCheck
 
 COMMIT = "versions.commit"
@@ -105,7 +106,15 @@ def fraction(value: float | None) -> str:
 
 
 def _ap_table(metrics: dict[str, Any]) -> Table:
-    table = Table(title=escape(title(metrics)), caption="percent; AP is over IoU .50:.05:.95")
+    caption = "percent; AP is over IoU .50:.05:.95"
+    every = metrics.get("coco_all")
+    if every is not None:
+        caption += (
+            f"\ncoco takes the best {MAX_DETS} predictions per class and image; {every['images']} "
+            f"of {metrics['run']['images']} images have more predictions or objects. coco_all "
+            f"takes all (max_dets={every['max_dets']}); the other rows have no limit"
+        )
+    table = Table(title=escape(title(metrics)), caption=caption)
     table.add_column("definition")
     for column in AP_COLUMNS:
         table.add_column(column, justify="right")
@@ -113,7 +122,7 @@ def _ap_table(metrics: dict[str, Any]) -> Table:
     if "void_ignored" in metrics:
         parts.append((", void ignored", metrics["void_ignored"]))
     for suffix, part in parts:
-        for name in ("voc_area", "voc_11pt", "coco"):
+        for name in ("voc_area", "voc_11pt", "coco", "coco_all"):
             if name in part:
                 # VOC's is a mean over classes and says so: mAP50
                 cells = [part[name].get(c, part[name].get(f"m{c}")) for c in AP_COLUMNS]

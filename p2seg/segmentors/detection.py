@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,19 @@ class Detection:
     score: float
     box: Box
     rle: dict[str, Any]
+
+
+class Detections(list[Detection]):
+    """The detections of an image, best first.
+
+    Args:
+        found: the detections.
+        cut: whether the image has more, which the limit of objects per image has dropped.
+    """
+
+    def __init__(self, found: Iterable[Detection] = (), *, cut: bool = False) -> None:
+        super().__init__(found)
+        self.cut = cut
 
 
 @dataclass(frozen=True)
@@ -77,16 +91,17 @@ class Found:
     mask: SoftMask
 
 
-def decided(found: list[Found], height: int, width: int) -> list[Detection]:
+def decided(found: list[Found], height: int, width: int, most: int) -> Detections:
     """The detections of an image, best first, without those whose masks are empty.
 
     Args:
         found: of the image, in any order.
         height: of the image, pixels.
         width: of the image, pixels.
+        most: how many are kept, the best; empty masks count.
     """
-    detections = []
-    for each in sorted(found, key=lambda one: -one.score):
+    detections = Detections(cut=len(found) > most)
+    for each in sorted(found, key=lambda one: -one.score)[:most]:
         mask = each.mask.whole(height, width)
         if mask.any():
             box = box_of(mask) if each.box is None else each.box

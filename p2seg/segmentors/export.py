@@ -100,7 +100,8 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
         )
     model = onnx.load(str(path))
     names = [category.name for category in predictor.categories]
-    for key, value in {"names": names, **info}.items():
+    made = {"names": names, "max_objects": predictor.model.max_objects}
+    for key, value in {**made, **info}.items():
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     onnx.save(model, str(path))
 

@@ -82,6 +82,7 @@ class Graph(nn.Module):
         h, w = ((side * scale).round().long().clamp(min=1) for side in (height, width))
         pixels = image.permute(2, 0, 1).float() / 255
         found = self.find(Asked(pixels, score, (height, width), (h, w)))
+        found = Instances(*(each[: self.model.max_objects] for each in found))
         seen = found.masks.flatten(1).any(1)  # a box may lie between the centres of pixels
         return Instances(*(each[seen] for each in found))
 
@@ -152,7 +153,7 @@ class Mask2FormerGraph(Graph):
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
         cells = cells[:, :h, :w]
         chances = classes.softmax(1)[:, :-1]
-        best, index = chances.flatten().topk(min(self.model.detections, chances.numel()))
+        best, index = chances.flatten().topk(min(self.model.max_objects + 1, chances.numel()))
         inside = (cells > 0).to(cells.dtype)
         sure = (cells.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
         scores, order = (best * sure[index // chances.shape[1]]).sort(descending=True)

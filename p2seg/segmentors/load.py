@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,7 +22,8 @@ from p2seg.data.images import read_image
 from p2seg.data.rle import decode
 from p2seg.devices import device_of
 from p2seg.errors import UserError
-from p2seg.segmentors.detection import Box, Detection
+from p2seg.segmentors.detection import Box, Detections
+from p2seg.segmentors.limits import check_max_objects, max_objects_for, told_cut
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import predict_views
 
@@ -71,7 +73,7 @@ class Predictor:
     device: torch.device
 
     def __call__(self, image: Image, score: float = 0.5) -> list[Instance]:
-        """The instances of an image, best first.
+        """The instances of an image, best first; a warning if the limit of objects drops some.
 
         Args:
             image: the path of a file, or `[H, W, 3]` uint8 RGB.
@@ -84,36 +86,50 @@ class Predictor:
         _check_score(score)
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
         [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
+        if found.cut:
+            told = told_cut(1, 1, self.model.max_objects, "max_objects=N of p2seg.load", "score=")
+            warnings.warn(told, stacklevel=2)
         names = [category.name for category in self.categories]
         return [Instance(names[each.label - 1], **vars(each)) for each in found]
 
     def detect(
         self, images: Sequence[Tensor], score: float, views: str = "one"
-    ) -> list[list[Detection]]:
+    ) -> list[Detections]:
         """The detections of B images `[3, H, W]` uint8 RGB, best first; see `predict_views`."""
         on_device = [image.to(self.device) for image in images]
         return predict_views(self.model, on_device, score, views)
 
 
-def load(path: str | Path, device: str | torch.device = "auto") -> Predictor:
+def load(
+    path: str | Path, device: str | torch.device = "auto", max_objects: int | None = None
+) -> Predictor:
     """A trained segmentor, ready for images.
 
     Args:
         path: a checkpoint of tools/train_segmentor.py.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, or torch's own.
+        max_objects: the most objects that an image is given; None: what the training set needs.
 
     Raises:
-        UserError: no such file, one that is no segmentor's checkpoint, or no such device.
+        UserError: no such file, one that is no segmentor's checkpoint, no such device, or no such
+            limit.
     """
     if not isinstance(path, (str, Path)):
         raise UserError(f"path={path!r} cannot be; give the path of a segmentor's checkpoint")
     where = device_of(str(device), "device")
     path = Path(path).expanduser()
-    return predictor_of(path, load_checkpoint(path, "segmentor"), where)
+    check_max_objects(max_objects, "max_objects")
+    checkpoint = load_checkpoint(path, "segmentor")
+    return predictor_of(path, checkpoint, where, max_objects=max_objects)
 
 
 def predictor_of(
-    path: Path, checkpoint: dict[str, Any], device: torch.device, *, ema: bool = True
+    path: Path,
+    checkpoint: dict[str, Any],
+    device: torch.device,
+    *,
+    ema: bool = True,
+    max_objects: int | None = None,
 ) -> Predictor:
     """The predictor of a checkpoint that is read already.
 
@@ -122,6 +138,8 @@ def predictor_of(
         checkpoint: of kind `segmentor`.
         device: where it will run.
         ema: the averaged weights, where it has them.
+        max_objects: the most objects that an image is given; None: what the training set needs, by
+            its record in the checkpoint. Without that record the model's `detections` is the limit.
 
     Raises:
         UserError: the checkpoint names no model, or one that this version cannot build or fill.
@@ -151,6 +169,11 @@ def predictor_of(
         model.load_state_dict(weights)
     except Exception as error:
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
+    objects = checkpoint.get("objects_per_image")
+    if max_objects is None and type(objects) is int:
+        max_objects = max_objects_for(objects)
+    if max_objects is not None:
+        model.limit_objects(max_objects)
     return Predictor(model.eval().to(device), categories, device)
 
 

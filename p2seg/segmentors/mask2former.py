@@ -23,6 +23,7 @@ from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
 from p2seg.segmentors.detection import Found
 from p2seg.segmentors.inputs import prepared
+from p2seg.segmentors.limits import HEADROOM, Room
 from p2seg.segmentors.pyramid import build_body, freeze
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.sizes import check_counts, check_factors
@@ -45,17 +46,28 @@ class Mask2Former(Segmentor):
         backbone: four feature maps of strides 4 to 32, finest first.
         heads: what they become.
         loss: of the heads.
-        detections: the most an image has.
+        max_objects: the most an image has.
     """
 
     def __init__(
-        self, backbone: nn.Module, heads: Heads, loss: WeightedLoss, detections: int
+        self, backbone: nn.Module, heads: Heads, loss: WeightedLoss, max_objects: int
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.heads = heads
         self.loss = loss
-        self.detections = detections
+        self.max_objects = max_objects
+
+    def room(self) -> Room:
+        """See `Segmentor.room`."""
+        queries = int(self.heads.config.num_queries)
+        what = f"the {queries} queries of Mask2Former"
+        return Room(
+            queries,
+            what,
+            lambda objects: f"segmentor.model.queries={math.ceil(HEADROOM * objects)}",
+            also_found=True,
+        )
 
     def layers(self, images: Tensor) -> list[Layer]:
         """What each layer says of `[B, 3, H, W]` normalised images, padded, the last at the end."""
@@ -100,7 +112,7 @@ class Mask2Former(Segmentor):
             score: what is below it is left out.
         """
         chances = classes.softmax(1)[:, :-1]
-        best, index = chances.flatten().topk(min(self.detections, chances.numel()))
+        best, index = chances.flatten().topk(min(self.max_objects + 1, chances.numel()))
         queries = index // chances.shape[1]
         inside = cells > 0
         counts = inside.sum((1, 2))
@@ -171,7 +183,7 @@ def build_mask2former(
         mask_weight: of the cross entropy of the mask.
         dice_weight: of its dice loss.
         no_object_weight: of queries without an object in the loss of the class.
-        detections: the most an image is given.
+        detections: the most an image is given, where `Segmentor.limit_objects` sets no other limit.
         checkpoint: a whole Mask2Former to start from instead, a folder of transformers' files or
             the hub's name of one; it brings its backbone and its sizes, and a class head if it has
             C classes. It has seen masks.

@@ -26,6 +26,7 @@ from p2seg.models.norms import Norm
 from p2seg.segmentors.data import InstanceBatch
 from p2seg.segmentors.detection import Found
 from p2seg.segmentors.inputs import PADDED_TO
+from p2seg.segmentors.limits import Room
 from p2seg.segmentors.paste import paste
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
 from p2seg.segmentors.segmentor import Segmentor
@@ -35,6 +36,8 @@ from p2seg.segmentors.weighted_rcnn import ProposalHead, ProposalNetwork, RoIHea
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 BOX_CELLS = 7
 MASK_CELLS = 14
+PROPOSALS_PER_OBJECT = 3
+"""Proposals that a higher limit of objects needs; `mask_rcnn_lean` has as many."""
 CROP_SHIFT = 0.5
 """Pixels of the resized image by which torchvision's training crops of masks lie down right."""
 
@@ -81,6 +84,28 @@ class NormalizeAndPad(GeneralizedRCNNTransform):
 
 class MaskRCNN(Segmentor, GeneralizedRCNN):
     """torchvision's Mask R-CNN as a `Segmentor`, with heads that weigh instances."""
+
+    rpn: ProposalNetwork
+
+    def limit_objects(self, most: int) -> None:
+        """See `Segmentor.limit_objects`; a higher limit needs more proposals."""
+        needed = PROPOSALS_PER_OBJECT * most if most > self.max_objects else 0
+        for counts in (self.rpn._pre_nms_top_n, self.rpn._post_nms_top_n):
+            counts["testing"] = max(counts["testing"], needed)
+        self.max_objects = most
+        cast(RoIHeads, self.roi_heads).detections_per_img = most + 1
+
+    def room(self) -> Room:
+        """See `Segmentor.room`."""
+        proposals = self.rpn._post_nms_top_n["training"]
+        return Room(
+            proposals,
+            f"the {proposals} proposals that Mask R-CNN trains on",
+            lambda objects: (
+                f"segmentor.model.proposals_train={PROPOSALS_PER_OBJECT * objects} "
+                f"segmentor.model.boxes_sampled={PROPOSALS_PER_OBJECT * objects}"
+            ),
+        )
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Five losses by name; see `Segmentor.losses`."""
@@ -157,7 +182,7 @@ def build_mask_rcnn(
         boxes_sampled: proposals of an image that the box loss looks at.
         box_channels: of the box head.
         mask_channels: of the convolutions of the mask head.
-        detections: the most an image has.
+        detections: the most an image has, where `Segmentor.limit_objects` sets no other limit.
         allow_mask_pretraining: take weights that were trained on masks or boxes, too.
 
     Returns:
@@ -221,7 +246,7 @@ def build_mask_rcnn(
         bbox_reg_weights=None,
         score_thresh=0.05,
         nms_thresh=0.5,
-        detections_per_img=detections,
+        detections_per_img=detections + 1,
         mask_roi_pool=roi_pool(pyramid.names, body.strides, MASK_CELLS),
         mask_head=MaskRCNNHeads(pyramid_channels, mask_channels, 1),
         mask_predictor=MaskRCNNPredictor(mask_channels[-1], mask_channels[-1], num_classes + 1),
@@ -231,4 +256,5 @@ def build_mask_rcnn(
     )
     model = MaskRCNN(pyramid, proposals, heads, transform)
     model.short_side, model.long_side = short_side, long_side
+    model.max_objects = detections
     return model

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from p2seg.files import write_json, write_json_list
 from p2seg.formats.masks import FORMATS, PLAIN, Entry, Format, Options, places
 from p2seg.runs.parts import Kept, Parts
 from p2seg.segmentors.ahead import ahead
-from p2seg.segmentors.detection import Detection
+from p2seg.segmentors.detection import Detection, Detections
 from p2seg.segmentors.overlays import Overlays
 
 
@@ -31,14 +31,16 @@ class Prediction:
     Attributes:
         frame: the image.
         detections: best first.
+        cut: whether the image has more, which the limit of objects per image has dropped.
     """
 
     frame: Frame
     detections: list[Detection]
+    cut: bool = False
 
 
 def predict(
-    detect: Callable[[list[Tensor]], list[list[Detection]]],
+    detect: Callable[[list[Tensor]], list[Detections]],
     frames: Iterator[Frame | str],
     batch_size: int,
 ) -> Generator[Prediction | str, None, None]:
@@ -77,7 +79,7 @@ def predict(
 
 
 def _looked_at(
-    detect: Callable[[list[Tensor]], list[list[Detection]]], batch: Sequence[Frame | str]
+    detect: Callable[[list[Tensor]], list[Detections]], batch: Sequence[Frame | str]
 ) -> Iterator[Prediction | str]:
     """The predictions of a batch, which may have sentences between its images."""
     images = [
@@ -87,7 +89,11 @@ def _looked_at(
     ]
     found = iter(detect(images) if images else [])
     for frame in batch:
-        yield frame if isinstance(frame, str) else Prediction(frame, next(found))
+        if isinstance(frame, str):
+            yield frame
+        else:
+            own = next(found)
+            yield Prediction(frame, own, own.cut)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,21 @@ def keep_predictions(
             for other in others:
                 _write(other, place_of.get(record.file_name, stem), each.frame, shown)
             results = [_result(record.id, found, categories) for found in each.detections]
-            parts.add(number, stamp, {"image": vars(record), "results": results})
+            parts.add(number, stamp, {"image": vars(record), "results": results, "cut": each.cut})
+
+
+class Written(NamedTuple):
+    """What `write_predictions` has put together.
+
+    Attributes:
+        skipped: a sentence for each image that was skipped.
+        images: how many images were not.
+        cut: how many of them had more detections than an image may have.
+    """
+
+    skipped: list[str]
+    images: int
+    cut: int
 
 
 def write_predictions(
@@ -161,7 +181,7 @@ def write_predictions(
     categories: list[Category],
     info: dict[str, Any],
     outputs: Outputs | None = None,
-) -> list[str]:
+) -> Written:
     """Puts the results of all images together: `predictions.json` and `images.json`.
 
     So it does for the other tools that want the whole set in one file.
@@ -173,9 +193,6 @@ def write_predictions(
         categories: class k is `categories[k - 1]`.
         info: provenance, kept in `images.json` since COCO's results are a bare list.
         outputs: what else is written.
-
-    Returns:
-        A sentence for each image that was skipped.
 
     Raises:
         UserError: every image was skipped.
@@ -191,14 +208,18 @@ def write_predictions(
         for each in outputs.made():
             each.finish(partial(_entries, kept, outputs))
 
+    records = []
+    cut = 0
+
     def results() -> Iterator[dict[str, Any]]:
-        records = []
+        nonlocal cut
         for number in sorted(kept.finished):
             made = kept.content(number)
             records.append(made["image"])
+            cut += made.get("cut", False)
             yield from made["results"]
         listed = {
-            "info": {**info, "skipped": skipped},
+            "info": {**info, "skipped": skipped, "images_cut": cut},
             "images": records,
             "annotations": [],
             "categories": [vars(category) for category in categories],
@@ -207,7 +228,7 @@ def write_predictions(
 
     write_json_list(out / "predictions.json", results())
     parts.remove()
-    return skipped
+    return Written(skipped, len(records), cut)
 
 
 def _entries(kept: Kept, outputs: Outputs) -> Iterator[Entry]:

@@ -11,7 +11,8 @@ from torchvision.transforms.v2 import functional as F
 
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.data import InstanceBatch
-from p2seg.segmentors.detection import Detection, Found, decided
+from p2seg.segmentors.detection import Detections, Found, decided
+from p2seg.segmentors.limits import LEAST_OBJECTS, Room
 
 
 class Segmentor(nn.Module):
@@ -20,10 +21,20 @@ class Segmentor(nn.Module):
     Attributes:
         short_side: pixels that an image's short side is resized to before it looks.
         long_side: the most that the long side may then have.
+        max_objects: the most objects that an image is given.
     """
 
     short_side: int
     long_side: int
+    max_objects: int = LEAST_OBJECTS
+
+    def limit_objects(self, most: int) -> None:
+        """Sets `max_objects`, and with it how many candidates the model makes of an image."""
+        self.max_objects = most
+
+    def room(self) -> Room | None:
+        """How many objects the model can learn of one image; None: any number."""
+        return None
 
     @abstractmethod
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
@@ -39,6 +50,9 @@ class Segmentor(nn.Module):
             images: `[B, 3, h, w]` float RGB in 0..1.
             sizes: B of (height, width) that boxes and masks are brought back to.
             score: what is below it is left out.
+
+        Returns:
+            B lists of at most `max_objects` + 1: the one too many shows that an image has more.
         """
 
     def forward(self, given: Callable[[], InstanceBatch]) -> dict[str, Tensor]:
@@ -80,7 +94,7 @@ class Segmentor(nn.Module):
         return found
 
     @torch.inference_mode()
-    def predict(self, images: Sequence[Tensor], score: float = 0.05) -> list[list[Detection]]:
+    def predict(self, images: Sequence[Tensor], score: float = 0.05) -> list[Detections]:
         """The instances of images.
 
         Args:
@@ -88,9 +102,9 @@ class Segmentor(nn.Module):
             score: detections below it are left out, and so are empty masks.
 
         Returns:
-            B lists, best first, in the pixels of the images.
+            B lists of at most `max_objects`, best first, in the pixels of the images.
         """
         return [
-            decided(found, image.shape[1], image.shape[2])
+            decided(found, image.shape[1], image.shape[2], self.max_objects)
             for image, found in zip(images, self.look(images, score), strict=True)
         ]

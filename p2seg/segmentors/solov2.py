@@ -7,6 +7,7 @@ are no boxes and no anchors, and what several cells found is sorted out by matri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch
 from p2seg.segmentors.detection import Found
 from p2seg.segmentors.inputs import prepared
+from p2seg.segmentors.limits import Room
 from p2seg.segmentors.matrix_nms import matrix_nms
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
 from p2seg.segmentors.segmentor import Segmentor
@@ -31,6 +33,8 @@ from p2seg.segmentors.solo_targets import GridLevel, grid_owners
 from p2seg.structures import STRIDE
 
 GRIDS = (40, 36, 24, 16, 12)
+CANDIDATES_PER_OBJECT = 5
+"""Candidates that a higher limit of objects needs; SOLOv2's paper has as many."""
 SIZES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
 
 
@@ -62,7 +66,7 @@ class SOLOv2(Segmentor):
         candidates: the most cells whose masks are made.
         least_area: a mask of no more cells than this times its level's stride is dropped; 1 is for
             images of 800 pixels.
-        detections: the most an image has.
+        max_objects: the most an image has.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class SOLOv2(Segmentor):
         candidate_score: float,
         candidates: int,
         least_area: float,
-        detections: int,
+        max_objects: int,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -89,7 +93,24 @@ class SOLOv2(Segmentor):
         self.candidate_score = candidate_score
         self.candidates = candidates
         self.least_area = least_area
-        self.detections = detections
+        self.max_objects = max_objects
+
+    def limit_objects(self, most: int) -> None:
+        """See `Segmentor.limit_objects`; a higher limit needs more candidates."""
+        if most > self.max_objects:
+            self.candidates = max(self.candidates, CANDIDATES_PER_OBJECT * most)
+        self.max_objects = most
+
+    def room(self) -> Room:
+        """See `Segmentor.room`; objects of one size share a grid, and a cell has one object."""
+        cells = [each.cells for each in self.levels]
+        what = f"the {cells[0]} x {cells[0]} cells of SOLOv2's finest grid"
+
+        def finer(objects: int) -> str:
+            grids = [math.ceil(math.sqrt(2 * objects)), *cells[1:]]
+            return f"'segmentor.model.grids={grids}'".replace(" ", "")
+
+        return Room(cells[0] ** 2, what, finer)
 
     def see(self, images: Tensor) -> Seen:
         """The network of `[B, 3, H, W]` images that are normalised and padded."""
@@ -132,10 +153,10 @@ class SOLOv2(Segmentor):
         scores, order = (scores.flatten()[place[kept]] * maskness).sort(descending=True)
         masks, inside, labels = masks[order], inside[order], labels[order]
         scores, order = matrix_nms(inside, labels, scores).sort(descending=True)
-        order = order[: self.detections]
+        order = order[: self.max_objects + 1]  # one too many shows that there are more
         height, width = features.shape[1:]
         return Candidates(
-            masks[order].unflatten(1, (height, width)), labels[order], scores[: self.detections]
+            masks[order].unflatten(1, (height, width)), labels[order], scores[: len(order)]
         )
 
     def find(
@@ -243,7 +264,7 @@ def build_solov2(
         candidates: the most cells whose masks are made.
         least_area: a mask of no more cells than this times its level's stride is dropped; 1 is for
             images of 800 pixels.
-        detections: the most an image has.
+        detections: the most an image has, where `Segmentor.limit_objects` sets no other limit.
 
     Returns:
         The model, in training mode.
@@ -297,7 +318,7 @@ def build_solov2(
         candidate_score=candidate_score,
         candidates=candidates,
         least_area=least_area,
-        detections=detections,
+        max_objects=detections,
     )
     model.short_side, model.long_side = short_side, long_side
     return model

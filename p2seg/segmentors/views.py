@@ -17,7 +17,7 @@ from torch import Tensor
 
 from p2seg.data import rle as codec
 from p2seg.errors import check_choice
-from p2seg.segmentors.detection import Box, Detection, Found, SoftMask, decided
+from p2seg.segmentors.detection import Box, Detections, Found, SoftMask, decided
 from p2seg.segmentors.segmentor import Segmentor
 
 SAME = 0.5
@@ -48,7 +48,7 @@ VIEWS = {
 @torch.inference_mode()
 def predict_views(
     model: Segmentor, images: Sequence[Tensor], score: float, views: str = "one"
-) -> list[list[Detection]]:
+) -> list[Detections]:
     """The instances of images, averaged over views.
 
     Args:
@@ -58,7 +58,7 @@ def predict_views(
         views: one of `VIEWS`.
 
     Returns:
-        B lists, best first.
+        B lists of at most `model.max_objects`, best first.
 
     Raises:
         UserError: an unknown name of views.
@@ -81,10 +81,14 @@ def predict_views(
     made = []
     for image, *found in zip(images, *of_views, strict=True):
         height, width = image.shape[1:]
-        own: list[Detection] = []
+        most = model.max_objects
+        own = Detections()
         for each in merged(found, height, width):  # one by one: whole masks are large
-            own += decided([each], height, width) if each.score >= score else []
-        made.append(sorted(own, key=lambda one: -one.score))
+            own += decided([each], height, width, most) if each.score >= score else []
+        own.sort(key=lambda one: -one.score)
+        # a view looks below `score`: what it dropped there is no object of the image
+        dropped = any(len(one) > most and min(o.score for o in one) >= score for one in found)
+        made.append(Detections(own[:most], cut=dropped or len(own) > most))
     return made
 
 

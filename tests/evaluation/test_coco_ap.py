@@ -17,17 +17,19 @@ from pycocotools import mask as codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from p2seg.data.coco import Instance
 from p2seg.evaluation.coco import IOU_THRESHOLDS, class_aps, coco_scores
 from p2seg.evaluation.readers import read_ground_truth, read_predictions
 
 
-def reference(dataset, results):
+def reference(dataset, results, max_dets=100):
     """The scores as pycocotools gives them, with .25 put before its own thresholds."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = copy.deepcopy(dataset)
         truth.createIndex()
         evaluator = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), "segm")
+        evaluator.params.maxDets = [max_dets]
         own = evaluator.params.iouThrs
         evaluator.params.iouThrs = np.concatenate([[0.25], own])
         evaluator.evaluate()
@@ -170,3 +172,33 @@ def test_equals_pycocotools_on_real_annotations(realdata, tmp_path):
     scores = coco_scores(class_aps(truth, pred))
     assert 0.05 < scores["AP"] < 0.9
     assert_equal(scores, reference(dataset, results))
+
+
+@pytest.mark.parametrize("max_dets", [100, 500])
+def test_a_crowded_image_equals_pycocotools_at_any_limit(max_dets):
+    random = np.random.default_rng(0)
+    masks = np.zeros((500, 50, 40), bool)
+    for k in range(500):
+        y, x = 2 * (k // 20), 2 * (k % 20)
+        masks[k, y : y + 2, x : x + 2] = True
+    codes = [codec.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
+    gt = instance_set([])
+    image = replace(gt.images[0], height=50, width=40)
+    truths = [Instance(k, 1, code) for k, code in enumerate(codes, 1)]
+    moved = np.roll(masks, 1, axis=2)  # half of each lies on its neighbor
+    guesses = [
+        Instance(-1, 1, codes[k], score=float(random.random()))
+        if random.random() < 0.7
+        else Instance(
+            -1,
+            1,
+            codec.encode(np.asfortranarray(moved[k].astype(np.uint8))),
+            score=float(random.random()),
+        )
+        for k in range(500)
+    ]
+    gt = replace(gt, images=[image], instances=[truths])
+    pred = replace(gt, instances=[guesses])
+    scores = coco_scores(class_aps(gt, pred, max_dets=max_dets))
+    assert_equal(scores, reference(*as_json(gt, pred), max_dets))
+    assert (scores["AP50"] > 0.3) == (max_dets == 500)

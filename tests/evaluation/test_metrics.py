@@ -12,7 +12,7 @@ import pytest
 from evaluation_sets import instance, instance_set, random_pair, write_voc
 from rich.console import Console
 
-from p2seg.data.coco import write_instances
+from p2seg.data.coco import Instance, encode, write_instances
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate, evaluate_files, from_oracle
 from p2seg.evaluation.readers import read_ground_truth
@@ -231,3 +231,28 @@ def test_the_tool_refuses_an_object_for_results(run_tool, tmp_path):
     assert code == 2
     assert "results.json: it has no 'images'" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_crowded_image_is_scored_with_and_without_coco_s_limit():
+    gt = instance_set([], [instance(151, "1100")])
+    pixels = np.eye(150, dtype=np.uint8).reshape(150, 15, 10)
+    truths = [Instance(k, 1, encode(pixel > 0)) for k, pixel in enumerate(pixels, 1)]
+    first = replace(gt.images[0], height=15, width=10)
+    gt = replace(gt, images=[first, gt.images[1]], instances=[truths, gt.instances[1]])
+    metrics = evaluate(gt, pseudo(gt), "pseudo")
+    assert metrics["coco"]["AP"] == pytest.approx(67 / 101)  # recalls up to 101 of 151
+    assert metrics["coco_all"]["AP"] == metrics["scores_one"]["coco_all"]["AP"] == 1
+    assert (metrics["coco_all"]["max_dets"], metrics["coco_all"]["images"]) == (150, 1)
+    assert metrics["per_class"]["cat"]["coco_all"] == 1
+    # neither VOC's AP nor the quality has a limit
+    assert metrics["voc_area"]["mAP75"] == metrics["voc_11pt"]["mAP75"] == 1
+    assert metrics["quality"]["iou90"] == metrics["quality"]["instances"] == 151
+    console = Console(file=io.StringIO(), width=200)
+    for table in score_tables(metrics):
+        console.print(table)
+    assert "max_dets=150" in console.file.getvalue()
+
+
+def test_a_hundred_objects_are_no_crowd():
+    gt = instance_set([instance(k, "1111") for k in range(1, 101)])
+    assert "coco_all" not in evaluate(gt, pseudo(gt), "pseudo")

@@ -74,7 +74,7 @@ def test_five_lines_outside_the_package(exported, photographs):
     assert (scores >= 0.3).all()
     assert (np.diff(scores) <= 0).all()
     told = {each.key: json.loads(each.value) for each in onnx.load(path).metadata_props}
-    assert told == {"names": ["red", "bleu é"], "step": 3}
+    assert told == {"names": ["red", "bleu é"], "max_objects": 100, "step": 3}
 
 
 def test_nothing_found_is_an_empty_answer(exported):
@@ -176,6 +176,7 @@ def test_sizes_are_those_of_predict(height, width, short, long):
 
     model = torch.nn.Identity()
     model.short_side, model.long_side = short, max(short, long)
+    model.max_objects = 100
     made = Sizes(model)(torch.zeros(height, width, 1, dtype=torch.uint8).expand(-1, -1, 3), None)
     assert made.boxes[0].tolist() == list(resized(height, width, short, max(short, long)))
 

@@ -29,6 +29,7 @@ from p2seg.data.video import Video
 from p2seg.errors import UserError
 from p2seg.runs.parts import Parts
 from p2seg.segmentors.ahead import ahead
+from p2seg.segmentors.detection import Detections
 from p2seg.segmentors.load import load
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
 from p2seg.segmentors.predict import Prediction, predict
@@ -335,7 +336,7 @@ def test_no_more_than_two_batches_are_in_memory(checkpoint, album):
 
     def detect(images):
         seen.append((len(images), len(taken)))
-        return [[] for _ in images]
+        return [Detections() for _ in images]
 
     found = list(predict(detect, counted(), 3))
     assert len(found) == 20
@@ -353,7 +354,7 @@ def test_a_failure_comes_after_what_was_found_before(album):
     found = []
 
     def run():
-        for each in predict(lambda images: [[] for _ in images], frames(), 4):
+        for each in predict(lambda images: [Detections() for _ in images], frames(), 4):
             found.append(each)
 
     with pytest.raises(UserError, match="the sixth"):
@@ -381,7 +382,8 @@ def test_ahead_gives_the_same_and_stops_when_nobody_listens():
 def test_the_tool_finds_what_the_library_finds(checkpoint, tool, album, tmp_path):
     done(tool(album / "1.png", "predict.overlays=false"))
     _, results = read(tmp_path / "out")
-    own = load(checkpoint, "cpu")(Path(album / "1.png"), score=0.0)
+    with pytest.warns(UserWarning, match=r"best 8 .*max_objects"):
+        own = load(checkpoint, "cpu")(Path(album / "1.png"), score=0.0)
     np.testing.assert_allclose([each["score"] for each in results], [o.score for o in own], 1e-4)
 
 
