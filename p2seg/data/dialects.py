@@ -148,8 +148,9 @@ def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes
     segmentation, note = _mask_of(content.get("segmentation"), size)
     if segmentation is None:
         box = box_of(content)
-        if box is None:
-            return content
+        if box is None:  # the checks refuse it, rows too, which look like polygons
+            rows = _rows_in(content.get("segmentation"), size)
+            return content if rows is None else {**content, "segmentation": rows}
         x, y, w, h = box
         segmentation, note = [[x, y, x + w, y, x + w, y + h, x, y + h]], BOXED
     if not note:
@@ -161,15 +162,11 @@ def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes
 def _mask_of(segmentation: Any, size: tuple[int, int] | None) -> tuple[Any, str]:
     """A mask in COCO's form and what was done to it; None if nothing in it can be used."""
     given = segmentation
-    if isinstance(segmentation, list) and len(segmentation) == 1:
-        [only] = segmentation
-        if isinstance(only, dict) or (isinstance(only, list) and _of_rows(only, size) is not None):
-            segmentation = only
     if isinstance(segmentation, list):
-        rows = _of_rows(segmentation, size)
-        if rows is None:
-            return _polygons_of(segmentation, size)
-        segmentation = rows
+        one = segmentation[0] if len(segmentation) == 1 else None
+        segmentation = one if isinstance(one, dict) else _rows_in(segmentation, size)
+        if segmentation is None:
+            return _polygons_of(given, size)
     if not isinstance(segmentation, dict):
         return None, ""
     code = {**segmentation}
@@ -241,6 +238,16 @@ def _is_usable(polygon: list[Any], far: float) -> bool:
         and min(polygon) >= -far
         and max(polygon) <= far
     )
+
+
+def _rows_in(segmentation: Any, size: tuple[int, int] | None) -> dict[str, Any] | None:
+    """What `_of_rows` gives of a segmentation, or of the only thing in it."""
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    found = _of_rows(segmentation, size)
+    if found is None and len(segmentation) == 1 and isinstance(segmentation[0], list):
+        found = _of_rows(segmentation[0], size)
+    return found
 
 
 def _of_rows(rows: list[Any], size: tuple[int, int] | None) -> dict[str, Any] | None:
