@@ -17,6 +17,7 @@ from _points import check_new, format_of, found_at, rules_of, source_of, tell_so
 from _record import record_run
 from omegaconf import DictConfig
 
+from p2seg.data import dialects
 from p2seg.data.points import write_points
 from p2seg.errors import UserError
 from p2seg.formats.points import Images, gather
@@ -34,13 +35,16 @@ def run(cfg: DictConfig) -> Path:
     with console.status(f"clicks of {source}"):
         name = format_of(cfg, source)
         rules = rules_of(cfg, name)
-        points, report = gather(found_at(cfg, name, source), images, rules)
+        found = found_at(cfg, name, source)
+        points, report = gather(found, images, rules)
         info = source_of(name, source, rules, report)
         record_run(cfg, "import_points", out)
         write_points(out, replace(points, info=info))
     guessed = " (recognised)" if cfg.format == "auto" else ""
     tell_some(report.problems)
     console.print(told(report, f"{out}: clicks of {name}{guessed}"))
+    for note in dialects.told(found.notes):
+        console.print(f"note: {note}", markup=False)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
+from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, told
 from p2seg.data.document import Chunk, read_document
 from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
 from p2seg.data.packed import taken
-from p2seg.data.quick import quickly_added
+from p2seg.data.quick import is_odd, quickly_added, repaired_chunk
 from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
-from p2seg.data.schema import is_number, naming, shown, xy_inside
+from p2seg.data.schema import is_number, shown, xy_inside
 from p2seg.errors import UserError
 from p2seg.files import write_json_object
+from p2seg.progress import console
 
 __all__ = [
     "Category",
@@ -42,6 +44,7 @@ class InstanceSet:
         categories: sorted by id; class k is `categories[k - 1]`.
         instances: for each image, in the order of `images`, its instances in the file's order.
         info: the file's `info` object (provenance).
+        notes: what was read in another way than the file has it: how many of each kind.
 
     What is read from a file keeps images and instances as arrays (`p2seg.data.packed`): each look
     at an instance makes it, and draws its polygons.
@@ -51,6 +54,7 @@ class InstanceSet:
     categories: list[Category]
     instances: Sequence[Sequence[Instance]]
     info: dict[str, Any] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes, compare=False)
 
     def taking(self, indices: Sequence[int]) -> InstanceSet:
         """The set of some of the images."""
@@ -70,16 +74,24 @@ def decode(instance: Instance) -> NDArray[np.bool_]:
     return codec.decode(instance.rle)
 
 
-def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
+def read_instances(
+    path: Path,
+    what: str = "instances file",
+    name_of: Callable[[str], str] | None = None,
+) -> InstanceSet:
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
-    An annotation without polygons is an instance with an empty mask. Beside COCO's own fields it
-    knows those of our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
+    Masks and ids as other tools write them are read too (`p2seg.data.dialects`), and what was read
+    in another way than it was written is printed with its count. An annotation without polygons and
+    without a box is an instance with an empty mask. Besides COCO's own fields there are those of
+    our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
     `review`.
 
     Args:
         path: the file.
         what: what the file should be, for the error ("pseudo masks").
+        name_of: gives the path below the image folder of a `file_name` of another tool; None: that
+            is what the file has.
 
     Returns:
         The validated set.
@@ -90,12 +102,18 @@ def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
     columns = Columns()
 
     def take(chunk: Chunk) -> None:
-        with naming(path):
-            if not quickly_added(columns, chunk):
-                for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
-                    columns.add(_instance(id, content, chunk.images[int(place)]))
+        if not is_odd(chunk) and quickly_added(columns, chunk):
+            return
+        chunk = repaired_chunk(chunk)
+        if quickly_added(columns, chunk):
+            return
+        for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
+            columns.add(_instance(id, content, chunk.images[int(place)], chunk.notes))
 
-    document = read_document(path, what, take)
+    document = read_document(path, what, take, name_of=name_of)
+    document.notes[ALL_CROWDS] += columns.without_lone_crowds()
+    for note in told(document.notes):
+        console.print(f"{path}: {note}", markup=False)
     instances = PackedInstances(
         columns,
         document.ids,
@@ -104,7 +122,9 @@ def read_instances(path: Path, what: str = "instances file") -> InstanceSet:
         document.starts,
         document.images.sides,
     )
-    return InstanceSet(document.images, document.categories, instances, document.info)
+    return InstanceSet(
+        document.images, document.categories, instances, document.info, +document.notes
+    )
 
 
 def write_instances(path: Path, instances: InstanceSet) -> None:
@@ -161,7 +181,7 @@ def _annotation(
     return annotation
 
 
-def _instance(id: int, content: dict[str, Any], image: ImageRecord) -> Instance:
+def _instance(id: int, content: dict[str, Any], image: ImageRecord, notes: Notes) -> Instance:
     """What a JSON object says, checked; its label is kept elsewhere."""
     if "segmentation" not in content:
         raise UserError(
@@ -181,7 +201,7 @@ def _instance(id: int, content: dict[str, Any], image: ImageRecord) -> Instance:
         id=id,
         label=0,
         rle=rle,
-        crowd=_flag(content, "iscrowd", id) or review == "rejected",
+        crowd=is_crowd(content, id, notes) or review == "rejected",
         score=float(score),
         point=None if point is None else xy_inside(point, id, image),
         default_box=_flag(content, "default_box", id),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data.dialects import Notes, whole
 from p2seg.data.packed import Growing
 from p2seg.data.records import Category, ImageRecord, PackedImages
 from p2seg.data.rle import MAX_PIXELS
@@ -25,6 +26,7 @@ from p2seg.data.schema import (
     MAX_ID,
     categories_of,
     check_object,
+    classes_of,
     file_name_of,
     id_of,
     kind_of,
@@ -32,6 +34,7 @@ from p2seg.data.schema import (
     naming,
     shown,
     storable,
+    text_of_name,
 )
 from p2seg.data.stream import read_streamed
 from p2seg.errors import UserError
@@ -46,12 +49,14 @@ class Chunk:
         places: int64, the index of each one's image.
         contents: the whole JSON objects.
         images: of the file.
+        notes: of the file; gets what is read in another way than it is written.
     """
 
     ids: list[int]
     places: NDArray[np.int64]
     contents: list[dict[str, Any]]
     images: PackedImages
+    notes: Notes
 
     @property
     def sides(self) -> NDArray[np.int64]:
@@ -72,6 +77,7 @@ class Document:
             those of an image are in the file's order.
         starts: int64, where in `rows` each image begins, and where the last one ends.
         info: the file's `info` object.
+        notes: what was read in another way than it was written.
     """
 
     images: PackedImages
@@ -81,9 +87,17 @@ class Document:
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
     info: dict[str, Any]
+    notes: Notes
 
 
-def read_document(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
+def read_document(
+    path: Path,
+    what: str,
+    take: Callable[[Chunk], None],
+    *,
+    ours: bool = False,
+    name_of: Callable[[str], str] | None = None,
+) -> Document:
     """Reads a COCO-style JSON file and checks ids, names, sizes and references.
 
     Annotations are handed on while the file is read, so that all of them are never in memory.
@@ -93,6 +107,9 @@ def read_document(path: Path, what: str, take: Callable[[Chunk], None]) -> Docum
         what: what the file should be, for the error ("points file").
         take: called with chunks of the annotations in the file's order; it checks and keeps what
             they say besides ids.
+        ours: the file is one that only we write; each of its categories is a class.
+        name_of: gives the path below the image folder of a `file_name` of any kind; None: that is
+            what the file has.
 
     Returns:
         The document.
@@ -101,11 +118,18 @@ def read_document(path: Path, what: str, take: Callable[[Chunk], None]) -> Docum
         UserError: the file is missing, no JSON or not of this form; the sentence says where.
     """
     with _no_collections():
-        return _read(path, what, take)
+        return _read(path, what, take, ours, name_of)
 
 
-def _read(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
-    records, annotations = _Images(), _Annotations(take)
+def _read(
+    path: Path,
+    what: str,
+    take: Callable[[Chunk], None],
+    ours: bool,
+    name_of: Callable[[str], str] | None,
+) -> Document:
+    notes = Notes()
+    records, annotations = _Images(notes, name_of), _Annotations(take, notes)
 
     def listed_images(items: list[Any]) -> None:
         with naming(path):
@@ -138,11 +162,13 @@ def _read(path: Path, what: str, take: Callable[[Chunk], None]) -> Document:
                 "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
                 f"{DEEPEST} levels; leave that out"
             )
-        classes = categories_of(content["categories"])
+        items = content["categories"]
+        used = annotations.used()
+        classes = categories_of(items) if ours else classes_of(items, used, notes)
         ids = annotations.checked_ids()
         labels = annotations.labels(classes)
         rows, starts = annotations.by_image(len(records.records))
-        return Document(records.packed, classes, ids, labels, rows, starts, info or {})
+        return Document(records.packed, classes, ids, labels, rows, starts, info or {}, notes)
 
 
 @contextmanager
@@ -160,7 +186,8 @@ def _no_collections() -> Iterator[None]:
 class _Images:
     """The images of a file, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: Notes, name_of: Callable[[str], str] | None) -> None:
+        self.notes, self.name_of = notes, name_of
         self.records: list[ImageRecord] = []
         self.place_of: dict[int, int] = {}
         self.names: dict[str, int] = {}
@@ -174,15 +201,18 @@ class _Images:
     def add(self, item: Any) -> None:
         place = len(self.records)
         check_object(item, "images", place)
-        id = id_of(item, "id", f"images[{place}]")
+        id = id_of(item, "id", f"images[{place}]", self.notes)
         if id in self.place_of:
             raise UserError(f"two images have id {id}; image ids must differ")
         self.place_of[id] = place
-        name = file_name_of(item.get("file_name"), id)
+        name = item.get("file_name")
+        if self.name_of is not None:
+            name = self.name_of(text_of_name(name, id))
+        name = file_name_of(name, id)
         other = self.names.setdefault(posixpath.normpath(name), id)
         if other != id:
             raise UserError(f"images {other} and {id} are the same file {name}; remove one")
-        height, width = item.get("height"), item.get("width")
+        height, width = (whole(item.get(key)) for key in ("height", "width"))
         if type(height) is not int or type(width) is not int or height <= 0 or width <= 0:
             raise UserError(
                 f"image {id} ({name}) has width {shown(width)} and height {shown(height)}; both "
@@ -203,8 +233,8 @@ class _Annotations:
         early: they come before any image, so that another look at the file is needed.
     """
 
-    def __init__(self, take: Callable[[Chunk], None]) -> None:
-        self.take = take
+    def __init__(self, take: Callable[[Chunk], None], notes: Notes) -> None:
+        self.take, self.notes = take, notes
         self.early = False
         self.count = 0
         self.ids, self.places, self.categories = (Growing(np.int64) for _ in range(3))
@@ -220,29 +250,36 @@ class _Annotations:
         values: list[list[Any]] = [
             [item.get(key) for item in items] for key in ("id", "image_id", "category_id")
         ]
-        places = None
-        if all(map(_are_ids, values)):
-            places = [images.place_of.get(image, -1) for image in values[1]]
-        if places is None or min(places) < 0:
-            self._tell(items, images)
+        if not all(map(_are_ids, values)) or not images.place_of.keys() >= set(values[1]):
+            values = self._one_by_one(items, images)
+        places = [images.place_of[image] for image in values[1]]
         self.count += len(items)
         for column, each in zip(
             (self.ids, self.places, self.categories), (values[0], places, values[2]), strict=True
         ):
-            column.add(each or [])
-        self.take(Chunk(values[0], np.array(places, np.int64), items, images.packed))
+            column.add(each)
+        chunk = Chunk(values[0], np.array(places, np.int64), items, images.packed, self.notes)
+        self.take(chunk)
 
-    def _tell(self, items: list[dict[str, Any]], images: _Images) -> None:
-        """Raises for the first one with a wrong id."""
+    def _one_by_one(self, items: list[dict[str, Any]], images: _Images) -> list[list[Any]]:
+        """Ids, ids of images and of categories; raises for the first one that is wrong."""
+        values: list[list[Any]] = [[], [], []]
         for index, item in enumerate(items, start=self.count):
-            id = id_of(item, "id", f"annotations[{index}]")
-            image_id = id_of(item, "image_id", f"annotation {id}")
+            id = id_of(item, "id", f"annotations[{index}]", self.notes)
+            image_id = id_of(item, "image_id", f"annotation {id}", self.notes)
             if image_id not in images.place_of:
                 raise UserError(
                     f"annotation {id} is of image {image_id}, which is not listed; "
                     "fix its image_id or add the image"
                 )
-            id_of(item, "category_id", f"annotation {id}")
+            category_id = id_of(item, "category_id", f"annotation {id}", self.notes)
+            for column, value in zip(values, (id, image_id, category_id), strict=True):
+                column.append(value)
+        return values
+
+    def used(self) -> set[int]:
+        """The ids of the categories that annotations have."""
+        return set(np.unique(self.categories.array()).tolist())
 
     def checked_ids(self) -> NDArray[np.int64]:
         """All ids.
@@ -285,5 +322,5 @@ class _Annotations:
 
 
 def _are_ids(values: list[Any]) -> bool:
-    """Whether `_id` takes all of them."""
+    """Whether all of them are ids, written as integers."""
     return set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= MAX_ID

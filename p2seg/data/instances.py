@@ -81,6 +81,19 @@ class Columns:
         self.code_lengths.add([len(code)])
         self.polygon_counts.add([0])
 
+    def without_lone_crowds(self) -> int:
+        """Makes crowds single objects if there is nothing but crowds: nobody marks all objects.
+
+        Returns:
+            How many.
+        """
+        flags = self.flags.array()
+        if not len(flags) or not (flags & (CROWD | REJECTED) == CROWD).all():
+            return 0
+        self.flags = Growing(np.uint8)
+        self.flags.add(flags - CROWD)
+        return len(flags)
+
 
 class PackedInstances(Packed[Sequence[Instance]]):
     """For each image its instances, made when they are asked for.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,11 +27,12 @@ import torch
 from numpy.typing import NDArray
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
+from p2seg.data.dialects import CROWDS
 from p2seg.data.document import Chunk, read_document
 from p2seg.data.packed import Growing, PackedPoints, taken
 from p2seg.data.quick import points_inside
 from p2seg.data.records import PackedImages
-from p2seg.data.schema import naming, xy_inside
+from p2seg.data.schema import xy_inside
 from p2seg.errors import UserError
 from p2seg.files import write_json_object
 from p2seg.structures import IGNORED, Points
@@ -77,12 +79,11 @@ def read_points(path: Path) -> PointSet:
     places = Growing(np.float64)
 
     def take(chunk: Chunk) -> None:
-        with naming(path):
-            values = [each.get("point") for each in chunk.contents]
-            yx = points_inside(values, chunk.sides)
-            places.add(_told(chunk) if yx is None else yx)
+        values = [each.get("point") for each in chunk.contents]
+        yx = points_inside(values, chunk.sides)
+        places.add(_told(chunk) if yx is None else yx)
 
-    document = read_document(path, "points file", take)
+    document = read_document(path, "points file", take, ours=True)
     if len(document.categories) >= IGNORED:
         raise UserError(
             f"{path}: it has {len(document.categories)} categories; a semantic map holds at most "
@@ -174,7 +175,8 @@ def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float =
             or right, 0..1; it may leave the mask, not the image.
 
     Returns:
-        The points; `info` names sampler, seed and jitter.
+        The points; `info` names sampler, seed and jitter, and in `left_out` how many instances have
+        no point and why.
 
     Raises:
         UserError: there is no such sampler, the seed is negative, or the jitter beyond its range.
@@ -185,26 +187,38 @@ def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float =
         raise UserError(f"the seed is {seed!r}; give a whole number from 0 up")
     if type(jitter) not in (int, float) or not 0 <= jitter <= 1:
         raise UserError(f"jitter={jitter!r} cannot be; it is a share of an object's box, 0 to 1")
+    left_out = Counter[str]()
     points = PackedPoints.packed(
-        _clicks(group, sampler, seed, jitter) for group in instances.instances
+        _clicks(group, sampler, seed, jitter, left_out) for group in instances.instances
     )
+    info: dict[str, Any] = {"sampler": sampler, "seed": seed, "jitter": jitter}
     return PointSet(
         images=instances.images,
         categories=instances.categories,
         points=points,
-        info={"sampler": sampler, "seed": seed, "jitter": jitter},
+        info={**info, "left_out": dict(left_out)} if left_out else info,
     )
 
 
-def _clicks(group: Sequence[Instance], sampler: str, seed: int, jitter: float) -> Points:
+def _clicks(
+    group: Sequence[Instance], sampler: str, seed: int, jitter: float, left_out: Counter[str]
+) -> Points:
     """The points of an image's instances that have one."""
     clicked = [(instance, _click(instance, sampler, seed, jitter)) for instance in group]
     found = [(instance, yx) for instance, yx in clicked if yx is not None]
+    left_out.update(_kind(instance) for instance, yx in clicked if yx is None)
     return _tensors(
         [yx for _, yx in found],
         [instance.label for instance, _ in found],
         [instance.id for instance, _ in found],
     )
+
+
+def _kind(instance: Instance) -> str:
+    """What an instance without a point is."""
+    if instance.review == "rejected":
+        return "rejected masks"
+    return CROWDS if instance.crowd else "masks without a pixel"
 
 
 def _click(

@@ -6,12 +6,14 @@ what is wrong with which.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data import dialects
 from p2seg.data import rle as codec
 from p2seg.data.document import Chunk
 from p2seg.data.instances import BITS, CROWD, DEFAULT_BOX, FROM_SEED, REJECTED, Columns
@@ -19,6 +21,23 @@ from p2seg.data.packed import Array
 
 Floats = NDArray[np.float64]
 NUMBERS = frozenset({int, float})
+
+
+def is_odd(chunk: Chunk) -> bool:
+    """Whether a mask of a chunk looks regular and is not."""
+    return any(
+        dialects.is_odd(content, height, width)
+        for content, (height, width) in zip(chunk.contents, chunk.sides.tolist(), strict=True)
+    )
+
+
+def repaired_chunk(chunk: Chunk) -> Chunk:
+    """A chunk with masks as polygons or RLE; others are left as they are for the checks."""
+    contents = [
+        dialects.repaired(content, (height, width), chunk.notes)
+        for content, (height, width) in zip(chunk.contents, chunk.sides.tolist(), strict=True)
+    ]
+    return replace(chunk, contents=contents)
 
 
 def quickly_added(columns: Columns, chunk: Chunk) -> bool:
@@ -42,12 +61,18 @@ def quickly_added(columns: Columns, chunk: Chunk) -> bool:
     verdicts = _verdicts(contents)
     if crowds is None or boxes is None or seeds is None or yx is None or verdicts is None:
         return False
+    brushed = 0
+    for place in np.flatnonzero(crowds).tolist():
+        if dialects.is_brush_mask(contents[place]):
+            crowds[place] = 0
+            brushed += 1
     crowds |= (verdicts & REJECTED > 0).astype(np.uint8)
     segmentations = [each.get("segmentation") for each in contents]
     codes = _codes(segmentations, chunk.sides)
     polygons = _polygons([each if type(each) is list else [] for each in segmentations], chunk)
     if codes is None or polygons is None:
         return False
+    chunk.notes[dialects.CVAT] += brushed
     columns.scores.add(scores)
     columns.flags.add(crowds * CROWD + boxes * DEFAULT_BOX + seeds * FROM_SEED + verdicts)
     columns.yx.add(yx)

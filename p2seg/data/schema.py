@@ -6,11 +6,12 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from p2seg.data.dialects import NUMBERS, Notes, left_out_categories, whole
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
 from p2seg.errors import shown as shown  # those who read documents want it, too
@@ -114,40 +115,57 @@ def list_of(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return items
 
 
-def id_of(item: dict[str, Any], key: str, where: str) -> int:
-    """The id under a key of an object that a sentence calls `where`, checked."""
+def id_of(item: dict[str, Any], key: str, where: str, notes: Notes | None = None) -> int:
+    """The id under a key of an object that a sentence calls `where`, checked.
+
+    Args:
+        item: the object.
+        key: of the id.
+        where: names the object in the sentence.
+        notes: counts ids that are not written as integers.
+    """
     value = item.get(key)
-    if type(value) is int and 0 <= value <= MAX_ID:
-        return value
+    id = whole(value)
+    if type(id) is int and 0 <= id <= MAX_ID:
+        if notes is not None and id is not value:
+            notes[NUMBERS] += 1
+        return id
     if value is None:
         raise UserError(f"{where} has no {key}; give it one, a whole number")
     raise UserError(f"{where} has {key} {shown(value)}; an id is a whole number from 0 up")
 
 
-def file_name_of(value: Any, id: int) -> str:
-    """The file name of an image, checked to stay below the image folder."""
+def text_of_name(value: Any, id: int) -> str:
+    """The file name of an image as another tool knows it, a path of any kind."""
     if not isinstance(value, str) or not value:
         raise UserError(f"image {id} has file_name {shown(value)}; it must be a path")
     if len(value) > LONGEST_NAME:
         raise UserError(f"image {id} has a file_name of {len(value)} letters; shorten it")
-    whole = posixpath.normpath(value)
-    rooted = value.startswith("/") or OTHER_ROOT.match(value)
-    if rooted or ".." in re.split(r"[\\/]", value):  # behind a link it leads anywhere
-        raise UserError(
-            f"image {id} has file_name {shown(value)}, which leaves the image folder; "
-            "it must be a path below that folder, without .."
-        )
-    lone_surrogate = any("\ud800" <= letter <= "\udfff" for letter in value)
-    if whole == "." or "\0" in value or lone_surrogate:
-        raise UserError(f"image {id} has file_name {shown(value)}, which is no file's name")
     return value
 
 
-def categories_of(items: list[dict[str, Any]]) -> list[Category]:
+def file_name_of(value: Any, id: int) -> str:
+    """The file name of an image, checked to stay below the image folder."""
+    name = text_of_name(value, id)
+    normal = posixpath.normpath(name)
+    rooted = name.startswith("/") or OTHER_ROOT.match(name)
+    if rooted or ".." in re.split(r"[\\/]", name):  # behind a link it leads anywhere
+        raise UserError(
+            f"image {id} has file_name {shown(name)}, which leaves the image folder; "
+            "it must be a path below that folder, without .. (tools/import_points.py and "
+            "tools/make_points.py find the image with images=DIR)"
+        )
+    lone_surrogate = any("\ud800" <= letter <= "\udfff" for letter in name)
+    if normal == "." or "\0" in name or lone_surrogate:
+        raise UserError(f"image {id} has file_name {shown(name)}, which is no file's name")
+    return name
+
+
+def categories_of(items: list[dict[str, Any]], notes: Notes | None = None) -> list[Category]:
     """The categories of a file, sorted by id, checked."""
     categories: dict[int, Category] = {}
     for place, item in enumerate(items):
-        id = id_of(item, "id", f"categories[{place}]")
+        id = id_of(item, "id", f"categories[{place}]", notes)
         if id in categories:
             raise UserError(f"two categories have id {id}; category ids must differ")
         name = item.get("name")
@@ -159,6 +177,28 @@ def categories_of(items: list[dict[str, Any]]) -> list[Category]:
             raise UserError(f"category {id} has name {shown(name)}, which is no text; rename it")
         categories[id] = Category(id=id, name=name)
     return [categories[id] for id in sorted(categories)]
+
+
+def classes_of(items: list[dict[str, Any]], used: Collection[int], notes: Notes) -> list[Category]:
+    """The categories that are classes, sorted by id, checked to have different names.
+
+    Args:
+        items: the categories of a file.
+        used: ids of the categories that annotations have.
+        notes: gets the categories that are left out: empty roots and backgrounds.
+    """
+    categories = categories_of(items, notes)
+    left_out = left_out_categories(items, used, notes)
+    classes = [each for each in categories if each.id not in left_out]
+    ids: dict[str, int] = {}
+    for each in classes:
+        other = ids.setdefault(each.name, each.id)
+        if other != each.id:
+            raise UserError(
+                f"two categories have the same name {shown(each.name)}, ids {other} and {each.id}; "
+                "rename one"
+            )
+    return classes
 
 
 def check_object(item: Any, key: str, place: int) -> None:

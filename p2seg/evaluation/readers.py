@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, read_instances
-from p2seg.data.schema import is_number, naming, shown
+from p2seg.data.dialects import whole
+from p2seg.data.schema import OTHER_ROOT, is_number, naming, shown
 from p2seg.data.voc import read_voc
 from p2seg.errors import UserError
 from p2seg.files import read_json
@@ -32,10 +34,18 @@ def read_ground_truth(path: Path, split: str) -> InstanceSet:
     """
     if path.is_dir():
         return read_voc(path, split)
-    gt = read_instances(path, "ground-truth file").drawn()
+    gt = read_instances(path, "ground-truth file", _below).drawn()
     if not gt.images:
         raise UserError(f"{path} has no image; there is nothing to evaluate")
     return gt
+
+
+def _below(name: str) -> str:
+    """A path below some folder: of a path of another machine, what follows its root."""
+    parts = re.split(r"[\\/]", name)
+    if not OTHER_ROOT.match(name) and not name.startswith("/") and ".." not in parts:
+        return name
+    return "/".join(part for part in parts if part not in ("", ".", "..") and part[-1] != ":")
 
 
 def read_predictions(path: Path, gt: InstanceSet) -> InstanceSet:
@@ -133,7 +143,7 @@ def _names(categories: list[Category], where: str) -> list[str]:
 
 def _check_same(truth: ImageRecord, given: ImageRecord) -> None:
     """An id that means another image would give a score that means nothing."""
-    stems = [PurePosixPath(image.file_name).stem for image in (truth, given)]
+    stems = [PureWindowsPath(image.file_name).stem for image in (truth, given)]
     sizes = [(image.width, image.height) for image in (truth, given)]
     if stems[0] != stems[1] or sizes[0] != sizes[1]:
         shown_images = [
@@ -173,7 +183,7 @@ def _results(results: list[Any], listed: InstanceSet) -> list[list[Instance]]:
 
 def _known(item: dict[str, Any], key: str, known: dict[int, int], where: str) -> int:
     """What `known` has for the id under `key`."""
-    value = item.get(key)
+    value = whole(item.get(key))
     if type(value) is not int or value not in known:
         raise UserError(
             f"{where} has {key} {shown(value)}, which is not listed; give results for the images "

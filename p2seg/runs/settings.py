@@ -88,7 +88,7 @@ SETTINGS: dict[str, Setting] = {
     **_rows("content", "train_segmentor validate", "pseudo"),
     **_rows(
         "content",
-        "import_points export_points predict export_masks export annotate gallery",
+        "make_points import_points export_points predict export_masks export annotate gallery",
         "images",
     ),
     **_rows("content", "import_points", "in"),

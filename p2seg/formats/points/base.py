@@ -79,6 +79,7 @@ class Found:
         class_ids: ids of `classes` that are worth keeping (COCO's).
         left_out: what is no click, nor a thing to derive one from: how many of each kind.
         problems: sentences of entries that cannot be used.
+        notes: what was read in another way than the file has it: how many of each kind.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -86,6 +87,7 @@ class Found:
     class_ids: list[int] | None = None
     left_out: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def entry(self) -> Iterator[None]:

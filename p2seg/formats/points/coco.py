@@ -6,20 +6,21 @@ Keypoints are numbers of pixels, as Detectron2 reads them too: the first pixel's
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from p2seg.data.dialects import ALL_CROWDS, BOXED, CROWDS, Notes, is_crowd, number, repaired, whole
 from p2seg.data.schema import (
     Category,
-    categories_of,
-    file_name_of,
+    classes_of,
     id_of,
     is_number,
     list_of,
     naming,
+    text_of_name,
 )
 from p2seg.errors import UserError, shown
 from p2seg.files import write_json_object
@@ -60,42 +61,84 @@ def is_coco(content: Any) -> bool:
 
 
 def _read(file: Path, content: dict[str, Any], reading: Reading) -> Found:
-    items = list_of(content, "categories")
-    categories = categories_of(items)
-    points = {item["id"]: item.get("keypoints") for item in items}
-    found = Found(classes=[c.name for c in categories], class_ids=[c.id for c in categories])
-    if len(set(found.classes or ())) < len(categories):
-        raise UserError("two categories have the same name; rename one")
+    notes = Notes()
+    items, annotations = list_of(content, "categories"), list_of(content, "annotations")
+    used = {whole(item.get("category_id")) for item in annotations if _has_category(item)}
+    categories = classes_of(items, used, notes)
+    points = {whole(item["id"]): item.get("keypoints") for item in items}
+    found = Found(
+        classes=[c.name for c in categories], class_ids=[c.id for c in categories], notes=notes
+    )
     _check_keypoint(points, reading)
-    marks: dict[int, list[Mark]] = {}
+    pictures: dict[int, Picture] = {}
     for place, item in enumerate(list_of(content, "images")):
-        id = id_of(item, "id", f"images[{place}]")
-        if id in marks:
+        id = id_of(item, "id", f"images[{place}]", notes)
+        if id in pictures:
             raise UserError(f"two images have id {id}; image ids must differ")
-        marks[id] = []
-        with found.entry():
-            name = file_name_of(item.get("file_name"), id)
+        pictures[id] = Picture(("",), [], str(file), None, id)
+        with found.entry(), naming(file):
+            name = text_of_name(item.get("file_name"), id)
             size = size_from(item.get("height"), item.get("width"), f"image {id}")
-            found.pictures.append(Picture((name,), marks[id], str(file), size, id))
+            pictures[id] = replace(pictures[id], names=(name,), size=size)
+            found.pictures.append(pictures[id])
     by_id = {category.id: category for category in categories}
-    for place, item in enumerate(list_of(content, "annotations")):
-        with found.entry():
-            id = id_of(item, "id", f"{file}: annotations[{place}]")
-            where = f"annotation {id}"
-            image = id_of(item, "image_id", f"{file}: {where}")
-            if image not in marks:
-                raise UserError(f"{file}: {where} is of image {image}, which is not listed")
-            category = by_id.get(id_of(item, "category_id", f"{file}: {where}"))
-            if category is None:
-                raise UserError(
-                    f"{file}: {where} is of category {item['category_id']}, which is not listed"
-                )
-            mark = _mark(
-                item, id, category, points[category.id], reading, f"{file}: {where}", found
-            )
+    entries = list[_Entry]()
+    for place, item in enumerate(annotations):
+        with found.entry(), naming(file):
+            id = id_of(item, "id", f"annotations[{place}]", notes)
+            picture = pictures.get(image := id_of(item, "image_id", f"annotation {id}", notes))
+            if picture is None:
+                raise UserError(f"annotation {id} is of image {image}, which is not listed")
+            label = _label(item, id, by_id, reading, notes)
+            crowd = is_crowd(item, id, notes)
+            entries.append(_Entry(id, item, picture, label, crowd))
+    if entries and all(entry.crowd for entry in entries):  # nobody marks all objects
+        notes[ALL_CROWDS] += len(entries)
+        entries = [replace(entry, crowd=False) for entry in entries]
+    for entry in entries:
+        if entry.crowd:
+            found.left_out[CROWDS] += 1
+            continue
+        with found.entry(), naming(file):
+            names = points.get(whole(entry.item.get("category_id")))
+            mark = _mark(entry, names, reading, found)
             if mark is not None:
-                marks[image].append(mark)
+                entry.picture.marks.append(mark)
     return found
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An annotation whose ids are checked, the rest of it not yet."""
+
+    id: int
+    item: dict[str, Any]
+    picture: Picture
+    label: str
+    crowd: bool
+
+
+def _has_category(item: dict[str, Any]) -> bool:
+    return type(whole(item.get("category_id"))) is int
+
+
+def _label(
+    item: dict[str, Any], id: int, by_id: dict[int, Category], reading: Reading, notes: Notes
+) -> str:
+    """The class of an annotation; if that is null, the only one that is asked for."""
+    if item.get("category_id") is None:
+        if reading.classes is not None and len(reading.classes) == 1:
+            return reading.classes[0]
+        raise UserError(
+            f"annotation {id} has no category_id; give it one, or give all such annotations a "
+            "class with classes=[NAME], or go on without it with data.on_error=skip"
+        )
+    category = by_id.get(id_of(item, "category_id", f"annotation {id}", notes))
+    if category is None:
+        raise UserError(
+            f"annotation {id} is of category {shown(item['category_id'])}, which is not listed"
+        )
+    return category.name
 
 
 def _check_keypoint(points: dict[int, Any], reading: Reading) -> None:
@@ -107,51 +150,43 @@ def _check_keypoint(points: dict[int, Any], reading: Reading) -> None:
         raise UserError(f"keypoint={reading.keypoint} is no keypoint of its categories; {has}")
 
 
-def _mark(
-    item: dict[str, Any],
-    id: int,
-    category: Category,
-    names: Any,
-    reading: Reading,
-    whole: str,
-    found: Found,
-) -> Mark | None:
-    """The object of an annotation; None of a crowd and of one without the keypoint asked for."""
-    if item.get("iscrowd"):
-        found.left_out["crowds"] += 1
-        return None
+def _mark(entry: _Entry, names: Any, reading: Reading, found: Found) -> Mark | None:
+    """The object of an annotation; None of one without the keypoint asked for."""
+    id, label, item = entry.id, entry.label, entry.item
     where = f"annotation {id}"
     click = item.get("point")
     if click is not None:  # our own files of points and masks
-        x, y = _numbers(click, 2, f"{whole}: its point")
-        return Mark(category.name, (y, x), where, id)
+        x, y = _numbers(click, 2, f"{where}: its point")
+        return Mark(label, (y, x), where, id)
     if item.get("keypoints"):
-        yx = _keypoint(item["keypoints"], names, reading, whole)
+        yx = _keypoint(item["keypoints"], names, reading, where)
         if yx is not None:
-            return Mark(category.name, yx, where, id)
+            return Mark(label, yx, where, id)
         if reading.keypoint is not None:
             found.left_out[f"objects without the keypoint {shown(reading.keypoint)}"] += 1
             return None
+    before = found.notes[BOXED]
+    item = repaired(item, entry.picture.size, found.notes)
     region: Region
-    if item.get("segmentation"):
+    if item.get("segmentation") and found.notes[BOXED] == before:
         region = Coded(item["segmentation"])
     elif item.get("bbox"):
-        x, y, width, height = _numbers(item["bbox"], 4, f"{whole}: its bbox")
+        x, y, width, height = _numbers(item["bbox"], 4, f"{where}: its bbox")
         region = replace(box(x, y, x + width, y + height), on_edges=True)
     else:
         found.left_out["annotations without keypoint, mask and box"] += 1
         return None
-    return Mark(category.name, region, where, id)
+    return Mark(label, region, where, id)
 
 
-def _keypoint(values: Any, names: Any, reading: Reading, whole: str) -> tuple[float, float] | None:
+def _keypoint(values: Any, names: Any, reading: Reading, where: str) -> tuple[float, float] | None:
     """The click (y, x) of an object's keypoints: the one asked for, else the middle one.
 
     The middle one is the labelled keypoint nearest to the mean of all labelled ones: on the object,
     unlike the mean itself.
     """
     count = len(values) // 3 if isinstance(values, list) else 0
-    numbers = np.array(_numbers(values, 3 * max(count, 1), f"{whole}: its keypoints"))
+    numbers = np.array(_numbers(values, 3 * max(count, 1), f"{where}: its keypoints"))
     triples = numbers.reshape(-1, 3)
     if reading.keypoint is not None:
         if not isinstance(names, list) or reading.keypoint not in names:
@@ -168,10 +203,11 @@ def _keypoint(values: Any, names: Any, reading: Reading, whole: str) -> tuple[fl
     return y, x
 
 
-def _numbers(values: Any, count: int, whole: str) -> list[float]:
-    if not isinstance(values, list) or len(values) != count or not all(map(is_number, values)):
-        raise UserError(f"{whole} is {shown(values)}; it must be {count} numbers")
-    return [float(value) for value in values]
+def _numbers(values: Any, count: int, where: str) -> list[float]:
+    numbers = [number(value) for value in values] if isinstance(values, list) else []
+    if len(numbers) != count or not all(map(is_number, numbers)):
+        raise UserError(f"{where} is {shown(values)}; it must be {count} numbers")
+    return [float(value) for value in numbers]
 
 
 def write(writing: Writing) -> str:

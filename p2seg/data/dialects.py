@@ -1,0 +1,287 @@
+"""COCO as other tools write it, brought to the form that all later checks expect.
+
+Every reader of COCO uses these functions before its checks, so that all of them read the same
+objects. What cannot be repaired is returned as it is, and the checks say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection
+from itertools import chain, groupby
+from typing import Any, TypeGuard
+
+from p2seg.data import rle as codec
+from p2seg.errors import UserError, shown
+
+Notes = Counter[str]
+"""How many things of a file were read in another way than they were written, by kind."""
+
+BOXED = "no usable mask, so the box of the annotation is used"
+PARTLY = "a broken part of a mask is skipped, and its other parts are used"
+UNUSUAL = "a mask in an unusual form is read"
+NUMBERS = "an id as text or with a decimal point is read as an integer"
+CVAT = "a mask of CVAT with iscrowd=1 is read as a single object"
+ALL_CROWDS = "a mask with iscrowd=1 is read as a single object, as the file has no others"
+CROWDS = "crowds; if they are single objects, set their iscrowd to 0"
+
+_WHOLE = re.compile(r"[0-9]{1,19}(\.0*)?", re.ASCII)
+_BACKGROUNDS = frozenset({"background", "_background_", "__background__", "_ignore_", "__ignore__"})
+_NUMBERS = frozenset({int, float})
+_MANY = 8
+"""Rows of one length that no polygons of an object would be."""
+
+
+def whole(value: Any) -> Any:
+    """An integer that was written as text or with a decimal point, as an integer."""
+    if type(value) is str and _WHOLE.fullmatch(value):
+        return int(value.partition(".")[0])
+    if type(value) is float and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def number(value: Any) -> Any:
+    """A number that was written as text, as a number."""
+    if type(value) is not str or len(value) > 40:
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def is_crowd(content: dict[str, Any], id: int, notes: Notes) -> bool:
+    """Whether an annotation is a region of many objects.
+
+    CVAT sets `iscrowd` for each mask that was drawn with its brush, so there it says nothing.
+
+    Raises:
+        UserError: `iscrowd` is neither 0 nor 1.
+    """
+    value = whole(content.get("iscrowd") or 0)
+    if type(value) not in (bool, int) or value not in (0, 1):
+        raise UserError(f"annotation {id} has iscrowd {shown(value)}; it must be 0 or 1")
+    if value and is_brush_mask(content):
+        notes[CVAT] += 1
+        return False
+    return bool(value)
+
+
+def is_brush_mask(content: dict[str, Any]) -> bool:
+    """Whether CVAT wrote an annotation, and its user did not mark it as a crowd."""
+    attributes = content.get("attributes")
+    if not isinstance(attributes, dict) or "occluded" not in attributes:
+        return False
+    return attributes.get("is_crowd") in (None, False, 0, "false")
+
+
+def left_out_categories(
+    items: list[dict[str, Any]], used: Collection[int], notes: Notes
+) -> set[int]:
+    """The ids of categories that are no classes: roots and backgrounds without annotations.
+
+    A root is a category without a parent that is the parent of another one. Roboflow writes one
+    into each file. Any other category without annotations is a class.
+
+    Args:
+        items: the categories of a file, with checked ids and names.
+        used: ids of the categories that annotations have.
+        notes: gets the categories that are left out.
+    """
+    parents = {each.get("supercategory") for each in items if _has_parent(each)}
+    left_out = set()
+    for item in items:
+        id, name = whole(item["id"]), item["name"]
+        root = name in parents and not _has_parent(item)
+        if id not in used and (root or name.casefold() in _BACKGROUNDS):
+            left_out.add(id)
+            kind = "root" if root else "background"
+            notes[f"the {kind} category {shown(name)} without annotations is skipped"] += 1
+    return left_out
+
+
+def _has_parent(item: dict[str, Any]) -> bool:
+    parent = item.get("supercategory")
+    return isinstance(parent, str) and parent.casefold() not in ("", "none")
+
+
+def box_of(content: dict[str, Any]) -> tuple[float, float, float, float] | None:
+    """The `bbox` (x, y, width, height) of an annotation; None if it has none of some size."""
+    values = content.get("bbox")
+    if not isinstance(values, list) or len(values) != 4:
+        return None
+    numbers = [number(value) for value in values]
+    if not set(map(type, numbers)) <= _NUMBERS:
+        return None
+    x, y, width, height = numbers
+    fits = all(abs(value) < codec.FARTHEST for value in numbers) and width > 0 and height > 0
+    return (float(x), float(y), float(width), float(height)) if fits else None
+
+
+def is_odd(content: dict[str, Any], height: int, width: int) -> bool:
+    """Whether the mask of an annotation looks regular and is not.
+
+    Nothing is drawn where there are no polygons, and rows of a mask would be drawn as polygons.
+    """
+    segmentation = content.get("segmentation")
+    if type(segmentation) is not list:
+        return False
+    if not segmentation:
+        return "bbox" in content
+    return len(segmentation) > 1 and _of_rows(segmentation, (height, width)) is not None
+
+
+def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes) -> dict[str, Any]:
+    """An annotation with its mask as polygons or RLE, or with its box as its mask.
+
+    Args:
+        content: the annotation.
+        size: (height, width) of its image in pixels; None if the file does not say it.
+        notes: gets what was done.
+
+    Returns:
+        The annotation itself if its mask is regular, or if nothing in it can be used.
+    """
+    segmentation, note = _mask_of(content.get("segmentation"), size)
+    if segmentation is None:
+        box = box_of(content)
+        if box is None:  # the checks refuse it, rows too, which look like polygons
+            rows = _rows_in(content.get("segmentation"), size)
+            return content if rows is None else {**content, "segmentation": rows}
+        x, y, w, h = box
+        segmentation, note = [[x, y, x + w, y, x + w, y + h, x, y + h]], BOXED
+    if not note:
+        return content
+    notes[note] += 1
+    return {**content, "segmentation": segmentation}
+
+
+def _mask_of(segmentation: Any, size: tuple[int, int] | None) -> tuple[Any, str]:
+    """A mask in COCO's form and what was done to it; None if nothing in it can be used."""
+    given = segmentation
+    if isinstance(segmentation, list):
+        one = segmentation[0] if len(segmentation) == 1 else None
+        segmentation = one if isinstance(one, dict) else _rows_in(segmentation, size)
+        if segmentation is None:
+            return _polygons_of(given, size)
+    if not isinstance(segmentation, dict):
+        return None, ""
+    code = {**segmentation}
+    for key in ("size", "counts"):
+        if isinstance(code.get(key), list):
+            code[key] = [whole(value) for value in code[key]]
+    sides = code.get("size") if size is None else list(size)
+    if not _is_size(sides):
+        return None, ""
+    try:
+        codec.from_segmentation(code, *sides)
+    except ValueError:
+        return None, ""
+    regular = given is segmentation and _same_types(code, segmentation)
+    return code, "" if regular else UNUSUAL
+
+
+def _is_size(value: Any) -> TypeGuard[list[int]]:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and set(map(type, value)) == {int}
+        and min(value) > 0
+        and value[0] * value[1] <= codec.MAX_PIXELS
+    )
+
+
+def _same_types(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    lists = [(one[key], other[key]) for key in ("size", "counts") if isinstance(one[key], list)]
+    return all(set(map(type, a)) == set(map(type, b)) for a, b in lists)
+
+
+def _polygons_of(segmentation: list[Any], size: tuple[int, int] | None) -> tuple[Any, str]:
+    """The usable polygons of a list, and what was done; None if there are none."""
+    parts: list[Any] = segmentation
+    flat = bool(parts) and not any(isinstance(each, (list, dict)) for each in parts)
+    if flat or (len(parts) > 2 and all(map(_is_pair, parts))):
+        parts = [parts]
+    far = codec.FARTHEST if size is None else min(codec.FAR * max(size), codec.FARTHEST)
+    polygons = [_polygon(each) for each in parts]
+    usable = [each for each in polygons if each is not None and _is_usable(each, far)]
+    if not usable:
+        return None, ""
+    if len(usable) < len(parts):
+        return usable, PARTLY
+    same = parts is segmentation and all(a is b for a, b in zip(usable, parts, strict=True))
+    return usable, "" if same else UNUSUAL
+
+
+def _polygon(part: Any) -> list[Any] | None:
+    """The numbers of a polygon that may be pairs or text."""
+    if not isinstance(part, list):
+        return None
+    if part and all(map(_is_pair, part)):
+        part = list(chain.from_iterable(part))
+    return [number(each) for each in part] if str in set(map(type, part)) else part
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) is list and len(value) == 2 and not set(map(type, value)) & {list, dict}
+
+
+def _is_usable(polygon: list[Any], far: float) -> bool:
+    return (
+        len(polygon) >= 6
+        and len(polygon) % 2 == 0
+        and set(map(type, polygon)) <= _NUMBERS
+        and all(map(math.isfinite, (each for each in polygon if type(each) is float)))
+        and min(polygon) >= -far
+        and max(polygon) <= far
+    )
+
+
+def _rows_in(segmentation: Any, size: tuple[int, int] | None) -> dict[str, Any] | None:
+    """What `_of_rows` gives of a segmentation, or of the only thing in it."""
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    found = _of_rows(segmentation, size)
+    if found is None and len(segmentation) == 1 and isinstance(segmentation[0], list):
+        found = _of_rows(segmentation[0], size)
+    return found
+
+
+def _of_rows(rows: list[Any], size: tuple[int, int] | None) -> dict[str, Any] | None:
+    """The RLE of a mask that is written as its rows; None if it is something else.
+
+    Polygons may have few numbers too. So rows of two values are a mask if they fill the image, and
+    rows of 0 and 1 are one of any size: as polygons they would all lie on one pixel.
+
+    Returns:
+        The RLE; empty if the rows are of many values, so that nobody knows which are the object's.
+    """
+    width = len(rows[0]) if rows and type(rows[0]) is list else 0
+    if width < 2 or len(rows) < 2:
+        return None
+    fills = size is not None and (len(rows), width) == tuple(size)
+    few = len(rows) < _MANY
+    if not fills and few and (len(rows) < 3 or rows[0][0] not in (0, 1)):
+        return None
+    if not all(type(row) is list and len(row) == width for row in rows):
+        return None
+    values = list(chain.from_iterable(zip(*rows, strict=True)))  # column by column
+    if not set(map(type, values)) <= {int, float, bool}:
+        return None
+    kinds = set(values)
+    if not kinds <= {0, 1} and ((few and not fills) or len(kinds | {0}) != 2):
+        return {} if fills and not few else None
+    counts: list[int] = []
+    for value, run in groupby(values, key=bool):
+        if value and not counts:
+            counts.append(0)
+        counts.append(sum(1 for _ in run))
+    return {"size": [len(rows), width], "counts": counts}
+
+
+def told(notes: Notes) -> list[str]:
+    """The notes as sentences with their counts."""
+    return [f"{kind} ({count}x)" for kind, count in notes.items() if count]
