@@ -252,7 +252,7 @@ def _parts(path: Path) -> None:
     parts = Parts(path.parent / "out.json", "key")
     parts.folder.mkdir(exist_ok=True)
     shutil.copyfile(path, parts.folder / "0.jsonl")
-    for stamps in (None, ["stamp", "stamp"]):
+    for stamps in (None, {0: "stamp", 1: "stamp"}):
         kept = parts.kept(stamps)
         for number in kept.finished:
             kept.content(number)

@@ -347,10 +347,10 @@ def test_told_to_it_goes_on_with_other_settings(run, capsys):
 def test_settings_that_change_no_result_are_told(run, capsys):
     run.stop_before = 3
     with pytest.raises(KeyboardInterrupt):
-        run.fit(content=CONTENT | {"settings": {"data": {"workers": 4}}})
+        run.fit(content=CONTENT | {"settings": {"threads": 4}})
     run.stop_before = -1
-    run.fit(content=CONTENT | {"settings": {"data": {"workers": 0}}})
-    assert "in its rounding: data.workers was 4 and is 0" in capsys.readouterr().out
+    run.fit(content=CONTENT | {"settings": {"threads": 1}})
+    assert "rounding: threads was 4 and is 1" in capsys.readouterr().out
 
 
 def test_the_images_of_a_step_stay_the_same(run):

@@ -47,13 +47,8 @@ def run(cfg: DictConfig) -> Path:
         raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
     record_run(cfg, "export", out)
     checkpoint = load_checkpoint(source, "segmentor")
-    predictor = predictor_of(
-        source,
-        checkpoint,
-        torch.device("cpu"),
-        ema=cfg.predict.ema,
-        max_objects=max_objects_of(cfg),
-    )
+    most, cpu = max_objects_of(cfg), torch.device("cpu")
+    predictor = predictor_of(source, checkpoint, cpu, ema=cfg.predict.ema, max_objects=most)
     with atomic_path(out) as temporary:
         if out.suffix == ".pt2":
             export_program(predictor.model, temporary)

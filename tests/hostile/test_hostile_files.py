@@ -195,7 +195,6 @@ LISTS: dict[str, bytes] = {
     "up within": b"a/../../b\n",
     "the root": b"/etc/passwd\n",
     "twice": b"a\na\n",
-    "UTF-16": "a\nb\n".encode("utf-16"),
     "bytes": b"\xff\xfe\x00",
 }
 CONFIGS: dict[str, bytes] = {

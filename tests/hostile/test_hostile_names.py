@@ -140,7 +140,7 @@ def test_files_are_written_below_their_folder_and_found_again(tmp_path, name, mo
     categories, kept = masks.categories, Parts(out / "found" / "parts", "key", 0)
     outputs = Outputs(out / "found", list(FORMATS), None, 0.5, categories, [record.file_name])
     keep_predictions([Prediction(frame, [found])], [(0, "stamp")], outputs, kept)
-    write_predictions(out / "found", kept, ["stamp"], categories, {})
+    write_predictions(out / "found", kept, {0: "stamp"}, categories, {})
     listed = read_instances(out / "found" / "images.json")
     assert listed.images == [record]
     written = everything_below(tmp_path)

@@ -23,7 +23,7 @@ def learned_mask_rcnn(tmp_path_factory):
 @pytest.fixture(scope="session")
 def learned_solov2(tmp_path_factory):
     """A SOLOv2 that knows them."""
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     model = build_solov2(2, **{**SOLO, "norm": "group"})
     return learned(model, tmp_path_factory.mktemp("solov2"), steps=70, rate=8e-3)
 

@@ -28,7 +28,7 @@ SCENES = ([(1, 6, 8, 20), (2, 34, 30, 24)], [(2, 10, 30, 18)])
 
 
 def tiny(**changes):
-    torch.manual_seed(0)
+    torch.manual_seed(5)
     return build_mask_rcnn(2, **{**TINY, **changes})
 
 

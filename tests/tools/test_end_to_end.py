@@ -162,7 +162,8 @@ def pipeline_words(root, *more):
 
 def test_the_pipeline_does_every_stage_once(tmp_path, run_tool):
     root = tmp_path / ODD
-    own = pipeline_words(root, "trainer.snapshots=[0,3]", "export.semantic=network")
+    network = ("export.semantic=network", "export.unclaimed=box")
+    own = pipeline_words(root, "trainer.snapshots=[0,3]", *network)
     code, out, error = run_tool("pipeline", *own)
     assert code == 0, error
     report = json.loads((root / "out" / "report.json").read_text())
