@@ -234,9 +234,9 @@ def _is_usable(polygon: list[Any], far: float) -> bool:
         len(polygon) >= 6
         and len(polygon) % 2 == 0
         and set(map(type, polygon)) <= _NUMBERS
-        and all(map(math.isfinite, (each for each in polygon if type(each) is float)))
         and min(polygon) >= -far
         and max(polygon) <= far
+        and math.isfinite(sum(polygon))  # and so is every number
     )
 
 
