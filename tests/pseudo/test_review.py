@@ -240,7 +240,7 @@ def test_verdicts_come_back_from_a_file(masks, tmp_path):
         ([{"id": 1, "image_id": 10, "decision": "accept"}], ["neither polygons nor an RLE"]),
         ([accepted(1, 10, np.ones((4, 4), bool))], ["size [4, 4]", "[40, 48]"]),
         ([{"id": 1, "image_id": 10, "decision": "maybe"}], ["'maybe'", "accept, reject, reclick"]),
-        ([{"id": "1", "image_id": 10, "decision": "reject"}], ["decisions[0] has id '1'"]),
+        ([{"id": "x", "image_id": 10, "decision": "reject"}], ["decisions[0] has id 'x'"]),
         ([{"id": 1, "decision": "reject"}], ["decisions[0] has no image_id"]),
         ([7], ["decisions[0] is 7"]),
     ],

@@ -239,7 +239,7 @@ def test_mistakes_are_one_sentence(run_tool: Run, drawn: Drawn, tmp_path: Path) 
         ([maps, f"out={empty}"], "is no .json file; a check makes no maps"),
         ([maps, "semantic.gt=nowhere.json"], "no instances file at nowhere.json"),
         ([maps, f"semantic.gt={sizes}"], "is 80x60 in the points file but 80x61"),
-        ([maps, f"semantic.gt={names}"], "has the classes cat, cat but the points file has ball"),
+        ([maps, f"semantic.gt={names}"], "two categories have the same name 'cat'"),
         ([maps, "semantic.class_map=none.json"], "no class map at none.json"),
         ([maps, f"semantic.class_map={tmp_path / 'classes.json'}"], "label 1 'person'"),
         ([maps, "semantic.background=2"], "semantic.background=2 cannot be; it is a number from 0"),

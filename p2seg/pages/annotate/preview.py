@@ -97,7 +97,7 @@ class Preview:
         return Found(number, points, outlines, time.perf_counter() - start, fault)
 
     def _run(self) -> None:
-        with suppress(UserError):  # compiled loops are loaded before the first click waits for them
+        with suppress(Exception):  # loads compiled loops early; a request says what is wrong
             self._masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
         while True:
             with self._changed:
