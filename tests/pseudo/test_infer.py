@@ -304,7 +304,7 @@ def test_an_image_whose_map_is_ignored_everywhere():
 
 
 class Finding:
-    """A labeller that finds what it is told."""
+    """Returns the given instance map."""
 
     needs_image, on_gpu = True, False
 

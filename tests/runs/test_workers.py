@@ -22,7 +22,7 @@ from p2seg.errors import UserError
 
 
 class Maps(Dataset):
-    """Samples of some MB each; the first one of epoch 1 does what it is told."""
+    """Samples of some MB each; the first sample of epoch 1 runs the given action."""
 
     def __init__(self, side=700, told=None):
         self.side = side

@@ -1,4 +1,4 @@
-"""Masks that the clicks alone decided are told from masks that follow the image."""
+"""Masks that follow from the points alone are distinguished from masks that follow the image."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ def _mark(
     id = result.get("id")
     ours = id_from(id.removeprefix(OURS)) if isinstance(id, str) and id.startswith(OURS) else None
     place = partial(_place, kind, value, whole)
-    place(size or (100, 100))  # what is wrong with it is told here
+    place(size or (100, 100))  # raises if the point is wrong
     group = numbers.get(str(result.get("parentID") if kind == "keypoint" else id))
     return Mark(label_of(labels[0], whole), place, where, ours, group), size
 
