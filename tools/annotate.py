@@ -31,8 +31,8 @@ def run(cfg: DictConfig) -> Path:
     clicks = Clicks(out, names_of(cfg))
     if not clicks.history_fits:
         console.print(
-            f"{history_path(out)} does not belong to the points in {out}: earlier clicks cannot "
-            "be undone",
+            f"{history_path(out)} does not fit all points in {out}: what does not fit cannot be "
+            "undone",
             markup=False,
         )
     album = Album(path_of(cfg, "images"), clicks.size)

@@ -325,6 +325,23 @@ def test_a_history_of_other_points_is_ignored(path):
     assert again.undo("a.png") is None
 
 
+def test_points_of_another_program_leave_the_history_of_others(path):
+    clicks = Clicks(path, ["coin"])
+    for place in (1, 5):
+        clicks.add("a.png", SIZE, 1, place, place)
+    save(clicks)
+    document = json.loads(path.read_text())
+    first, second = document["annotations"]
+    second["point"] = [8, 8]
+    document["annotations"].append({**first, "id": 99, "point": [20, 3]})
+    path.write_text(json.dumps(document))
+    again = Clicks(path)
+    assert not again.history_fits, "the second point is not where the page left it"
+    assert again.undo("a.png")
+    assert [each[0] for each in places(again)] == [second["id"], 99]
+    assert again.undo("a.png") is None
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"undo": []}', "gone", "folder"])
 def test_no_point_depends_on_the_history(path, content):
     clicks = Clicks(path, ["coin"])

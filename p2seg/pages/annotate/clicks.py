@@ -28,6 +28,7 @@ from p2seg.pages.annotate.history import (
     read_history,
     state_of,
     write_history,
+    written_of,
 )
 from p2seg.structures import Points
 
@@ -55,7 +56,7 @@ class Clicks:
         version: of the points and marks; each change counts it on.
         unsaved: the version in which a point got to be as it is, by its id, where that is not
             written yet.
-        history_fits: whether the undo history belongs to the points; if not, it is ignored.
+        history_fits: whether all of the undo history fits the points; what does not is ignored.
 
     Raises:
         UserError: the file is none, or there is no class, a class twice or too many of them.
@@ -72,9 +73,10 @@ class Clicks:
         self._entries = entries_of(known, ours)
         state = state_of(known)
         # older versions kept the history in the points file
-        history = actions_of(ours["undo"]) if "undo" in ours else read_history(path, state)
-        self._history, self.history_fits = history or [], history is not None
-        self._written = {state: list(self._history)}
+        self._history, self.history_fits = (
+            (actions_of(ours["undo"]), True) if "undo" in ours else read_history(path, known, state)
+        )
+        self._written = {state: written_of(known, self._history)}
         entries = self._entries.values()
         self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
         self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
@@ -225,7 +227,7 @@ class Clicks:
                 f"{self.path} was changed by another program; nothing more is saved, so that its "
                 "change is not lost: stop the tool, and start it again to go on with the file"
             )
-        now = {state_of(snapshot.points): snapshot.actions}
+        now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
         with suppress(OSError):
             write_history(self.path, self._written | now)
         write_points(self.path, snapshot.points)

@@ -2,8 +2,8 @@
 
 The last actions are in a file next to the points file, so that the points file changes only with
 what it means. The history is written first, for the points before and after the change, so that a
-kill between the two writes loses none. A history of other points is ignored: no point ever depends
-on the history.
+kill between the two writes loses none. If another program has changed the points, only actions on
+points that are still where the page left them can be undone: no point ever depends on the history.
 """
 
 from __future__ import annotations
@@ -75,37 +75,68 @@ def state_of(points: PointSet) -> str:
     return fingerprint([points_fingerprint(points), points.info.get(OURS)])
 
 
-def read_history(path: Path, state: str) -> list[Action] | None:
-    """The actions that led to a state of the points.
+def read_history(path: Path, points: PointSet, state: str) -> tuple[list[Action], bool]:
+    """The actions that led to the points of a file.
 
     Args:
         path: the points file.
-        state: of `state_of`.
+        points: its content.
+        state: `state_of` the points.
 
     Returns:
-        The actions, none if there is no file of them; None if that file is damaged, or belongs to
-        other points.
+        The actions that can be undone, and whether these are all that were written.
     """
     if not history_path(path).exists():
-        return []
+        return [], True
     try:
         content = read_json(history_path(path), "undo history")
     except (UserError, OSError):
-        return None
-    known = isinstance(content, dict) and isinstance(content.get(state), list)
-    return actions_of(content[state]) if known else None
+        return [], False
+    if not isinstance(content, dict) or not content:
+        return [], False
+    known = state in content
+    written = content[state] if known else list(content.values())[-1]
+    if not isinstance(written, dict) or not isinstance(written.get("places"), dict):
+        return [], False
+    actions = actions_of(written.get("actions"))
+    if known:
+        return actions, True
+    if written.get("marks") != fingerprint(points.info.get(OURS)):
+        return [], False
+    then, now = written["places"], places_of(points, actions)
+    kept = [each for each in actions if each.id is None or then.get(str(each.id)) == now[each.id]]
+    return kept, len(kept) == len(actions)
 
 
-def write_history(path: Path, states: dict[str, list[Action]]) -> None:
-    """Writes the last actions that led to each of some states, next to the points file.
+def write_history(path: Path, states: dict[str, dict[str, Any]]) -> None:
+    """Writes what led to each of some states, as of `written_of`, next to the points file.
 
     Raises:
         OSError: the system refuses.
     """
-    content = {
-        state: [action.content for action in actions[-KEPT:]] for state, actions in states.items()
+    write_json(history_path(path), states)
+
+
+def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
+    """The last actions that led to some points, and where the points are, as a file holds it."""
+    last = actions[-KEPT:]
+    places = {str(id): place for id, place in places_of(points, last).items()}
+    marks = fingerprint(points.info.get(OURS))
+    return {"actions": [action.content for action in last], "places": places, "marks": marks}
+
+
+def places_of(points: PointSet, actions: list[Action]) -> dict[int, list[float] | None]:
+    """[x, y] of each point that actions are about; None if it is not there."""
+    images = {action.image_id for action in actions}
+    found: dict[int, list[float] | None] = {
+        action.id: None for action in actions if action.id is not None
     }
-    write_json(history_path(path), content)
+    for record, own in zip(points.images, points.points, strict=True):
+        if record.id in images:
+            for id, (y, x) in zip(own.ids.tolist(), own.yx.tolist(), strict=True):
+                if id in found:
+                    found[id] = [x, y]
+    return found
 
 
 def ids_of(content: Any) -> list[int]:
