@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import Category
 from p2seg.data.dataset import Reader
-from p2seg.data.depth import notes_on
+from p2seg.data.image_notes import notes_on
 from p2seg.data.maps import map_path
 from p2seg.data.points import PointSet, points_fingerprint, read_points
 from p2seg.data.records import ImageRecord

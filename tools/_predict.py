@@ -14,7 +14,7 @@ from _segmentor import saw_masks
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.data.coco import Category, read_instances
-from p2seg.data.depth import notes_on
+from p2seg.data.image_notes import notes_on
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint, sha256
@@ -25,7 +25,7 @@ from p2seg.runs.parts import Parts
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
 from p2seg.runs.settings import deciding
-from p2seg.segmentors.limits import check_max_objects, told_cut
+from p2seg.segmentors.limits import check_max_objects, cut_message
 from p2seg.segmentors.predict import Written
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import VIEWS
@@ -184,7 +184,7 @@ def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -
     report_inputs(made.skipped)
     if made.cut:
         settings = "predict.max_objects=N", "predict.score"
-        console.print(told_cut(made.cut, made.images, max_objects, *settings), markup=False)
+        console.print(cut_message(made.cut, made.images, max_objects, *settings), markup=False)
     stills = [each.path for each in job.sources if not each.is_video]
     for sentence in notes_on(stills, path_of(cfg, "images") if cfg.gt is None else None):
         console.print(sentence, markup=False)

@@ -14,7 +14,7 @@ from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
 
-from p2seg.data.depth import notes_on
+from p2seg.data.image_notes import notes_on
 from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.clicks import Clicks
 from p2seg.pages.annotate.history import history_path

@@ -15,11 +15,11 @@ from _common import (
     check_file,
     clicks_of,
     clicks_sha256,
-    inputs_read,
     output_folder,
     reader_of,
     report_inputs,
     review_of,
+    semantic_source,
 )
 from _entry import entry
 from _inputs import stamps_of
@@ -27,7 +27,7 @@ from _labeller import check_export
 from _record import record_run
 from omegaconf import DictConfig
 
-from p2seg.files import sha256
+from p2seg.files import fingerprint, sha256
 from p2seg.progress import console, track
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
 from p2seg.pseudo.shards import Shards
@@ -48,11 +48,16 @@ def run(cfg: DictConfig) -> Path:
     record_run(cfg, "gen_pseudo", out)
     labeller, info = masks_of(cfg, points, fabric.device)
     key = export_key({**info, "points": clicks_sha256(cfg)}, review and sha256(review.path))
-    info["inputs"] = inputs_read(cfg, points.images)
+    stamps = stamps_of(points.images, reader.images, reader.semantic)
+    info["inputs"] = {
+        "points": clicks_sha256(cfg),
+        "semantic": {"source": semantic_source(reader.semantic)},
+        "images_and_maps": fingerprint(stamps),
+    }
     if review is not None:
         console.print(f"{review.path}: {review}", markup=False)
         info["review"] = {"sha256": sha256(review.path), "decisions": str(review)}
-    shards = Shards(out, key, ranks.rank, stamps_of(points.images, reader.images, reader.semantic))
+    shards = Shards(out, key, ranks.rank, stamps)
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
         points, reader, labeller, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review

@@ -28,92 +28,101 @@ def _rows(effect: Effect, commands: str, *keys: str) -> dict[str, Setting]:
     return dict.fromkeys(keys, Setting(effect, frozenset(commands.split())))
 
 
-SETTINGS: dict[str, Setting] = {
+def _table(*groups: dict[str, Setting]) -> dict[str, Setting]:
+    table: dict[str, Setting] = {}
+    for rows in groups:
+        twice = rows.keys() & table.keys()
+        assert not twice, f"{twice} stand in two rows"
+        table |= rows
+    return table
+
+
+SETTINGS = _table(
     # The method. A group stands for all settings below it that have no row of their own.
-    **_rows("result", "train gen_pseudo", "mdm", "mdm_module", "seeder", "affinity", "model"),
-    **_rows("result", "train", "loss", "optim", "data.augment"),
-    **_rows("result", "gen_pseudo", "export"),
-    **_rows("result", "gen_semantic", "semantic"),
-    **_rows("result", "train_segmentor", "segmentor"),
-    **_rows("result", "make_points import_points gen_semantic train train_segmentor", "seed"),
-    **_rows("result", "train train_segmentor", "deterministic"),
-    **_rows("result", "train gen_pseudo train_segmentor predict", "trainer.precision"),
-    **_rows("result", "train", "trainer.batch_size", "trainer.max_steps"),
-    **_rows("result", "train", "trainer.clip_norm", "trainer.ema"),
-    **_rows("result", "prepare", "data.prepare"),
+    _rows("result", "train gen_pseudo", "mdm", "mdm_module", "seeder", "affinity", "model"),
+    _rows("result", "train", "loss", "optim", "data.augment"),
+    _rows("result", "gen_pseudo", "export"),
+    _rows("result", "gen_semantic", "semantic"),
+    _rows("result", "train_segmentor", "segmentor"),
+    _rows("result", "make_points import_points gen_semantic train train_segmentor", "seed"),
+    _rows("result", "train train_segmentor", "deterministic"),
+    _rows("result", "train gen_pseudo train_segmentor predict", "trainer.precision"),
+    _rows("result", "train", "trainer.batch_size", "trainer.max_steps"),
+    _rows("result", "train", "trainer.clip_norm", "trainer.ema"),
+    _rows("result", "prepare", "data.prepare"),
     # The same result up to rounding.
-    **_rows("rounding", "", "ops", "mdm_module.way", "semantic.prompter.accelerator"),
-    **_rows("rounding", "", "trainer.accelerator", "trainer.channels_last", "trainer.compile"),
-    **_rows("rounding", "", "trainer.devices", "predict.batch_size", "versions", "threads"),
+    _rows("rounding", "", "ops", "mdm_module.way", "semantic.prompter.accelerator"),
+    _rows("rounding", "", "trainer.accelerator", "trainer.channels_last", "trainer.compile"),
+    _rows("rounding", "", "trainer.devices", "predict.batch_size", "versions", "threads"),
     # No result depends on these.
-    **_rows("nothing", "", "name", "out", "overwrite", "resume", "check", "pipeline"),
-    **_rows("nothing", "", "data.name", "data.root", "data.workers", "data.on_error"),
-    **_rows("nothing", "", "semantic.workers", "segmentor.validate"),
-    **_rows("nothing", "", "trainer._target_", "trainer.resume", "trainer.keep"),
-    **_rows("nothing", "", "trainer.log_every", "trainer.picture_every"),
-    **_rows("nothing", "", "trainer.checkpoint_every", "trainer.snapshots"),
-    **_rows("nothing", "", "browser", "host", "port", "preview", "preview_side", "compare"),
+    _rows("nothing", "", "name", "out", "overwrite", "resume", "check", "pipeline"),
+    _rows("nothing", "", "data.name", "data.root", "data.workers", "data.on_error"),
+    _rows("nothing", "", "semantic.workers", "segmentor.validate"),
+    _rows("nothing", "", "trainer._target_", "trainer.resume", "trainer.keep"),
+    _rows("nothing", "", "trainer.log_every", "trainer.picture_every"),
+    _rows("nothing", "", "trainer.checkpoint_every", "trainer.snapshots"),
+    _rows("nothing", "", "browser", "host", "port", "preview", "preview_side", "compare"),
     # The points file says how many classes there are, and its categories are compared.
-    **_rows("nothing", "", "data.num_classes", "model.network.num_classes"),
+    _rows("nothing", "", "data.num_classes", "model.network.num_classes"),
     # Paths: what lies there decides.
-    **_rows("content", "prepare pipeline", "data.source"),
-    **_rows(
+    _rows("content", "prepare pipeline", "data.source"),
+    _rows(
         "content",
         "gen_semantic train gen_pseudo train_segmentor validate visualize pipeline",
         "data.images",
     ),
-    **_rows(
+    _rows(
         "content",
         "export_points gen_semantic train gen_pseudo validate visualize pipeline",
         "data.points",
     ),
-    **_rows("content", "train gen_pseudo validate visualize gallery", "data.semantic"),
-    **_rows("content", "gen_pseudo", "data.candidates"),
-    **_rows("content", "validate visualize pipeline", "data.gt"),
-    **_rows("content", "train_segmentor pipeline", "data.val_images", "data.val_gt"),
-    **_rows(
+    _rows("content", "train gen_pseudo validate visualize gallery", "data.semantic"),
+    _rows("content", "gen_pseudo", "data.candidates"),
+    _rows("content", "validate visualize pipeline", "data.gt"),
+    _rows("content", "train_segmentor pipeline", "data.val_images", "data.val_gt"),
+    _rows(
         "content", "export_points gen_semantic train gen_pseudo train_segmentor gallery", "review"
     ),
-    **_rows("content", "gen_semantic", "semantic.maps", "semantic.gt", "semantic.class_map"),
-    **_rows("content", "gen_semantic", "semantic.sam.checkpoint"),
-    **_rows("content", "train pipeline", "model.weights"),
-    **_rows("content", "train_segmentor pipeline", "segmentor.weights"),
-    **_rows(
+    _rows("content", "gen_semantic", "semantic.maps", "semantic.gt", "semantic.class_map"),
+    _rows("content", "gen_semantic", "semantic.sam.checkpoint"),
+    _rows("content", "train pipeline", "model.weights"),
+    _rows("content", "train_segmentor pipeline", "segmentor.weights"),
+    _rows(
         "content",
         "gen_semantic gen_pseudo predict export annotate gallery visualize pipeline",
         "ckpt",
     ),
-    **_rows("content", "make_points predict export_masks eval gallery", "gt"),
-    **_rows("content", "export_masks eval gallery", "pred"),
-    **_rows("content", "train_segmentor validate", "pseudo"),
-    **_rows(
+    _rows("content", "make_points predict export_masks eval gallery", "gt"),
+    _rows("content", "export_masks eval gallery", "pred"),
+    _rows("content", "train_segmentor validate", "pseudo"),
+    _rows(
         "content",
         "make_points import_points export_points predict export_masks export annotate gallery",
         "images",
     ),
-    **_rows("content", "import_points", "in"),
+    _rows("content", "import_points", "in"),
     # These repeat a path of above, for the object that is built from it.
-    **_rows("nothing", "", "semantic.source.maps", "semantic.source.class_map"),
-    **_rows("nothing", "", "semantic.source.gt", "semantic.prompter.gt"),
-    **_rows("nothing", "", "semantic.prompter.checkpoint"),
-    **_rows("nothing", "", "model.network.backbone.weights", "segmentor.model.weights"),
+    _rows("nothing", "", "semantic.source.maps", "semantic.source.class_map"),
+    _rows("nothing", "", "semantic.source.gt", "semantic.prompter.gt"),
+    _rows("nothing", "", "semantic.prompter.checkpoint"),
+    _rows("nothing", "", "model.network.backbone.weights", "segmentor.model.weights"),
     # Settings of single commands.
-    **_rows("result", "make_points import_points", "sampler", "jitter"),
-    **_rows("result", "import_points", "attribute", "classes", "empty", "first_class"),
-    **_rows("result", "import_points", "keypoint", "pixels"),
-    **_rows("result", "import_points export_points", "format"),
-    **_rows("result", "export_points export_masks", "url"),
-    **_rows("result", "export_masks", "formats", "points", "polygons", "score"),
-    **_rows("result", "predict", "predict"),
-    **_rows("result", "eval", "kind", "split", "void"),
-    **_rows("result", "gallery", "stages"),
-    **_rows("result", "visualize", "figure", "masks", "names", "runs", "titles", "truth"),
-    **_rows("result", "visualize", "cell", "clicks", "count"),
-    **_rows("result", "bench", "bench", "suite"),
+    _rows("result", "make_points import_points", "sampler", "jitter"),
+    _rows("result", "import_points", "attribute", "classes", "empty", "first_class"),
+    _rows("result", "import_points", "keypoint", "pixels"),
+    _rows("result", "import_points export_points", "format"),
+    _rows("result", "export_points export_masks", "url"),
+    _rows("result", "export_masks", "formats", "points", "polygons", "score"),
+    _rows("result", "predict", "predict"),
+    _rows("result", "eval", "kind", "split", "void"),
+    _rows("result", "gallery", "stages"),
+    _rows("result", "visualize", "figure", "masks", "names", "runs", "titles", "truth"),
+    _rows("result", "visualize", "cell", "clicks", "count"),
+    _rows("result", "bench", "bench", "suite"),
     # What a checkpoint holds beside its settings.
-    **_rows("result", "train train_segmentor", "inputs", "categories", "skipped"),
-    **_rows("result", "train train_segmentor", "images_a_step"),
-}
+    _rows("result", "train train_segmentor", "inputs", "categories", "skipped"),
+    _rows("result", "train train_segmentor", "images_a_step"),
+)
 """Each setting once; the row of the longest matching key counts."""
 
 

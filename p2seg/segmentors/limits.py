@@ -74,7 +74,7 @@ def check_max_objects(value: Any, key: str) -> None:
         raise UserError(f"{key}={value!r}: must be an integer >= 1, or auto")
 
 
-def told_cut(cut: int, images: int, most: int, limit: str, score: str) -> str:
+def cut_message(cut: int, images: int, most: int, limit: str, score: str) -> str:
     """A sentence about images with more detections than they may have.
 
     Args:

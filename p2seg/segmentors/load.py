@@ -23,7 +23,7 @@ from p2seg.data.rle import decode
 from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.segmentors.detection import Box, Detections
-from p2seg.segmentors.limits import check_max_objects, max_objects_for, told_cut
+from p2seg.segmentors.limits import check_max_objects, cut_message, max_objects_for
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import predict_views
 
@@ -87,7 +87,9 @@ class Predictor:
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
         [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
         if found.cut:
-            told = told_cut(1, 1, self.model.max_objects, "max_objects=N of p2seg.load", "score=")
+            told = cut_message(
+                1, 1, self.model.max_objects, "max_objects=N of p2seg.load", "score="
+            )
             warnings.warn(told, stacklevel=2)
         names = [category.name for category in self.categories]
         return [Instance(names[each.label - 1], **vars(each)) for each in found]

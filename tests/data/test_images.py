@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2seg.data.depth import notes_on
+from p2seg.data.image_notes import notes_on
 from p2seg.data.images import EXIF_ORIENTATION, check_image, eight_bits, read_image
 from p2seg.errors import UserError
 
