@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from _common import clicks_sha256, folder_content, images_in, maps_in, plain
+from _common import (
+    clicks_sha256,
+    folder_content,
+    images_in,
+    maps_in,
+    plain,
+    semantic_source,
+)
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.records import ImageRecord
@@ -81,6 +89,21 @@ def content_at(cfg: DictConfig, key: str, path: Path, images: Sequence[ImageReco
     if key == "data.semantic":
         return folder_content(path, maps_in(path, images))
     return folder_content(path, files_below(path))
+
+
+def inputs_info(cfg: DictConfig, semantic: Path, stamps: dict[int, str]) -> dict[str, Any]:
+    """What pseudo masks say about their inputs.
+
+    Args:
+        cfg: of the command.
+        semantic: folder of the initial semantic maps.
+        stamps: of images and maps, as of `stamps_of`.
+    """
+    return {
+        "points": clicks_sha256(cfg),
+        "semantic": {"source": semantic_source(semantic)},
+        "images_and_maps": fingerprint(stamps),
+    }
 
 
 def stamps_of(images: Sequence[ImageRecord], folder: Path, semantic: Path) -> dict[int, str]:

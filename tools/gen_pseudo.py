@@ -19,15 +19,14 @@ from _common import (
     reader_of,
     report_inputs,
     review_of,
-    semantic_source,
 )
 from _entry import entry
-from _inputs import stamps_of
+from _inputs import inputs_info, stamps_of
 from _labeller import check_export
 from _record import record_run
 from omegaconf import DictConfig
 
-from p2seg.files import fingerprint, sha256
+from p2seg.files import sha256
 from p2seg.progress import console, track
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
 from p2seg.pseudo.shards import Shards
@@ -49,11 +48,7 @@ def run(cfg: DictConfig) -> Path:
     labeller, info = masks_of(cfg, points, fabric.device)
     key = export_key({**info, "points": clicks_sha256(cfg)}, review and sha256(review.path))
     stamps = stamps_of(points.images, reader.images, reader.semantic)
-    info["inputs"] = {
-        "points": clicks_sha256(cfg),
-        "semantic": {"source": semantic_source(reader.semantic)},
-        "images_and_maps": fingerprint(stamps),
-    }
+    info["inputs"] = inputs_info(cfg, reader.semantic, stamps)
     if review is not None:
         console.print(f"{review.path}: {review}", markup=False)
         info["review"] = {"sha256": sha256(review.path), "decisions": str(review)}
