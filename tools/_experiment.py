@@ -101,7 +101,7 @@ class Experiment:
         if self.clicks.is_file() and not made_before:
             console.print(f"points: {self.clicks} as it is", markup=False)
             return
-        cfg = self._with(gt=self.gt, out=self.clicks)
+        cfg = self._with(gt=self.gt, out=self.clicks, images=None)
         self.stages.run(
             "points",
             lambda: make_points.run(cfg),

@@ -15,7 +15,7 @@ from _claims import given_file, writes
 from _common import check_file, path_of
 from _entry import entry
 from _record import record_run
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from p2seg.data.coco import read_instances
 from p2seg.data.points import make_points, write_points
@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> Path:
 
 def _names(cfg: DictConfig) -> Callable[[str], str]:
     """What makes a path below the image folder of a file name."""
-    if OmegaConf.select(cfg, "images") is None:  # tools/pipeline.py has no such setting
+    if cfg.images is None:
         return lambda name: name.replace("\\", "/")  # of Windows; a drive and `..` are refused
     images = Images(path_of(cfg, "images"))
     return lambda name: images.match([name])
