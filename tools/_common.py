@@ -149,7 +149,7 @@ def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object)
     elif given != count:
         raise UserError(
             f"{source} has {count} categories but data.num_classes is {given}; add "
-            f"data.num_classes={count}, or leave it out with data=custom, which reads it from the file"
+            f"data.num_classes={count}, or with data=custom leave it out: the file has it"
         )
 
 
