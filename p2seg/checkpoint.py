@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
-from p2seg.files import atomic_path, read_json, write_json
+from p2seg.files import atomic_path, read_json, write_json, write_second_name
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
@@ -163,7 +162,7 @@ class CheckpointFolder:
         """Writes `last.pt`; the one before moves to `earlier/`, and the oldest goes."""
         step = int(content["step"])
         if self._step is not None and self._step < step and self.keep > 1:
-            self._link(self.folder / f"step_{self._step:08d}.pt")
+            write_second_name(self.folder / f"step_{self._step:08d}.pt", self.last)
         self.validated.unlink(missing_ok=True)
         save_checkpoint(self.last, content)
         # those of a training before this one, or of steps that are done again, are not its own
@@ -181,7 +180,7 @@ class CheckpointFolder:
             is_best: `last.pt` has this score, so it becomes `best.pt` as well.
         """
         if is_best:
-            self._link(self.last.with_name("best.pt"))
+            write_second_name(self.last.with_name("best.pt"), self.last)
         write_json(self.validated, {"step": step, "best": best})
 
     def _validated(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -193,14 +192,6 @@ class CheckpointFolder:
         except (OSError, UserError, LookupError, TypeError, ValueError):
             pass  # the validation is repeated
         return {}
-
-    def _link(self, path: Path) -> None:
-        """Gives `last.pt` a second name, or copies it if the file system has no links."""
-        with atomic_path(path) as temporary:
-            try:
-                temporary.hardlink_to(self.last)
-            except OSError:
-                shutil.copyfile(self.last, temporary)
 
     def _earlier(self) -> list[Path]:
         """From the oldest to the newest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,9 +10,11 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,36 +36,76 @@ _TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?
 def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` that becomes `path` when the block ends well.
 
-    The temporary file is flushed to the disk and renamed, so that a reader sees the old file or
-    the new one, never a part; it is removed when the block raises. Missing folders are made.
+    The temporary file is flushed to the disk and renamed, and the folder is flushed too, so that
+    a reader sees the old file or the new one, never a part. The temporary file is removed when the
+    block raises. Missing folders are made. A file that is replaced keeps its permissions; a
+    symbolic link stays, and the file that it points to is replaced.
 
     Args:
         path: the file to write.
 
     Yields:
-        A path in the same folder, with the same suffix, that does not exist yet.
+        A path in the same folder, with the same suffix: an empty file with the permissions of
+        the one that it replaces, or no file yet.
 
     Raises:
         OSError: the system refuses, with `path` as the file's name; also where what writes only
             says that it failed, as C++ code does on a full disk.
     """
+    path = _target(path)
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _mode(path)
+        if mode is not None:  # nobody may look into it while it is written either
+            temporary.touch(mode=0o600, exist_ok=False)
+            temporary.chmod(mode | stat.S_IWUSR)
         try:
             yield temporary
             with temporary.open("rb+") as stream:
+                if mode is not None:
+                    temporary.chmod(mode)
                 os.fsync(stream.fileno())
         except Exception as error:
             if not _is_told(error):
                 _probe(temporary, error)
             raise
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         _raise_for(path, error, temporary)
     finally:
         with suppress(OSError):  # a folder that has vanished holds nothing to remove
             temporary.unlink()
+
+
+def _target(path: Path) -> Path:
+    """The file that a symbolic link points to; any other path as it is."""
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # before Python 3.13; later versions give the path back
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+
+
+def _mode(path: Path) -> int | None:
+    """The permissions of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flushes the names in a folder to the disk, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _is_told(error: Exception) -> bool:
@@ -97,14 +140,19 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{stem}~{owner}{path.suffix[:40]}")
 
 
+@lru_cache(maxsize=1)
 def place() -> str:
-    """This machine, and the container where it has numbers of processes of its own."""
+    """Where the numbers of processes mean the same: this machine since its start, and container.
+
+    Two machines may have one name, so the identity of the start is part of it.
+    """
     host = re.sub(r"[^\w-]", "-", platform.node())[:40] or "unknown"
-    try:
+    with suppress(OSError):  # other systems than Linux do not have it
+        host += "-" + Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    with suppress(OSError):
         space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
-    except OSError:
-        return host
-    return host if space == _FIRST_SPACE else f"{host}-{space}"
+        host += "" if space == _FIRST_SPACE else f"-{space}"
+    return host
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:
@@ -253,12 +301,10 @@ def write_link(path: Path, target: Path) -> None:
     """Makes `path` a link to a file, or a copy where the system has no links; atomically."""
     if path.exists() and path.samefile(target):
         return  # or a file would be replaced by a link to itself
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_symlink(path, target)
     except (OSError, NotImplementedError):
-        with atomic_path(path) as temporary:
-            shutil.copyfile(target, temporary)
+        _put(path, lambda temporary: shutil.copyfile(target, temporary))
 
 
 def write_symlink(path: Path, target: Path) -> None:
@@ -268,10 +314,26 @@ def write_symlink(path: Path, target: Path) -> None:
         OSError: the system makes no links here, or refuses.
         NotImplementedError: so does Python.
     """
+    folder = target.is_dir()
+    _put(path, lambda temporary: temporary.symlink_to(target.resolve(), folder))
+
+
+def write_second_name(path: Path, target: Path) -> None:
+    """Gives a file a second name, or copies it where the file system has no hard links."""
+    try:
+        _put(path, lambda temporary: temporary.hardlink_to(target))
+    except OSError:
+        _put(path, lambda temporary: shutil.copyfile(target, temporary))
+
+
+def _put(path: Path, make: Callable[[Path], object]) -> None:
+    """Makes something under a temporary name and gives it its own, in place of what has it."""
     temporary = temporary_name(path)
     try:
-        temporary.symlink_to(target.resolve(), target_is_directory=target.is_dir())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make(temporary)
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         _raise_for(path, error, temporary)
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from p2seg.files import (
     write_json_list,
     write_json_object,
     write_link,
+    write_second_name,
     write_text,
 )
 
@@ -85,7 +88,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("replace"), replace(a, b))[1])
     write_bytes(tmp_path / "a", b"x")
-    assert order == ["fsync", "replace"]
+    assert order == ["fsync", "replace", "fsync"]  # the file, then the folder that names it
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
@@ -100,6 +103,66 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "data").mkdir()
+    real, link = tmp_path / "data" / "a.json", tmp_path / "link.json"
+    for target in (real, Path("data/new.json")):
+        link.unlink(missing_ok=True)
+        real.write_text("old")
+        link.symlink_to(target)
+        write_text(link, "new")
+        assert link.is_symlink()
+        assert (tmp_path / target).read_text() == "new"
+        assert names(tmp_path / "data") in (["a.json"], sorted(["a.json", "new.json"]))
+
+
+def test_a_link_to_itself_is_the_systems_error(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+    with pytest.raises(OSError, match="levels of symbolic links"):
+        write_text(tmp_path / "a", "x")
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_keeps_its_permissions_while_it_is_written_too(tmp_path, mode):
+    path = tmp_path / "a"
+    path.touch(mode=mode)
+    path.chmod(mode)
+    with atomic_path(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) & ~stat.S_IWUSR == mode & ~stat.S_IWUSR
+        temporary.write_text("new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert path.read_text() == "new"
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "a").touch()
+    write_text(tmp_path / "b", "x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_second_name_shares_the_file_and_replaces_what_was_there(tmp_path, monkeypatch):
+    path, target = tmp_path / "best.pt", tmp_path / "last.pt"
+    target.write_text("new")
+    for before in (None, "old"):
+        if before:
+            path.unlink()
+            path.write_text(before)
+        write_second_name(path, target)
+        assert path.samefile(target)
+    write_second_name(path, target)  # once more changes nothing
+    target.unlink()
+    target.write_text("newer")
+
+    def refuse(self, target):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    write_second_name(path, target)
+    assert (path.read_text(), path.samefile(target)) == ("newer", False)
+    assert sorted(names(tmp_path)) == ["best.pt", "last.pt"]
 
 
 def test_two_writers_do_not_share_a_temporary_file(tmp_path):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import platform
+import stat
 import time
 import warnings
 from collections.abc import Iterator
@@ -49,11 +50,12 @@ def claim(out: Path, *, folder: bool) -> Iterator[None]:
     if not is_first():
         yield
         return
-    home = out if folder else out.parent
+    target = out.resolve()  # a link and the file it points to have one lock
+    home = target if folder else target.parent
     made = [each for each in (home, *home.parents) if not each.exists()]
     try:
         home.mkdir(parents=True, exist_ok=True)
-        path = home / (".lock" if folder else f".{out.name[:80]}.lock")
+        path = home / (".lock" if folder else f".{target.name[:80]}.lock")
         with _held(path, out):
             sweep(home, deep=folder)
             yield
@@ -65,10 +67,11 @@ def claim(out: Path, *, folder: bool) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, out: Path) -> Iterator[None]:
+    _check_no_link(path)
     lock = FileLock(path, mode=0o666)  # another user's run must be able to ask for it
     try:
         _acquire(lock, path, out)
-        path.write_text(json.dumps({"place": place(), "host": platform.node(), "pid": os.getpid()}))
+        _sign(path)
         mark = _inode(path)
     except (OSError, NotImplementedError) as error:
         # a lock of another user that nobody holds cannot be told from one that somebody does
@@ -94,6 +97,31 @@ def _held(path: Path, out: Path) -> Iterator[None]:
         lock.release()
 
 
+def _check_no_link(path: Path) -> None:
+    """Refuses a lock that is a link: taking it would write into the file behind it.
+
+    Raises:
+        UserError: it is one, or no file at all.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise UserError(
+            f"{path} should be a lock of p2seg but is a link or a folder; remove it and start again"
+        )
+
+
+def _sign(path: Path) -> None:
+    """Writes into a lock whose it is, unless it has become a link."""
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        if os.fstat(handle).st_nlink == 1:
+            stream.truncate()
+            json.dump({"place": place(), "host": platform.node(), "pid": os.getpid()}, stream)
+
+
 def _acquire(lock: Any, path: Path, out: Path) -> None:
     """Takes the lock, or says who has it."""
     until = time.monotonic() + LINGERING
@@ -106,7 +134,7 @@ def _acquire(lock: Any, path: Path, out: Path) -> None:
         except Timeout:
             holder = _holder(path)
             ours = holder.get("place") == place()
-            gone = ours and not is_running(int(holder["pid"]))
+            gone = ours and not is_running(holder["pid"])
             if not gone or time.monotonic() > until:
                 who = (
                     f"process {holder['pid']} on {holder['host']}" if holder else "another process"
@@ -123,8 +151,8 @@ def _holder(path: Path) -> dict[str, Any]:
         holder = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    whole = isinstance(holder, dict) and holder.keys() >= {"place", "host", "pid"}
-    return holder if whole else {}
+    whole = isinstance(holder, dict) and isinstance(holder.get("pid"), int)
+    return holder if whole and {"place", "host"} <= holder.keys() else {}
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

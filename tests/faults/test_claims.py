@@ -195,8 +195,67 @@ def test_containers_with_numbers_of_their_own_are_other_machines(monkeypatch):
     def readlink(self):
         return Path("pid:[4026532001]")
 
+    place.cache_clear()
     monkeypatch.setattr(files.Path, "readlink", readlink)
-    assert place().endswith("-4026532001")
+    there = place()
+    place.cache_clear()
+    assert there.endswith("-4026532001")
+
+
+def test_two_machines_of_one_name_are_told_apart(monkeypatch):
+    here, read_text = place(), Path.read_text
+
+    def other(self, *words, **more):
+        found = read_text(self, *words, **more)
+        return found[::-1] if self.name == "boot_id" else found
+
+    place.cache_clear()
+    monkeypatch.setattr(files.Path, "read_text", other)
+    there = place()
+    place.cache_clear()
+    assert there != here
+    assert there.split("-")[0] == here.split("-")[0]
+
+
+@pytest.mark.parametrize("kind", ["hard", "symbolic", "folder"])
+def test_a_lock_that_is_a_link_harms_no_other_file(tmp_path, kind):
+    victim, lock = tmp_path / "thesis.txt", tmp_path / "out" / ".lock"
+    victim.write_text("years of work")
+    lock.parent.mkdir()
+    if kind == "hard":
+        lock.hardlink_to(victim)
+    elif kind == "symbolic":
+        lock.symlink_to(victim)
+    else:
+        lock.mkdir()
+    with (
+        pytest.raises(UserError, match=r"\.lock should be a lock .* remove it"),
+        claim(lock.parent, folder=True),
+    ):
+        pass
+    assert victim.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("pid", ['"many"', "null", "[1]", "1.5", '"12"'])
+def test_a_lock_whose_process_is_no_number_is_somebodys(tmp_path, monkeypatch, pid):
+    lock = filelock.FileLock(tmp_path / ".lock")
+    lock.acquire()
+    (tmp_path / ".lock").write_text(f'{{"place": "{place()}", "host": "h", "pid": {pid}}}')
+    with pytest.raises(UserError, match="by another process;"), claim(tmp_path, folder=True):
+        pass
+    lock.release()
+
+
+def test_a_link_and_its_folder_have_one_claim(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for one, two in (("real", "link"), ("link", "real")):
+        with (
+            claim(tmp_path / one, folder=True),
+            pytest.raises(UserError, match="is being written by"),
+            claim(tmp_path / two, folder=True),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("stem", ["a" * 250, "字" * 80, "ü" * 120, "a~b~1~0", ".x"])
