@@ -209,7 +209,7 @@ def training_pictures(
     model: nn.Module,
     batch: Batch,
     step: int,  # noqa: ARG001
-    mdm: Callable[[Outputs, Batch], list[Round]],
+    labels: Callable[[Outputs, Batch], list[Round]],
     images: int = 4,
 ) -> Mapping[str, Picture]:
     """What TensorBoard shows of a batch: labels of every round, and offsets as colours.
@@ -218,13 +218,13 @@ def training_pictures(
         model: the network; its state is left as it was.
         batch: of which the first are shown.
         step: of the training.
-        mdm: makes the rounds.
+        labels: of a method, which makes those of all rounds.
         images: shown at most.
     """
     training = model.training
     model.eval()  # or a look would move the running statistics
     outputs = model(batch.images)
-    rounds = mdm(outputs, batch)
+    rounds = labels(outputs, batch)
     model.train(training)
     rows = []
     for b in range(min(images, len(batch.names))):

@@ -60,7 +60,7 @@ _OF_FILES = (
     (r"p2seg/data/(points|dataset)\.py|p2seg/validate/|tools/(make_points|_?validate)\.py", 3),
     (r"p2seg/data/(coco|rle|instances|packed|records|schema|document)\.py|p2seg/pseudo/", 8),
     (r"p2seg/(checkpoint|training_state)\.py|weights\.py|p2seg/models/", 9),
-    (r"p2seg/(runs|ops|mdm)/|p2seg/(engine|devices|losses|optim|bestie)\.py|tools/_ranks", 10),
+    (r"p2seg/(runs|ops|mdm|methods)/|p2seg/(engine|devices|losses|optim)\.py|tools/_ranks", 10),
     (r"p2seg/segmentors/|tools/(_segmentor|export|predict|_predict|_validation)\.py", 11),
     (r"p2seg/(evaluation|benchmarks)/|tools/(eval|_figures|visualize|bench|_suites)\.py", 12),
     (r"p2seg/data/(voc|mat|download|synthetic|materials)\.py|^scripts/", 13),

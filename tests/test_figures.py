@@ -8,7 +8,6 @@ import torch
 from strategies import points_of
 from torch import nn
 
-from p2seg.bestie import SelfRefinement
 from p2seg.errors import UserError
 from p2seg.figures import (
     Scene,
@@ -64,8 +63,10 @@ def scene():
     return Scene("two.png", image, POINTS, (halves() > 0).long(), truth)
 
 
-def labeller(mdm=None, **options):
-    mdm = MutualDistillation(rounds=1, beta=2.0, decode="point") if mdm is None else mdm
+MDM = MutualDistillation(rounds=1, beta=2.0, decode="point")
+
+
+def labeller(mdm=MDM, **options):
     return NetworkLabeller(Knowing(**options), mdm, 1, "network")
 
 
@@ -107,7 +108,7 @@ def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):
     powered = cell_of(sheet, 0, 2, rows=2).mean(2)
     assert powered[(halves() == 1).numpy()].mean() < light[0][(halves() == 1).numpy()].mean()
     with pytest.raises(UserError, match="no affinities"):
-        affinity_figure([scene], labeller(SelfRefinement(), affinity=False), 1.0, 1, CELL)
+        affinity_figure([scene], labeller(None, affinity=False), 1.0, 1, CELL)
 
 
 def test_offsets_that_are_right_look_like_those_asked_for(scene):
@@ -131,7 +132,7 @@ def test_one_image_through_the_rounds(scene):
     found = rounds_figure(without, labeller(), Seeder(), CELL)
     assert (found[height:, -CELL:] == 255).all(), "no truth, no picture"
     assert (sheet[height:, -CELL:] != 255).any()
-    bestie = rounds_figure(scene, labeller(SelfRefinement(), affinity=False), Seeder(), CELL)
+    bestie = rounds_figure(scene, labeller(None, affinity=False), Seeder(), CELL)
     assert bestie.shape[0] == 2 * height
 
 

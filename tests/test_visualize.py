@@ -225,7 +225,7 @@ def test_training_pictures_leave_the_model_as_it_was() -> None:
         calls.append(given)
         return [Round(given.labels, None), Round(given.labels, None)]
 
-    pictures = training_pictures(model, batch, 7, mdm=mdm, images=2)
+    pictures = training_pictures(model, batch, 7, labels=mdm, images=2)
     assert model.training
     assert (model.norm.running_mean == before).all()
     assert calls == [batch]

@@ -19,8 +19,8 @@ def experiment_of(cfg: DictConfig) -> cost.Experiment:
         group.pretrained, group.weights = False, None
     return cost.Experiment(
         labeller=network_labeller(cfg, network_of(cfg)),
-        mdm=build(cfg.mdm_module),
-        loss=build(cfg.loss),
+        method=build(cfg.method),
+        start_step=cfg.mdm.start_step,
         classes=cfg.data.num_classes,
         side=cfg.data.augment.crop,
         batch=cfg.trainer.batch_size,

@@ -16,7 +16,8 @@ from p2seg.checkpoint import load_checkpoint
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
-from p2seg.mdm.rounds import Distillation, MutualDistillation
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.methods.method import Method
 from p2seg.progress import console
 from p2seg.pseudo.export import MaskRules
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
@@ -83,9 +84,11 @@ def labeller_of(
 
 def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
     """A network with the config's export around it."""
+    method: Method = build(cfg.method)
     return NetworkLabeller(
         network=network,
-        mdm=_distillation(cfg),
+        mdm=_rounds(cfg, method.mdm),
+        decode=method.decode,
         rounds=cfg.export.rounds,
         silhouette=cfg.export.semantic,
         orphans=cfg.export.orphans,
@@ -98,11 +101,10 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
     )
 
 
-def _distillation(cfg: DictConfig) -> Distillation:
-    """The module at export, whose power may be another than in training."""
-    mdm: Distillation = build(cfg.mdm_module)
+def _rounds(cfg: DictConfig, mdm: MutualDistillation | None) -> MutualDistillation | None:
+    """The rounds at export, whose power may be another than in training."""
     if cfg.export.beta is None:
         return mdm
-    if not isinstance(mdm, MutualDistillation):
+    if mdm is None:
         raise UserError(f"export.beta={cfg.export.beta} is of affinities, which mdm=bestie has not")
     return replace(mdm, beta=cfg.export.beta)

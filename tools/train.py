@@ -14,11 +14,11 @@ from _common import network_of, output_folder, points_of, provenance, reader_of,
 from _entry import entry
 from _record import record_run
 from omegaconf import DictConfig
-from torch import Tensor, nn
 
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
 from p2seg.figures import training_pictures
+from p2seg.methods.method import Method
 from p2seg.progress import console
 from p2seg.runs.determinism import seed_everything
 from p2seg.runs.ranks import seed_rank
@@ -37,17 +37,12 @@ def run(cfg: DictConfig) -> Path:
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
         told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
         console.print(f"no round of MDM takes part: {told}", markup=False)
-    mdm, loss, seeder = (build(cfg[key]) for key in ("mdm_module", "loss", "seeder"))
-    dataset = PointDataset(points, reader, seeder, build(cfg.data.augment), cfg.seed)
+    method: Method = build(cfg.method)
+    dataset = PointDataset(points, reader, build(cfg.seeder), build(cfg.data.augment), cfg.seed)
     fabric = trainer.fabric()
     record_run(cfg, "train", out)
     network = network_of(cfg)
     seed_rank(cfg.seed, fabric.global_rank)
-
-    def losses_of(model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        outputs = model(batch.images)
-        rounds = mdm(outputs, batch, rounds=None if step >= cfg.mdm.start_step else 0)
-        return loss(outputs, rounds, batch, mdm.factors(outputs, batch.points), mdm.way)
 
     batches_from = batches_of(
         fabric,
@@ -63,10 +58,10 @@ def run(cfg: DictConfig) -> Path:
         build(cfg.optim.optimizer)(network),
         build(cfg.optim.schedule),
         batches_from,
-        losses_of,
+        method.objective,
         out=out,
         content={"kind": "network", **provenance(cfg, points, skipped)},
-        pictures_of=partial(training_pictures, mdm=mdm),
+        pictures_of=partial(training_pictures, labels=method.labels),
     )
 
 

@@ -13,13 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from p2seg.benchmarks.measure import Row, cost, name_of
 from p2seg.benchmarks.segmentors import instances_of
 from p2seg.benchmarks.step import batch_of
-from p2seg.bestie import SelfRefinement
-from p2seg.mdm.rounds import MutualDistillation
+from p2seg.methods.method import Method
 from p2seg.optim import adamw
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import segmentor_losses
-from p2seg.structures import Batch, to_device
+from p2seg.structures import to_device
 
 Stage = tuple[str, int, int, Callable[[], object]]
 """Its name, the side of its images in pixels, how many there are, and the work."""
@@ -31,8 +30,8 @@ class Experiment:
 
     Attributes:
         labeller: the network of points, as it exports.
-        mdm: the rounds of its training.
-        loss: of outputs, rounds, batch and factors.
+        method: of its training.
+        start_step: the step from which on rounds take part in it.
         classes: C.
         side: of the network's square images, pixels.
         batch: images of its step.
@@ -42,8 +41,8 @@ class Experiment:
     """
 
     labeller: NetworkLabeller
-    mdm: MutualDistillation | SelfRefinement
-    loss: Callable[..., dict[str, Tensor]]
+    method: Method
+    start_step: int
     classes: int
     side: int
     batch: int
@@ -96,10 +95,9 @@ def _network_stages(experiment: Experiment, device: torch.device) -> Iterator[St
     yield "pseudo masks", side, 1, partial(labeller, *first)
     network.train()
     _learn(learned)
-    for rounds in sorted({0, experiment.mdm.rounds}):
-        name = f"training step, {rounds} round{'s' * (rounds != 1)}"
-        objective = partial(_network_losses, experiment, batch, rounds)
-        yield name, side, experiment.batch, _step(network, objective)
+    for step, name in ((0, "before the rounds"), (experiment.start_step, "with the rounds")):
+        objective = partial(experiment.method.objective, network, batch, step)
+        yield f"training step, {name}", side, experiment.batch, _step(network, objective)
 
 
 def _segmentor_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
@@ -128,13 +126,6 @@ def _learn(parameters: list[nn.Parameter]) -> None:
 @torch.no_grad()
 def _forward(model: nn.Module, images: object) -> object:
     return model(images)
-
-
-def _network_losses(experiment: Experiment, batch: Batch, rounds: int) -> dict[str, Tensor]:
-    mdm = experiment.mdm
-    outputs = experiment.labeller.network(batch.images)
-    made = mdm(outputs, batch, rounds=rounds)
-    return experiment.loss(outputs, made, batch, mdm.factors(outputs, batch.points), mdm.way)
 
 
 def _step(model: nn.Module, objective: Callable[[], dict[str, Tensor]]) -> Callable[[], None]:

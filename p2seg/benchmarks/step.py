@@ -13,6 +13,7 @@ from p2seg.benchmarks.measure import Row, compared
 from p2seg.losses import P2SegLoss
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
+from p2seg.methods.p2seg import P2Seg
 from p2seg.models.backbones import build_backbone
 from p2seg.models.network import P2SegNetwork
 from p2seg.optim import adamw
@@ -83,11 +84,10 @@ def _row(setting: Setting, device: torch.device, repeats: int) -> Row:
     if setting.compiled:
         network.compile()
     batch = to_device(batch_of(side), device)
-    mdm, loss = MutualDistillation(rounds=1, beta=20.0), P2SegLoss()
+    method = P2Seg(MutualDistillation(rounds=1, beta=20.0), P2SegLoss(), start_step=0)
 
     def whole(model: nn.Module) -> Tensor:
-        outputs = model(batch.images)
-        losses = loss(outputs, mdm(outputs, batch), batch, mdm.factors(outputs, batch.points))
+        losses = method.objective(model, batch, 0)
         return torch.stack(list(losses.values())).sum()
 
     def alone(model: nn.Module) -> Tensor:

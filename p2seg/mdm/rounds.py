@@ -6,7 +6,7 @@ Paper: Figs. 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,21 +24,6 @@ from p2seg.mdm.i2s import (
 from p2seg.mdm.s2i import Decode, semantic_to_instances
 from p2seg.ops.affinity import Factors, Way
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
-
-
-class Distillation(Protocol):
-    """What labels images at export: the module below, or the baseline's (`p2seg.bestie`)."""
-
-    @property
-    def decode(self) -> Decode:
-        """How S2I reads offsets."""
-        ...
-
-    def semantics(
-        self, outputs: Outputs, points: list[Points], first: Tensor, rounds: int
-    ) -> list[Tensor]:
-        """The maps of the rounds; see `MutualDistillation.semantics`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,13 +57,20 @@ class MutualDistillation:
                 "there are 0 or more rounds, beta is above 0 and gamma in 0..1"
             )
 
-    def __call__(self, outputs: Outputs, batch: Batch, rounds: int | None = None) -> list[Round]:
+    def __call__(
+        self,
+        outputs: Outputs,
+        batch: Batch,
+        rounds: int | None = None,
+        factors: Factors | None = None,
+    ) -> list[Round]:
         """Labels of round 0 (the seed) to T for a batch.
 
         Args:
             outputs: of the network on the batch.
             batch: its first semantic map, seed and points.
             rounds: T for this call; None: the module's.
+            factors: of the affinity logit; None: they are made.
 
         Returns:
             T + 1 rounds, their labels at `[B, H, W]`, without gradient.
@@ -87,7 +79,8 @@ class MutualDistillation:
         maps: list[Tensor] = []
         T = self.rounds if rounds is None else rounds
         size = batch.labels.semantic.shape[1:]
-        for semantic in self.semantics(outputs, batch.points, batch.labels.semantic, T):
+        first = batch.labels.semantic
+        for semantic in self.semantics(outputs, batch.points, first, T, factors):
             maps.append(semantic)
             labels.append(self.labels_of(semantic, outputs.offset, batch.points, size))
         return [Round(labels[0], None), *map(Round, labels[1:], maps)]
@@ -98,7 +91,12 @@ class MutualDistillation:
         return affinity_factors(outputs, p.argmax(1) > 0)
 
     def semantics(
-        self, outputs: Outputs, points: list[Points], first: Tensor, rounds: int
+        self,
+        outputs: Outputs,
+        points: list[Points],
+        first: Tensor,
+        rounds: int,
+        factors: Factors | None = None,
     ) -> list[Tensor]:
         """`S_1 .. S_T` of a batch.
 
@@ -107,6 +105,7 @@ class MutualDistillation:
             points: of the B images.
             first: `[B, H, W]` int64, the first semantic map; its 255 takes part in nothing.
             rounds: T.
+            factors: of the affinity logit; None: they are made.
 
         Returns:
             T maps `[B, C+1, h, w]`, float32 probabilities, with gradient.
@@ -119,7 +118,8 @@ class MutualDistillation:
         grid = on_grid(first)[:, :h, :w]
         if self.prior == "S0":
             p = self._with_prior(p, grid)
-        factors = self.factors(outputs, points)
+        if factors is None:
+            factors = self.factors(outputs, points)
         maps: list[Tensor] = []
         instances: Tensor | None = None
         for t in range(rounds):

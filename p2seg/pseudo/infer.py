@@ -14,8 +14,8 @@ from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities
-from p2seg.mdm.rounds import Distillation
-from p2seg.mdm.s2i import Orphans, semantic_to_instances
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.pseudo.edges import mended, to_edges
@@ -122,7 +122,7 @@ class NetworkLabeller:
 
     Attributes:
         network: on its device, in evaluation mode.
-        mdm: the rounds.
+        mdm: the rounds; None: the network has no affinities (BESTIE's).
         rounds: T at export.
         silhouette: which map is split into instances: the first one (`S0`; its 255 filled by the
             network), the last round's (`network`), or the first one's class wherever the last round
@@ -138,10 +138,11 @@ class NetworkLabeller:
             first map is `mended` with the two.
         flip: also the mirrored image, averaged.
         scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
+        decode: how S2I reads offsets; None: as in the rounds, or `point` where there are none.
     """
 
     network: nn.Module
-    mdm: Distillation
+    mdm: MutualDistillation | None
     rounds: int = 1
     silhouette: Silhouette = "S0"
     orphans: Orphans = "nearest"
@@ -151,6 +152,7 @@ class NetworkLabeller:
     edges: int = 0
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
+    decode: Decode | None = None
     needs_image: bool = True
 
     def __post_init__(self) -> None:
@@ -186,9 +188,11 @@ class NetworkLabeller:
             first: `[H, W]` int64, the first map.
 
         Returns:
-            T + 1 maps `[1, C+1, h, w]`, float32 probabilities.
+            T + 1 maps `[1, C+1, h, w]`, float32 probabilities; `P_0` alone without affinities.
         """
         given = class_probabilities(outputs.class_logits, [points])
+        if self.mdm is None:
+            return [given]
         return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
     def labelled(
@@ -213,7 +217,7 @@ class NetworkLabeller:
             split[None],
             upsample(outputs.offset, size),
             [points],
-            decode=self.mdm.decode,
+            decode=self.decode or (self.mdm.decode if self.mdm else "point"),
             snap_radius=self.snap_radius,
             orphans=self.orphans,
             guide=self.ways.guide(image[None], outputs),

@@ -39,7 +39,7 @@ def _table(*groups: dict[str, Setting]) -> dict[str, Setting]:
 
 SETTINGS = _table(
     # The method. A group stands for all settings below it that have no row of their own.
-    _rows("result", "train gen_pseudo", "mdm", "mdm_module", "seeder", "affinity", "model"),
+    _rows("result", "train gen_pseudo", "mdm", "method", "seeder", "affinity", "model"),
     _rows("result", "train", "loss", "optim", "data.augment"),
     _rows("result", "gen_pseudo", "export"),
     _rows("result", "gen_semantic", "semantic"),
@@ -51,7 +51,7 @@ SETTINGS = _table(
     _rows("result", "train", "trainer.clip_norm", "trainer.ema"),
     _rows("result", "prepare", "data.prepare"),
     # The same result up to rounding.
-    _rows("rounding", "", "ops", "mdm_module.way", "semantic.prompter.accelerator"),
+    _rows("rounding", "", "ops", "method.mdm.way", "semantic.prompter.accelerator"),
     _rows("rounding", "", "trainer.accelerator", "trainer.channels_last", "trainer.compile"),
     _rows("rounding", "", "trainer.devices", "predict.batch_size", "versions", "threads"),
     # No result depends on these.

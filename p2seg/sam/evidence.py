@@ -13,7 +13,6 @@ from torch import Tensor
 
 from p2seg.errors import UserError
 from p2seg.mdm.i2s import affinities_of, cells_of, class_probabilities
-from p2seg.mdm.rounds import MutualDistillation
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.structures import STRIDE, Outputs, Points
 
@@ -34,7 +33,7 @@ class Evidence:
     provenance: dict[str, Any]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.labeller.mdm, MutualDistillation):
+        if self.labeller.mdm is None:
             raise UserError("semantic.select=network needs affinities, which mdm=bestie has not")
 
     @torch.inference_mode()
@@ -53,7 +52,7 @@ class Evidence:
             `[M]` in 0..1: soft IoU with the point's pixels as the network sees them.
         """
         outputs = self.labeller.outputs(image.to(self.labeller.device), points)
-        assert isinstance(self.labeller.mdm, MutualDistillation)
+        assert self.labeller.mdm is not None
         seen = objects_seen(outputs, points, self.labeller.mdm.beta).cpu().numpy()
         cells = seen.shape[1:]
         agreed = [

@@ -42,8 +42,8 @@ def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm, flip):
     assert "rival" not in shown, "columns without anything are left out"
     rows = {row["name"]: row for row in json.loads(out.read_text())}
     assert list(rows) == [
-        *("network, forward", "pseudo masks", "training step, 0 rounds"),
-        *("training step, 1 round", "segmentor, forward", "segmentor, training step"),
+        *("network, forward", "pseudo masks", "training step, before the rounds"),
+        *("training step, with the rounds", "segmentor, forward", "segmentor, training step"),
     ]
     forward, masks, alone, mutual, *_ = rows.values()
     assert forward["parameters"] == mutual["parameters"] < rows["segmentor, forward"]["parameters"]

@@ -12,7 +12,6 @@ from strategies import points_of, scenes
 from torch import nn
 from torch.nn import functional as F
 
-from p2seg.bestie import SelfRefinement
 from p2seg.data.coco import decode
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
@@ -132,7 +131,7 @@ def test_the_average_is_of_probabilities_and_of_offsets():
     assert (made.embedding == 1).all()  # affinity from scale 1, not mirrored
 
 
-@pytest.mark.parametrize("mdm", [MDM, SelfRefinement()])
+@pytest.mark.parametrize("mdm", [MDM, None])
 def test_foreground_raises_the_odds_of_classes_before_the_rounds(mdm):
     class Doubtful(nn.Module):
         """Sees class 1 with 40 % in the left half and 10 % in the right one."""

@@ -14,7 +14,6 @@ from sam_sets import block, candidate
 from semantic_sets import task
 from strategies import points_of
 
-from p2seg.bestie import SelfRefinement
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.mdm.rounds import MutualDistillation
@@ -235,7 +234,7 @@ def test_the_network_chooses_the_granularity(tmp_path: Path) -> None:
 
 def test_a_network_without_affinities_is_refused() -> None:
     with pytest.raises(UserError, match="needs affinities"):
-        Evidence(NetworkLabeller(tiny_network(), SelfRefinement()), {})
+        Evidence(NetworkLabeller(tiny_network(), None), {})
 
 
 def test_agreement_of_a_real_network_is_in_range() -> None:

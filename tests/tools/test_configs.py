@@ -88,7 +88,7 @@ def build_segmentor(cfg: DictConfig) -> None:
 
 def build_the_rest(cfg: DictConfig) -> None:
     assert isinstance(build(cfg.trainer), Trainer)
-    for key in ("mdm_module", "loss", "seeder"):
+    for key in ("method", "seeder"):
         build(cfg[key])
     build(cfg.data.augment)
     build(cfg.optim.optimizer)(torch.nn.Linear(2, 2))
@@ -252,16 +252,19 @@ def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decide
     [([], 500), (["mdm=paper"], 3), (["export.beta=7"], 7), (["export.beta=null"], 20)],
 )
 def test_the_power_at_export(words, power):
-    from _labeller import _distillation
+    from _labeller import network_labeller
 
     cfg = compose("gen_pseudo", words)
     assert cfg.mdm.beta == (3 if "mdm=paper" in words else 20)
-    assert _distillation(cfg).beta == power
+    assert network_labeller(cfg, torch.nn.Identity()).mdm.beta == power
 
 
 def test_the_baseline_has_no_power():
-    from _labeller import _distillation
+    from _labeller import network_labeller
 
     with pytest.raises(UserError, match="of affinities"):
-        _distillation(compose("gen_pseudo", ["mdm=bestie", "export.beta=5"]))
-    assert _distillation(compose("gen_pseudo", ["mdm=bestie"])).decode == "point"
+        network_labeller(
+            compose("gen_pseudo", ["mdm=bestie", "export.beta=5"]), torch.nn.Identity()
+        )
+    labeller = network_labeller(compose("gen_pseudo", ["mdm=bestie"]), torch.nn.Identity())
+    assert (labeller.mdm, labeller.decode) == (None, "point")

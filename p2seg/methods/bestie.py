@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
@@ -24,7 +24,6 @@ from p2seg.models.backbones import Backbone
 from p2seg.models.heads import Head
 from p2seg.models.network import Trunk
 from p2seg.models.norms import Norm
-from p2seg.ops.affinity import Way
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, PointBatch, Points, Round
 
 
@@ -59,64 +58,28 @@ class BestieNetwork(Trunk):
         return outputs._replace(centre=self.centre_head(instance)[..., :h, :w].float())
 
 
-@dataclass(frozen=True)
-class SelfRefinement:
-    """Labels from the network's own offsets: S2I on the first map, and no I2S.
+@torch.no_grad()
+def refined(outputs: Outputs, batch: Batch, decode: Decode) -> Labels:
+    """Labels from the network's own offsets: S2I on the first map.
 
-    It stands where `MutualDistillation` stands, and has its interface.
-
-    Attributes:
-        rounds: 1, or 0 for the seeds alone.
+    Args:
+        outputs: of the network on the batch.
+        batch: its first semantic map and points.
         decode: how offsets are read.
-        way: of affinity operators; there are none.
+
+    Returns:
+        Labels of `[B, H, W]`.
     """
-
-    rounds: int = 1
-    decode: Decode = "point"
-    way: Way = "auto"
-
-    def __post_init__(self) -> None:
-        if self.rounds not in (0, 1):
-            raise UserError(f"mdm.rounds={self.rounds}; BESTIE refines its labels 0 or 1 times")
-
-    @torch.no_grad()
-    def __call__(self, outputs: Outputs, batch: Batch, rounds: int | None = None) -> list[Round]:
-        """The seed and, after it, the refined labels, at `[B, H, W]`.
-
-        Args:
-            outputs: of the network on the batch.
-            batch: its first semantic map, seed and points.
-            rounds: for this call; None: the object's.
-        """
-        made = [Round(batch.labels, None)]
-        if self.rounds if rounds is None else rounds:
-            made.append(Round(self._refined(outputs, batch), None))
-        return made
-
-    def _refined(self, outputs: Outputs, batch: Batch) -> Labels:
-        first = batch.labels.semantic
-        known = first.masked_fill(first == IGNORED, 0)
-        size = first.shape[1:]
-        instances = semantic_to_instances(
-            known, upsample(outputs.offset, size), batch.points, decode=self.decode
-        )
-        probabilities = upsample(class_probabilities(outputs.class_logits, batch.points), size)
-        confidence = probabilities.gather(1, known[:, None])[:, 0]
-        weight = mean_over_masks(confidence, instances, max(map(len, batch.points)))
-        return Labels(first, instances, weight.clamp(0.1, 1))
-
-    def factors(self, outputs: Outputs, points: list[Points]) -> None:
-        """There are no affinities."""
-
-    def semantics(
-        self,
-        outputs: Outputs,  # noqa: ARG002
-        points: list[Points],  # noqa: ARG002
-        first: Tensor,  # noqa: ARG002
-        rounds: int,  # noqa: ARG002
-    ) -> list[Tensor]:
-        """No map comes of instances here."""
-        return []
+    first = batch.labels.semantic
+    known = first.masked_fill(first == IGNORED, 0)
+    size = first.shape[1:]
+    instances = semantic_to_instances(
+        known, upsample(outputs.offset, size), batch.points, decode=decode
+    )
+    probabilities = upsample(class_probabilities(outputs.class_logits, batch.points), size)
+    confidence = probabilities.gather(1, known[:, None])[:, 0]
+    weight = mean_over_masks(confidence, instances, max(map(len, batch.points)))
+    return Labels(first, instances, weight.clamp(0.1, 1))
 
 
 def centre_targets(points: list[Points], size: tuple[int, int], sigma: float) -> Tensor:
@@ -169,22 +132,13 @@ class BestieLoss:
                 "ratio must be above 0 and at most 1, sigma above 0"
             )
 
-    def __call__(
-        self,
-        outputs: Outputs,
-        rounds: list[Round],
-        batch: Batch,
-        factors: None = None,  # noqa: ARG002
-        way: Way = "auto",  # noqa: ARG002
-    ) -> dict[str, Tensor]:
+    def __call__(self, outputs: Outputs, rounds: list[Round], batch: Batch) -> dict[str, Tensor]:
         """The weighted losses.
 
         Args:
             outputs: of a `BestieNetwork` on the batch.
-            rounds: of `SelfRefinement`, the seed first.
+            rounds: the seed, and the refined labels where there are any.
             batch: the batch.
-            factors: None, there are no affinities.
-            way: of their operators.
 
         Returns:
             `segmentation`, `offset` and `centre`, each `[]`; the objective is their sum.
@@ -205,3 +159,42 @@ class BestieLoss:
             "offset": self.offset * offset,
             "centre": self.centre * F.mse_loss(outputs.centre, heat),
         }
+
+
+@dataclass(frozen=True)
+class Bestie:
+    """The method of the baseline.
+
+    Attributes:
+        loss: its objective.
+        rounds: 1: labels are refined by the network's own offsets; 0: the seeds alone.
+        start_step: labels are refined from this step on.
+        decode: how offsets are read.
+    """
+
+    loss: BestieLoss
+    rounds: int = 1
+    start_step: int = 2000
+    decode: Decode = "point"
+    mdm: None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds not in (0, 1):
+            raise UserError(f"mdm.rounds={self.rounds}; BESTIE refines its labels 0 or 1 times")
+
+    def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The weighted losses of a step: `segmentation`, `offset` and `centre`, each `[]`."""
+        outputs: Outputs = model(batch.images)
+        rounds = self.labels(outputs, batch) if step >= self.start_step else [_seed(batch)]
+        return self.loss(outputs, rounds, batch)
+
+    def labels(self, outputs: Outputs, batch: Batch) -> list[Round]:
+        """The seed, and the refined labels where there are any."""
+        made = [_seed(batch)]
+        if self.rounds:
+            made.append(Round(refined(outputs, batch, self.decode), None))
+        return made
+
+
+def _seed(batch: Batch) -> Round:
+    return Round(batch.labels, None)

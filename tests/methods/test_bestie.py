@@ -9,11 +9,11 @@ import torch
 from networks import tiny_network
 from strategies import points_of
 
-from p2seg.bestie import BestieLoss, BestieNetwork, SelfRefinement, centre_targets
 from p2seg.errors import UserError
 from p2seg.losses import label_losses
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
+from p2seg.methods.bestie import Bestie, BestieLoss, BestieNetwork, centre_targets
 from p2seg.models.backbones import build_backbone
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.structures import Batch, Outputs, Sample
@@ -62,7 +62,7 @@ def test_first_labels_lack_the_shared_region_and_refined_ones_have_it():
     offset[:, 1, :, :7] = -9.0  # the left part votes left, the rest right
     offset[:, 1, :, 7:] = 9.0
     logits = torch.zeros(1, 3, 16, 16)
-    seed, refined = SelfRefinement()(Outputs(logits, offset), batch)
+    seed, refined = Bestie(BestieLoss()).labels(Outputs(logits, offset), batch)
     assert seed.labels is batch.labels
     instances = refined.labels.instances
     assert set(instances[shared].unique().tolist()) == {1, 2}
@@ -70,7 +70,7 @@ def test_first_labels_lack_the_shared_region_and_refined_ones_have_it():
     assert not instances[(batch.labels.semantic == 0) | (batch.labels.semantic == 255)].any()
     assert refined.semantic is None
     assert float(refined.labels.weight[0, 15, 15]) == pytest.approx(1 / 3, abs=1e-5)
-    assert len(SelfRefinement()(Outputs(logits, offset), batch, rounds=0)) == 1
+    assert len(Bestie(BestieLoss(), rounds=0).labels(Outputs(logits, offset), batch)) == 1
 
 
 def test_every_parameter_gets_a_gradient():
@@ -78,7 +78,7 @@ def test_every_parameter_gets_a_gradient():
     outputs = network(batch.images)
     assert outputs.centre.shape == (1, 1, 16, 16)
     assert outputs.embedding is None
-    losses = BestieLoss(hard_pixel_ratio=1.0)(outputs, SelfRefinement()(outputs, batch), batch)
+    losses = Bestie(BestieLoss(hard_pixel_ratio=1.0), start_step=0).objective(network, batch, 0)
     assert set(losses) == {"segmentation", "offset", "centre"}
     sum(losses.values()).backward()
     for name, parameter in network.named_parameters():
@@ -94,12 +94,18 @@ def test_the_objective_by_hand():
         torch.randn(1, 2, 16, 16, generator=random),
         centre=torch.rand(1, 1, 16, 16, generator=random),
     )
-    rounds = SelfRefinement()(outputs, batch)
-    loss = BestieLoss(segmentation=2.0, offset=0.5, centre=3.0)
-    made = loss(outputs, rounds, batch)
+    method = Bestie(BestieLoss(segmentation=2.0, offset=0.5, centre=3.0), start_step=7)
+    rounds = method.labels(outputs, batch)
+    made = method.objective(lambda _: outputs, batch, 7)
+    alone = method.objective(lambda _: outputs, batch, 6)
     segmentation, offset = label_losses(
         outputs, rounds, batch, hard_pixel_ratio=0.2, offset_weight="margin", border=0
     )
+    before, _ = label_losses(
+        outputs, rounds[:1], batch, hard_pixel_ratio=0.2, offset_weight="margin", border=0
+    )
+    assert float(alone["segmentation"]) == pytest.approx(2 * float(before))
+    assert not torch.equal(alone["offset"], made["offset"])  # refined labels come at step 7
     heat = centre_targets(batch.points, (16, 16), 6.0)
     assert float(made["segmentation"]) == pytest.approx(2 * float(segmentation))
     assert float(made["offset"]) == pytest.approx(0.5 * float(offset))
@@ -111,7 +117,7 @@ def test_the_objective_by_hand():
 def test_it_labels_images_by_its_own_offsets():
     network, batch = bestie_network().eval(), batch_of()
     first = batch.labels.semantic[0]
-    labeller = NetworkLabeller(network, SelfRefinement())
+    labeller = NetworkLabeller(network, None)
     made = labeller(batch.images[0], batch.points[0], first)
     offset = torch.nn.functional.interpolate(
         network(batch.images).offset.detach(), (64, 64), mode="bilinear", align_corners=False
@@ -125,6 +131,6 @@ def test_it_labels_images_by_its_own_offsets():
 
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="0 or 1 times"):
-        SelfRefinement(rounds=2)
+        Bestie(BestieLoss(), rounds=2)
     with pytest.raises(UserError, match="hard_pixel_ratio"):
         BestieLoss(hard_pixel_ratio=0)
