@@ -217,7 +217,9 @@ def label_losses(
     size = batch.labels.semantic.shape[1:]
     target = segmentation_target(batch.labels.semantic, batch.points, border)
     offset = _at_input_size(outputs.offset, size)
-    logits = _at_input_size(outputs.class_logits, size)
+    logits = outputs.detailed_logits
+    if logits is None:
+        logits = _at_input_size(outputs.class_logits, size)
     if classes == "image":
         present = class_set(batch.points, logits.shape[1] - 1, logits.device)
         logits = logits.masked_fill(~present[:, :, None, None], -torch.inf)

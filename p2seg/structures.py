@@ -241,6 +241,8 @@ class Outputs(NamedTuple):
         affinity_scale: `[]`, pixels: the spread `s` of votes of one instance, where the affinity
             also looks at positions (`affinity.position=vote`); None where it does not.
         centre: `[B, 1, h, w]`, the heatmap of clicks of a network that has one (BESTIE's).
+        detailed_logits: `[B, C+1, H, W]`, class logits of every pixel, of a network with a detail
+            head; None of one without.
     """
 
     class_logits: Tensor
@@ -249,6 +251,7 @@ class Outputs(NamedTuple):
     affinity_bias: Tensor | None = None
     affinity_scale: Tensor | None = None
     centre: Tensor | None = None
+    detailed_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ NUMBERS = {
     "optim.warmup_steps": Number(0, null=True),
     "model.width": AT_LEAST_ONE,
     "model.embedding": AT_LEAST_ONE,
+    "model.detail": COUNT,
     "loss.border": COUNT,
     "export.rounds": COUNT,
     "export.edges": COUNT,

@@ -8,8 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from p2seg.mdm.grid import upsample
 from p2seg.ops.affinity import Factors, Spread, Way, factors, refine
 from p2seg.structures import STRIDE, Outputs, Points, class_set, pixel_grid
+
+FAINT = 1e-3
+"""Added to probabilities whose ratio is taken, so that a class which a cell does not have stays
+possible in one of its pixels."""
 
 
 def class_channels(points: list[Points], num_classes: int, device: torch.device) -> Tensor:
@@ -43,6 +48,42 @@ def class_probabilities(class_logits: Tensor, points: list[Points]) -> Tensor:
     present = class_set(points, class_logits.shape[1] - 1, class_logits.device)
     logits = class_logits.float().masked_fill(~present[:, :, None, None], -torch.inf)
     return logits.softmax(1)
+
+
+def at_full_size(
+    maps: Tensor,
+    outputs: Outputs,
+    points: list[Points],
+    size: tuple[int, ...],
+    channels: Tensor | None = None,
+) -> Tensor:
+    """Class probabilities of every pixel, of a map on the stride-4 grid.
+
+    With a detail head they are the network's own at full resolution, times what I2S has changed
+    on the grid, `S_t / P_0`.
+
+    Args:
+        maps: `[B, C+1, h, w]` probabilities, `P_0` or `S_t`.
+        outputs: of the network.
+        points: of the B images.
+        size: (H, W).
+        channels: `[B, n]` int64, those that are wanted; they hold all classes of an image. None:
+            all.
+
+    Returns:
+        `[B, n, H, W]` float32.
+    """
+
+    def wanted(each: Tensor) -> Tensor:
+        return each if channels is None else channels_of(each, channels)
+
+    if outputs.detailed_logits is None:
+        return upsample(wanted(maps), size)
+    before = wanted(class_probabilities(outputs.class_logits, points))
+    own = wanted(class_probabilities(outputs.detailed_logits, points))
+    change = (wanted(maps) + FAINT).log() - (before + FAINT).log()
+    made = own * upsample(change, size).exp()
+    return made / made.sum(1, keepdim=True)
 
 
 def affinity_factors(outputs: Outputs, foreground: Tensor) -> Factors:

@@ -16,7 +16,7 @@ from p2seg.errors import UserError
 from p2seg.mdm.grid import on_grid, upsample
 from p2seg.mdm.i2s import (
     affinity_factors,
-    channels_of,
+    at_full_size,
     class_channels,
     class_probabilities,
     instance_to_semantic,
@@ -82,7 +82,7 @@ class MutualDistillation:
         first = batch.labels.semantic
         for semantic in self.semantics(outputs, batch.points, first, T, factors):
             maps.append(semantic)
-            labels.append(self.labels_of(semantic, outputs.offset, batch.points, size))
+            labels.append(self.labels_of(semantic, outputs, batch.points, size))
         return [Round(labels[0], None), *map(Round, labels[1:], maps)]
 
     def factors(self, outputs: Outputs, points: list[Points]) -> Factors:
@@ -140,22 +140,22 @@ class MutualDistillation:
 
     @torch.no_grad()
     def labels_of(
-        self, semantic: Tensor, offset: Tensor, points: list[Points], size: tuple[int, ...]
+        self, semantic: Tensor, outputs: Outputs, points: list[Points], size: tuple[int, ...]
     ) -> Labels:
         """Labels at input size from a round's map.
 
         Args:
             semantic: `[B, C+1, h, w]` probabilities.
-            offset: `[B, 2, h, w]` pixels.
+            outputs: of the network.
             points: of the B images.
             size: (H, W).
         """
         channels = class_channels(points, semantic.shape[1] - 1, semantic.device)
-        probabilities = upsample(channels_of(semantic, channels), size)
+        probabilities = at_full_size(semantic, outputs, points, size, channels)
         confidence, best = probabilities.max(1)
         classes = channels.gather(1, best.flatten(1)).view_as(best)
         instances = semantic_to_instances(
-            classes, upsample(offset, size), points, decode=self.decode
+            classes, upsample(outputs.offset, size), points, decode=self.decode
         )
         weight = mean_over_masks(confidence, instances, max(map(len, points)))
         return Labels(classes, instances, weight.clamp(0.1, 1))

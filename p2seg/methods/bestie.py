@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from p2seg.errors import UserError
 from p2seg.losses import Trust, label_losses
 from p2seg.mdm.grid import upsample
-from p2seg.mdm.i2s import class_probabilities
+from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import mean_over_masks
 from p2seg.mdm.s2i import Decode, semantic_to_instances
 from p2seg.models.backbones import Backbone
@@ -36,6 +36,7 @@ class BestieNetwork(Trunk):
         width: channels of the decoders.
         dilations: of the decoders' ASPP.
         norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
+        detail: see `Trunk`.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class BestieNetwork(Trunk):
         width: int = 256,
         dilations: Sequence[int] = (3, 6, 9),
         norm: Norm = "batch",
+        detail: int = 0,
     ) -> None:
-        super().__init__(backbone, num_classes, width, dilations)
+        super().__init__(backbone, num_classes, width, dilations, detail)
         self.centre_head = Head(width, 1)
         self.set_norms(norm)
 
@@ -76,7 +78,8 @@ def refined(outputs: Outputs, batch: Batch, decode: Decode) -> Labels:
     instances = semantic_to_instances(
         known, upsample(outputs.offset, size), batch.points, decode=decode
     )
-    probabilities = upsample(class_probabilities(outputs.class_logits, batch.points), size)
+    probabilities = class_probabilities(outputs.class_logits, batch.points)
+    probabilities = at_full_size(probabilities, outputs, batch.points, size)
     confidence = probabilities.gather(1, known[:, None])[:, 0]
     weight = mean_over_masks(confidence, instances, max(map(len, batch.points)))
     return Labels(first, instances, weight.clamp(0.1, 1))

@@ -79,6 +79,38 @@ class Decoder(nn.Module):
         return x
 
 
+class DetailHead(nn.Module):
+    """Class logits of every pixel: those of stride 4, and what the image itself adds to them.
+
+    A map at stride 4 has no borders sharper than 4 pixels, and small objects vanish in it.
+
+    Args:
+        inputs: channels of the decoder's map.
+        outputs: channels of the logits.
+        width: channels of its convolutions at full resolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(inputs, width, 1)
+        self.convolutions = nn.Sequential(
+            conv_norm_relu(width + 3, width, 3),
+            conv_norm_relu(width, width, 3),
+            nn.Conv2d(width, outputs, 1),
+        )
+
+    def forward(self, features: Tensor, logits: Tensor, images: Tensor) -> Tensor:
+        """`[B, inputs, h, w]`, `[B, outputs, h, w]` and `[B, 3, H, W]` to `[B, outputs, H, W]`."""
+        size = images.shape[2:]
+        parts = [_resized(self.project(features), size), images]
+        detail: Tensor = self.convolutions(torch.cat(parts, 1))
+        return _resized(logits, size) + detail
+
+
+def _resized(maps: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
 class Head(nn.Sequential):
     """Two convolutions from a decoder's map to `outputs` channels."""
 

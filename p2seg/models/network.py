@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.models.backbones import Backbone
-from p2seg.models.heads import Decoder, Head
+from p2seg.models.heads import Decoder, DetailHead, Head
 from p2seg.models.norms import Norm, set_norms
 from p2seg.structures import STRIDE, Outputs
 
@@ -32,13 +32,20 @@ class Trunk(nn.Module):
         num_classes: C, without background.
         width: channels of the decoders.
         dilations: of the decoders' ASPP.
+        detail: channels of the convolutions that give class logits at full resolution; 0: class
+            logits stay at stride 4 (the paper's).
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: Backbone, num_classes: int, width: int, dilations: Sequence[int]
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        width: int,
+        dilations: Sequence[int],
+        detail: int,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -46,6 +53,7 @@ class Trunk(nn.Module):
         self.semantic_decoder = Decoder(backbone.channels, width, dilations)
         self.instance_decoder = Decoder(backbone.channels, width, dilations)
         self.class_head = Head(width, num_classes + 1)
+        self.detail_head = DetailHead(width, num_classes + 1, detail) if detail else None
         self.offset_head = Head(width, 2, last_std=1e-3)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
@@ -69,7 +77,8 @@ class Trunk(nn.Module):
             images: `[B, 3, H, W]` uint8 RGB, of any size; padded to a multiple of 32 inside.
 
         Returns:
-            `Outputs` of h = ceil(H / 4), w = ceil(W / 4), and `[B, width, >= h, >= w]`.
+            `Outputs` of h = ceil(H / 4), w = ceil(W / 4), and `[B, width, >= h, >= w]`. With a
+            detail head the class logits of a cell are the mean of its 16 pixels'.
         """
         height, width = images.shape[2:]
         x = (images.float() / 255 - self.mean) / self.std
@@ -78,9 +87,15 @@ class Trunk(nn.Module):
         semantic = self.semantic_decoder(features)
         instance = self.instance_decoder(features)
         h, w = -(-height // STRIDE), -(-width // STRIDE)
+        logits, detailed = self.class_head(semantic), None
+        if self.detail_head is not None:
+            whole = self.detail_head(semantic, logits, x)
+            logits = F.avg_pool2d(whole, STRIDE)
+            detailed = whole[..., :height, :width].float()
         outputs = Outputs(
-            class_logits=self.class_head(semantic)[..., :h, :w].float(),
+            class_logits=logits[..., :h, :w].float(),
             offset=self.offset_head(instance)[..., :h, :w].float() * OFFSET_UNIT,
+            detailed_logits=detailed,
         )
         return outputs, instance
 
@@ -95,6 +110,7 @@ class P2SegNetwork(Trunk):
         embedding: d, channels of the affinity embedding.
         dilations: of the decoders' ASPP.
         norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
+        detail: see `Trunk`.
         affinity_bias: whether the affinity logit has a learned bias (2 at the start); without it
             (the literal reading) a Gram matrix cannot push all groups apart.
         affinity_position: `vote` lowers the affinity of foreground pixels by how far apart they
@@ -110,10 +126,11 @@ class P2SegNetwork(Trunk):
         embedding: int = 256,
         dilations: Sequence[int] = (3, 6, 9),
         norm: Norm = "batch",
+        detail: int = 0,
         affinity_bias: bool = True,
         affinity_position: Literal["none", "vote"] = "none",
     ) -> None:
-        super().__init__(backbone, num_classes, width, dilations)
+        super().__init__(backbone, num_classes, width, dilations, detail)
         self.affinity_head = Head(width, embedding)
         start = torch.tensor(2.0 if affinity_bias else 0.0)
         self.affinity_bias = nn.Parameter(start, requires_grad=affinity_bias)

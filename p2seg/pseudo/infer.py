@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
-from p2seg.mdm.i2s import class_probabilities
+from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
@@ -209,7 +209,8 @@ class NetworkLabeller:
         """
         size = (image.shape[1], image.shape[2])
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
-        probabilities = to_edges(upsample(semantic[:, classes], size)[0], image, self.edges)
+        whole = at_full_size(semantic, outputs, [points], size, classes[None])[0]
+        probabilities = to_edges(whole, image, self.edges)
         if self.silhouette == "S0":
             first = mended(first, image, points, self.foreground, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
@@ -233,7 +234,7 @@ class NetworkLabeller:
             points: of the image, for its class set.
 
         Returns:
-            Outputs with B = 1, on the grid of scale 1; `class_logits` are log probabilities, and
+            Outputs with B = 1, on the grid of scale 1; class logits are log probabilities, and
             those of classes raised by `foreground`.
         """
         first: Outputs = self.network(image[None])
@@ -241,6 +242,7 @@ class NetworkLabeller:
         padded = _padded(image)
         cells = torch.Size(side // STRIDE for side in padded.shape[1:])
         probabilities: list[Tensor] = []
+        detailed: list[Tensor] = []
         offsets: list[Tensor] = []
         for scale in self.scales:
             for mirrored in (False, True)[: 1 + self.flip]:
@@ -248,6 +250,11 @@ class NetworkLabeller:
                 variant = image if plain else _variant(padded, scale, mirrored)
                 seen = first if plain else self.network(variant[None])
                 p, o = class_probabilities(seen.class_logits, [points]), seen.offset
+                if seen.detailed_logits is not None:
+                    d = class_probabilities(seen.detailed_logits, [points])
+                    d = d.flip(3) if mirrored else d
+                    d = d if plain else _resized(d, padded.shape[1:])
+                    detailed.append(d[..., : image.shape[1], : image.shape[2]])
                 if mirrored:
                     p, o = p.flip(3), o.flip(3) * o.new_tensor([1, -1])[:, None, None]
                 if not plain:
@@ -256,9 +263,17 @@ class NetworkLabeller:
                     p, o = (_resized(each, cells)[..., : grid[0], : grid[1]] for each in (p, o))
                 probabilities.append(p)
                 offsets.append(o)
+        return first._replace(
+            class_logits=self._raised(probabilities),
+            offset=torch.stack(offsets).mean(0),
+            detailed_logits=self._raised(detailed) if detailed else None,
+        )
+
+    def _raised(self, probabilities: list[Tensor]) -> Tensor:
+        """Logarithms of the mean, with the odds of classes against background raised."""
         logits = torch.stack(probabilities).mean(0).log()
         logits[:, 1:] += math.log(self.foreground)
-        return first._replace(class_logits=logits, offset=torch.stack(offsets).mean(0))
+        return logits
 
     def silhouette_of(self, probabilities: Tensor, classes: Tensor, first: Tensor) -> Tensor:
         """The map that is split into instances.

@@ -80,6 +80,7 @@ OPTIONS = [
     {"norm": "frozen"},
     {"affinity_position": "vote"},
     {"affinity_bias": False},
+    {"detail": 4},
 ]
 
 
@@ -203,3 +204,31 @@ def test_evaluation_is_image_by_image():
                 torch.testing.assert_close(
                     getattr(whole, name)[k], getattr(alone, name)[0], rtol=1e-4, atol=1e-5
                 )
+
+
+def test_a_detail_head_gives_class_logits_of_every_pixel():
+    network = tiny_network(3, detail=4).eval()
+    for height, width in ((64, 48), (33, 47), (1, 5)):
+        images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
+        with torch.no_grad():
+            made = network(images)
+        assert made.detailed_logits.shape == (2, 4, height, width)
+        assert made.class_logits.shape == (2, 4, -(-height // 4), -(-width // 4))
+    whole = nn.functional.avg_pool2d(made.detailed_logits, (1, 4))
+    assert whole.shape[2:] == (1, 1)
+    images = torch.randint(0, 256, (1, 3, 32, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        made = network(images)
+    mean = nn.functional.avg_pool2d(made.detailed_logits, 4)
+    torch.testing.assert_close(made.class_logits, mean)
+
+
+def test_a_detail_head_sees_single_pixels():
+    """A pixel that differs changes its own logits more than those eight pixels away."""
+    network = tiny_network(2, detail=8).eval()
+    image = torch.full((1, 3, 64, 64), 120, dtype=torch.uint8)
+    other = image.clone()
+    other[:, :, 33, 33] = 255
+    with torch.no_grad():
+        change = (network(other).detailed_logits - network(image).detailed_logits).abs().sum(1)[0]
+    assert change[33, 33] > 2 * change[33, 41]

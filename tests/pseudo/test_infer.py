@@ -40,10 +40,11 @@ class Beacon(nn.Module):
     bright ones, wherever that is in the image it is shown and however large it is.
     """
 
-    def __init__(self):
+    def __init__(self, *, detail=False):
         super().__init__()
         self.parameter = nn.Parameter(torch.zeros(()))
         self.shown = []
+        self.detail = detail
 
     def forward(self, images):
         self.shown.append(tuple(images.shape[2:]))
@@ -65,7 +66,10 @@ class Beacon(nn.Module):
             [middle[0][:, None, None] - cell_y, middle[1][:, None, None] - cell_x], 1
         )
         logits = torch.cat([(1 - p).log(), p.log()], 1)
-        return Outputs(logits, offset, torch.zeros(len(p), 2, h, w), self.parameter)
+        made = Outputs(logits, offset, torch.zeros(len(p), 2, h, w), self.parameter)
+        p = bright[..., :height, :width].clamp(0.02, 0.98)
+        whole = torch.cat([(1 - p).log(), p.log()], 1)
+        return made._replace(detailed_logits=whole) if self.detail else made
 
 
 def lamp(height, width, top=8, left=12, bottom=28, right=40):
@@ -92,6 +96,18 @@ def test_an_equivariant_network_gives_what_it_gives_once(size, scales, flip):
     assert (q[3:6, 4:9] > 0.9).all()
     assert (q[-2, :-1] < 0.3).all()
     assert (q[:-1, -2] < 0.3).all()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (45, 61)])
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 2.0)])
+def test_detail_is_averaged_over_mirror_images_and_scales_too(size, scales):
+    image, points = lamp(*size, top=9, left=13, bottom=27, right=38), points_of([(15, 20)], [1])
+    labeller = NetworkLabeller(Beacon(detail=True), MDM, 0, "network", flip=True, scales=scales)
+    made = labeller(image, points, torch.zeros(size, dtype=torch.long))
+    assert torch.equal(made.instances > 0, image[0] > 128)  # to the pixel
+    labeller = NetworkLabeller(Beacon(), MDM, 0, "network", flip=True, scales=scales)
+    coarse = labeller(image, points, torch.zeros(size, dtype=torch.long))
+    assert not torch.equal(coarse.instances > 0, image[0] > 128)
 
 
 def test_flips_and_scales_are_shown_to_the_network():
