@@ -29,7 +29,7 @@ def test_a_suite_prints_a_table_and_writes_its_rows(run_tool, tmp_path):
     assert "pairs + spread + backward" in shown
 
 
-@pytest.mark.parametrize(("mdm", "flip"), [("default", False), ("bestie", False), ("bestie", True)])
+@pytest.mark.parametrize(("mdm", "flip"), [("best", False), ("bestie", False), ("bestie", True)])
 def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm, flip):
     out = tmp_path / "cost.json"
     code, shown, said = run_tool(

@@ -53,7 +53,7 @@ def segmentor(root, out, processes, *more):
 @pytest.mark.parametrize(
     ("words", "more"),
     [
-        (network, ("mdm=default", "data.augment.crop=16")),  # many crops have no instance
+        (network, ("mdm=best", "data.augment.crop=16")),  # many crops have no instance
         (network, ("mdm=bestie", "data.augment.crop=16")),
         (segmentor, ()),
     ],

@@ -156,6 +156,17 @@ def test_the_papers_numbers(exp, name, steps, warm_up):
     assert cfg.trainer.max_steps == cfg.optim.schedule.max_steps
 
 
+@pytest.mark.parametrize("exp", ["voc_hrnet48", "voc_resnet101", "coco_hrnet48"])
+def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_beside(exp):
+    literal, best = (compose("train", [f"+exp={name}"]) for name in (exp, f"{exp}_best"))
+    paper = compose("train", [f"+exp={exp}", "mdm=paper"])
+    for key in ("mdm", "method", "loss", "affinity"):
+        assert literal[key] == paper[key], key
+    assert literal.export.semantic == best.export.semantic == "network"
+    assert (literal.mdm.ways.kind, best.mdm.ways.kind) == ("straight", "geodesic")
+    assert literal.trainer == best.trainer
+
+
 def test_the_literal_reading_is_one_config():
     cfg = compose("train", ["mdm=paper"])
     assert (cfg.mdm.gamma, cfg.mdm.decode) == (1.0, "point")
