@@ -167,6 +167,15 @@ def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_besi
     assert literal.trainer == best.trainer
 
 
+@pytest.mark.parametrize(
+    ("words", "unclaimed"),
+    [([], "seed"), (["mdm=paper"], "box"), (["mdm=bestie"], "box"), (["+exp=demo"], "seed")],
+)
+def test_a_method_sets_what_an_unclaimed_point_gets(words, unclaimed):
+    assert compose("gen_pseudo", words).export.unclaimed == unclaimed
+    assert compose("gen_pseudo", [*words, "export.unclaimed=seed"]).export.unclaimed == "seed"
+
+
 def test_the_literal_reading_is_one_config():
     cfg = compose("train", ["mdm=paper"])
     assert (cfg.mdm.gamma, cfg.mdm.decode) == (1.0, "point")
