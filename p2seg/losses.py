@@ -34,6 +34,8 @@ from p2seg.structures import (
 Balance = Literal["group", "pairs"]
 Trust = Literal["margin", "one"]
 Classes = Literal["all", "image"]
+Background = Literal["group", "apart", "unpaired"]
+Target = Literal["first", "round"]
 
 PROBABILITY_FLOOR = 1e-3
 """Share of the uniform distribution mixed into probabilities before their logarithm is taken: a
@@ -121,16 +123,22 @@ def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[
 
 
 def pair_coefficients(
-    size: Tensor, label: Tensor, balance: Balance, same_class: float
+    size: Tensor,
+    label: Tensor,
+    balance: Balance,
+    same_class: float,
+    background: Background = "group",
 ) -> tuple[Tensor, Tensor]:
     """What a pair of pixels of each two groups counts in Eq. 5.
 
     Args:
-        size: `[..., G]` int64, pixels of each group.
+        size: `[..., G]` int64, pixels of each group, the background's first.
         label: `[..., G]` int64, class of each group.
         balance: `pairs`: every positive pair counts alike, and every negative one (Eq. 5 as it
             is written). `group`: every group counts alike, by the mean over its own pairs.
         same_class: weight of a negative pair of one class beside one of two classes.
+        background: two background pixels are a positive pair (`group`), a negative one (`apart`),
+            or no pair (`unpaired`).
 
     Returns:
         `[..., G, G]` float64 coefficients of the positive pairs (its diagonal) and of the negative
@@ -142,6 +150,10 @@ def pair_coefficients(
     own = torch.eye(size.shape[-1], dtype=torch.bool, device=size.device)
     weight = torch.where(label[..., :, None] == label[..., None, :], same_class, 1.0).double()
     weight = weight.masked_fill(own, 0.0)
+    if background != "group":
+        own[0, 0] = False
+        present = F.pad(present[..., 1:], (1, 0))
+        weight[..., 0, 0] = background == "apart"
     if balance == "pairs":
         positive = own / (pairs * own).sum((-2, -1), keepdim=True).clamp(min=1)
         negative = weight / (weight * pairs).sum((-2, -1), keepdim=True).clamp(min=1e-9)
@@ -159,6 +171,7 @@ def affinity_loss(
     *,
     balance: Balance = "group",
     same_class: float = 4.0,
+    background: Background = "group",
     way: Way = "auto",
 ) -> Tensor:
     """Affinities of pairs in one group up, of others down. Paper: Eq. 5.
@@ -171,6 +184,7 @@ def affinity_loss(
         labels: `[B, G]` int64, the class of every group, background's is 0.
         balance: `group` or `pairs`.
         same_class: weight of same-class negatives.
+        background: what two background pixels are, see `pair_coefficients`.
         way: of the affinity operators.
 
     Returns:
@@ -180,7 +194,7 @@ def affinity_loss(
     size = labels.new_zeros(images, rounds, labels.shape[1] + 1)
     size.scatter_add_(2, groups + 1, torch.ones_like(groups))
     size = size[:, :, 1:]
-    positive, negative = pair_coefficients(size, labels[:, None], balance, same_class)
+    positive, negative = pair_coefficients(size, labels[:, None], balance, same_class, background)
     some = (size.sum(2) > 0).double()
     share = some / shared_count(some.sum(0)) / rounds
     pairs = size[..., :, None].double() * size[..., None, :].double()
@@ -199,6 +213,8 @@ def label_losses(
     offset_weight: Trust,
     border: int,
     classes: Classes = "all",
+    target: Target = "first",
+    refined: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Eqs. 4 and 3 of a batch, each averaged over the rounds.
 
@@ -210,12 +226,14 @@ def label_losses(
         offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
         border: pixels on each side of a border of the first map that Eq. 4 leaves out.
         classes: that class logits compete with in Eq. 4: `all`, or an `image`'s own and background.
+        target: of Eq. 4 in each round: the `first` map, or the map that the `round` starts from.
+        refined: whether the maps `S_t` have a loss too, against the first map.
 
     Returns:
         `[]` and `[]`.
     """
     size = batch.labels.semantic.shape[1:]
-    target = segmentation_target(batch.labels.semantic, batch.points, border)
+    given = segmentation_target(batch.labels.semantic, batch.points, border)
     offset = _at_input_size(outputs.offset, size)
     logits = outputs.detailed_logits
     if logits is None:
@@ -223,13 +241,16 @@ def label_losses(
     if classes == "image":
         present = class_set(batch.points, logits.shape[1] - 1, logits.device)
         logits = logits.masked_fill(~present[:, :, None, None], -torch.inf)
-    log_maps = [F.log_softmax(logits, 1)]
-    log_maps += [
-        log_of_probabilities(_at_input_size(r.semantic, size))
-        for r in rounds
-        if r.semantic is not None
-    ]
-    segmentation = [segmentation_loss(m, target, hard_pixel_ratio) for m in log_maps]
+    own = F.log_softmax(logits, 1)
+    segmentation = [segmentation_loss(own, given, hard_pixel_ratio)]
+    for r in rounds[1:]:
+        if target == "round":
+            later = r.labels.semantic.masked_fill(given == IGNORED, IGNORED)
+            later = segmentation_target(later, batch.points, 0)
+            segmentation.append(segmentation_loss(own, later, hard_pixel_ratio))
+        if refined and r.semantic is not None:
+            log_map = log_of_probabilities(_at_input_size(r.semantic, size))
+            segmentation.append(segmentation_loss(log_map, given, hard_pixel_ratio))
     offsets = []
     for r in rounds:
         weight = r.labels.weight if offset_weight == "margin" else r.labels.weight * 0 + 1
@@ -253,6 +274,9 @@ class P2SegLoss:
         border: pixels on each side of a border of the first map that Eq. 4 leaves out.
         classes: that class logits compete with in Eq. 4: `all` (the paper's), or an `image`'s own
             and background, as at export: sooner learned where images are few and classes many.
+        background: what two background pixels are in Eq. 5, see `pair_coefficients`.
+        target: of Eq. 4 in each round, see `label_losses`.
+        refined: whether the maps `S_t` have a loss too.
     """
 
     segmentation: float = 1.0
@@ -265,6 +289,9 @@ class P2SegLoss:
     min_weight: float = 0.4
     border: int = 0
     classes: Classes = "all"
+    background: Background = "group"
+    target: Target = "first"
+    refined: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1:
@@ -300,6 +327,8 @@ class P2SegLoss:
             offset_weight=self.offset_weight,
             border=self.border,
             classes=self.classes,
+            target=self.target,
+            refined=self.refined,
         )
         groups = [pixel_groups(r.labels, self.min_weight).flatten(1) for r in rounds]
         labels = F.pad(PointBatch.of(batch.points, segmentation.device).labels, (1, 0))
@@ -309,6 +338,7 @@ class P2SegLoss:
             labels,
             balance=self.balance,
             same_class=self.same_class,
+            background=self.background,
             way=way,
         )
         return {

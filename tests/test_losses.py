@@ -119,6 +119,45 @@ def test_affinity_loss_equals_the_loop_over_pairs(balance):
     assert float(got) == pytest.approx(float(want), rel=1e-5)
 
 
+@pytest.mark.parametrize("balance", ["group", "pairs"])
+@pytest.mark.parametrize("background", ["apart", "unpaired"])
+def test_background_pixels_are_no_positive_pair_where_asked(balance, background):
+    """Sec. 3.2: 1 where two pixels are of one instance, else 0."""
+    random = torch.Generator().manual_seed(0)
+    f = torch.randn(9, 3, generator=random, dtype=torch.float64)
+    groups = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
+    labels = torch.tensor([0, 1, 2])
+    sigma = (f @ f.T).sigmoid()
+    own = [(groups == g).nonzero()[:, 0].tolist() for g in range(3)]
+    means = [float(sigma[a][:, a].mean()) for a in own[1:]]
+    both = sum(float(sigma[a][:, a].sum()) for a in own[1:])
+    pairs = [
+        [
+            (i, j)
+            for h, b in enumerate(own)
+            if h != g or (g == 0 and background == "apart")
+            for i in a
+            for j in b
+        ]
+        for g, a in enumerate(own)
+    ]
+    negative = [sum(float(sigma[i, j]) for i, j in each) / len(each) for each in pairs]
+    if balance == "group":
+        want = 1 - sum(means) / 2 + sum(negative) / 3
+    else:
+        every = [pair for each in pairs for pair in each]
+        want = 1 - both / (4 + 9) + sum(float(sigma[i, j]) for i, j in every) / len(every)
+    got = affinity_loss(
+        Factors(f[None], torch.tensor(0.0, dtype=torch.float64)),
+        groups[None, None],
+        labels[None],
+        balance=balance,
+        same_class=1.0,
+        background=background,
+    )
+    assert float(got) == pytest.approx(want, rel=1e-5)
+
+
 def test_affinity_loss_of_one_group_and_of_none():
     f = Factors(torch.zeros(1, 4, 2), torch.tensor(0.0))
     label = torch.zeros(1, 1, dtype=torch.long)
@@ -172,6 +211,32 @@ def test_the_objective_reaches_every_output_and_averages_rounds():
     for each in outputs[:4]:
         assert each.grad is not None
         assert each.grad.abs().sum() > 0
+
+
+def test_each_round_may_have_the_map_that_it_starts_from_as_its_target():
+    """Sec. 3.1: since the second stage, the semantic map is that of the stage before."""
+    batch, outputs = batch_and_outputs()
+    f = factors(outputs.embedding, outputs.affinity_bias)
+    later = batch.labels.semantic.clone()
+    later[:, :, ::2] = 1
+    semantic = outputs.class_logits.softmax(1)
+    second = Round(Labels(later, batch.labels.instances, batch.labels.weight), semantic)
+    first = Round(batch.labels, None)
+
+    def loss(rounds, **settings):
+        made = P2SegLoss(hard_pixel_ratio=1.0, **settings)(outputs, rounds, batch, f)
+        return made["segmentation"]
+
+    literal = loss([first, second], target="round", refined=False)
+    alone = loss([first])
+    moved = Batch(batch.names, batch.images, batch.points, second.labels)
+    other = P2SegLoss(hard_pixel_ratio=1.0)(outputs, [Round(second.labels, None)], moved, f)
+    known = batch.labels.semantic != 255
+    assert known.all()
+    torch.testing.assert_close(literal, (alone + other["segmentation"]) / 2)
+    # without either, rounds change the labels of offsets and affinities alone
+    torch.testing.assert_close(loss([first, second], refined=False), alone)
+    assert not torch.equal(loss([first, second]), alone)
 
 
 def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
