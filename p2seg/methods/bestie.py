@@ -21,8 +21,7 @@ from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import mean_over_masks
 from p2seg.mdm.s2i import Decode, semantic_to_instances
 from p2seg.models.backbones import Backbone
-from p2seg.models.heads import Head
-from p2seg.models.network import Trunk
+from p2seg.models.network import DecoderKind, Trunk
 from p2seg.models.norms import Norm
 from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, PointBatch, Points, Round
 
@@ -33,7 +32,8 @@ class BestieNetwork(Trunk):
     Args:
         backbone: feature maps at strides 4 to 32.
         num_classes: C, without background.
-        width: channels of the decoders.
+        decoder: see `Trunk`.
+        width: see `Trunk`.
         dilations: of the decoders' ASPP.
         norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
         detail: see `Trunk`.
@@ -44,13 +44,14 @@ class BestieNetwork(Trunk):
         backbone: Backbone,
         num_classes: int,
         *,
+        decoder: DecoderKind = "panoptic",
         width: int = 256,
         dilations: Sequence[int] = (3, 6, 9),
         norm: Norm = "batch",
         detail: int = 0,
     ) -> None:
-        super().__init__(backbone, num_classes, width, dilations, detail)
-        self.centre_head = Head(width, 1)
+        super().__init__(backbone, num_classes, decoder, width, dilations, detail)
+        self.centre_head = self.head(1)
         self.set_norms(norm)
 
     def forward(self, images: Tensor) -> Outputs:

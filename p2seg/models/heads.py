@@ -111,13 +111,39 @@ def _resized(maps: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
-class Head(nn.Sequential):
-    """Two convolutions from a decoder's map to `outputs` channels."""
+class Finest(nn.Module):
+    """No decoder: the finest of the backbone's maps, as it is."""
 
-    def __init__(self, inputs: int, outputs: int, last_std: float | None = None) -> None:
-        last = nn.Conv2d(inputs, outputs, 1)
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps, finest first, to the first.
+
+        The others take part with weight 0: processes of a distributed training wait for a
+        gradient of every parameter.
+        """
+        finest, *others = features
+        return finest + 0 * torch.stack([each.mean() for each in others]).sum()
+
+
+class Head(nn.Sequential):
+    """Two convolutions from a map to `outputs` channels.
+
+    Args:
+        inputs: channels of the map.
+        outputs: channels of the result.
+        width: channels between the two, of a plain 3x3 convolution; None: as many as the map has,
+            of a separable 5x5 convolution.
+        last_std: spread of the last weights at the start; None: PyTorch's.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int | None, last_std: float | None = None
+    ) -> None:
+        between = inputs if width is None else width
+        last = nn.Conv2d(between, outputs, 1)
         if last_std is not None:
             nn.init.normal_(last.weight, std=last_std)
         assert last.bias is not None
         nn.init.zeros_(last.bias)
-        super().__init__(separable(inputs, inputs, 5), last)
+        plain = width is not None
+        first = conv_norm_relu(inputs, between, 3) if plain else separable(inputs, inputs, 5)
+        super().__init__(first, last)

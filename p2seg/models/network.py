@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.models.backbones import Backbone
-from p2seg.models.heads import Decoder, DetailHead, Head
+from p2seg.models.heads import Decoder, DetailHead, Finest, Head
 from p2seg.models.norms import Norm, set_norms
 from p2seg.structures import STRIDE, Outputs
+
+DecoderKind = Literal["panoptic", "none"]
 
 OFFSET_UNIT = 64.0
 """Input pixels that one unit of the offset head's output stands for."""
@@ -25,12 +27,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Trunk(nn.Module):
-    """What every network of this package shares: a backbone, two decoders, class and offset heads.
+    """What every network of this package shares: a backbone, decoders, class and offset heads.
 
     Args:
         backbone: feature maps at strides 4 to 32.
         num_classes: C, without background.
-        width: channels of the decoders.
+        decoder: `panoptic`: two decoders as of Panoptic-DeepLab; `none`: heads on the backbone's
+            finest map, each a 3x3 convolution and a 1x1, as in the authors' code on HRNet.
+        width: channels of the decoders, or of the heads' 3x3 convolutions.
         dilations: of the decoders' ASPP.
         detail: channels of the convolutions that give class logits at full resolution; 0: class
             logits stay at stride 4 (the paper's).
@@ -38,11 +42,14 @@ class Trunk(nn.Module):
 
     mean: Tensor
     std: Tensor
+    inputs: int
+    head_width: int | None
 
     def __init__(
         self,
         backbone: Backbone,
         num_classes: int,
+        decoder: DecoderKind,
         width: int,
         dilations: Sequence[int],
         detail: int,
@@ -50,13 +57,22 @@ class Trunk(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.backbone = backbone
-        self.semantic_decoder = Decoder(backbone.channels, width, dilations)
-        self.instance_decoder = Decoder(backbone.channels, width, dilations)
-        self.class_head = Head(width, num_classes + 1)
-        self.detail_head = DetailHead(width, num_classes + 1, detail) if detail else None
-        self.offset_head = Head(width, 2, last_std=1e-3)
+        self.semantic_decoder: nn.Module = Finest()
+        self.instance_decoder: nn.Module = Finest()
+        self.inputs, self.head_width = backbone.channels[0], width
+        if decoder == "panoptic":
+            self.semantic_decoder = Decoder(backbone.channels, width, dilations)
+            self.instance_decoder = Decoder(backbone.channels, width, dilations)
+            self.inputs, self.head_width = width, None
+        self.class_head = self.head(num_classes + 1)
+        self.detail_head = DetailHead(self.inputs, num_classes + 1, detail) if detail else None
+        self.offset_head = self.head(2, last_std=1e-3)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def head(self, outputs: int, last_std: float | None = None) -> Head:
+        """A head of this network with so many channels."""
+        return Head(self.inputs, outputs, self.head_width, last_std)
 
     def set_norms(self, norm: Norm) -> None:
         """Norms of all parts, once they are there.
@@ -106,7 +122,8 @@ class P2SegNetwork(Trunk):
     Args:
         backbone: feature maps at strides 4 to 32.
         num_classes: C, without background.
-        width: channels of the decoders.
+        decoder: see `Trunk`.
+        width: see `Trunk`.
         embedding: d, channels of the affinity embedding.
         dilations: of the decoders' ASPP.
         norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
@@ -122,6 +139,7 @@ class P2SegNetwork(Trunk):
         backbone: Backbone,
         num_classes: int,
         *,
+        decoder: DecoderKind = "panoptic",
         width: int = 256,
         embedding: int = 256,
         dilations: Sequence[int] = (3, 6, 9),
@@ -130,8 +148,8 @@ class P2SegNetwork(Trunk):
         affinity_bias: bool = True,
         affinity_position: Literal["none", "vote"] = "none",
     ) -> None:
-        super().__init__(backbone, num_classes, width, dilations, detail)
-        self.affinity_head = Head(width, embedding)
+        super().__init__(backbone, num_classes, decoder, width, dilations, detail)
+        self.affinity_head = self.head(embedding)
         start = torch.tensor(2.0 if affinity_bias else 0.0)
         self.affinity_bias = nn.Parameter(start, requires_grad=affinity_bias)
         self.log_scale: nn.Parameter | None = None
