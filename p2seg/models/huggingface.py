@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2seg.errors import UserError
+from p2seg.finite import not_finite
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -84,7 +85,7 @@ def whole_model(
         options: of `load`.
 
     Raises:
-        UserError: the files cannot be read, or lack tensors.
+        UserError: the files cannot be read, lack tensors, or hold weights that are not finite.
     """
     try:
         made, info = load(
@@ -99,5 +100,11 @@ def whole_model(
         raise UserError(
             f"{folder} is not a whole {kind} of transformers: it lacks {len(lacking)} tensors, "
             f"{lacking[0]} among them"
+        )
+    spoiled = not_finite(made.state_dict())
+    if spoiled is not None:
+        raise UserError(
+            f"{folder} holds weights that are not finite: {spoiled} has NaN or infinity; fetch the "
+            "files again, or give another checkpoint"
         )
     return made

@@ -22,6 +22,7 @@ from p2seg.data.images import read_image
 from p2seg.data.rle import decode
 from p2seg.devices import device_of
 from p2seg.errors import UserError
+from p2seg.finite import naming
 from p2seg.segmentors.detection import Box, Detections
 from p2seg.segmentors.limits import check_max_objects, cut_message, max_objects_for
 from p2seg.segmentors.segmentor import Segmentor
@@ -80,12 +81,13 @@ class Predictor:
             score: what is below it is left out.
 
         Raises:
-            UserError: a file that is no image, an array of another form, or a score that is no
-                number from 0 to 1.
+            UserError: a file that is no image, an array of another form, a score that is no
+                number from 0 to 1, or an image on which the model's outputs are not finite.
         """
         _check_score(score)
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
-        [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
+        with naming([str(image) if isinstance(image, (str, Path)) else "the image"]):
+            [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
         if found.cut:
             told = cut_message(
                 1, 1, self.model.max_objects, "max_objects=N of p2seg.load", "score="

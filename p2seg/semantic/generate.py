@@ -17,6 +17,7 @@ from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, sha256
+from p2seg.finite import naming
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
 from p2seg.runs.workers import Workers
@@ -203,7 +204,8 @@ def make_one(source: Source[T], job: Job[T]) -> Outcome:
                 )
             if present == key:
                 return Outcome(sha256(job.path))
-        made = source(task)
+        with naming([task.record.file_name]):
+            made = source(task)
         # a manifest of older files is no longer true
         (job.folder / MANIFEST).unlink(missing_ok=True)
         job.product.write(job.path, made, key)
