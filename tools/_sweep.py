@@ -116,20 +116,18 @@ def _call(command: Sequence[str]) -> int:
 
 @contextmanager
 def _forwarded() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Sends signals on to the process that is put into the list; submitit's own handler comes
-    after it has ended. A signal that is ignored stays ignored."""
+    """Sends signals on to the process that is put into the list; the handler from before, such as
+    submitit's, comes after it has ended. A signal that is ignored stays ignored."""
     before: dict[signal.Signals, Any] = {}
     started: list[subprocess.Popen[bytes]] = []
+    heard: list[int] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, _: FrameType | None) -> None:
         if not started:
             raise Stopped(number)
-        process = started[0]
-        process.send_signal(signal.SIGUSR1 if number == signal.SIGUSR2 else number)
-        own = before[signal.Signals(number)]
-        if callable(own) and number != signal.SIGINT:
-            process.wait()
-            own(number, frame)
+        # no more than that: this process is within `wait`, which cannot be called twice
+        started[0].send_signal(signal.SIGUSR1 if number == signal.SIGUSR2 else number)
+        heard.append(number)
 
     for number in FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -139,3 +137,6 @@ def _forwarded() -> Iterator[list[subprocess.Popen[bytes]]]:
     finally:
         for number, own in before.items():
             signal.signal(number, own)
+    for number in heard[:1]:
+        if callable(own := before[signal.Signals(number)]) and number != signal.SIGINT:
+            own(number, None)

@@ -1,4 +1,4 @@
-"""Processes end with their parent: it is killed at random moments, and as soon as it has a child."""
+"""Processes end with their parent, killed at a random moment or as soon as it has a child."""
 
 from __future__ import annotations
 
