@@ -117,7 +117,7 @@ class Trainer:
     ) -> Path:
         """Trains to `max_steps`, from the last checkpoint in `out` where there is one.
 
-        SIGTERM, SIGUSR1 and the keyboard end it after a step, with a checkpoint.
+        SIGTERM, SIGUSR1, SIGHUP and the keyboard end it after a step, with a checkpoint.
 
         Args:
             fabric: of this run.

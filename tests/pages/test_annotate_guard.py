@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import signal
 import socket
 
 import nicegui
@@ -160,10 +161,10 @@ def test_websockets_of_other_pages_are_refused(tool, headers, status):
 
 def test_it_ends_when_asked_and_leaves_nothing(tool):
     """The last test of this file."""
-    code, said = tool.end()
+    code, said = tool.end(signal.SIGHUP)
     assert code == 75
     assert said.endswith(
-        "stopped by SIGTERM; what was written is whole, and the same command goes on\n"
+        "stopped by SIGHUP; what was written is whole, and the same command goes on\n"
     )
     assert "Traceback" not in said
     home = tool_home(tool)

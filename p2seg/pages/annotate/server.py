@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -27,6 +28,7 @@ from p2seg.pages.annotate.preview import Found, Preview
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.view import View
 from p2seg.pseudo.infer import Labeller
+from p2seg.runs.preemption import ASKED, Stopped, handled
 
 STYLE = Path(__file__).parent / "browser" / "style.css"
 
@@ -92,6 +94,7 @@ def serve(
 
     Raises:
         UserError: the last clicks could not be saved.
+        Stopped: the process was asked to stop.
     """
     token, host = secrets.token_urlsafe(8), listener.getsockname()[0]
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -130,11 +133,20 @@ def serve(
     web.add_middleware(Guard, host=host)
     options = {"log_level": "critical", "access_log": False, "server_header": False}
     config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
+    server, asked = uvicorn.Server(config), list[int]()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        server.should_exit = True  # an exception in the event loop would be lost there
+
     with warnings.catch_warnings():
         # NiceGUI looks through all objects for its server, and torch warns of one that it meets
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            with handled(stop, ASKED):  # uvicorn itself hears SIGTERM and Ctrl-C alone
+                server.run(sockets=[listener])
+            if asked:
+                raise Stopped(asked[0])
         finally:  # after the keyboard's word, too, which uvicorn hands on
             if failures:
                 raise failures[0]
