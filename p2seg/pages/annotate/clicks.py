@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, count
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
-from p2seg.data.points import PointSet, read_points, write_points
+from p2seg.data.json_text import edited, value_of
+from p2seg.data.points import PointSet, read_points
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
+from p2seg.files import write_bytes
 from p2seg.pages.annotate.classes import place_of, with_new
 from p2seg.pages.annotate.entries import (
     Click,
@@ -26,18 +32,29 @@ from p2seg.pages.annotate.history import (
     Action,
     actions_of,
     read_history,
+    renumbered,
     state_of,
     write_history,
     written_of,
 )
+from p2seg.pages.annotate.layout import Layout, entry_of, entry_or, is_point, json_of
 from p2seg.structures import Points
 
 
 class Snapshot(NamedTuple):
-    """What is to be written. Attributes: the points; the actions that led to them."""
+    """What is to be written.
+
+    Attributes:
+        points: what the file means.
+        actions: that led to them.
+        images, annotations, categories: the text of each entry.
+    """
 
     points: PointSet
     actions: list[Action]
+    images: list[str]
+    annotations: list[str]
+    categories: list[str]
 
 
 class Clicks:
@@ -63,48 +80,68 @@ class Clicks:
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
-        self.path = path
+        self.path, self._seen = path, _state(path)
         known = read_points(path) if path.exists() else PointSet([], [], [])
+        self._layout = Layout.of(path)
+        if _state(path) != self._seen:
+            raise UserError(f"{path} was changed while it was read; start the tool again")
         self.categories = with_new(known.categories, classes, path)
         self.version = self.written = 0
         self.unsaved: dict[int, int] = {}
         self._info, ours = dict(known.info), known.info.get(OURS)
         ours = ours if isinstance(ours, dict) else {}
-        self._entries = entries_of(known, ours)
         state = state_of(known)
         # older versions kept the history in the points file
         self._history, self.history_fits = (
             (actions_of(ours["undo"]), True) if "undo" in ours else read_history(path, known, state)
         )
+        removed = {each.row for each in self._history if each.row is not None}
+        self._entries = entries_of(known, self._layout, ours, removed)
+        self._aliases: dict[str, str] = {}
+        self._next_row = max(removed, default=0) + len(self._layout.annotations.items) + 1
         self._written = {state: written_of(known, self._history)}
         entries = self._entries.values()
         self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
         self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
-        self._seen = _state(path)
+
+    def match(self, names: Sequence[str]) -> None:
+        """Finds the file's images in a folder that spells their names in another Unicode form.
+
+        One program stores an accent joined with its letter (NFC), another one apart (NFD). A name
+        with several such images on either side means only itself.
+
+        Args:
+            names: of the folder's images.
+        """
+        alone = [name for name in names if name not in self._entries]
+        own = _by_form(self._entries.keys() - set(names))
+        for form, found in _by_form(alone).items():
+            if len(found) == len(own.get(form, ())) == 1:
+                self._aliases[found[0]] = own[form][0]
 
     def clicks(self, name: str) -> list[Click]:
         """The points of an image."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return [] if entry is None else list(entry.clicks.values())
 
     def points(self, name: str) -> Points:
         """The points of an image, as the rest of the package has them."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return points_of([]) if entry is None else entry.points
 
     def size(self, name: str) -> tuple[int, int] | None:
         """(height, width) in which an image was annotated; None where it was not."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return entry.size if entry is not None and entry.is_listed else None
 
     def is_done(self, name: str) -> bool:
         """Whether an image has points, or was marked as one on which nothing is."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return entry is not None and (entry.done or bool(entry.clicks))
 
     def is_empty(self, name: str) -> bool:
         """Whether an image was marked as one on which nothing is."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return entry is not None and entry.done
 
     def counts(self) -> list[int]:
@@ -118,7 +155,7 @@ class Clicks:
     def strangers(self, names: Sequence[str]) -> list[str]:
         """Images of the file that are none of these; their points stay as they are."""
         listed = {name for name, entry in self._entries.items() if entry.is_listed}
-        return sorted(listed - set(names))
+        return sorted(listed - {self._aliases.get(name, name) for name in names})
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
         """A new point on the pixel (x, y).
@@ -136,8 +173,9 @@ class Clicks:
             raise UserError(f"there is no class {label}")
         entry = self._entry(name, size)
         self._check_place(entry, x, y)
-        click = Click(self._next, label, float(x), float(y))
+        click = self._new(entry, self._next, label, (x, y), self._next_row)
         self._next += 1
+        self._next_row += 1
         self._put(entry, click)
         self._note(Action("add", entry.record.id, click.id, was_done=entry.done))
         entry.done = False
@@ -153,8 +191,9 @@ class Clicks:
         if (math.floor(click.x), math.floor(click.y)) == (x, y):
             return
         self._check_place(entry, x, y)
-        self._put(entry, replace(click, x=float(x), y=float(y)))
-        self._note(Action("move", entry.record.id, id, None, (click.x, click.y)))
+        was = value_of(click.text, "point")
+        self._put(entry, _moved(click, x, y))
+        self._note(Action("move", entry.record.id, id, None, (click.x, click.y), was=was))
 
     def remove(self, name: str, id: int) -> None:
         """Takes a point away.
@@ -163,10 +202,10 @@ class Clicks:
             UserError: there is no such point.
         """
         entry, click = self._find(name, id)
-        place, point = list(entry.clicks).index(id), (click.x, click.y)
         category = self.categories[click.label - 1].id
         self._take(entry, id)
-        self._note(Action("remove", entry.record.id, id, category, point, place=place))
+        about = entry.record.id, id, category, (click.x, click.y)
+        self._note(Action("remove", *about, row=click.row, was=click.text))
 
     def mark_done(self, name: str, size: tuple[int, int]) -> None:
         """Notes that nothing is on an image; one with points is left as it is."""
@@ -185,7 +224,7 @@ class Clicks:
         Returns:
             What that was, in words; None where nothing is known that could be undone.
         """
-        entry = self._entries.get(name)
+        entry = self._known(name)
         if entry is None or (not entry.is_listed and size not in (None, entry.size)):
             return None  # the file was replaced since
         for place in reversed(range(len(self._history))):
@@ -206,7 +245,18 @@ class Clicks:
             points=[entry.points for entry in listed],
             info={**self._info, OURS: ours | remembered(self._entries.values())},
         )
-        return Snapshot(points, list(self._history))
+        clicks = sorted(
+            (click for entry in listed for click in entry.clicks.values()), key=attrgetter("row")
+        )
+        known = self._layout.categories.items
+        new = {each.id: json_of(vars(each)) for each in self.categories if each.id not in known}
+        return Snapshot(
+            points,
+            renumbered(self._history, [click.row for click in clicks]),
+            [entry.text for entry in listed],
+            [click.text for click in clicks],
+            [*known.values(), *new.values()],
+        )
 
     def note_written(self, version: int) -> None:
         """Notes that the file holds this version."""
@@ -230,8 +280,28 @@ class Clicks:
         now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
         with suppress(OSError):
             write_history(self.path, self._written | now)
-        write_points(self.path, snapshot.points)
+        write_bytes(self.path, self._text(snapshot))
         self._seen, self._written = _state(self.path), now
+
+    def rescue(self) -> Path:
+        """Writes all points into a new file next to the points file, and gives its path.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        names = chain([".unsaved.json"], (f".unsaved-{k}.json" for k in count(2)))
+        beside = map(self.path.with_suffix, names)
+        path = next(path for path in beside if not os.path.lexists(path))
+        write_bytes(path, self._text(self.snapshot()))
+        return path
+
+    def _text(self, snapshot: Snapshot) -> bytes:
+        """The points file of a snapshot."""
+        points, _, images, annotations, categories = snapshot
+        ours = {OURS: points.info[OURS]}
+        return self._layout.filled(
+            ours, images=images, annotations=annotations, categories=categories
+        )
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
         """Takes an action back; None where it is no more there to be."""
@@ -243,8 +313,12 @@ class Clicks:
             label = place_of(self.categories, action.category_id)
             if label is None or id in entry.clicks or not entry.is_free(action.point):
                 return None
-            x, y = action.point or (0.0, 0.0)
-            self._put(entry, Click(id, label, x, y), action.place)
+            row = action.row
+            if row is None:  # of an older version
+                row, self._next_row = self._next_row, self._next_row + 1
+            click = self._new(entry, id, label, action.point or (0, 0), row)
+            text = entry_or(action.was, click.text, entry.record)
+            self._put(entry, replace(click, text=text))
             entry.done = False
             return "a removed point"
         if id not in entry.clicks:
@@ -256,25 +330,38 @@ class Clicks:
         if not entry.is_free(action.point):
             return None
         x, y = action.point or (0.0, 0.0)
-        self._put(entry, replace(entry.clicks[id], x=x, y=y))
+        known = is_point(action.was, x, y, entry.record)
+        self._put(entry, _moved(entry.clicks[id], x, y, action.was if known else None))
         return "a move"
+
+    def _new(
+        self, entry: Entry, id: int, label: int, point: tuple[float, float], row: int
+    ) -> Click:
+        x, y = map(float, point)
+        text = entry_of(id, entry.record.id, self.categories[label - 1].id, x, y)
+        return Click(id, label, x, y, row, text)
+
+    def _known(self, name: str) -> Entry | None:
+        return self._entries.get(self._aliases.get(name, name))
 
     def _note(self, action: Action) -> None:
         self._history.append(action)
         self.version += 1
 
     def _entry(self, name: str, size: tuple[int, int]) -> Entry:
-        if name not in self._entries:
+        entry = self._known(name)
+        if entry is None:
             record = ImageRecord(self._next_image, name, *size)
             self._next_image += 1
-            self._entries[name] = Entry(record)
-        entry = self._entries[name]
-        if not entry.is_listed:  # the file may have another size by now
-            entry.record = replace(entry.record, height=size[0], width=size[1])
+            entry = self._entries[name] = Entry(record, json_of(vars(record)))
+        if not entry.is_listed and size != entry.size:  # the file has another size by now
+            height, width = size
+            entry.record = replace(entry.record, height=height, width=width)
+            entry.text = edited(entry.text, {"height": str(height), "width": str(width)})
         return entry
 
     def _find(self, name: str, id: int) -> tuple[Entry, Click]:
-        entry = self._entries.get(name)
+        entry = self._known(name)
         if entry is None or id not in entry.clicks:
             raise UserError("that point is no more there")
         return entry, entry.clicks[id]
@@ -286,14 +373,28 @@ class Clicks:
         if not entry.is_free((x, y)):
             raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
 
-    def _put(self, entry: Entry, click: Click, place: int | None = None) -> None:
-        entry.put(click, place)
+    def _put(self, entry: Entry, click: Click) -> None:
+        entry.put(click)
         self.unsaved[click.id] = self.version + 1
 
     def _take(self, entry: Entry, id: int) -> None:
         del entry.clicks[id]
         entry.packed = None
         self.unsaved.pop(id, None)
+
+
+def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
+    """A point at another place; all other values of its entry stay."""
+    point = point or json_of([float(x), float(y)])
+    return replace(click, x=float(x), y=float(y), text=edited(click.text, {"point": point}))
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that are the same but for their Unicode form."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(normalize("NFC", name), []).append(name)
+    return found
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
