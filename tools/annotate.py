@@ -5,7 +5,9 @@ python tools/annotate.py images=DIR classes=[coin,button] out=clicks.json
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_urlsafe
 
 from _annotate import check_extra, masks_of, names_of, out_of
 from _claims import writes
@@ -28,6 +30,7 @@ def run(cfg: DictConfig) -> Path:
     from p2seg.pages.annotate import server
 
     out = check_file(out_of(cfg))
+    leads = out.with_suffix(".open.html")
     clicks = Clicks(out, names_of(cfg))
     if not clicks.history_fits:
         console.print(
@@ -38,11 +41,12 @@ def run(cfg: DictConfig) -> Path:
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
     with server.listening(str(cfg.host), cfg.port) as listener:
-        address = server.address_of(listener)
+        token = token_urlsafe(16)
+        address = server.address_of(listener, token)
         if server.is_open_to_others(listener):
             console.print(
-                f"host={cfg.host}: whoever reaches {address} sees the images and can change the "
-                "points; there is no password",
+                f"host={cfg.host}: whoever has the address below sees the images and can change "
+                "the points; the connection is not encrypted",
                 markup=False,
             )
         record_run(cfg, "annotate", out)
@@ -55,9 +59,13 @@ def run(cfg: DictConfig) -> Path:
                 console.print(sentence, markup=False)
             console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
             if cfg.browser:
-                server.open_browser(address)
+                server.open_browser(address, leads)
 
-        server.serve(listener, album, clicks, masks, started)
+        try:
+            server.serve(listener, token, album, clicks, masks, started)
+        finally:
+            with suppress(OSError):
+                leads.unlink()
     return out
 
 
