@@ -240,6 +240,17 @@ def test_the_history_may_have_been_changed_by_hand(path, act, was):
     assert sorted(read_points(path).points[0].ids.tolist()) == [5, 6]
 
 
+def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
+    def read(path):
+        found = read_points(path)
+        path.write_text("{")
+        return found
+
+    monkeypatch.setattr("p2seg.pages.annotate.store.read_points", read)
+    with pytest.raises(UserError, match="was changed while it was read; start the tool again"):
+        Clicks(path)
+
+
 def test_each_conflict_has_a_rescue_file_of_its_own(path, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes(b"\x89PNG")

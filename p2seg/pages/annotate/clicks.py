@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, count
-from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
-from unicodedata import normalize
 
 from p2seg.data.json_text import edited, value_of
-from p2seg.data.points import PointSet, read_points
+from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
-from p2seg.files import write_bytes
 from p2seg.pages.annotate.classes import place_of, with_new
 from p2seg.pages.annotate.entries import (
     Click,
     Entry,
+    aliases_of,
     entries_of,
     first_free,
     points_of,
     remembered,
 )
-from p2seg.pages.annotate.history import (
-    OURS,
-    Action,
-    actions_of,
-    read_history,
-    renumbered,
-    state_of,
-    write_history,
-    written_of,
-)
-from p2seg.pages.annotate.layout import Layout, entry_of, entry_or, is_point, json_of
+from p2seg.pages.annotate.history import OURS, Action
+from p2seg.pages.annotate.layout import entry_of, entry_or, is_point, json_of
+from p2seg.pages.annotate.store import Snapshot, Store
 from p2seg.structures import Points
-
-
-class Snapshot(NamedTuple):
-    """What is to be written.
-
-    Attributes:
-        points: what the file means.
-        actions: that led to them.
-        images, annotations, categories: the text of each entry.
-    """
-
-    points: PointSet
-    actions: list[Action]
-    images: list[str]
-    annotations: list[str]
-    categories: list[str]
 
 
 class Clicks:
@@ -80,26 +50,17 @@ class Clicks:
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
-        self.path, self._seen = path, _state(path)
-        known = read_points(path) if path.exists() else PointSet([], [], [])
-        self._layout = Layout.of(path)
-        if _state(path) != self._seen:
-            raise UserError(f"{path} was changed while it was read; start the tool again")
+        self.path, self._store = path, Store(path)
+        known, ours = self._store.known, self._store.ours
+        self.history_fits, self._history = self._store.history_fits, self._store.history
         self.categories = with_new(known.categories, classes, path)
         self.version = self.written = 0
         self.unsaved: dict[int, int] = {}
-        self._info, ours = dict(known.info), known.info.get(OURS)
-        ours = ours if isinstance(ours, dict) else {}
-        state = state_of(known)
-        # older versions kept the history in the points file
-        self._history, self.history_fits = (
-            (actions_of(ours["undo"]), True) if "undo" in ours else read_history(path, known, state)
-        )
         removed = {each.row for each in self._history if each.row is not None}
-        self._entries = entries_of(known, self._layout, ours, removed)
+        self._entries = entries_of(known, self._store.layout, ours, removed)
         self._aliases: dict[str, str] = {}
-        self._next_row = max(removed, default=0) + len(self._layout.annotations.items) + 1
-        self._written = {state: written_of(known, self._history)}
+        rows = len(self._store.layout.annotations.items)
+        self._next_row = rows + max(removed, default=0) + 1
         entries = self._entries.values()
         self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
         self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
@@ -107,17 +68,10 @@ class Clicks:
     def match(self, names: Sequence[str]) -> None:
         """Finds the file's images in a folder that spells their names in another Unicode form.
 
-        One program stores an accent joined with its letter (NFC), another one apart (NFD). A name
-        with several such images on either side means only itself.
-
         Args:
             names: of the folder's images.
         """
-        alone = [name for name in names if name not in self._entries]
-        own = _by_form(self._entries.keys() - set(names))
-        for form, found in _by_form(alone).items():
-            if len(found) == len(own.get(form, ())) == 1:
-                self._aliases[found[0]] = own[form][0]
+        self._aliases = aliases_of(names, self._entries)
 
     def clicks(self, name: str) -> list[Click]:
         """The points of an image."""
@@ -243,20 +197,9 @@ class Clicks:
             images=[entry.record for entry in listed],
             categories=self.categories,
             points=[entry.points for entry in listed],
-            info={**self._info, OURS: ours | remembered(self._entries.values())},
+            info={**self._store.known.info, OURS: ours | remembered(self._entries.values())},
         )
-        clicks = sorted(
-            (click for entry in listed for click in entry.clicks.values()), key=attrgetter("row")
-        )
-        known = self._layout.categories.items
-        new = {each.id: json_of(vars(each)) for each in self.categories if each.id not in known}
-        return Snapshot(
-            points,
-            renumbered(self._history, [click.row for click in clicks]),
-            [entry.text for entry in listed],
-            [click.text for click in clicks],
-            [*known.values(), *new.values()],
-        )
+        return self._store.snapshot(points, listed, self.categories, self._history)
 
     def note_written(self, version: int) -> None:
         """Notes that the file holds this version."""
@@ -266,22 +209,11 @@ class Clicks:
     def write(self, snapshot: Snapshot) -> None:
         """Writes the history and the file; another thread may, one at a time.
 
-        A history that cannot be written costs no points: the next start reports that it is lost.
-
         Raises:
             UserError: another program has changed the file.
             OSError: the system refuses.
         """
-        if self.path.exists() and _state(self.path) != self._seen:
-            raise UserError(
-                f"{self.path} was changed by another program; nothing more is saved, so that its "
-                "change is not lost: stop the tool, and start it again to go on with the file"
-            )
-        now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
-        with suppress(OSError):
-            write_history(self.path, self._written | now)
-        write_bytes(self.path, self._text(snapshot))
-        self._seen, self._written = _state(self.path), now
+        self._store.write(snapshot)
 
     def rescue(self) -> Path:
         """Writes all points into a new file next to the points file, and gives its path.
@@ -289,19 +221,7 @@ class Clicks:
         Raises:
             OSError: the system refuses.
         """
-        names = chain([".unsaved.json"], (f".unsaved-{k}.json" for k in count(2)))
-        beside = map(self.path.with_suffix, names)
-        path = next(path for path in beside if not os.path.lexists(path))
-        write_bytes(path, self._text(self.snapshot()))
-        return path
-
-    def _text(self, snapshot: Snapshot) -> bytes:
-        """The points file of a snapshot."""
-        points, _, images, annotations, categories = snapshot
-        ours = {OURS: points.info[OURS]}
-        return self._layout.filled(
-            ours, images=images, annotations=annotations, categories=categories
-        )
+        return self._store.rescue(self.snapshot())
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
         """Takes an action back; None where it is no more there to be."""
@@ -387,20 +307,3 @@ def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
     """A point at another place; all other values of its entry stay."""
     point = point or json_of([float(x), float(y)])
     return replace(click, x=float(x), y=float(y), text=edited(click.text, {"point": point}))
-
-
-def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names that are the same but for their Unicode form."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(normalize("NFC", name), []).append(name)
-    return found
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    """What tells one state of a file from another; None where there is no file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from unicodedata import normalize
 
 import torch
 
@@ -136,6 +137,26 @@ def entries_of(
             names.add(_name(entry))
             entries.insert(item["place"], entry)
     return {_name(entry): entry for entry in entries}
+
+
+def aliases_of(names: Collection[str], known: Collection[str]) -> dict[str, str]:
+    """The known names that other names spell in another Unicode form.
+
+    One program stores an accent joined with its letter (NFC), another one apart (NFD). Of several
+    names that differ in nothing else, each means itself.
+    """
+    given = set(names)
+    here = _by_form(name for name in given if name not in known)
+    there = _by_form(name for name in known if name not in given)
+    pairs = ((found, there.get(form, [])) for form, found in here.items())
+    return {ours[0]: theirs[0] for ours, theirs in pairs if len(ours) == len(theirs) == 1}
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(normalize("NFC", name), []).append(name)
+    return found
 
 
 def remembered(entries: Iterable[Entry]) -> dict[str, Any]:

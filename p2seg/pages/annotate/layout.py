@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from p2seg.data.dialects import whole
@@ -14,7 +13,6 @@ from p2seg.data.json_text import TextList, edited, value_of, without_lists
 from p2seg.data.records import ImageRecord
 from p2seg.data.schema import storable, xy_inside
 from p2seg.errors import UserError
-from p2seg.files import encoding_of
 
 NEW = '{"info": {}, "images": [], "annotations": [], "categories": []}\n'
 """A points file that does not exist yet."""
@@ -39,11 +37,10 @@ class Layout:
     categories: TextList
 
     @staticmethod
-    def of(path: Path) -> Layout:
-        """The layout of a file that `read_points` accepts, or of a new one if there is none."""
-        encoding = encoding_of(path) if path.exists() else "utf-8"
-        # not read as text, which changes the ends of lines
-        text = path.read_bytes().decode(encoding) if path.exists() else NEW
+    def of(content: bytes | None) -> Layout:
+        """The layout of a file that `read_points` accepts; None: of a new one."""
+        encoding = "utf-8" if content is None else json.detect_encoding(content)
+        text = NEW if content is None else content.decode(encoding)
         frame, lists = without_lists(text, ("images", "annotations", "categories"))
         info = value_of(frame, "info") or ""
         return Layout(frame, info if info.startswith("{") else "{}", encoding, **lists)
