@@ -5,7 +5,7 @@ python tools/annotate.py images=DIR classes=[coin,button] out=clicks.json
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -30,7 +30,6 @@ def run(cfg: DictConfig) -> Path:
     from p2seg.pages.annotate import server
 
     out = check_file(out_of(cfg))
-    leads = out.with_suffix(".open.html")
     clicks = Clicks(out, names_of(cfg))
     if not clicks.history_fits:
         console.print(
@@ -40,7 +39,7 @@ def run(cfg: DictConfig) -> Path:
         )
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
-    with server.listening(str(cfg.host), cfg.port) as listener:
+    with server.listening(str(cfg.host), cfg.port) as listener, ExitStack() as ending:
         token = token_urlsafe(16)
         address = server.address_of(listener, token)
         if server.is_open_to_others(listener):
@@ -58,14 +57,10 @@ def run(cfg: DictConfig) -> Path:
             for sentence in notes_on([album.folder / name for name in album.names], album.folder):
                 console.print(sentence, markup=False)
             console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
-            if cfg.browser:
-                server.open_browser(address, leads)
+            if cfg.browser and (file := server.open_browser(address, out.parent)):
+                ending.callback(file.unlink, missing_ok=True)
 
-        try:
-            server.serve(listener, token, album, clicks, masks, started)
-        finally:
-            with suppress(OSError):
-                leads.unlink()
+        server.serve(listener, token, album, clicks, masks, started)
     return out
 
 

@@ -300,12 +300,11 @@ def opened(monkeypatch):
 def test_the_command_line_of_a_browser_holds_no_token(tool, page, opened, tmp_path):
     """Every user can read it; and a file that leads to the page is another site."""
     server = pytest.importorskip("p2seg.pages.annotate.server")
-    file = tmp_path / "clicks é.open.html"
-    file.write_text("of a tool that was killed")
-    server.open_browser(tool.url, file)
+    file = server.open_browser(tool.url, tmp_path)
     [address] = opened
     assert tool.token not in address
-    assert Path(urlsplit(address).path).parent == tmp_path
+    assert address == file.as_uri()
+    assert file.parent == tmp_path
     assert file.stat().st_mode & 0o777 == 0o600
     page.goto(address)
     page.wait_for_selector(".stage")
@@ -313,9 +312,9 @@ def test_the_command_line_of_a_browser_holds_no_token(tool, page, opened, tmp_pa
     assert tool.token not in page.evaluate("document.cookie + document.referrer")
 
 
-def test_a_browser_is_opened_without_a_file_only_by_hand(tool, opened, tmp_path):
+def test_without_the_file_no_browser_is_opened(tool, opened, tmp_path):
     server = pytest.importorskip("p2seg.pages.annotate.server")
-    server.open_browser(tool.url, tmp_path / "missing" / "clicks.open.html")
+    assert server.open_browser(tool.url, tmp_path / "missing") is None
     assert not opened
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import mkstemp
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -144,7 +145,7 @@ def serve(
                 raise failures[0]
 
 
-def open_browser(address: str, file: Path) -> None:
+def open_browser(address: str, folder: Path) -> Path | None:
     """Opens the page where there is a screen.
 
     Every user of the machine can read a browser's command line. So the command line names a file
@@ -152,15 +153,22 @@ def open_browser(address: str, file: Path) -> None:
 
     Args:
         address: of `address_of`.
-        file: is written; without it no browser is opened.
+        folder: gets the file. Some browsers cannot read the folder for temporary files.
+
+    Returns:
+        The file, to be removed at the end; None if no browser is opened.
     """
     has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if has_screen or sys.platform in ("darwin", "win32"):
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as page:
-                page.write(f'<meta http-equiv="refresh" content="0; url={address}">\n')
-            webbrowser.open(file.absolute().as_uri())
+    if not has_screen and sys.platform not in ("darwin", "win32"):
+        return None
+    try:
+        handle, name = mkstemp(".html", "p2seg-open-", folder.absolute())
+        with os.fdopen(handle, "w") as page:
+            page.write(f'<meta http-equiv="refresh" content="0; url={address}">\n')
+    except OSError:  # the address is printed, too
+        return None
+    webbrowser.open(Path(name).as_uri())
+    return Path(name)
 
 
 def is_open_to_others(listener: socket.socket) -> bool:

@@ -280,6 +280,7 @@ export default {
     },
     connected() {
       this.cut = !this.isConnected();
+      this.refused &&= this.cut;
       return !this.cut;
     },
     async look() {
