@@ -240,6 +240,25 @@ def test_the_history_may_have_been_changed_by_hand(path, act, was):
     assert sorted(read_points(path).points[0].ids.tolist()) == [5, 6]
 
 
+@pytest.mark.parametrize(
+    "where", ['"area": 1e2', '"license": 4', '"keypoints": ["nose"]', '"mine"']
+)
+def test_what_has_too_many_levels_to_be_kept_is_refused(path, where):
+    for levels, fits in ((90, True), (120, False), (700, False)):
+        text = document(ALL).replace(where, f'"deep": {"[" * levels}{"]" * levels}, {where}')
+        path.write_text(text)
+        if fits:
+            clicks = Clicks(path)
+            clicks.add("b.png", SIZE, 1, 9, 9)
+            assert '"deep": [[[' in saved(clicks)
+        else:
+            with pytest.raises(
+                UserError, match=r"clicks\.json: .* of more than 100 levels; remove them"
+            ):
+                Clicks(path)
+            assert path.read_text() == text
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
     def read(path):
         found = read_points(path)

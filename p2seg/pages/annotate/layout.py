@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from p2seg.data.dialects import whole
 from p2seg.data.json_text import TextList, edited, value_of, without_lists
 from p2seg.data.records import ImageRecord
-from p2seg.data.schema import storable, xy_inside
-from p2seg.errors import UserError
+from p2seg.data.schema import DEEPEST, depth_of, storable, xy_inside
+from p2seg.errors import UserError, shown
 
 NEW = '{"info": {}, "images": [], "annotations": [], "categories": []}\n'
 """A points file that does not exist yet."""
@@ -38,10 +39,20 @@ class Layout:
 
     @staticmethod
     def of(content: bytes | None) -> Layout:
-        """The layout of a file that `read_points` accepts; None: of a new one."""
+        """The layout of a file that `read_points` accepts; None: of a new one.
+
+        Raises:
+            UserError: what is kept has too many levels to be copied.
+        """
         encoding = "utf-8" if content is None else json.detect_encoding(content)
         text = NEW if content is None else content.decode(encoding)
         frame, lists = without_lists(text, ("images", "annotations", "categories"))
+        kept = chain([frame], *(each.items.values() for each in lists.values()))
+        deep = next(filter(_is_deep, kept), None)
+        if deep is not None:
+            raise UserError(
+                f"{shown(deep)} has lists or objects of more than {DEEPEST} levels; remove them"
+            )
         info = value_of(frame, "info") or ""
         return Layout(frame, info if info.startswith("{") else "{}", encoding, **lists)
 
@@ -99,6 +110,15 @@ def _is_point(value: Any, wanted: Sequence[float], image: ImageRecord) -> bool:
     return all(
         math.isclose(*each, rel_tol=1e-6, abs_tol=1e-6) for each in zip((x, y), wanted, strict=True)
     )
+
+
+def _is_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    try:
+        return depth_of(json.loads(text)) > DEEPEST
+    except RecursionError:
+        return True
 
 
 def _loaded(text: Any) -> Any:

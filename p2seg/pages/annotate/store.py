@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from p2seg.data.points import PointSet, read_points
 from p2seg.data.records import Category
+from p2seg.data.schema import naming
 from p2seg.errors import UserError
 from p2seg.files import write_bytes
 from p2seg.pages.annotate.entries import Click, Entry
@@ -64,7 +65,8 @@ class Store:
         content = path.read_bytes() if path.exists() else None
         if _state(path) != self._seen:
             raise UserError(f"{path} was changed while it was read; start the tool again")
-        self.layout = Layout.of(content)
+        with naming(path):
+            self.layout = Layout.of(content)
         ours, state = self.known.info.get(OURS), state_of(self.known)
         self.ours = ours if isinstance(ours, dict) else {}
         # older versions kept the history in the points file
