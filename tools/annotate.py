@@ -5,7 +5,9 @@ python tools/annotate.py images=DIR classes=[coin,button] out=clicks.json
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from secrets import token_urlsafe
 
 from _annotate import check_extra, masks_of, names_of, out_of
 from _claims import writes
@@ -37,12 +39,13 @@ def run(cfg: DictConfig) -> Path:
         )
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
-    with server.listening(str(cfg.host), cfg.port) as listener:
-        address = server.address_of(listener)
+    with server.listening(str(cfg.host), cfg.port) as listener, ExitStack() as ending:
+        token = token_urlsafe(16)
+        address = server.address_of(listener, token)
         if server.is_open_to_others(listener):
             console.print(
-                f"host={cfg.host}: whoever reaches {address} sees the images and can change the "
-                "points; there is no password",
+                f"host={cfg.host}: whoever has the address below sees the images and can change "
+                "the points; the connection is not encrypted",
                 markup=False,
             )
         record_run(cfg, "annotate", out)
@@ -54,10 +57,10 @@ def run(cfg: DictConfig) -> Path:
             for sentence in notes_on([album.folder / name for name in album.names], album.folder):
                 console.print(sentence, markup=False)
             console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
-            if cfg.browser:
-                server.open_browser(address)
+            if cfg.browser and (file := server.open_browser(address, out.parent)):
+                ending.callback(file.unlink, missing_ok=True)
 
-        server.serve(listener, album, clicks, masks, started)
+        server.serve(listener, token, album, clicks, masks, started)
     return out
 
 
