@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +27,23 @@ _FIRST_SPACE = "4026531836"
 """Linux's name for the numbers of processes outside of containers."""
 
 _TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?\Z", re.DOTALL)
+
+
+_WATCHERS: list[Callable[[Path, Path], None]] = []
+
+
+@contextmanager
+def watching(watcher: Callable[[Path, Path], None]) -> Iterator[None]:
+    """Has every file of the block seen before it is put in its place, whichever thread writes it.
+
+    Args:
+        watcher: gets the finished temporary file and the path that it is about to get.
+    """
+    _WATCHERS.append(watcher)
+    try:
+        yield
+    finally:
+        _WATCHERS.remove(watcher)
 
 
 @contextmanager
@@ -57,6 +74,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             if not _is_told(error):
                 _probe(temporary, error)
             raise
+        for watcher in _WATCHERS:
+            watcher(temporary, path)
         temporary.replace(path)
     except OSError as error:
         _raise_for(path, error, temporary)

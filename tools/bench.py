@@ -33,7 +33,7 @@ WIDTH = 170
 
 
 @entry("bench")
-@writes(given_file)
+@writes("bench", given_file)
 def main(cfg: DictConfig) -> None:
     """Prints a table a suite, and writes all rows where `out` says."""
     keys = ("repeats", "sides", "channels")

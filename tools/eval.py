@@ -18,7 +18,7 @@ from p2seg.terminal import Terminal
 
 
 @entry("eval")
-@writes(lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
+@writes("eval", lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
 def main(cfg: DictConfig) -> None:
     """Prints the tables of all scores and writes them to `out`/metrics.json."""
     if cfg.void not in ("count", "ignore"):

@@ -26,7 +26,11 @@ from p2seg.progress import console, track
 from p2seg.semantic.generate import MAPS, generate
 
 
-@writes(lambda cfg: path_of(cfg, "data.semantic" if cfg.out is None else "out"), folder=True)
+@writes(
+    "gen_semantic",
+    lambda cfg: path_of(cfg, "data.semantic" if cfg.out is None else "out"),
+    folder=True,
+)
 def run(cfg: DictConfig) -> Path:
     """Makes the maps and gives their folder: `out`, else `data.semantic`."""
     images = path_of(cfg, "data.images")
@@ -55,6 +59,7 @@ def run(cfg: DictConfig) -> Path:
         points_sha256=clicks_sha256(cfg),
         workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
         on_error=cfg.data.on_error,
+        overwrite=cfg.overwrite,
         progress=partial(track, what="semantic maps", total=total, shown=ranks.first),
         ranks=ranks,
     )
