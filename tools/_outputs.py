@@ -11,8 +11,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from p2seg.checkpoint import load_checkpoint
 from p2seg.errors import UserError
+from p2seg.files import read_json
 from p2seg.formats.masks import FORMATS
-from p2seg.pages.annotate.history import history_path
 from p2seg.runs.outputs import Output
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import read_key
@@ -100,7 +100,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
             files,
             unhashed=frozenset(files if clicked else ()),
             continues=frozenset(("make_points", "import_points") if clicked else ()),
-            is_own=lambda file: clicked and file in (out, history_path(out)),
+            is_own=lambda file: clicked and (file == out or _is_history(file)),
         )
     kind = {"train": "network", "train_segmentor": "segmentor"}.get(command)
     names, groups = FILES.get(command, ()), GROUPS.get(command, ())
@@ -143,6 +143,15 @@ def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
 
 def _is_map(file: Path) -> bool:
     return read_key(file) is not None
+
+
+def _is_history(file: Path) -> bool:
+    try:
+        content = read_json(file, "undo history")
+    except UserError:
+        return False
+    states = content.values() if isinstance(content, dict) else [None]
+    return all(isinstance(each, dict) and "actions" in each for each in states)
 
 
 def _is_manifest(file: Path) -> bool:
