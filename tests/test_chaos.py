@@ -81,9 +81,28 @@ def test_the_answer_to_a_request_is_looked_at(tmp_path, kind, lost):
     assert bool(row.lost) == lost
 
 
+def test_inputs_that_change_are_seen(tmp_path):
+    from _chaos_stages import Inputs
+
+    files = [tmp_path / "data" / name for name in ("kept", "changed", "removed")]
+    files[0].parent.mkdir()
+    inputs = Inputs(tmp_path / "data", tmp_path / "made later")
+    for file in files:
+        file.write_text("old")
+    for _ in range(2):
+        inputs.remember()
+    assert inputs.overwritten == []
+    files[1].write_text("new")
+    files[2].unlink()
+    (tmp_path / "data" / "added").touch()
+    for _ in range(2):
+        inputs.remember()
+    assert sorted(inputs.overwritten) == files[1:]
+
+
 @pytest.mark.slow
 def test_the_short_form():
     command = [sys.executable, str(SCRIPTS / "chaos.py"), "--short"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    assert "faults: 4, results lost: none" in done.stderr
+    assert "faults: 4, results lost: none, inputs overwritten: none" in done.stderr

@@ -220,11 +220,11 @@ class _State:
             if self._is_own(file):
                 self.hashes[name] = None if name in self.unhashed else [sha256(file)]
             elif not overwrite:
-                raise self._refusal(record, name, file)
+                raise _refusal(file, self._reason(record, name))
         for pattern in (*output.groups, *output.edited):
             found = None if overwrite else next(self._group(pattern), None)
             if found is not None and not self._is_own_group(record, pattern):
-                raise self._refusal(record, pattern, found)
+                raise _refusal(found, self._reason(record, pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
         """Records what a file is about to be replaced by."""
@@ -244,14 +244,13 @@ class _State:
         for pattern in self.noted.intersection(self.output.edited):
             self._write(pattern, [self._digest(pattern)])
 
-    def _refusal(self, record: _Record, name: str, found: Path) -> UserError:
-        """Says why a file is not replaced."""
+    def _reason(self, record: _Record, name: str) -> str:
+        """Why a file, or files of a pattern, are not replaced."""
         tool = f"tools/{self.output.command}.py"
-        ours = (record.files or {}).get(name, {}).get("command") == self.output.command
-        if not ours:
-            return _refusal(found, f"{tool} did not write it")
-        whose = "a file of its kind" if name in self.output.edited else "it"
-        return _refusal(found, f"{whose} was changed after {tool} had written it")
+        if (record.files or {}).get(name, {}).get("command") != self.output.command:
+            return f"{tool} did not write it"
+        what = "a file of its kind" if name in self.output.edited else "it"
+        return f"{what} was changed after {tool} had written it"
 
     def _write(self, name: str, hashes: list[str] | None) -> None:
         command, path = self.output.command, self.output.record
