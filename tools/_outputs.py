@@ -86,8 +86,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
         out = out.parent
     record = record_of(command, out)
     if command == "export_points" and cfg.format == "labelme":
-        files = (out / "labels.txt",)
-        return Output(command, out, out, out / "run.json", files, edited=("*.json",))
+        return Output(command, out, out, record, (out / "labels.txt",), edited=("*.json",))
     if command in OF_A_FILE:
         files = (out, *(_beside(out, ending) for ending in BESIDE.get(command, ())))
         files = tuple(dict.fromkeys(files))  # out may have one of the endings

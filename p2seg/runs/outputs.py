@@ -170,10 +170,11 @@ class _Record:
 
 
 class _State:
-    """An output, with what its record says."""
+    """An output, with what its record says before the command begins."""
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        self.record = _Record.read(output.record)
         self.home = _real(output.home)
         home = output.record.parent
         names = {file: os.path.relpath(file, home) for file in output.files}
@@ -199,10 +200,10 @@ class _State:
                 return base
         made = [file for file in output.files if file.is_file()]
         if folder == self.home or folder in self.home.parents:
-            record = _Record.read(output.record)
-            for pattern in patterns:
-                if pattern in output.keyed or not self._is_own_group(record, pattern):
-                    made += self._group(pattern)
+            for pattern in (*output.groups, *output.edited):
+                made += [] if self._is_own_group(pattern) else self._group(pattern)
+        if folder == self.home:
+            made += [file for pattern in output.keyed for file in self._group(pattern)]
         for file in made:
             read = not images or file.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
             if read and folder in _real(file).parents and not self._is_own(file):
@@ -214,17 +215,16 @@ class _State:
         output = self.output
         if output.record.exists() and _content(output.record) is None and not overwrite:
             raise _refusal(output.record, "it is no record of p2seg")
-        record = _Record.read(output.record)
         for file in filter(Path.is_file, output.files):
             name = self.names[file]
             if self._is_own(file):
                 self.hashes[name] = None if name in self.unhashed else [sha256(file)]
             elif not overwrite:
-                raise _refusal(file, self._reason(record, name))
+                raise _refusal(file, self._reason(name))
         for pattern in (*output.groups, *output.edited):
             found = None if overwrite else next(self._group(pattern), None)
-            if found is not None and not self._is_own_group(record, pattern):
-                raise _refusal(found, self._reason(record, pattern))
+            if found is not None and not self._is_own_group(pattern):
+                raise _refusal(found, self._reason(pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
         """Records what a file is about to be replaced by."""
@@ -244,10 +244,11 @@ class _State:
         for pattern in self.noted.intersection(self.output.edited):
             self._write(pattern, [self._digest(pattern)])
 
-    def _reason(self, record: _Record, name: str) -> str:
+    def _reason(self, name: str) -> str:
         """Why a file, or files of a pattern, are not replaced."""
         tool = f"tools/{self.output.command}.py"
-        if (record.files or {}).get(name, {}).get("command") != self.output.command:
+        entry = (self.record.files or {}).get(name, {})
+        if entry.get("command") != self.output.command:
             return f"{tool} did not write it"
         what = "a file of its kind" if name in self.output.edited else "it"
         return f"{what} was changed after {tool} had written it"
@@ -265,8 +266,7 @@ class _State:
             record.write(path)
 
     def _is_own(self, file: Path) -> bool:
-        output = self.output
-        record = _Record.read(output.record)
+        output, record = self.output, self.record
         if record.files is None:
             last = record.starts[-1].get("tool") if record.starts else None
             shared = output.record.name == "run.json"
@@ -282,10 +282,10 @@ class _State:
             return command in output.continues
         return name in self.unhashed or not isinstance(hashes, list) or sha256(file) in hashes
 
-    def _is_own_group(self, record: _Record, pattern: str) -> bool:
+    def _is_own_group(self, pattern: str) -> bool:
         if pattern not in self.output.edited:
-            return self.output.command in record.commands
-        entry = (record.files or {}).get(pattern, {})
+            return self.output.command in self.record.commands
+        entry = (self.record.files or {}).get(pattern, {})
         if entry.get("command") != self.output.command:
             return False
         hashes = entry.get("sha256")  # none until the command has ended
@@ -299,7 +299,7 @@ class _State:
         base = self.output.home / _base(pattern)
         for file in files_below(base) if base.is_dir() else ():
             name = file.relative_to(self.output.home).as_posix()
-            if fnmatch(name, pattern) and file != self.output.record and ".~" not in name:
+            if fnmatch(name, pattern) and file.name[0] != "." and file != self.output.record:
                 yield file
 
     def _pattern(self, file: Path, patterns: Iterable[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,17 @@ def test_files_that_are_made_to_be_edited(tmp_path):
         written(own, "marks/1.json", "one")
     for overwrite in (True, False):
         written(own, "marks/1.json", "one", overwrite=overwrite)
+
+
+def test_a_command_that_continues_files_of_another_makes_them_its_own(tmp_path):
+    made, clicked = tmp_path / "a.json", output(tmp_path, continues=frozenset(["make_points"]))
+    written(replace(clicked, command="make_points"), "a.json", "made")
+    put(made)
+    written(replace(clicked, unhashed=frozenset([made])), "a.json", "clicked")
+    put(made)
+    written(replace(clicked, unhashed=frozenset([made])), "a.json", "clicked")
+    with pytest.raises(UserError, match=r"make_points\.py did not write it"):
+        written(replace(clicked, command="make_points", continues=frozenset()), "a.json", "made")
 
 
 def test_results_of_versions_that_noted_starts_alone_are_known(tmp_path):
