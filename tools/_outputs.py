@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
 from _inputs import inputs_of
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -40,17 +41,16 @@ FILES = {
 """Single files below `out`."""
 
 BESIDE = {
-    "annotate": (".history.json",),
-    "bench": (".seen.json", ".png"),
-    "export_points": (".labels.json", ".config.xml"),
+    "annotate": {None: (".history.json",)},
+    "bench": {"memory": (".seen.json", ".png")},
+    "export_points": {"cvat": (".labels.json",), "labelstudio": (".config.xml",)},
 }
-"""What commands of one file write next to it: endings in place of its own."""
+"""What commands of one file write next to it, by what they are asked for: endings for its own."""
 
 CHECKPOINTS = ("earlier/step_*.pt", "snapshots/step_*.pt")
 GROUPS = {
     "train": CHECKPOINTS,
     "train_segmentor": CHECKPOINTS,
-    "predict": ("overlays/*",),
     "gallery": ("images/[0-9]*/*", "data/*.js"),
     "pipeline": ("report/*", "stages/*.json"),
 }
@@ -88,8 +88,10 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     if command == "export_points" and cfg.format == "labelme":
         return Output(command, out, out, record, (out / "labels.txt",), edited=("*.json",))
     if command in OF_A_FILE:
-        files = (out, *(_beside(out, ending) for ending in BESIDE.get(command, ())))
-        files = tuple(dict.fromkeys(files))  # out may have one of the endings
+        asked = cfg.get({"bench": "suite", "export_points": "format"}.get(command, ""))
+        beside = BESIDE.get(command, {}).items()
+        endings = next((own for name, own in beside if name == asked), ())
+        files = tuple(dict.fromkeys((out, *(_beside(out, each) for each in endings))))
         clicked = command == "annotate"
         return Output(
             command,
@@ -106,8 +108,11 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     if command == "gallery":
         static = (resources("p2seg.pages.gallery") / "static").iterdir()
         names = tuple(each.name for each in static if each.name.endswith((".html", ".css", ".js")))
-    if command == "export_masks" or command == "predict":
-        groups += tuple(f"{name}/*" for name in FORMATS)
+    if command == "export_masks":
+        groups = _folders_of(cfg.formats)
+    if command == "predict":
+        overlays = () if cfg.predict.overlays is False else ("overlays/*",)
+        groups = (*overlays, *_folders_of(cfg.predict.formats, without="coco"))
 
     def is_own(file: Path) -> bool:
         if command == "gen_semantic":
@@ -138,6 +143,12 @@ def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
     pred = OmegaConf.select(cfg, "pred")
     if command in ("export_masks", "gallery") and isinstance(pred, str):
         yield "pred", Path(pred).expanduser().with_name("images.json")
+
+
+def _folders_of(formats: Any, without: str = "") -> tuple[str, ...]:
+    """Patterns of the files of formats, each in a folder of its own."""
+    asked = formats if isinstance(formats, ListConfig) else [formats]
+    return tuple(f"{each}/*" for each in FORMATS if each in asked and each != without)
 
 
 def _is_map(file: Path) -> bool:

@@ -22,9 +22,9 @@ from p2seg.runs.outputs import Output, refuse_inputs, replacing
 from p2seg.runs.settings import paths_read
 
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
-ENDINGS = {"export": ".onnx", "visualize": ".png"}
+ENDINGS = {"export_points": ".xml", "export": ".onnx", "visualize": ".png"}
 """Of files that commands write, where it is not `.json`."""
-GIVEN = {"figure": "masks", "format": "csv", "kind": "pseudo"}
+GIVEN = {"figure": "masks", "format": "cvat", "kind": "pseudo", "suite": "memory"}
 """Settings without a default."""
 MINE = "made by hand"
 
@@ -53,6 +53,8 @@ def tool(configs, tmp_path):
         cfg = configs(command)
         for key in GIVEN.keys() & cfg.keys():
             cfg[key] = GIVEN[key]
+        if command == "predict":
+            cfg.predict.formats = ["yolo"]
         own = output_of(cfg, command, tmp_path / "out")
         is_file = own.home == tmp_path and command != "eval"
         ending = ENDINGS.get(command, ".json") if is_file else ""
