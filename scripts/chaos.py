@@ -8,6 +8,8 @@ asked to stop, robbed of a rank or of its disk, and started again with the same 
 is done: the result must be the same, bit for bit, and what was finished must stay finished. No
 process may outlive its command, and no temporary file the last run. The exit code is 1 if a result
 was lost, or if a process or a file is left.
+is done: the result must be the same, bit for bit, what was finished must stay finished, and no
+input may change. The exit code is 1 where something was lost or an input was overwritten.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from pathlib import Path
 
 from _chaos_faults import COUNTS, Disk, Disturbed, Row, undisturbed
 from _chaos_stages import TOOLS, stages_of
+from _chaos_faults import Disk, Disturbed, Row, undisturbed
+from _chaos_stages import TOOLS, Inputs, stages_of
 from _command import CONSOLE, Parser, command, path
 from rich.table import Table
 
@@ -60,10 +64,11 @@ def main(words: list[str]) -> None:
         os.environ["XDG_CACHE_HOME"] = str(home / "cache")  # the user's own is not disturbed
         make_set(home / "data", images=8 if args.short else 32)
         draw = random.Random(args.seed)
+        inputs = Inputs(home / "data", home / "good")
         if args.short:
-            rows = short(home, draw)
+            rows = short(home, inputs, draw)
         else:
-            rows = whole(home, draw, args.kills, args.requests, args.ranks, args.disks)
+            rows = whole(home, inputs, draw, args.kills, args.requests, args.ranks, args.disks)
         made = []
         for row in rows:
             made.append(row)
@@ -77,6 +82,19 @@ def main(words: list[str]) -> None:
     minutes = (time.monotonic() - began) / 60
     CONSOLE.print(f"faults: {total.times}, {', '.join(counts)}, {minutes:.1f} min")
     if any(told for _, told in counted(total)):
+            inputs.remember()
+            lost = "; ".join(row.lost) or "none"
+            CONSOLE.print(f"{row.stage}: {row.times} times {row.fault}, lost: {lost}")
+    CONSOLE.print(table(made))
+    lost = sum(len(row.lost) for row in made)
+    CONSOLE.print(
+        f"faults: {sum(row.times for row in made)}, results lost: {lost or 'none'}, "
+        f"inputs overwritten: {len(inputs.overwritten) or 'none'}, "
+        f"{(time.monotonic() - began) / 60:.1f} min"
+    )
+    for file in inputs.overwritten:
+        CONSOLE.print(f"overwritten: {file.relative_to(home)}")
+    if lost or inputs.overwritten:
         raise SystemExit(1)
 
 
@@ -96,17 +114,24 @@ def make_set(folder: Path, images: int) -> None:
         subprocess.run([sys.executable, *map(str, script)], check=True, stderr=subprocess.DEVNULL)
 
 
-def short(home: Path, draw: random.Random) -> Iterator[Row]:
+def short(home: Path, inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """A training alone, on maps made for it."""
     semantic, train, *_ = stages_of(home / "good", home / "data")
     undisturbed(semantic, home / "good")
     disturbed = undisturbed(train, home / "good")
+    inputs.remember()
     yield disturbed.kills(home / "killed", 3, draw)
     yield disturbed.requests(home / "asked", 2, draw, REQUESTS)
 
 
 def whole(
-    home: Path, draw: random.Random, kills: int, requests: int, ranks: int, disks: int
+    home: Path,
+    inputs: Inputs,
+    draw: random.Random,
+    kills: int,
+    requests: int,
+    ranks: int,
+    disks: int,
 ) -> Iterator[Row]:
     """Everything, a stage after the other."""
     good: dict[str, Disturbed] = {}
@@ -114,6 +139,7 @@ def whole(
     for place, stage in enumerate(stages):
         CONSOLE.print(f"{stage.name}: undisturbed")
         good[stage.name] = disturbed = undisturbed(stage, home / "good")
+        inputs.remember()
         yield disturbed.kills(home / "killed", _share(kills, place, len(stages)), draw)
         in_turn = [REQUESTS[(place + k) % len(REQUESTS)] for k in range(len(REQUESTS))]
         yield disturbed.requests(

@@ -138,6 +138,23 @@ def test_every_count_is_in_the_last_line_and_in_the_exit_code(tmp_path, monkeypa
         assert f"{title}: this one" in told[0]
         assert told[-1].startswith("faults: 2, ")
         assert f"{title}: 1" in told[-1]
+def test_inputs_that_change_are_seen(tmp_path):
+    from _chaos_stages import Inputs
+
+    files = [tmp_path / "data" / name for name in ("kept", "changed", "removed")]
+    files[0].parent.mkdir()
+    inputs = Inputs(tmp_path / "data", tmp_path / "made later")
+    for file in files:
+        file.write_text("old")
+    for _ in range(2):
+        inputs.remember()
+    assert inputs.overwritten == []
+    files[1].write_text("new")
+    files[2].unlink()
+    (tmp_path / "data" / "added").touch()
+    for _ in range(2):
+        inputs.remember()
+    assert sorted(inputs.overwritten) == files[1:]
 
 
 @pytest.mark.slow
@@ -148,3 +165,4 @@ def test_the_short_form():
     assert (
         "faults: 5, results lost: none, living children: none, leftover files: none" in done.stderr
     )
+    assert "faults: 4, results lost: none, inputs overwritten: none" in done.stderr

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_urlsafe
 
-from _annotate import check_extra, masks_of, names_of, out_of
+from _annotate import check_extra, check_points, masks_of, names_of, out_of
 from _claims import writes
 from _common import check_file, path_of
 from _entry import entry
@@ -23,7 +23,7 @@ from p2seg.pages.annotate.history import history_path
 from p2seg.progress import console
 
 
-@writes(out_of)
+@writes("annotate", out_of)
 def run(cfg: DictConfig) -> Path:
     """Serves the page until it is stopped, and gives the points file."""
     check_extra()
@@ -31,6 +31,7 @@ def run(cfg: DictConfig) -> Path:
 
     out = check_file(out_of(cfg))
     clicks = Clicks(out, names_of(cfg))
+    check_points(clicks)
     if not clicks.history_fits:
         console.print(
             f"{history_path(out)} does not fit all points in {out}: what does not fit cannot be "
