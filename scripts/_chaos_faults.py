@@ -31,7 +31,12 @@ GRACE = 20.0
 MARK = "P2SEG_CHAOS"
 """Environment variable that all processes of a disturbed command have in common."""
 
-COUNTS = {"lost": "results lost", "children": "living children", "leftovers": "leftover files"}
+COUNTS = {
+    "lost": "results lost",
+    "overwritten": "inputs overwritten",
+    "children": "living children",
+    "leftovers": "leftover files",
+}
 """What is counted: the attribute of a row with one sentence for each, and its title."""
 
 
@@ -45,6 +50,7 @@ class Row:
         times: how often.
         writing: how many of them while a file was being written.
         lost: sentences, one for everything that was lost.
+        overwritten: inputs that were changed or removed.
         children: command lines of processes that outlived their command.
         leftovers: files that the last, successful run did not remove.
     """
@@ -54,6 +60,7 @@ class Row:
     times: int = 0
     writing: int = 0
     lost: list[str] = field(default_factory=list)
+    overwritten: list[str] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
 

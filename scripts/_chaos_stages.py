@@ -81,22 +81,19 @@ class Inputs:
 
     Args:
         folders: that hold them.
-
-    Attributes:
-        overwritten: files that were changed or removed since they were remembered.
     """
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
         self._known: dict[Path, str] = {}
-        self.overwritten: list[Path] = []
 
-    def remember(self) -> None:
-        """Compares what is remembered, and remembers what is new."""
+    def changed(self) -> list[Path]:
+        """Files that were changed or removed since the last call, which has seen them."""
         files = (each for folder in self._folders for each in folder.rglob("*") if each.is_file())
         now = {file: sha256(file) for file in files}
-        self.overwritten += [file for file in self._known if now.get(file) != self._known[file]]
+        changed = [file for file in self._known if now.get(file) != self._known[file]]
         self._known = now
+        return changed
 
 
 def stages_of(home: Path, data: Path) -> list[Stage]:

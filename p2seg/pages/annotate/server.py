@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import FrameType
 from tempfile import mkstemp
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
