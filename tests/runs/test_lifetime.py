@@ -85,6 +85,7 @@ def test_forked_workers_end_with_their_killed_parent(at_once):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
 @pytest.mark.parametrize("moment", ["importing", "working"])
 def test_spawned_workers_end_with_their_killed_parent(moment):
     code = "from test_lifetime import work\nif __name__ == '__main__': work('spawn')"
