@@ -195,7 +195,8 @@ def _labels(path: Path) -> None:
 
 
 def _array(path: Path) -> None:
-    stored, legend = read_array(path), Legend.plain(CLASSES)
+    legend = Legend.plain(CLASSES)
+    stored = read_array(path, SIZE, legend)
     if stored.values.ndim == 2:
         labels_to_map(stored.values, path, SIZE, legend)
     else:
