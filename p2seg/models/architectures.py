@@ -56,7 +56,8 @@ KINDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 """By `model_type`: the class of transformers, and the types that each of its parts may have."""
 
 ATTENTION = ("sdpa", "eager")
-"""Both are in torch; every other one is fetched, or is a package that compiles code."""
+"""Both are in torch, and transformers takes the first that a model has. Every other one is fetched,
+or is a package that compiles code."""
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -88,7 +89,7 @@ WORD = re.compile(r"[A-Za-z0-9_-]{0,40}")
 """A text that can name no repository, path or address."""
 
 MOST = 1000
-"""Values of a list."""
+"""Values of a list, and layers."""
 
 
 def rebuilt(kind: str, settings: Any, path: Path | str, where: str = "") -> dict[str, Any]:
@@ -128,7 +129,8 @@ def rebuilt(kind: str, settings: Any, path: Path | str, where: str = "") -> dict
     for key in sorted(SETTINGS & settings.keys()):
         if settings[key] is None:
             continue
-        if not is_plain(settings[key]):
+        layers = key.endswith(("_layers", "_depth")) or key in ("depths", "blocks_per_stage")
+        if not is_plain(settings[key]) or (layers and not _are_few(settings[key])):
             raise UserError(
                 f"{path} has {where}{key}={shown(settings[key])}, which no {kind} has; give the "
                 "file that belongs to the weights"
@@ -137,8 +139,6 @@ def rebuilt(kind: str, settings: Any, path: Path | str, where: str = "") -> dict
     for key in ("torch_dtype", "dtype"):
         if settings.get(key) in DTYPES:
             kept["dtype"] = settings[key]
-    if settings.get("attn_implementation") is not None:
-        kept["attn_implementation"] = settings["attn_implementation"]
     return kept
 
 
@@ -180,6 +180,12 @@ def _part(kinds: tuple[str, ...], value: Any, path: Path | str, where: str) -> d
             )
         kind = str(given)
     return rebuilt(kind, value, path, where)
+
+
+def _are_few(layers: Any) -> bool:
+    """Whether layers can be built in a moment: one number of them, or one for each stage."""
+    each = layers if isinstance(layers, (list, tuple)) else [layers]
+    return all(isinstance(count, int) for count in each) and sum(each) <= MOST
 
 
 def is_plain(value: Any, depth: int = 2) -> bool:

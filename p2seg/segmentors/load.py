@@ -165,7 +165,7 @@ def predictor_of(
         build: Callable[..., Segmentor] = getattr(import_module(module), function)
         model = build(len(categories), **options)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {_in_one_line(error, 600)}") from error
     except Exception as error:  # settings that cannot be come to whatever torch and timm say
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     try:
@@ -192,9 +192,9 @@ def _of_another_version(path: Path, reason: str) -> UserError:
     )
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception, most: int = 200) -> str:
     text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _checked(image: Any) -> NDArray[np.uint8]:

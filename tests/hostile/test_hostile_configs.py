@@ -12,7 +12,7 @@ import torch
 
 import p2seg
 from p2seg.errors import UserError
-from p2seg.models.architectures import KINDS, SETTINGS, config_of, rebuilt
+from p2seg.models.architectures import ATTENTION, KINDS, SETTINGS, config_of, rebuilt
 from p2seg.models.backbones import build_backbone
 from p2seg.sam.huggingface import HuggingFaceSam, _model
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
@@ -67,6 +67,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a size that is a path": {"hidden_dim": "../x"},
     "a size without end": {"hidden_dim": float("inf")},
     "a size of 4,000 digits": {"hidden_dim": 10**4000},
+    "layers without end": {"decoder_layers": 2_000_000_000},
+    "stages without end": {"backbone_config": {**SWIN, "depths": [1, 1, 2_000_000_000, 1]}},
+    "layers that are none": {"encoder_layers": "many"},
     "sizes in sizes": {"feature_strides": [[[[4]]]]},
     "too many sizes": {"feature_strides": [4] * 5000},
 }
@@ -158,6 +161,14 @@ def test_a_checkpoint_asks_for_known_architectures_alone(tmp_path, name):
     refused(path, "segmentor.model.architecture")
 
 
+@pytest.mark.parametrize("maker", ["mask2former", "solov2"])
+def test_layers_without_end_are_refused(tmp_path, maker):
+    name = "decoder_layers" if maker == "mask2former" else "head_depth"
+    for count in (1001, 10**300):
+        path = checkpoint(tmp_path / "last.pt", maker, **{name: count})
+        refused(path, "whole number from 1 to 1000")
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "5", "[" * 100_000, '{"model_type": ["mask2former"]}', 5, [1]]
 )
@@ -178,10 +189,13 @@ def test_what_is_no_size_is_dropped():
         assert f'"{key}"' not in text
 
 
-def test_attentions_of_torch_are_kept():
+def test_attentions_of_torch_are_accepted():
+    """transformers takes the first of them that a model has: a Mask2Former has no sdpa."""
     for each in ("sdpa", "eager"):
         kept = rebuilt("mask2former", {**MASK2FORMER, "attn_implementation": each}, "config.json")
-        assert config_of(kept, "config.json")._attn_implementation == each
+        made = transformers.Mask2FormerForUniversalSegmentation(config_of(kept, "config.json"))
+        assert made.config._attn_implementation == "eager"
+        assert made.model.pixel_level_module.encoder.config._attn_implementation in ATTENTION
 
 
 @pytest.mark.parametrize("kind", KINDS)
