@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from p2seg.archives import oversized
 from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path, read_json, write_json, write_second_name
@@ -130,6 +131,11 @@ def _well_formed(content: dict[str, Any]) -> bool:
 
 def _check_bytes(path: Path) -> None:
     """Compares every part of the file with its checksum, which torch writes but does not read."""
+    reason = oversized(path)
+    if reason is not None:
+        raise Damaged(
+            f"{path} is not a checkpoint of p2seg: {reason}; give one that p2seg has written"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from p2seg.archives import oversized
 from p2seg.errors import UserError
 from p2seg.finite import not_finite
 from p2seg.models.mask_weights import refuse_mask_weights
@@ -149,6 +150,9 @@ def load_backbone_weights(
             detector or segmentor, or weights that are not finite.
     """
     about: Any = None
+    reason = oversized(path)
+    if reason is not None:
+        raise UserError(f"{path} is not a readable weights file: {reason}; fetch it again")
     try:
         state: Any
         if path.suffix == ".safetensors":

@@ -21,6 +21,7 @@ from segment_anything.modeling import (
 )
 from torch import Tensor
 
+from p2seg.archives import oversized
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
 from p2seg.files import sha256
@@ -216,6 +217,9 @@ def load_state(path: Path, model: str) -> State:
     Raises:
         UserError: it is not one of SAM's, or of another model; the sentence says which is wanted.
     """
+    packed = oversized(path)
+    if packed is not None:
+        raise UserError(f"{path} is no checkpoint ({packed}); {_wanted(model)}")
     try:
         mapped = is_zipfile(path)  # older files cannot be
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
