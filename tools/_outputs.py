@@ -117,6 +117,8 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     def is_own(file: Path) -> bool:
         if command == "gen_semantic":
             return _is_map(file) if file.suffix == ".png" else _is_manifest(file)
+        if file.name.startswith("readable"):
+            return _is_readable(file)
         return kind is not None and file.suffix == ".pt" and _is_checkpoint(file, kind)
 
     return Output(
@@ -125,7 +127,9 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
         out,
         record,
         tuple(out / name for name in names),
-        unhashed=frozenset(out / name for name in names if name.endswith(".pt")),
+        unhashed=frozenset(
+            out / name for name in names if name.endswith(".pt") or name.startswith("readable")
+        ),
         groups=groups,
         keyed=("*.png",) if command == "gen_semantic" else (),
         is_own=is_own,
@@ -162,6 +166,15 @@ def _is_history(file: Path) -> bool:
         return False
     states = content.values() if isinstance(content, dict) else [None]
     return all(isinstance(each, dict) and "actions" in each for each in states)
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether a file lists readable images; any rank writes it, even before the first has begun."""
+    try:
+        content = read_json(file, "list of readable images")
+    except UserError:
+        return False
+    return isinstance(content, dict) and content.keys() == {"readable"}
 
 
 def _is_manifest(file: Path) -> bool:

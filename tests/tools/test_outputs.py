@@ -291,6 +291,14 @@ def test_results_of_versions_that_noted_starts_alone_are_known(tmp_path):
         written(output(tmp_path), "a.json", "newer")
 
 
+def test_another_rank_may_write_its_list_of_readable_images_first(configs, tmp_path):
+    own = output_of(configs("train"), "train", tmp_path)
+    for ranks_list in ("[1]", "[1, 2]"):
+        put(tmp_path / "readable.json", '{"readable": ' + ranks_list + "}")
+        written(own, "readable.json", '{"readable": []}')
+    assert "readable.json" in (tmp_path / "run.json").read_text()
+
+
 def test_only_the_first_process_of_a_run_looks(tmp_path, monkeypatch):
     put(tmp_path / "a.json")
     monkeypatch.setenv("RANK", "1")
