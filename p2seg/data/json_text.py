@@ -16,6 +16,7 @@ from p2seg.data.dialects import whole
 
 _decode = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
+_LAST_LINE = re.compile(r"\r?\n[ \t]*\Z")
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,11 @@ def _list_at(text: str, start: int) -> tuple[TextList, int]:
         items[whole(value["id"])] = text[at:end]
         spans.append((at, end))
         at = _behind_comma(text, end)
-    if not spans:
-        return TextList(), at + 1
+    if not spans:  # which may have lost its items: the last line is that of the bracket
+        last = _LAST_LINE.search(text[start:at])
+        middle = start + last.start() if last else start + 1
+        opening, closing = text[start:middle], text[middle : at + 1]
+        return TextList({}, opening, f",{opening[1:] or ' '}", closing), at + 1
     opening, closing = text[start : spans[0][0]], text[spans[-1][1] : at + 1]
     between = text[spans[0][1] : spans[1][0]] if len(spans) > 1 else f",{opening[1:] or ' '}"
     return TextList(items, opening, between, closing), at + 1
