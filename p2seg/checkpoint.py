@@ -10,18 +10,22 @@ from typing import Any
 
 import torch
 
+from p2seg.archives import oversized
 from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path, read_json, write_json, write_second_name
+from p2seg.finite import not_finite
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
 """Errors that say nothing of the file's content."""
 _EARLIER = re.compile(r"step_\d{8}\.pt\Z")
+_WEIGHTS = ("model", "average")
+"""What a checkpoint holds of a model."""
 
 
 class Damaged(UserError):
-    """A checkpoint that cannot be read to its end, or whose bytes have changed."""
+    """A checkpoint that cannot be read to its end, that was changed, or that holds NaN."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -30,7 +34,25 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Args:
         path: the file.
         content: tensors, numbers, strings, and lists and dicts of them; `kind` says whose it is.
+
+    Raises:
+        UserError: weights, their average or what the optimizer has learned are not finite.
     """
+    _check_writable(path, content)
+    _save(path, content)
+
+
+def _check_writable(path: Path, content: dict[str, Any]) -> None:
+    name = not_finite({key: content.get(key) for key in (*_WEIGHTS, "optimizer")})
+    if name is not None:
+        raise UserError(
+            f"{path} is not written: after step {content.get('step', 0)} {name} is not finite (NaN "
+            "or infinity); lower the learning rate and add resume=changed: the training then "
+            "continues from the checkpoint before, if there is one"
+        )
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
 
@@ -43,7 +65,8 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         kind: what the checkpoint must be of, `network` or `segmentor`.
 
     Raises:
-        Damaged: cut short, changed on the disk, or no checkpoint at all.
+        Damaged: cut short, changed on the disk, no checkpoint at all, or weights that are not
+            finite.
         UserError: missing, of another kind, or holding code.
     """
     if not path.is_file():
@@ -78,7 +101,17 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         raise UserError(f"{path} is a checkpoint of a {theirs}, but a {kind} is needed here")
     if not _well_formed(content):
         raise UserError(f"{path} is a checkpoint of p2seg that was changed since; train again")
+    _check_read(path, content, _WEIGHTS)
     return content
+
+
+def _check_read(path: Path, content: dict[str, Any], keys: tuple[str, ...]) -> None:
+    name = not_finite({key: content.get(key) for key in keys})
+    if name is not None:
+        raise Damaged(
+            f"{path} is not usable: {shown(name)} is not finite (NaN or infinity); give an earlier "
+            "checkpoint, or train again with a lower learning rate"
+        )
 
 
 def _well_formed(content: dict[str, Any]) -> bool:
@@ -98,6 +131,11 @@ def _well_formed(content: dict[str, Any]) -> bool:
 
 def _check_bytes(path: Path) -> None:
     """Compares every part of the file with its checksum, which torch writes but does not read."""
+    reason = oversized(path)
+    if reason is not None:
+        raise Damaged(
+            f"{path} is not a checkpoint of p2seg: {reason}; give one that p2seg has written"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()
@@ -136,47 +174,61 @@ class CheckpointFolder:
             nothing was written yet.
 
         Raises:
-            UserError: there is a `last.pt`, but it is of something else, or it is damaged and so
-                are all before it.
+            UserError: there is a `last.pt`, but it is of something else.
+            Damaged: it is damaged, and so are all before it.
         """
         if not self.last.exists() and not self._earlier():
             return None
         try:
             if not self.last.is_file():
                 raise Damaged(f"there is no checkpoint {self.last}")
-            content = load_checkpoint(self.last, self.kind)
+            content = self._read(self.last)
             content |= self._validated(content)
         except Damaged as error:
             for path in reversed(self._earlier()):
                 try:
-                    content = load_checkpoint(path, self.kind)
+                    content = self._read(path)
                 except Damaged:
                     continue
                 self._goes_on = True
                 return path, content, error
-            raise
+            raise Damaged(
+                f"no checkpoint of this training is usable ({error}); add resume=never to start "
+                "over"
+            ) from error
         self._goes_on, self._step = True, int(content["step"])
         return self.last, content, None
 
+    def _read(self, path: Path) -> dict[str, Any]:
+        """A checkpoint to resume from: what the optimizer has learned must be finite, too."""
+        content = load_checkpoint(path, self.kind)
+        _check_read(path, content, ("optimizer",))
+        return content
+
     def write(self, content: dict[str, Any]) -> None:
-        """Writes `last.pt`; the one before moves to `earlier/`, and the oldest goes."""
+        """Writes `last.pt`; the one before moves to `earlier/`, and the oldest goes.
+
+        Raises:
+            UserError: see `save_checkpoint`; all files are then as they were.
+        """
+        _check_writable(self.last, content)
         step = int(content["step"])
         if self._step is not None and self._step < step and self.keep > 1:
             write_second_name(self.folder / f"step_{self._step:08d}.pt", self.last)
         self.validated.unlink(missing_ok=True)
-        save_checkpoint(self.last, content)
+        _save(self.last, content)
         # those of a training before this one, or of steps that are done again, are not its own
         own = [path for path in self._earlier() if self._goes_on and _step_of(path) < step]
         for path in set(self._earlier()) - set(own[max(0, len(own) - self.keep + 1) :]):
             path.unlink(missing_ok=True)
         self._goes_on, self._step = True, step
 
-    def note_validation(self, step: int, best: float, *, is_best: bool) -> None:
+    def note_validation(self, step: int, best: float | None, *, is_best: bool) -> None:
         """Records that `last.pt` was validated, in a small file next to it.
 
         Args:
             step: of `last.pt`.
-            best: the best score so far.
+            best: the best score so far; None if no score was finite.
             is_best: `last.pt` has this score, so it becomes `best.pt` as well.
         """
         if is_best:
@@ -188,7 +240,8 @@ class CheckpointFolder:
         try:
             noted = read_json(self.validated, "record of a validation")
             if noted["step"] == content["step"]:
-                return {"best": float(noted["best"]), "unvalidated": False}
+                best = noted["best"]
+                return {"best": None if best is None else float(best), "unvalidated": False}
         except (OSError, UserError, LookupError, TypeError, ValueError):
             pass  # the validation is repeated
         return {}

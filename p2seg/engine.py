@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 
 from p2seg.checkpoint import CheckpointFolder
 from p2seg.errors import UserError
+from p2seg.gradients import GradientCheck
 from p2seg.optim import Factor, WeightAverage
 from p2seg.progress import TrainingBar, console
 from p2seg.runs.preemption import Notice, Stopped, noticing
 from p2seg.runs.processes import start_processes
-from p2seg.runs.ranks import mean_over_ranks
+from p2seg.runs.ranks import Ranks, mean_over_ranks
 from p2seg.runs.workers import WorkerLost
 from p2seg.structures import to_device
 from p2seg.training_log import TrainingLog
@@ -48,7 +50,8 @@ class Trainer:
         precision: Fabric's: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: Fabric's: `auto`, `cpu` or `cuda`.
         devices: processes on this machine that Fabric starts; torchrun's and srun's count wins.
-        clip_norm: gradients are scaled down to this norm; None leaves them.
+        clip_norm: gradients are scaled down to this norm; None leaves them. A step whose gradient
+            is not finite is never taken.
         ema: keeps an average of the weights.
         log_every: steps between scalars.
         picture_every: steps between pictures; 0: none.
@@ -114,7 +117,7 @@ class Trainer:
     ) -> Path:
         """Trains to `max_steps`, from the last checkpoint in `out` where there is one.
 
-        SIGTERM, SIGUSR1 and the keyboard end it after a step, with a checkpoint.
+        SIGTERM, SIGUSR1, SIGHUP and the keyboard end it after a step, with a checkpoint.
 
         Args:
             fabric: of this run.
@@ -136,8 +139,9 @@ class Trainer:
             The last checkpoint.
 
         Raises:
-            UserError: a loss that is not finite, with the names of the batch's images; or a
-                checkpoint of a run with other settings.
+            UserError: a loss or a gradient that is not finite, with the names of the batch's
+                images; weights that are not finite at a checkpoint; or a checkpoint of a run with
+                other settings.
             Stopped: the process was asked to stop, and a checkpoint is written.
         """
         if fabric.world_size > 1 and fabric.device.type == "cuda":
@@ -167,6 +171,7 @@ class Trainer:
                 fabric=fabric,
                 model=model.train(),
                 state=state,
+                check=GradientCheck(state.scaler, Ranks.started()),
                 folder=folder,
                 log=log,
                 notice=notice,
@@ -224,6 +229,7 @@ class _Loop:
     fabric: Fabric
     model: nn.Module
     state: TrainingState
+    check: GradientCheck
     folder: CheckpointFolder
     log: TrainingLog
     notice: Notice
@@ -269,18 +275,18 @@ class _Loop:
     def _learn(self, batch: Any, step: int) -> dict[str, Tensor]:
         """One step; gives its losses."""
         optimizer, clip_norm = self.state.optimizer, self.trainer.clip_norm
+        most = math.inf if clip_norm is None else clip_norm
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.factor(step)
         losses = self.losses_of(self.model, batch, step)
         total = torch.stack(list(losses.values())).sum()
-        _check_finite(total, losses, batch.names, step)
         optimizer.zero_grad()
         self.fabric.backward(total)
-        if clip_norm is not None:
-            self.fabric.clip_gradients(
-                self.model, optimizer, max_norm=clip_norm, error_if_nonfinite=False
-            )
-        optimizer.step()
+        norm = self.fabric.clip_gradients(
+            self.model, optimizer, max_norm=most, error_if_nonfinite=False
+        )
+        if self.check.allows(losses, total, cast(Tensor, norm), batch.names, step):
+            optimizer.step()
         if self.state.average is not None:
             self.state.average.update(self.state.module)
         return losses
@@ -290,6 +296,8 @@ class _Loop:
         due, every = step == self.trainer.max_steps, self.trainer.picture_every
         if due or step % self.trainer.log_every == 0:
             self.log.losses(step, mean_over_ranks(losses), self.state.optimizer)
+            if self.state.scaler is not None:
+                self.log.scaling(step, self.state.scaler.get_scale(), self.check.counted())
         pictured = every > 0 and (due or step == 1 or step % every == 0)
         if pictured and self.pictures_of is not None and self.fabric.global_rank == 0:
             # not the wrapped model: the other ranks take no part in this
@@ -348,11 +356,16 @@ class _Loop:
             # a resumed run has drawn nothing for the validations before it
             with _same_draws(self.fabric.device), self.state.averaged() as module:
                 scores = self.fabric.broadcast(dict(validation(module)))
-            score, best = next(iter(scores.values())), self.state.best
-            is_best = best is None or score > best
-            self.state.best = score if best is None else max(best, score)
+            (name, score), *_ = scores.items()
+            best = self.state.best
+            is_best = math.isfinite(score) and (best is None or score > best)
+            if is_best:
+                self.state.best = score
             self.state.unvalidated = False
             self.log.scores(step, scores)
+            if not math.isfinite(score):
+                told = f"{name} of step {step} is {score}, so this step cannot become best.pt"
+                console.print(told, markup=False)
             if self.fabric.global_rank == 0:
                 self.folder.note_validation(step, self.state.best, is_best=is_best)
             self.fabric.barrier()
@@ -361,12 +374,3 @@ class _Loop:
 def _same_draws(device: torch.device) -> AbstractContextManager[None]:
     """Puts torch's generators back to where they were."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
-
-
-def _check_finite(total: Tensor, losses: dict[str, Tensor], names: list[str], step: int) -> None:
-    if not bool(torch.isfinite(total)):
-        values = ", ".join(f"{name} {float(loss.detach())}" for name, loss in losses.items())
-        raise UserError(
-            f"the loss of step {step} is not finite ({values}) on {', '.join(names)}; look at "
-            "these images, or lower the learning rate"
-        )

@@ -32,6 +32,23 @@ _FIRST_SPACE = "4026531836"
 _TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?\Z", re.DOTALL)
 
 
+_WATCHERS: list[Callable[[Path, Path], None]] = []
+
+
+@contextmanager
+def watching(watcher: Callable[[Path, Path], None]) -> Iterator[None]:
+    """Has every file of the block seen before it is put in its place, whichever thread writes it.
+
+    Args:
+        watcher: gets the finished temporary file and the path that it is about to get.
+    """
+    _WATCHERS.append(watcher)
+    try:
+        yield
+    finally:
+        _WATCHERS.remove(watcher)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` that becomes `path` when the block ends well.
@@ -70,6 +87,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             if not _is_told(error):
                 _probe(temporary, error)
             raise
+        for watcher in _WATCHERS:
+            watcher(temporary, path)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:

@@ -72,6 +72,18 @@ class TrainingLog:
         rates = {f"lr/{k}": group["lr"] for k, group in enumerate(optimizer.param_groups)}
         self._scalars(step, {f"loss/{name}": value for name, value in values.items()} | rates)
 
+    def scaling(self, step: int, scale: float, skipped: int) -> None:
+        """In 16-mixed precision: the loss's scale, and steps skipped since the last call."""
+        if not self.shown:
+            return
+        if skipped:
+            told = (
+                f"step {step}: {skipped} step{'s' * (skipped > 1)} skipped, because gradients "
+                f"overflow in half precision; the loss is now scaled by {scale:g}"
+            )
+            console.print(told, markup=False)
+        self._scalars(step, {"scaler/scale": scale, "scaler/skipped": skipped})
+
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
         """What a validation gave."""
         if not self.shown:

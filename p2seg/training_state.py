@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,7 +151,8 @@ class TrainingState:
         self._restore_random(path, saved)
         # scores of other images are not compared
         if saved.get("validated_on") == self.content.get("validated_on"):
-            self.best = saved.get("best")
+            best = saved.get("best")
+            self.best = best if best is not None and math.isfinite(best) else None
         self.unvalidated = saved.get("unvalidated", False)
         return int(saved["step"])
 

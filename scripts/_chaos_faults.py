@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import resource
+import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from _chaos_stages import Stage
 
+from p2seg.runs.content import cache_folder
 from p2seg.runs.preemption import RETRY
 
 PATIENCE = 60.0
 """Seconds in which a job whose rank has died must have ended."""
+
+GRACE = 20.0
+"""Seconds in which a child must have ended after its parent, also one that imports libraries."""
+
+MARK = "P2SEG_CHAOS"
+"""Environment variable that all processes of a disturbed command have in common."""
+
+COUNTS = {
+    "lost": "results lost",
+    "overwritten": "inputs overwritten",
+    "children": "living children",
+    "leftovers": "leftover files",
+}
+"""What is counted: the attribute of a row with one sentence for each, and its title."""
 
 
 @dataclass
@@ -31,6 +50,9 @@ class Row:
         times: how often.
         writing: how many of them while a file was being written.
         lost: sentences, one for everything that was lost.
+        overwritten: inputs that were changed or removed.
+        children: command lines of processes that outlived their command.
+        leftovers: files that the last, successful run did not remove.
     """
 
     stage: str
@@ -38,6 +60,16 @@ class Row:
     times: int = 0
     writing: int = 0
     lost: list[str] = field(default_factory=list)
+    overwritten: list[str] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+
+    def add(self, other: Row) -> None:
+        """Adds what was done to the same stage at another time."""
+        self.times += other.times
+        self.writing += other.writing
+        for name in COUNTS:
+            getattr(self, name).extend(getattr(other, name))
 
 
 class Process:
@@ -53,14 +85,15 @@ class Process:
 
     def __init__(self, command: list[str], limit: int | None = None) -> None:
         self.said = ""
+        self._mark = secrets.token_hex(8)
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end
         self._popen = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", MARK: self._mark},
             start_new_session=True,
-            preexec_fn=None if limit is None else lambda: _limit_files(limit),
+            preexec_fn=lambda: _prepare(limit),
         )
 
     @property
@@ -90,6 +123,26 @@ class Process:
             with self._errors:
                 self._errors.seek(0)
                 self.said = self._errors.read()
+
+    def outlived(self) -> list[str]:
+        """Kills what still runs some time after the end, and gives its command lines."""
+        end = time.monotonic() + GRACE
+        while (left := self._family()) and time.monotonic() < end:
+            time.sleep(0.1)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return [f"process {pid}: {words}" for pid, words in left.items()]
+
+    def _family(self) -> dict[int, str]:
+        """The command lines of all processes that it has started, however far below it."""
+        found, mark = {}, f"{MARK}={self._mark}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or is somebody else's
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(folder.name)] = words.decode(errors="replace")[:200]
+        return found
 
     def wait(self, seconds: float, out: Path | None) -> bool:
         """Lets it run for so long, and then until it writes a file below `out`.
@@ -141,22 +194,25 @@ class Disturbed:
         expected: its result.
         start: seconds of a run that finds everything done.
         work: seconds that a whole run takes beyond that.
+        files: that it leaves, by `files_of`.
     """
 
     stage: Stage
     expected: str
     start: float
     work: float
+    files: frozenset[str]
 
     def kills(self, folder: Path, times: int, draw: random.Random) -> Row:
         """SIGKILL at a random moment, every other time while a file is written."""
-        return self._interrupted("killed (SIGKILL)", folder, times, draw, signal.SIGKILL, -9)
+        return self._interrupted("killed (SIGKILL)", folder, times, draw, [signal.SIGKILL], -9)
 
-    def requests(self, folder: Path, times: int, draw: random.Random) -> Row:
-        """SIGTERM at a random moment: the exit code asks to be started again."""
-        return self._interrupted(
-            "asked to stop (SIGTERM)", folder, times, draw, signal.SIGTERM, RETRY
-        )
+    def requests(
+        self, folder: Path, times: int, draw: random.Random, numbers: Sequence[signal.Signals]
+    ) -> Row:
+        """Signals in turn, each at a random moment: the exit code asks to be started again."""
+        names = ", ".join(number.name for number in numbers[:times])
+        return self._interrupted(f"asked to stop ({names})", folder, times, draw, numbers, RETRY)
 
     def _interrupted(
         self,
@@ -164,7 +220,7 @@ class Disturbed:
         folder: Path,
         times: int,
         draw: random.Random,
-        number: signal.Signals,
+        numbers: Sequence[signal.Signals],
         wanted: int,
     ) -> Row:
         row, out, finished = Row(self.stage.name, fault), self.stage.out(folder), 0
@@ -172,8 +228,10 @@ class Disturbed:
             process = Process(self.stage.command(out))
             moment = self.start * draw.uniform(0.5, 1) + self.work * draw.uniform(0, 0.5)
             writing = process.wait(moment, out if row.times % 2 else None)
+            number = numbers[row.times % len(numbers)]
             process.send(number)
             code = process.end()
+            row.children += process.outlived()
             if code == 0:  # it was done before: from the beginning
                 self._compare(row, out)
                 _remove(out)
@@ -217,9 +275,10 @@ class Disturbed:
                     row.lost.append("the job ended well with a dead rank")
             except subprocess.TimeoutExpired:
                 row.lost.append(f"the job was still there after {PATIENCE:.0f} s")
+            row.children += process.outlived()
             if process.said.count("another process of this run") > 1:
                 row.lost.append("it was said more than once")
-        self._finish(row, out, 2, alike.expected)
+        self._finish(row, out, 2, alike)
         return row
 
     def full_disk(self, disk: Disk, good: Path, share: float) -> Row:
@@ -234,34 +293,45 @@ class Disturbed:
         disk.resize(self.stage.room(good, share, one_file=not disk.is_mounted))
         process = Process(self.stage.command(out), disk.limit)
         code, said = process.end(), process.said
+        row.children += process.outlived()
         told = "No space left" in said or "File too large" in said
         if code != 2 or not told or said.count("\n") != 1:
             row.lost.append(f"exit code {code}, said {said[-300:]!r}")
         before = self.stage.progress(out)
         disk.resize(None)
-        code = Process(self.stage.command(out)).end()
+        process = Process(self.stage.command(out))
+        code = process.end()
+        row.children += process.outlived()
         if code or self.stage.progress(out) < before:
             row.lost.append(f"exit code {code}, or less was finished than before")
         self._compare(row, out)
         _remove(out)
         return row
 
-    def _finish(self, row: Row, out: Path, processes: int = 1, expected: str | None = None) -> None:
+    def _finish(
+        self, row: Row, out: Path, processes: int = 1, alike: Disturbed | None = None
+    ) -> None:
         """Starts again with the same command, compares, and removes what came out."""
         process = Process(self.stage.command(out, processes))
-        if code := process.end():
+        code = process.end()
+        row.children += process.outlived()
+        if code:
             row.lost.append(f"exit code {code} at the end: {process.said[-300:]}")
         else:
-            self._compare(row, out, expected)
+            (alike or self)._compare(row, out)
         _remove(out)
 
-    def _compare(self, row: Row, out: Path, expected: str | None = None) -> None:
+    def _compare(self, row: Row, out: Path) -> None:
+        """Compares a finished output with the undisturbed one."""
+        row.leftovers += sorted(
+            name for name in files_of(out) if _is_temporary(name) or name not in self.files
+        )
         try:
             result = self.stage.result(out)
         except Exception as error:  # whatever it is, there is no result
             result = f"none, {error!r}"
-        if result != (expected or self.expected):
-            row.lost.append(f"another result: {result[:200]}, not {expected or self.expected}")
+        if result != self.expected:
+            row.lost.append(f"another result: {result[:200]}, not {self.expected}")
 
 
 def undisturbed(stage: Stage, folder: Path, processes: int = 1) -> Disturbed:
@@ -276,16 +346,41 @@ def undisturbed(stage: Stage, folder: Path, processes: int = 1) -> Disturbed:
         process = Process(stage.command(out, processes))
         if process.end():
             raise RuntimeError(f"{stage.name} does not work undisturbed: {process.said}")
+        if left := [*process.outlived(), *filter(_is_temporary, files_of(out))]:
+            raise RuntimeError(f"{stage.name} leaves something undisturbed: {left}")
         seconds.append(time.monotonic() - began)
         results.append(stage.result(out))
     if results[0] != results[1]:
         raise RuntimeError(f"{stage.name} gives another result the second time")
-    return Disturbed(stage, results[0], seconds[1], max(0.5, seconds[0] - seconds[1]))
+    work = max(0.5, seconds[0] - seconds[1])
+    return Disturbed(stage, results[0], seconds[1], work, frozenset(files_of(out)))
 
 
-def _limit_files(size: int) -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error, not the end
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+def files_of(out: Path) -> set[str]:
+    """Names of an output's files, of those beside it, and of temporary ones in the cache.
+
+    Names that differ between two runs without a fault are made equal: TensorBoard's files, and
+    the steps of checkpoints.
+    """
+    home, cache = out.parent, cache_folder()
+    own = [each for each in home.iterdir() if each.name.lstrip(".").startswith(out.stem)]
+    files = [file for each in own for file in (each, *each.rglob("*")) if not file.is_dir()]
+    names = {file.relative_to(home).as_posix() for file in files}
+    kept = cache.iterdir() if cache is not None and cache.is_dir() else ()
+    names |= {f"cache/{each.name}" for each in kept if _is_temporary(each.name)}
+    return {re.sub(r"(?<=step_)\d+|(?<=tfevents)\..*", "", name) for name in names}
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether a file is a lock, or a half-written file by `p2seg.files.temporary_name`."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _prepare(limit: int | None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may run under nohup
+    if limit is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error, not the end
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def _is_written(out: Path) -> bool:

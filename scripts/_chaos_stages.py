@@ -76,6 +76,26 @@ class Stage:
         return [f"{key[self.tool]}={2 // processes}"] if self.tool in key else []
 
 
+class Inputs:
+    """The files that stages read, which no fault may change.
+
+    Args:
+        folders: that hold them.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+        self._known: dict[Path, str] = {}
+
+    def changed(self) -> list[Path]:
+        """Files that were changed or removed since the last call, which has seen them."""
+        files = (each for folder in self._folders for each in folder.rglob("*") if each.is_file())
+        now = {file: sha256(file) for file in files}
+        changed = [file for file in self._known if now.get(file) != self._known[file]]
+        self._known = now
+        return changed
+
+
 def stages_of(home: Path, data: Path) -> list[Stage]:
     """All stages, in their order.
 

@@ -14,6 +14,7 @@ from p2seg.data.coco import ImageRecord, InstanceSet
 from p2seg.data.download import Archive, fetch
 from p2seg.errors import UserError, refusal
 from p2seg.files import write_symlink
+from p2seg.runs.lifetime import end_with_parent
 from p2seg.terminal import Terminal
 
 CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -35,6 +36,7 @@ def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
     """
 
     def run(words: list[str] | None = None) -> int:
+        end_with_parent()
         try:
             function(sys.argv[1:] if words is None else words)
         except UserError as error:

@@ -29,6 +29,7 @@ GIVE_SENTENCES = {
     "tools/_mistakes.py": ("sentence_of", "_of_hydra", "_of_omegaconf", "_unknown_key"),
     "tools/_entry.py": ("run",),
     "p2seg/errors.py": ("refusal",),
+    "p2seg/finite.py": ("_sentence",),
 }
 SAME = frozenset(("shown", "_shown", "str", "repr", "len", "list", "sorted", "type"))
 """Functions that show what they are given."""
@@ -59,8 +60,11 @@ _OF_FILES = (
     (r"p2seg/data/(images|video|tried|sources)\.py|p2seg/semantic/arrays", 2),
     (r"p2seg/data/(points|dataset)\.py|p2seg/validate/|tools/(make_points|_?validate)\.py", 3),
     (r"p2seg/data/(coco|rle|instances|packed|records|schema|document)\.py|p2seg/pseudo/", 8),
-    (r"p2seg/(checkpoint|training_state)\.py|weights\.py|p2seg/models/", 9),
-    (r"p2seg/(runs|ops|mdm|methods)/|p2seg/(engine|devices|losses|optim)\.py|tools/_ranks", 10),
+    (r"p2seg/(checkpoint|training_state|finite)\.py|weights\.py|p2seg/models/", 9),
+    (
+        r"p2seg/(runs|ops|mdm|methods)/|p2seg/(engine|gradients|devices|losses|optim)\.py|tools/_ranks",
+        10,
+    ),
     (r"p2seg/segmentors/|tools/(_segmentor|export|predict|_predict|_validation)\.py", 11),
     (r"p2seg/(evaluation|benchmarks)/|tools/(eval|_figures|visualize|bench|_suites)\.py", 12),
     (r"p2seg/data/(voc|mat|download|synthetic|materials)\.py|^scripts/", 13),

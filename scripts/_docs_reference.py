@@ -30,7 +30,7 @@ OF_THE_CODE = "---\nsearch:\n  boost: 0.6\n---\n\n"
 EXIT_CODES = {
     0: "done; also when there was nothing left to do",
     2: "a mistake in the command or in a file: one sentence says what and where",
-    75: "asked to stop (SIGTERM, SIGUSR1): what was written is whole, the same command goes on",
+    75: "asked to stop (SIGTERM, SIGUSR1, SIGHUP): files are whole, the same command goes on",
     130: "stopped by the keyboard (Ctrl-C): the same",
     1: "another process of the run has ended, or a defect of p2seg, with its traceback",
 }

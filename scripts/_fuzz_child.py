@@ -20,6 +20,8 @@ import torch
 from _fuzz_mutate import mutate, read_corpus
 from _fuzz_targets import TARGETS, judge, place
 
+from p2seg.runs.lifetime import end_with
+
 GRACE = 20.0
 """Seconds beyond a target's own before a process that no longer answers is killed."""
 
@@ -154,6 +156,9 @@ def _feed(
 
 def _prepare(megabytes: int) -> None:
     """Limits of this process, and silence: what libraries print is none of our business."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        end_with(parent.pid)
     torch.set_num_threads(1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + (3 * megabytes << 20)  # beyond what is measured

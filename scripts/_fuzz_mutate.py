@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _fuzz_targets import hostile_values
+from _fuzz_targets import HOSTILE_KEYS, hostile_values
 
 EDGES = [bytes([each]) for each in (0, 1, 0x7F, 0x80, 0xFF)] + [
     number.to_bytes(size, order, signed=True)
@@ -67,7 +67,9 @@ def _with_damage(rng: random.Random, tree: Any) -> Any:
         return copy.deepcopy(rng.choice(VALUES))
     holder, key = rng.choice(places)
     kind = rng.random()
-    if kind < 0.6:
+    if isinstance(holder, dict) and rng.random() < 0.1:
+        holder[rng.choice(HOSTILE_KEYS)] = copy.deepcopy(rng.choice(VALUES))
+    elif kind < 0.6:
         holder[key] = copy.deepcopy(rng.choice(VALUES))
     elif kind < 0.7:
         del holder[key]

@@ -1,11 +1,13 @@
 """What scripts/fuzz.py feeds: every reader of files from outside, each as a function of a path.
 
 A reader does well when it returns, or raises a `UserError` of one readable sentence. Where it
-returns, what it gave is used as the tools use it, so that damage is not only postponed.
+returns, what it gave is used as the tools use it, so that damage is not only postponed. None may
+ask the network for anything.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _fuzz_network import no_network
 from torch import nn
 
 from p2seg.checkpoint import load_checkpoint
@@ -30,10 +33,11 @@ from p2seg.data.maps import map_path, read_map
 from p2seg.data.points import read_points, write_points
 from p2seg.data.video import Video
 from p2seg.data.voc import _sbd_masks, read_list
-from p2seg.errors import UserError
+from p2seg.errors import UserError, shown
 from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
 from p2seg.formats.masks import places
+from p2seg.models.architectures import config_of, rebuilt
 from p2seg.models.backbones import load_backbone_weights
 from p2seg.pseudo.review import read_review, reviewed
 from p2seg.pseudo.shards import Shards
@@ -51,6 +55,12 @@ from p2seg.semantic.maps import read_key as read_map_key
 SIZE = (6, 8)
 """(height, width) of the corpus's images, pixels."""
 CLASSES = ("red", "blue")
+MODELS = {
+    "mask2former": "Mask2FormerForUniversalSegmentation",
+    "sam": "SamModel",
+    "sam_hq": "SamHQModel",
+    "sam2": "Sam2Model",
+}
 LONGEST = 3000
 """Characters of a sentence that somebody can still read."""
 
@@ -74,14 +84,16 @@ def judge(target: Target, path: Path) -> str:
     """Reads a file: "read", or the sentence that refused it.
 
     Raises:
-        Exception: whatever else the reader came to, and `AssertionError` of an endless sentence.
+        Exception: whatever else the reader came to, and `AssertionError` of an endless sentence or
+            of a request to the network.
     """
-    try:
-        target.read(path)
-    except UserError as error:
-        said = str(error)
-    else:
-        return "read"
+    said = "read"
+    with no_network() as asked:
+        try:
+            target.read(path)
+        except UserError as error:
+            said = str(error)
+    assert not asked, f"it asked the network: {asked[0]}"
     assert 0 < len(said) < LONGEST, f"a sentence of {len(said)} characters"
     return said
 
@@ -195,7 +207,8 @@ def _labels(path: Path) -> None:
 
 
 def _array(path: Path) -> None:
-    stored, legend = read_array(path), Legend.plain(CLASSES)
+    legend = Legend.plain(CLASSES)
+    stored = read_array(path, SIZE, legend)
     if stored.values.ndim == 2:
         labels_to_map(stored.values, path, SIZE, legend)
     else:
@@ -272,6 +285,35 @@ def _checkpoint(path: Path) -> None:
     raise refused
 
 
+def _model(path: Path) -> None:
+    """What a checkpoint says of its model, with an architecture that is no text yet."""
+    options = read_json(path, "settings of a model")
+    if isinstance(options, dict) and isinstance(options.get("architecture"), (dict, list)):
+        options["architecture"] = json.dumps(options["architecture"])
+    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+    content = {"categories": categories, "model": {}, "average": None}
+    content["config"] = {"segmentor": {"model": options}}
+    try:
+        with torch.device("meta"):  # no weights
+            predictor_of(path, content, torch.device("meta"))
+    except UserError as error:
+        if "Missing key" not in str(error):  # it was built, and has no weights here
+            raise
+
+
+def _architecture(path: Path) -> None:
+    """A config.json of transformers."""
+    import transformers
+
+    settings = read_json(path, "config.json of a transformers model")
+    kind = settings.get("model_type") if isinstance(settings, dict) else None
+    if kind not in list(MODELS):
+        raise UserError(f"no model of type {shown(kind)}")
+    config = config_of(rebuilt(kind, settings, path), path)
+    with torch.device("meta"), contextlib.suppress(Exception):  # which the tools tell in a sentence
+        getattr(transformers, MODELS[kind])(config)
+
+
 def _weights(path: Path) -> None:
     torch.manual_seed(0)
     load_backbone_weights(nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)), path)
@@ -336,6 +378,8 @@ TARGETS = {
     "shards": Target(_shards, ".jsonl"),
     "parts": Target(_parts, ".jsonl"),
     "checkpoint": Target(_checkpoint, ".pt"),
+    "model": Target(_model, ".json", 20.0),
+    "architecture": Target(_architecture, ".json"),
     "weights": Target(_weights, ".pth"),
     "safetensors": Target(_weights, ".safetensors"),
     "sam": Target(_sam, ".pth"),
@@ -390,7 +434,27 @@ def hostile_values() -> list[Any]:
         *("", "0", "1", " ", "\0", "a\nb", "\x1b[31m", "\u202e", "\ud800", "é", "e\u0301", "😀"),
         *("..", "../x", "/x", "C:\\x", "\\\\x\\y", "a/../../b", "x" * 300, "x/" * 3000, "<b>"),
         *([], {}, [[]], [{}], [None], {"a": 1}, [0] * 2000, [[0, 0]], {"": ""}, "NaN"),
+        *(
+            "hf-hub:owner/name",
+            "hf_hub:owner/name",
+            "local-dir:.",
+            "owner/name",
+            "owner/name@main:a",
+        ),
+        *("https://nowhere.invalid/a", "torchvision.ssd300_vgg16", "../a.safetensors", "os.system"),
+        *("flash_attention_2", "paged|owner/name", "timm_backbone", "swin", "torchvision.resnet18"),
+        {"model_type": "timm_backbone", "backbone": "owner/name"},
+        {"AutoModel": "owner/name--module.Class"},
         [[-1e30, 0, 5, 5, 1e30, 0]],
         {"size": list(SIZE), "counts": [0, SIZE[0] * SIZE[1]]},
         {"size": list(SIZE), "counts": "ooooooo0"},
     ]
+
+
+HOSTILE_KEYS = (
+    *("attn_implementation", "_attn_implementation", "auto_map", "backbone", "backbone_config"),
+    *("backbone_kwargs", "dtype", "model_type", "name_or_path", "per_layer_config", "pretrained"),
+    *("quantization_config", "transformers_weights", "trust_remote_code", "use_kernels", "weights"),
+    *("use_pretrained_backbone", "use_timm_backbone", "checkpoint", "architecture", "_target_"),
+)
+"""Names of settings by which a file asks for more than numbers."""

@@ -1,17 +1,20 @@
 """Disturbs every stage at random moments and compares what comes out with an undisturbed run.
 
 python scripts/chaos.py                     # 32 kills, 4 requests, 5 dead ranks, 3 full disks
-python scripts/chaos.py --short --seed 1    # 3 kills, 1 request
+python scripts/chaos.py --short --seed 1    # 3 kills, 2 requests
 
 Every stage (semantic maps, training, export, segmentor) is run once undisturbed. Then it is killed,
 asked to stop, robbed of a rank or of its disk, and started again with the same command until it
-is done: the result must be the same, bit for bit, and what was finished must stay finished. The
-exit code is 1 where something was lost.
+is done: the result must be the same, bit for bit, what was finished must stay finished, and no
+input may change. No process may outlive its command, and no temporary file the last run. The exit
+code is 1 if a result was lost, an input was overwritten, or a process or a file is left.
 """
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,8 +23,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from _chaos_faults import Disk, Disturbed, Row, undisturbed
-from _chaos_stages import TOOLS, stages_of
+from _chaos_faults import COUNTS, Disk, Disturbed, Row, undisturbed
+from _chaos_stages import TOOLS, Inputs, stages_of
 from _command import CONSOLE, Parser, command, path
 from rich.table import Table
 
@@ -30,6 +33,8 @@ RANKS = ("train", "semantic", "segmentor", "export", "train")
 """Stages that lose a rank, in turn."""
 DISKS = ("train", "semantic", "export", "segmentor")
 """Stages that lose their disk, in turn."""
+REQUESTS = (signal.SIGTERM, signal.SIGHUP)
+"""What asks stages to stop, in turn."""
 
 
 def parser() -> Parser:
@@ -40,7 +45,7 @@ def parser() -> Parser:
     words.add_argument("--requests", type=int, default=4, help="to stop (default: 4)")
     words.add_argument("--ranks", type=int, default=5, help="that die (default: 5)")
     words.add_argument("--disks", type=int, default=3, help="that are full (default: 3)")
-    words.add_argument("--short", action="store_true", help="3 kills and 1 request of a training")
+    words.add_argument("--short", action="store_true", help="3 kills and 2 requests of a training")
     words.add_argument("--work", type=path, metavar="DIR", help="where (default: a temporary one)")
     return words
 
@@ -52,25 +57,34 @@ def main(words: list[str]) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="p2seg-chaos-", dir=args.work) as folder:
         home = Path(folder)
+        os.environ["XDG_CACHE_HOME"] = str(home / "cache")  # the user's own is not disturbed
         make_set(home / "data", images=8 if args.short else 32)
         draw = random.Random(args.seed)
+        inputs = Inputs(home / "data", home / "good")
         if args.short:
-            rows = short(home, draw)
+            rows = short(home, inputs, draw)
         else:
-            rows = whole(home, draw, args.kills, args.requests, args.ranks, args.disks)
+            rows = whole(home, inputs, draw, args.kills, args.requests, args.ranks, args.disks)
         made = []
         for row in rows:
+            row.overwritten += [str(each.relative_to(home)) for each in inputs.changed()]
             made.append(row)
-            lost = "; ".join(row.lost) or "none"
-            CONSOLE.print(f"{row.stage}: {row.times} times {row.fault}, lost: {lost}")
+            found = [f"{title}: {'; '.join(told)}" for title, told in counted(row) if told]
+            CONSOLE.print(f"{row.stage}: {row.times} times {row.fault}, {', '.join(found) or 'ok'}")
     CONSOLE.print(table(made))
-    lost = sum(len(row.lost) for row in made)
-    CONSOLE.print(
-        f"faults: {sum(row.times for row in made)}, results lost: {lost or 'none'}, "
-        f"{(time.monotonic() - began) / 60:.1f} min"
-    )
-    if lost:
+    total = Row("all", "all")
+    for row in made:
+        total.add(row)
+    counts = [f"{title}: {len(told) or 'none'}" for title, told in counted(total)]
+    minutes = (time.monotonic() - began) / 60
+    CONSOLE.print(f"faults: {total.times}, {', '.join(counts)}, {minutes:.1f} min")
+    if any(told for _, told in counted(total)):
         raise SystemExit(1)
+
+
+def counted(row: Row) -> list[tuple[str, list[str]]]:
+    """The titles of all counts, and what was found for each."""
+    return [(title, getattr(row, name)) for name, title in COUNTS.items()]
 
 
 def make_set(folder: Path, images: int) -> None:
@@ -84,17 +98,24 @@ def make_set(folder: Path, images: int) -> None:
         subprocess.run([sys.executable, *map(str, script)], check=True, stderr=subprocess.DEVNULL)
 
 
-def short(home: Path, draw: random.Random) -> Iterator[Row]:
+def short(home: Path, inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """A training alone, on maps made for it."""
     semantic, train, *_ = stages_of(home / "good", home / "data")
     undisturbed(semantic, home / "good")
     disturbed = undisturbed(train, home / "good")
+    inputs.changed()
     yield disturbed.kills(home / "killed", 3, draw)
-    yield disturbed.requests(home / "asked", 1, draw)
+    yield disturbed.requests(home / "asked", 2, draw, REQUESTS)
 
 
 def whole(
-    home: Path, draw: random.Random, kills: int, requests: int, ranks: int, disks: int
+    home: Path,
+    inputs: Inputs,
+    draw: random.Random,
+    kills: int,
+    requests: int,
+    ranks: int,
+    disks: int,
 ) -> Iterator[Row]:
     """Everything, a stage after the other."""
     good: dict[str, Disturbed] = {}
@@ -102,8 +123,12 @@ def whole(
     for place, stage in enumerate(stages):
         CONSOLE.print(f"{stage.name}: undisturbed")
         good[stage.name] = disturbed = undisturbed(stage, home / "good")
+        inputs.changed()
         yield disturbed.kills(home / "killed", _share(kills, place, len(stages)), draw)
-        yield disturbed.requests(home / "asked", _share(requests, place, len(stages)), draw)
+        in_turn = [REQUESTS[(place + k) % len(REQUESTS)] for k in range(len(REQUESTS))]
+        yield disturbed.requests(
+            home / "asked", _share(requests, place, len(stages)), draw, in_turn
+        )
     alike: dict[str, Disturbed] = {}
     for number in range(ranks):
         name = RANKS[number % len(RANKS)]
@@ -124,17 +149,13 @@ def _share(total: int, place: int, places: int) -> int:
 
 def table(rows: list[Row]) -> Table:
     """A row a stage and fault."""
-    made = Table("stage", "fault", "times", "while writing", "results lost")
+    made = Table("stage", "fault", "times", "while writing", *COUNTS.values())
     merged: dict[tuple[str, str], Row] = {}
     for row in rows:
-        whole = merged.setdefault((row.stage, row.fault), Row(row.stage, row.fault))
-        whole.times += row.times
-        whole.writing += row.writing
-        whole.lost += row.lost
+        merged.setdefault((row.stage, row.fault), Row(row.stage, row.fault)).add(row)
     for row in merged.values():
-        made.add_row(
-            row.stage, row.fault, str(row.times), str(row.writing), str(len(row.lost) or "none")
-        )
+        counts = (str(len(told) or "none") for _, told in counted(row))
+        made.add_row(row.stage, row.fault, str(row.times), str(row.writing), *counts)
     return made
 
 

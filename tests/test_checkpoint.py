@@ -181,3 +181,67 @@ def test_a_file_of_something_else_is_not_passed_over(tmp_path):
     CheckpointFolder(tmp_path, "network", keep=3).write(of_step(2))
     with pytest.raises(UserError, match="a segmentor is needed"):
         CheckpointFolder(tmp_path, "segmentor", keep=3).newest()
+
+
+NOT_FINITE = {
+    "nan": torch.tensor([1.0, float("nan")]),
+    "infinity": torch.tensor([[1.0], [float("-inf")]]),
+    "half": torch.tensor([float("inf")], dtype=torch.float16),
+    "bfloat16": torch.tensor([float("nan")], dtype=torch.bfloat16),
+    "a number": torch.tensor(float("nan"), dtype=torch.float64),
+    "expanded beyond all memory": torch.tensor(float("nan")).expand(10**9, 10**9),
+    "complex": torch.ones(2, dtype=torch.complex64),
+    "larger than its storage": torch.ones(9).as_strided((5, 5), (1, 1)),
+}
+"""Weights that no model of ours can have."""
+FINITE = {
+    "counts": torch.tensor([2**62]),
+    "flags": torch.tensor([True]),
+    "nothing": torch.zeros(0, 3),
+    "large": torch.tensor([3e38, -3e38]),
+    "expanded": torch.ones(()).expand(10**9, 10**9),
+    "channels last": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
+}
+
+
+@pytest.mark.parametrize("key", ["model", "average"])
+@pytest.mark.parametrize("kind", NOT_FINITE)
+def test_weights_that_are_not_finite_are_refused(tmp_path, key, kind):
+    path = tmp_path / "a.pt"
+    torch.save({"format": 1, **CONTENT, key: {"head.w": NOT_FINITE[kind]}}, path)
+    with pytest.raises(Damaged, match=rf"a\.pt is not usable: '{key}\.head\.w' is not fin") as e:
+        load_checkpoint(path, "network")
+    assert "\n" not in str(e.value)
+    with pytest.raises(UserError, match=rf"after step 4 {key}\.head\.w is not finite"):
+        save_checkpoint(tmp_path / "b.pt", {**CONTENT, key: {"head.w": NOT_FINITE[kind]}})
+    assert not (tmp_path / "b.pt").exists()
+
+
+@pytest.mark.parametrize("kind", FINITE)
+def test_other_weights_are_taken_as_they_are(tmp_path, kind):
+    save_checkpoint(tmp_path / "a.pt", CONTENT | {"average": {"w": FINITE[kind]}})
+    made = load_checkpoint(tmp_path / "a.pt", "network")["average"]["w"]
+    assert made.shape == FINITE[kind].shape
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"w": NOT_FINITE["nan"]}},
+        {"average": {"w": NOT_FINITE["nan"]}},
+        {"optimizer": {"state": {0: {"exp_avg": NOT_FINITE["nan"]}}}},
+    ],
+)
+def test_what_is_not_finite_leaves_all_files_as_they_were(tmp_path, change):
+    folder = CheckpointFolder(tmp_path, "network", keep=3)
+    for step in (2, 4):
+        folder.write(of_step(step))
+    folder.note_validation(4, 0.5, is_best=True)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"last\.pt is not written: after step 6"):
+        folder.write(of_step(6) | change)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    torch.save({"format": 1, **of_step(6), **change}, tmp_path / "last.pt")
+    path, content, damage = CheckpointFolder(tmp_path, "network", keep=3).newest()
+    assert (path.name, content["step"]) == ("step_00000002.pt", 2)
+    assert "last.pt is not usable" in str(damage)

@@ -153,7 +153,7 @@ def same(one, other):
         assert all(torch.equal(state[name], moments[1][index][name]) for name in state)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_the_step_and_writes_a_checkpoint(tmp_path, number):
     whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
     end = load_checkpoint(whole.fit(), "network")

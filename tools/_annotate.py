@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _common import path_of
-from _labeller import check_export, labeller_of
+from _labeller import PSEUDO, check_export, labeller_of
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.data.points import PointSet
@@ -27,6 +27,19 @@ def out_of(cfg: DictConfig) -> Path:
         return Path(cfg.out).expanduser()
     folder = path_of(cfg, "images").absolute()
     return folder.with_name(f"{folder.name or 'images'}_clicks.json")
+
+
+def check_points(clicks: Clicks) -> None:
+    """Refuses to click on in a file of masks, which has points as well.
+
+    Raises:
+        UserError: the file that is continued is one of pseudo masks.
+    """
+    if clicks.snapshot().points.info.get("description") == PSEUDO:
+        raise UserError(
+            f"out={clicks.path} is a file of pseudo masks, but points are clicked; give another "
+            "out=FILE.json"
+        )
 
 
 def names_of(cfg: DictConfig) -> list[str]:

@@ -91,7 +91,7 @@ def _check_node(node: DictConfig) -> None:
 
 
 def _name(node: DictConfig, key: str) -> str:
-    """What the command line calls a value: `mdm.decode` where `mdm_module.decode` refers to it."""
+    """What the command line calls a value: `mdm.decode` where `method.mdm.decode` refers to it."""
     raw = str(node._get_node(key)._value())  # type: ignore[union-attr]
     if raw.startswith("${") and raw.endswith("}") and raw.count("$") == 1 and raw[2] != ".":
         return raw[2:-1]

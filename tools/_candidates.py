@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from _build import build, check_values
 from _common import clicks_sha256, path_of
-from _labeller import labeller_of
+from _labeller import PSEUDO, labeller_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.maps import SemanticMap
@@ -64,6 +64,7 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
             points_sha256=clicks,
             workers=0 if ranks.world > 1 else cfg.semantic.workers,
             on_error=cfg.data.on_error,
+            overwrite=cfg.overwrite,
             progress=partial(
                 track, what="candidates", total=len(ranks.share(points.images)), shown=ranks.first
             ),
@@ -125,7 +126,7 @@ def masks_of(
         selection = selection_of(cfg, points)
         labeller = ChosenLabeller(selection)
         rules = {key: cfg.export[key] for key in ("min_pixels", "default_box")}
-        info = {"description": "p2seg pseudo masks", "source": "candidates", "export": rules}
+        info = {"description": PSEUDO, "source": "candidates", "export": rules}
         info |= {"candidates": selection.candidates.provenance, "choice": selection.parameters}
     if cfg.export.snap == "sam":
         check_values(Snapped, {"iou": ("export.snap_iou", cfg.export.snap_iou)})

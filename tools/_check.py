@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from _build import build
+from _claims import writes
 from _common import check_file, clicks_of, path_of
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,6 +26,13 @@ TOLD = 5
 """Maps that cannot be read which are named; `out=FILE.json` has all."""
 
 
+def _file_of(cfg: DictConfig) -> Path | None:
+    """The file `out`; None where `out` names the maps."""
+    out = None if cfg.out is None else path_of(cfg, "out")
+    return out if out is not None and out.suffix == ".json" else None
+
+
+@writes("check", _file_of)
 def check(cfg: DictConfig) -> MapCheck:
     """Prints what maps cover and how points lie on them; writes it to `out`, if that is a .json."""
     source, out = _places(cfg)
@@ -57,8 +65,9 @@ def check(cfg: DictConfig) -> MapCheck:
 
 def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
     """The maps to look at, and the file to write."""
-    out = None if cfg.out is None else path_of(cfg, "out")
-    file = check_file(out) if out is not None and out.suffix == ".json" else None
+    out, file = None if cfg.out is None else path_of(cfg, "out"), _file_of(cfg)
+    if file is not None:
+        check_file(file)
     if OmegaConf.select(cfg, "semantic.maps") is not None:
         path_of(cfg, "semantic.maps")
         if out is not None and file is None:

@@ -1,34 +1,43 @@
-"""What a tool writes is claimed while it runs: see `p2seg.runs.claims`."""
+"""What a tool writes is its own: it is claimed while the tool runs, and nothing else is replaced.
+
+See `p2seg.runs.claims` and `p2seg.runs.outputs`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from _outputs import inputs_read, output_of
 from omegaconf import DictConfig
 
 from p2seg.runs.claims import claim
+from p2seg.runs.outputs import refuse_inputs, replacing
 
 Run = Callable[[DictConfig], Any]
 OutOf = Callable[[DictConfig], Path | None]
 
 
-def writes(out_of: OutOf, *, folder: bool = False) -> Callable[[Run], Run]:
-    """Makes a tool's `run` claim what it writes.
+def writes(command: str, out_of: OutOf, *, folder: bool = False) -> Callable[[Run], Run]:
+    """Makes a tool's `run` claim what it writes, and refuse to replace what is not its own.
 
     Args:
+        command: its name.
         out_of: the output, by the config; None where there is none.
-        folder: it is a folder.
+        folder: nobody else may write to the folder; else to the one file.
     """
 
     def decorate(run: Run) -> Run:
         @wraps(run)
         def claimed(cfg: DictConfig) -> Any:
             out = out_of(cfg)
-            with claim(out, folder=folder) if out is not None else nullcontext():
+            if out is None:
+                return run(cfg)
+            output = output_of(cfg, command, out)
+            refuse_inputs(output, inputs_read(cfg, command))
+            with claim(out, folder=folder), replacing(output, overwrite=cfg.overwrite):
                 return run(cfg)
 
         return claimed

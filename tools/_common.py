@@ -41,6 +41,11 @@ def output_folder(cfg: DictConfig, place: str) -> Path:
     return Path(cfg.out).expanduser() if cfg.out else Path("outputs") / str(cfg.name) / place
 
 
+def maps_folder(cfg: DictConfig) -> Path:
+    """Where `gen_semantic` writes: `out` if it is given, else `data.semantic`."""
+    return path_of(cfg, "data.semantic" if cfg.out is None else "out")
+
+
 def plain(node: Any) -> dict[str, Any]:
     """A config node as plain dicts and lists, interpolations resolved."""
     return cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))

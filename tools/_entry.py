@@ -35,9 +35,10 @@ from omegaconf import DictConfig
 
 from p2seg.errors import UserError
 from p2seg.runs.determinism import seed_everything
+from p2seg.runs.lifetime import end_with_parent
 from p2seg.runs.preemption import Stopped, stopping
 from p2seg.runs.settings import path_settings
-from p2seg.terminal import Terminal
+from p2seg.terminal import Terminal, drop_lost_outputs
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
@@ -112,6 +113,7 @@ def entry(
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
         def run(words: list[str] | None = None) -> int:
+            end_with_parent()
             words = sys.argv[1:] if words is None else words
             options = {f"--{name}": f"{name}=true" for name in switches}
             words = [options.get(word, word) for word in words]
@@ -127,6 +129,8 @@ def entry(
                 return 0 if is_started_by_another() else stopped.code
             except Exception as error:
                 return _end(error, config)
+            finally:
+                drop_lost_outputs()
             return 0
 
         return run

@@ -35,6 +35,7 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.evaluation.report import write_report
 from p2seg.evaluation.semantic import semantic_scores
 from p2seg.progress import console
+from p2seg.runs.lifetime import naming_parent
 from p2seg.runs.provenance import versions
 from p2seg.runs.stages import Stages
 from p2seg.semantic.manifest import MANIFEST
@@ -304,6 +305,7 @@ class Experiment:
 def _call(script: str, words: list[str]) -> None:
     """Runs a script of scripts/ in a process of its own."""
     command = [sys.executable, str(SCRIPTS / script), *words]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    with naming_parent():
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise UserError((done.stderr.strip().splitlines() or [f"{script} failed"])[-1])

@@ -67,7 +67,7 @@ def inputs_of(cfg: DictConfig, command: str) -> dict[str, Path]:
     return {
         key: Path(value).expanduser()
         for key, value in values.items()
-        if value not in (None, "", "none")
+        if isinstance(value, str) and value not in ("", "none")
     }
 
 

@@ -36,6 +36,9 @@ EXPORT: dict[type, dict[str, str]] = {
 }
 """The settings that become which parameters."""
 
+PSEUDO = "p2seg pseudo masks"
+"""What `info.description` of a file of pseudo masks says."""
+
 OF_SEEDS = ("orphans", "foreground", "edges", "min_pixels", "default_box")
 """The settings of an export that seeds have too; the first three are `SeedLabeller`'s."""
 
@@ -62,7 +65,7 @@ def labeller_of(
     if rules["foreground"] != 1 and not rules["edges"] and (seeds or rules["semantic"] == "S0"):
         told = "changes nothing in the first map; it needs export.edges or export.semantic=network"
         console.print(f"export.foreground={rules['foreground']} {told}", markup=False)
-    info: dict[str, Any] = {"description": "p2seg pseudo masks", "export": rules}
+    info: dict[str, Any] = {"description": PSEUDO, "export": rules}
     if seeds:
         info["export"] = {key: rules[key] for key in OF_SEEDS}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}

@@ -94,7 +94,7 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     key = fingerprint([settings, prefix, sha256(path_of(cfg, "pred")), str(folder), listed])
     parts = Parts(out / "masks", key)
     if not parts.begun:
-        check_folders(out, names)
+        check_folders(cfg, out, names)
         parts.begin()
     formats = [FORMATS[name](out / name, masks.categories, options) for name in names]
     faults = Counter(

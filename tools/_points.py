@@ -142,26 +142,8 @@ def target_of(cfg: DictConfig) -> tuple[Callable[[Writing], str], Path]:
         raise UserError(f"out={out} is no {target.ending} file; give out={where}")
     if not target.ending and out.is_file():
         raise UserError(f"out={out} is a file, but a folder is needed; give out={where}")
-    if not target.ending and not cfg.overwrite and any(out.rglob("*.json")):
-        raise UserError(
-            f"{out} has JSONs already, maybe mended by hand; give another out={where}, or "
-            "overwrite=true"
-        )
-    if target.ending:
-        check_new(cfg, out)
     assert target.write is not None
     return target.write, out
-
-
-def check_new(cfg: DictConfig, out: Path) -> None:
-    """Refuses a file that is there already, unless it may be lost."""
-    if not isinstance(cfg.overwrite, bool):
-        raise UserError(f"overwrite={cfg.overwrite} cannot be; it is true or false")
-    if out.exists() and not cfg.overwrite:
-        raise UserError(
-            f"{out} is there already, maybe with clicks made by hand; give another "
-            f"out=FILE{out.suffix}, or overwrite=true"
-        )
 
 
 def order_of(cfg: DictConfig, points: PointSet) -> str:

@@ -65,18 +65,18 @@ def formats_of(cfg: DictConfig) -> list[str]:
     return [each for each in dict.fromkeys(given) if each != "coco"]
 
 
-def check_folders(out: Path, formats: list[str]) -> None:
-    """No earlier run that is done may have written there.
+def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
+    """No earlier run that is done may have written there, unless its files may be replaced.
 
     Raises:
         UserError: a format's folder below `out` has files, which may have been mended by hand.
     """
     for each in formats:
         folder = out / each
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(folder.iterdir()) and not cfg.overwrite:
             raise UserError(
                 f"{folder} has files of an earlier run, maybe mended by hand; give another "
-                "out=DIR, or remove that folder"
+                "out=DIR, remove that folder, or add overwrite=true to replace its files"
             )
 
 
@@ -147,7 +147,7 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
 def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
     """Looks for files of others; those of an earlier run of the same job are its own."""
     if not parts.begun:
-        check_folders(out, formats_of(cfg))
+        check_folders(cfg, out, formats_of(cfg))
     ranks.wait()
     if ranks.first:
         parts.begin()

@@ -88,6 +88,7 @@ NUMBERS = {
 }
 CHOICES = {
     "deterministic": (True, False),
+    "overwrite": (True, False),
     "resume": ("auto", "changed", "never"),
     "trainer.accelerator": ("auto", "cpu", "cuda", "gpu", "mps"),
     "segmentor.ema": (True, False),

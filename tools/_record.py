@@ -10,21 +10,13 @@ from typing import Any
 
 from _common import folder_content
 from _inputs import inputs_of
+from _outputs import record_of
 from omegaconf import DictConfig, OmegaConf
 
-from p2seg.errors import UserError
-from p2seg.files import files_below, fingerprint, read_json, sha256, write_json
+from p2seg.files import files_below, fingerprint, sha256
 from p2seg.runs.launched import is_first, number_of_processes
+from p2seg.runs.outputs import note_start
 from p2seg.runs.provenance import machine, versions
-
-OF_A_FILE = (
-    *("make_points", "import_points", "export_points", "annotate"),
-    *("gen_pseudo", "export"),
-)
-"""Tools that write one file, not a folder."""
-
-KEPT = 200
-"""Starts of one run that are remembered."""
 
 
 def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
@@ -39,7 +31,6 @@ def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
     """
     if not is_first():
         return
-    path = out.with_suffix(".run.json") if tool in OF_A_FILE else out / "run.json"
     start = {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "tool": tool,
@@ -55,17 +46,7 @@ def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
         },
         "settings": OmegaConf.to_container(cfg, resolve=True),
     }
-    write_json(path, {"starts": [*_before(path), start][-KEPT:]}, indent=1)
-
-
-def _before(path: Path) -> list[Any]:
-    """The starts that are remembered; none where the file cannot be read."""
-    try:
-        content = read_json(path, "record of runs") if path.is_file() else {}
-    except UserError:
-        return []
-    starts = content.get("starts") if isinstance(content, dict) else None
-    return starts if isinstance(starts, list) else []
+    note_start(record_of(tool, out), start)
 
 
 def _content(path: Path, *, quick: bool) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2seg.errors import UserError
-from p2seg.runs.preemption import RETRY, Stopped
+from p2seg.runs.lifetime import naming_parent
+from p2seg.runs.preemption import ASKED, RETRY, Stopped
 
 try:
     import cloudpickle  # of submitit
@@ -30,7 +31,7 @@ except ImportError:
 else:  # a job elsewhere has p2seg, but not this folder, among its modules
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-FORWARDED = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
+FORWARDED = (*ASKED, getattr(signal, "SIGUSR2", signal.SIGINT), signal.SIGINT)
 """What ends a job early: the process below is told to write what it has (submitit takes USR2)."""
 
 
@@ -106,35 +107,36 @@ def _tag(key: str, value: str) -> str:
 def _call(command: Sequence[str]) -> int:
     """The exit code of a command that is sent the signals of this process; 128 + n after one."""
     with _forwarded() as started:
-        # in a session of its own: the keyboard's word comes from here, once
-        started.append(subprocess.Popen(command, start_new_session=True))
+        with naming_parent():
+            # in a session of its own: signals of the terminal come from here, once
+            started.append(subprocess.Popen(command, start_new_session=True))
         code = started[0].wait()
     return 128 - code if code < 0 else code
 
 
 @contextmanager
 def _forwarded() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Sends signals on to the process that is put into the list; submitit's own handler comes
-    after it has ended."""
+    """Sends signals on to the process that is put into the list; the handler from before, such as
+    submitit's, comes after it has ended. A signal that is ignored stays ignored."""
     before: dict[signal.Signals, Any] = {}
     started: list[subprocess.Popen[bytes]] = []
+    heard: list[int] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, _: FrameType | None) -> None:
         if not started:
             raise Stopped(number)
-        process = started[0]
-        process.send_signal(signal.SIGUSR1 if number == signal.SIGUSR2 else number)
-        own = before[signal.Signals(number)]
-        if callable(own) and number != signal.SIGINT:
-            process.wait()
-            own(number, frame)
+        # no more than that: this process is within `wait`, which cannot be called twice
+        started[0].send_signal(signal.SIGUSR1 if number == signal.SIGUSR2 else number)
+        heard.append(number)
 
-    for name in FORWARDED:
-        if hasattr(signal, name):
-            number = getattr(signal, name)
+    for number in FORWARDED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, handle)
     try:
         yield started
     finally:
         for number, own in before.items():
             signal.signal(number, own)
+    for number in heard[:1]:
+        if callable(own := before[signal.Signals(number)]) and number != signal.SIGINT:
+            own(number, None)

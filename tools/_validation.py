@@ -16,6 +16,7 @@ from p2seg.errors import UserError
 from p2seg.evaluation import coco, voc
 from p2seg.evaluation.readers import read_ground_truth
 from p2seg.files import fingerprint
+from p2seg.finite import naming
 from p2seg.progress import console
 from p2seg.runs.ranks import Ranks
 from p2seg.segmentors.data import usable
@@ -50,7 +51,8 @@ class Validation:
         for record in self.ranks.share(self.gt.images):
             array = read_image(self.images / record.file_name, (record.height, record.width))
             image = torch.from_numpy(array).permute(2, 0, 1).to(device)
-            [own] = model.predict([image], LEAST_SCORE)
+            with naming([record.file_name]):
+                [own] = model.predict([image], LEAST_SCORE)
             found.append([Instance(-1, d.label, d.rle, score=d.score) for d in own])
         pred = replace(self.gt, instances=self.ranks.merged(found))
         area = voc.voc_scores(voc.overlaps(self.gt, pred, self.ranks))["voc_area"]

@@ -5,9 +5,11 @@ python tools/annotate.py images=DIR classes=[coin,button] out=clicks.json
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from secrets import token_urlsafe
 
-from _annotate import check_extra, masks_of, names_of, out_of
+from _annotate import check_extra, check_points, masks_of, names_of, out_of
 from _claims import writes
 from _common import check_file, path_of
 from _entry import entry
@@ -21,7 +23,7 @@ from p2seg.pages.annotate.history import history_path
 from p2seg.progress import console
 
 
-@writes(out_of)
+@writes("annotate", out_of)
 def run(cfg: DictConfig) -> Path:
     """Serves the page until it is stopped, and gives the points file."""
     check_extra()
@@ -29,6 +31,7 @@ def run(cfg: DictConfig) -> Path:
 
     out = check_file(out_of(cfg))
     clicks = Clicks(out, names_of(cfg))
+    check_points(clicks)
     if not clicks.history_fits:
         console.print(
             f"{history_path(out)} does not fit all points in {out}: what does not fit cannot be "
@@ -37,12 +40,13 @@ def run(cfg: DictConfig) -> Path:
         )
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
-    with server.listening(str(cfg.host), cfg.port) as listener:
-        address = server.address_of(listener)
+    with server.listening(str(cfg.host), cfg.port) as listener, ExitStack() as ending:
+        token = token_urlsafe(16)
+        address = server.address_of(listener, token)
         if server.is_open_to_others(listener):
             console.print(
-                f"host={cfg.host}: whoever reaches {address} sees the images and can change the "
-                "points; there is no password",
+                f"host={cfg.host}: whoever has the address below sees the images and can change "
+                "the points; the connection is not encrypted",
                 markup=False,
             )
         record_run(cfg, "annotate", out)
@@ -54,10 +58,10 @@ def run(cfg: DictConfig) -> Path:
             for sentence in notes_on([album.folder / name for name in album.names], album.folder):
                 console.print(sentence, markup=False)
             console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
-            if cfg.browser:
-                server.open_browser(address)
+            if cfg.browser and (file := server.open_browser(address, out.parent)):
+                ending.callback(file.unlink, missing_ok=True)
 
-        server.serve(listener, album, clicks, masks, started)
+        server.serve(listener, token, album, clicks, masks, started)
     return out
 
 

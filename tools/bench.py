@@ -32,9 +32,8 @@ WIDTH = 170
 """Columns of text that a table needs."""
 
 
-@entry("bench")
-@writes(given_file)
-def main(cfg: DictConfig) -> None:
+@writes("bench", given_file)
+def run(cfg: DictConfig) -> None:
     """Prints a table a suite, and writes all rows where `out` says."""
     keys = ("repeats", "sides", "channels")
     check_values(affinity.suite, {key: (f"bench.{key}", cfg.bench[key]) for key in keys})
@@ -56,6 +55,9 @@ def main(cfg: DictConfig) -> None:
             write_json(out, [{**asdict(row), "versions": versions()} for row in rows], indent=2)
             console.print(f"written: {out}", soft_wrap=True, highlight=False, markup=False)
     check_flat(rows)
+
+
+main = entry("bench")(run)
 
 
 if __name__ == "__main__":

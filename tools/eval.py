@@ -17,9 +17,8 @@ from p2seg.files import write_json
 from p2seg.terminal import Terminal
 
 
-@entry("eval")
-@writes(lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
-def main(cfg: DictConfig) -> None:
+@writes("eval", lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
+def run(cfg: DictConfig) -> None:
     """Prints the tables of all scores and writes them to `out`/metrics.json."""
     if cfg.void not in ("count", "ignore"):
         raise UserError(f"void={cfg.void} is unknown; it is count or ignore")
@@ -46,6 +45,9 @@ def main(cfg: DictConfig) -> None:
         record_run(cfg, "eval", path.parent)
         write_json(path, metrics, indent=2)
         console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+main = entry("eval")(run)
 
 
 if __name__ == "__main__":

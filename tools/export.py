@@ -38,7 +38,7 @@ def file_of(cfg: DictConfig) -> Path:
     return Path(cfg.out).expanduser() if cfg.out else path_of(cfg, "ckpt").with_suffix(".onnx")
 
 
-@writes(file_of)
+@writes("export", file_of)
 def run(cfg: DictConfig) -> Path:
     """Exports and gives the file."""
     source = path_of(cfg, "ckpt")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from p2seg.progress import console
 
 
-@writes(lambda cfg: output_folder(cfg, "masks"), folder=True)
+@writes("export_masks", lambda cfg: output_folder(cfg, "masks"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Writes a folder for each format below `out`, which it gives."""
     out = output_folder(cfg, "masks")

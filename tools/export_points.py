@@ -21,7 +21,7 @@ from p2seg.formats.points import Writing
 from p2seg.progress import console
 
 
-@writes(given_file)
+@writes("export_points", given_file)
 def run(cfg: DictConfig) -> Path:
     """Reads `data.points`, writes `out` and gives its path."""
     images = path_of(cfg, "images")

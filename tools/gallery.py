@@ -23,7 +23,7 @@ from p2seg.pages.gallery.page import Title, weight, write_page
 from p2seg.progress import console, track
 
 
-@writes(lambda cfg: output_folder(cfg, "gallery"), folder=True)
+@writes("gallery", lambda cfg: output_folder(cfg, "gallery"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Makes the gallery and gives the file to open."""
     out, pred = output_folder(cfg, "gallery"), path_of(cfg, "pred")

@@ -35,7 +35,7 @@ from p2seg.runs.ranks import Ranks
 from p2seg.validate.prior import warn_of_prior
 
 
-@writes(lambda cfg: output_folder(cfg, "pseudo.json"))
+@writes("gen_pseudo", lambda cfg: output_folder(cfg, "pseudo.json"))
 def run(cfg: DictConfig) -> Path:
     """Labels every image and gives the written file."""
     out = check_file(output_folder(cfg, "pseudo.json"))

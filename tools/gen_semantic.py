@@ -15,7 +15,7 @@ from pathlib import Path
 from _candidates import is_prompted, make_candidates, maps_of
 from _check import check
 from _claims import writes
-from _common import clicks_of, clicks_sha256, path_of, report_inputs
+from _common import clicks_of, clicks_sha256, maps_folder, path_of, report_inputs
 from _entry import entry
 from _ranks import ranks_of
 from _record import record_run
@@ -26,11 +26,11 @@ from p2seg.progress import console, track
 from p2seg.semantic.generate import MAPS, generate
 
 
-@writes(lambda cfg: path_of(cfg, "data.semantic" if cfg.out is None else "out"), folder=True)
+@writes("gen_semantic", maps_folder, folder=True)
 def run(cfg: DictConfig) -> Path:
     """Makes the maps and gives their folder: `out`, else `data.semantic`."""
     images = path_of(cfg, "data.images")
-    out = path_of(cfg, "data.semantic" if cfg.out is None else "out")
+    out = maps_folder(cfg)
     if out.is_file():
         raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
     prompted = is_prompted(cfg)
@@ -55,6 +55,7 @@ def run(cfg: DictConfig) -> Path:
         points_sha256=clicks_sha256(cfg),
         workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
         on_error=cfg.data.on_error,
+        overwrite=cfg.overwrite,
         progress=partial(track, what="semantic maps", total=total, shown=ranks.first),
         ranks=ranks,
     )

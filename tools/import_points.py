@@ -13,7 +13,7 @@ from pathlib import Path
 from _claims import given_file, writes
 from _common import check_file, path_of
 from _entry import entry
-from _points import check_new, format_of, found_at, rules_of, source_of, tell_some, told
+from _points import format_of, found_at, rules_of, source_of, tell_some, told
 from _record import record_run
 from omegaconf import DictConfig
 
@@ -24,13 +24,12 @@ from p2seg.formats.points import Images, gather
 from p2seg.progress import console
 
 
-@writes(given_file)
+@writes("import_points", given_file)
 def run(cfg: DictConfig) -> Path:
     """Reads `in`, writes `out` and gives its path."""
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     source, out = path_of(cfg, "in"), check_file(Path(cfg.out).expanduser())
-    check_new(cfg, out)
     images = Images(path_of(cfg, "images"))
     with console.status(f"clicks of {source}"):
         name = format_of(cfg, source)

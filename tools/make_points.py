@@ -25,7 +25,7 @@ from p2seg.formats.points import Images
 from p2seg.terminal import Terminal
 
 
-@writes(given_file)
+@writes("make_points", given_file)
 def run(cfg: DictConfig) -> Path:
     """Reads `gt`, writes `out` and gives its path."""
     if cfg.out is None:

@@ -19,7 +19,7 @@ from p2seg.errors import UserError
 from p2seg.progress import console
 
 
-@writes(lambda cfg: output_folder(cfg, ""), folder=True)
+@writes("pipeline", lambda cfg: output_folder(cfg, ""), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Runs all stages and gives the report."""
     if cfg.review is not None:

@@ -37,7 +37,7 @@ from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 
 
-@writes(lambda cfg: output_folder(cfg, "predictions"), folder=True)
+@writes("predict", lambda cfg: output_folder(cfg, "predictions"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Predicts and gives the file of results."""
     path, ranks = path_of(cfg, "ckpt"), ranks_of(cfg)
@@ -52,6 +52,7 @@ def run(cfg: DictConfig) -> Path:
     tell_room(predictor.model, limit or checkpoint.get("objects_per_image", 0))
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
     record_run(cfg, "predict", out)
+    ranks.wait()  # the record comes before the first result of any of them
     score = cfg.predict.overlay_score
     options = Options(prefix=address_of(path_of(cfg, "images")))
     outputs = Outputs(out, formats, overlays, score, categories, job.names, options)

@@ -25,7 +25,7 @@ from p2seg.runs.ranks import seed_rank
 from p2seg.structures import Batch
 
 
-@writes(lambda cfg: output_folder(cfg, "network"), folder=True)
+@writes("train", lambda cfg: output_folder(cfg, "network"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic, one_size=True)  # crops

@@ -24,7 +24,7 @@ from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 
 
-@writes(lambda cfg: output_folder(cfg, "segmentor"), folder=True)
+@writes("train_segmentor", lambda cfg: output_folder(cfg, "segmentor"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Trains and gives the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)

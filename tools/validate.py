@@ -22,7 +22,7 @@ from p2seg.validate.page import write_page
 from p2seg.validate.pictures import drawn_images
 
 
-@writes(lambda cfg: output_folder(cfg, "validate"), folder=True)
+@writes("validate", lambda cfg: output_folder(cfg, "validate"), folder=True)
 def run(cfg: DictConfig) -> Path:
     """Writes the page and gives its file."""
     out = output_folder(cfg, "validate")

@@ -19,7 +19,7 @@ from p2seg.progress import console
 from p2seg.visualize import write_png
 
 
-@writes(lambda cfg: output_folder(cfg, f"figures/{cfg.figure}.png"))
+@writes("visualize", lambda cfg: output_folder(cfg, f"figures/{cfg.figure}.png"))
 def run(cfg: DictConfig) -> Path:
     """Draws one figure and gives its file."""
     out = output_folder(cfg, f"figures/{cfg.figure}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from p2seg.data.points import read_points
 from p2seg.data.records import ImageRecord
 from p2seg.data.rle import area, box, from_segmentation
 from p2seg.files import atomic_path
+from p2seg.runs.lifetime import end_with
 from p2seg.structures import Points
 
 IMAGES, INSTANCES = 118_287, 860_001
@@ -60,7 +62,8 @@ def suite(images: int = IMAGES, instances: int = INSTANCES) -> list[Row]:
             write_index(path, kind, images, instances)
             for start in STARTS:
                 context = multiprocessing.get_context("spawn")
-                with ProcessPoolExecutor(1, mp_context=context) as fresh:
+                own = (os.getpid(),)
+                with ProcessPoolExecutor(1, context, end_with, own) as fresh:
                     rows += fresh.submit(measured, path, kind, start).result()
             path.unlink()
     return rows

@@ -21,6 +21,7 @@ from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.maps import map_path
 from p2seg.data.points import PointSet, write_points
 from p2seg.errors import UserError
+from p2seg.runs.lifetime import naming_parent
 from p2seg.structures import Points
 
 SIDES = (32, 40)
@@ -101,9 +102,11 @@ def watched(stage: Stage, pause: float = PAUSE) -> list[Seen]:
     """
     check_proc()
     seen, names = [], dict[int, str]()
-    with subprocess.Popen(
-        stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as running:
+    with naming_parent():
+        started = subprocess.Popen(
+            stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    with started as running:
         began = time.perf_counter()
         output = _Tail(running)
         names[running.pid] = "main"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 HEAD = 128
 """Bytes before the first element."""
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 25
 """Of an element once it is unpacked; SBD's are below 1 MB."""
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -102,11 +102,15 @@ def _elements(data: memoryview, order: str) -> Iterator[_Element]:
 def _unpacked(element: _Element) -> _Element:
     machine = zlib.decompressobj()
     try:
-        data = machine.decompress(element.data, MOST_BYTES)
+        head = machine.decompress(element.data, 8)
+        declared = int.from_bytes(head[4:], "little" if element.order == "<" else "big")
+        if declared > MOST_BYTES:
+            raise ValueError(f"an element is larger than {MOST_BYTES} bytes")
+        data = head + machine.decompress(machine.unconsumed_tail, declared + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from error
-    if machine.unconsumed_tail:
-        raise ValueError(f"an element is larger than {MOST_BYTES} bytes")
+    if len(data) > 8 + declared:
+        raise ValueError("an element is larger than it declares")
     return _next(_elements(memoryview(data), element.order))
 
 

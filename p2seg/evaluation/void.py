@@ -40,7 +40,8 @@ def without_void(pred: InstanceSet, root: Path, ranks: Ranks | None = None) -> I
 def _decided(root: Path, image: ImageRecord) -> dict[str, Any]:
     """The code of the pixels that are not void."""
     path = root / "SegmentationObject" / PurePosixPath(image.file_name).with_suffix(".png")
-    return rle.encode(read_labels(path, "mask of objects") != IGNORED)
+    size = image.height, image.width
+    return rle.encode(read_labels(path, "mask of objects", size) != IGNORED)
 
 
 def _part(instance: Instance, decided: dict[str, Any]) -> Instance | None:

@@ -11,7 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from p2seg.archives import oversized
 from p2seg.errors import UserError
+from p2seg.finite import not_finite
 from p2seg.models.mask_weights import refuse_mask_weights
 from p2seg.models.torchvision_backbones import PREFIX, torchvision_features
 from p2seg.structures import STRIDE
@@ -144,10 +146,13 @@ def load_backbone_weights(
         allow_masks: take weights that were trained on masks or boxes, too.
 
     Raises:
-        UserError: the file is unreadable, would run code, holds another network, or weights of a
-            detector or segmentor.
+        UserError: the file is unreadable, would run code, holds another network, weights of a
+            detector or segmentor, or weights that are not finite.
     """
     about: Any = None
+    reason = oversized(path)
+    if reason is not None:
+        raise UserError(f"{path} is not a readable weights file: {reason}; fetch it again")
     try:
         state: Any
         if path.suffix == ".safetensors":
@@ -175,6 +180,12 @@ def load_backbone_weights(
         raise UserError(
             f"{path} holds another network: {len(missing)} of {len(own)} tensors are missing or of "
             f"another shape, the first {missing[0]}; give weights of {group}.backbone"
+        )
+    spoiled = not_finite(fitting)
+    if spoiled is not None:
+        raise UserError(
+            f"{path} holds weights that are not finite: {spoiled} has NaN or infinity; fetch the "
+            "file again, or give other weights"
         )
     body.load_state_dict(fitting, strict=False)
 

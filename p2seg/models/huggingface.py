@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+from torch import Tensor
+
 from p2seg.errors import UserError
+from p2seg.finite import not_finite
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -68,28 +71,30 @@ def model_folder(checkpoint: str, key: str, example: str, extra: str) -> Path:
 
 
 def whole_model(
-    load: Callable[..., Any],
-    folder: Path | str,
-    kind: str,
-    may_lack: tuple[str, ...] = (),
-    **options: Any,
+    model: Any, config: Any, folder: Path, kind: str, may_lack: tuple[str, ...] = (), **options: Any
 ) -> Any:
     """A model with all its weights from a folder; nothing is fetched, and no code of it is run.
 
+    transformers is given the tensors and not the folder, where it would also follow the names of
+    other files, of adapters and of other models.
+
     Args:
-        load: a class's `from_pretrained`.
+        model: a class of transformers.
+        config: of `p2seg.models.architectures.config_of`.
         folder: of the files.
         kind: what the model is called.
         may_lack: how the names of tensors begin that may be missing or of another shape.
-        options: of `load`.
+        options: of `from_pretrained`.
 
     Raises:
-        UserError: the files cannot be read, or lack tensors.
+        UserError: the files cannot be read, lack tensors, or hold weights that are not finite.
     """
     try:
-        made, info = load(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        made, info = model.from_pretrained(
+            None, config=config, state_dict=_tensors(folder), output_loading_info=True, **options
         )
+    except UserError:
+        raise
     except Exception as error:  # whatever transformers comes to at settings that cannot be
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
@@ -100,4 +105,19 @@ def whole_model(
             f"{folder} is not a whole {kind} of transformers: it lacks {len(lacking)} tensors, "
             f"{lacking[0]} among them"
         )
+    spoiled = not_finite(made.state_dict())
+    if spoiled is not None:
+        raise UserError(
+            f"{folder} holds weights that are not finite: {spoiled} has NaN or infinity; fetch the "
+            "files again, or give another checkpoint"
+        )
     return made
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors of `model.safetensors`, or of the parts that large models are split into."""
+    whole = folder / "model.safetensors"
+    paths = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
+    if not paths:
+        raise UserError(f"{folder} has no model.safetensors; other formats can run code")
+    return {name: tensor for path in paths for name, tensor in load_file(path).items()}

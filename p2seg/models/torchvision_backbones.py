@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torchvision.models
 from torch import Tensor, nn
-from torchvision.models import get_model
+from torchvision.models import get_model, list_models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from p2seg.errors import UserError
@@ -38,10 +39,14 @@ def torchvision_features(
     Raises:
         UserError: an unknown name, a network without such maps, or weights that cannot be had.
     """
+    # those of other tasks fetch the weights of their backbones, whatever `weights` says
+    if name.lower() not in list_models(torchvision.models):
+        raise UserError(
+            f"{group}.backbone={PREFIX}{name} is unknown to torchvision, or is no network of "
+            f"classification; give one such as {PREFIX}resnet50"
+        )
     try:
         network = get_model(name, weights="DEFAULT" if pretrained else None)
-    except ValueError as error:
-        raise UserError(f"{group}.backbone={PREFIX}{name} is unknown to torchvision") from error
     except OSError as error:
         raise UserError(
             f"no ImageNet weights of {PREFIX}{name} in torchvision's cache and none could be "

@@ -23,6 +23,7 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
+from p2seg.finite import naming
 from p2seg.pseudo.infer import DEFAULT_SCORE, Labelled, Labeller
 from p2seg.pseudo.review import Review, judged, settled
 from p2seg.pseudo.shards import Shards
@@ -150,7 +151,8 @@ def label_images(
                 record, own, inputs = reads.popleft()
                 try:
                     image, first = inputs.result()
-                    labelled = labeller(image, own, first) if len(own) else _nothing(first)
+                    with naming([record.file_name]):
+                        labelled = labeller(image, own, first) if len(own) else _nothing(first)
                 except UserError as error:
                     if on_error != "skip":
                         raise
@@ -228,11 +230,18 @@ def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, An
         What was written.
 
     Raises:
-        UserError: there is no image, or all were skipped.
+        UserError: there is no image, all were skipped, or one is neither finished nor skipped.
     """
     done, reasons = shards.finished(), shards.skipped()
     ids = PackedImages.of(points.images).ids.tolist()
-    skipped = [reasons[id] for id in ids if id not in done]
+    left_out = [index for index, id in enumerate(ids) if id not in done]
+    lost = [points.images[index].file_name for index in left_out if ids[index] not in reasons]
+    if lost:
+        raise UserError(
+            f"{len(lost)} images have no masks and were not skipped, {lost[0]} among them: their "
+            f"results in {shards.folder} are missing or were changed; run the same command again"
+        )
+    skipped = [reasons[ids[index]] for index in left_out]
     images = taken(points.images, [index for index, id in enumerate(ids) if id in done])
     if not images and skipped:
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")

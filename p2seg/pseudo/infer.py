@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
+from p2seg.finite import check_outputs
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
@@ -172,7 +173,11 @@ class NetworkLabeller:
 
     @torch.inference_mode()
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
-        """Labels one image."""
+        """Labels one image.
+
+        Raises:
+            NotFinite: see `outputs` and `labelled`.
+        """
         assert image is not None
         image, first = image.to(self.device), first.to(self.device)
         outputs = self.outputs(image, points)
@@ -206,7 +211,11 @@ class NetworkLabeller:
             image: `[3, H, W]` uint8.
             points: of the image.
             first: `[H, W]` int64, the first map.
+
+        Raises:
+            NotFinite: a probability is NaN, because outputs overflow in the rounds.
         """
+        check_outputs(semantic)
         size = (image.shape[1], image.shape[2])
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
         whole = at_full_size(semantic, outputs, [points], size, classes[None])[0]
@@ -236,8 +245,11 @@ class NetworkLabeller:
         Returns:
             Outputs with B = 1, on the grid of scale 1; class logits are log probabilities, and
             those of classes raised by `foreground`.
+
+        Raises:
+            NotFinite: the network gives NaN or infinity.
         """
-        first: Outputs = self.network(image[None])
+        first: Outputs = self._seen(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)
         cells = torch.Size(side // STRIDE for side in padded.shape[1:])
@@ -248,7 +260,7 @@ class NetworkLabeller:
             for mirrored in (False, True)[: 1 + self.flip]:
                 plain = scale == 1 and not mirrored
                 variant = image if plain else _variant(padded, scale, mirrored)
-                seen = first if plain else self.network(variant[None])
+                seen = first if plain else self._seen(variant)
                 p, o = class_probabilities(seen.class_logits, [points]), seen.offset
                 if seen.detailed_logits is not None:
                     d = class_probabilities(seen.detailed_logits, [points])
@@ -274,6 +286,12 @@ class NetworkLabeller:
         logits = torch.stack(probabilities).mean(0).log()
         logits[:, 1:] += math.log(self.foreground)
         return logits
+
+    def _seen(self, image: Tensor) -> Outputs:
+        """What the network itself gives on an image `[3, H, W]`; it must be finite."""
+        seen: Outputs = self.network(image[None])
+        check_outputs(*seen)
+        return seen
 
     def silhouette_of(self, probabilities: Tensor, classes: Tensor, first: Tensor) -> Tensor:
         """The map that is split into instances.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, read_json, write_json
+from p2seg.files import fingerprint, read_json, sweep, write_json
 
 READERS = 8
 """Files that are read at the same time."""
@@ -90,6 +90,7 @@ def hashes_of(files: Iterable[Path], root: Path, cache: Path | None) -> dict[Pat
         threads.shutdown(cancel_futures=True)
     after = {name: known for name, known in before.items() if name not in paths} | kept
     if place is not None and after != before:
+        sweep(place.parent, deep=False)  # nobody claims the cache, whose files are small and few
         with suppress(OSError):
             write_json(place, after)
     return {path: found[name] for path, name in names.items()}

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM, and SLURM's SIGUSR1 before a time limit.
+"""Being asked to stop: SIGTERM, SLURM's SIGUSR1 before a time limit, SIGHUP of a lost connection.
 
 Outside of a training the signal stops the program where it is, as the keyboard does: what is
 written is whole, and the same command goes on from there. A training first ends its step and writes
@@ -7,21 +7,23 @@ a checkpoint.
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 RETRY = 75
 """Exit code of a run that was asked to stop and goes on with the same command (EX_TEMPFAIL)."""
 
-ASKED = (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM))
-"""What schedulers send."""
+ASKED: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
+)
+"""What schedulers send, and what a terminal sends when it closes. `nohup` ignores SIGHUP from the
+start, and a signal that is ignored stays ignored."""
 
-_Handler = Callable[[int, FrameType | None], None]
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(BaseException):
@@ -43,7 +45,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within the block, the first SIGTERM or SIGUSR1 raises `Stopped`; what follows is not heard.
+    """Within the block, the first signal of `ASKED` raises `Stopped`; later ones do nothing.
 
     Schedulers send a signal more than once, and the second must not break off what cleans up after
     the first.
@@ -55,7 +57,7 @@ def stopping() -> Iterator[None]:
             heard.append(number)
             raise Stopped(number)
 
-    with _handled(handle, ASKED):
+    with handled(handle, ASKED):
         yield
 
 
@@ -93,7 +95,7 @@ class Notice:
 def noticing() -> Iterator[Notice]:
     """Within the block signals are kept in a notice, and nothing is broken off."""
     notice = Notice()
-    with _handled(notice._handle, (*ASKED, signal.SIGINT)):
+    with handled(notice._handle, (*ASKED, signal.SIGINT)):
         yield notice
 
 
@@ -112,28 +114,16 @@ def outlive_the_signal() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in ASKED:
-        signal.signal(number, handle)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
 
-
-def end_with_parent() -> None:
-    """Lets Linux end this process with the one that has started it; elsewhere nothing is done.
-
-    A worker whose training was killed may wait for ever to hand on a batch, and holds what it has
-    inherited, such as the claim on the training's folder.
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-
-
-_DEATH_SIGNAL = 1
-"""Linux's PR_SET_PDEATHSIG."""
 
 _PATIENCE = 3.0
 """Seconds in which signals to a worker count as one."""
 
 
 @contextmanager
-def _handled(handler: _Handler, numbers: tuple[int, ...]) -> Iterator[None]:
+def handled(handler: Handler, numbers: tuple[int, ...]) -> Iterator[None]:
     """Sets a handler and puts the old ones back; signals that are ignored stay so.
 
     Only the main thread can; elsewhere the block runs without.

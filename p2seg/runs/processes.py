@@ -14,6 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from p2seg.errors import UserError
 from p2seg.runs.launched import is_task, tasks
+from p2seg.runs.lifetime import naming_parent
 
 _PORTS = range(15_000, 25_000)
 
@@ -47,7 +48,8 @@ def start_processes(accelerator: str, devices: int, precision: str) -> Fabric:
             f"trainer.devices={devices} trainer.precision={precision}: "
             f"{' '.join(str(error).split())}"
         ) from error
-    fabric.launch()
+    with naming_parent():  # Fabric's processes get this environment
+        fabric.launch()
     return fabric
 
 

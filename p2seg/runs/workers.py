@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import pickle
 import signal
 import socket
 import struct
+import sys
 import time
 import traceback
 from collections import deque
@@ -29,7 +31,8 @@ import torch
 from torch import Tensor
 
 from p2seg.errors import UserError
-from p2seg.runs.preemption import end_with_parent, outlive_the_signal
+from p2seg.runs.lifetime import end_with
+from p2seg.runs.preemption import outlive_the_signal
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -59,7 +62,7 @@ class Workers(Generic[Result]):
         setting: how many workers there are, such as `data.workers`, for messages.
         ahead: tasks that a worker has at a time, at least 1. Results wait in the worker, or in
             its socket if they are small.
-        start: how processes are started, `fork` or `spawn`; None: as is usual on this system.
+        start: how processes are started, `fork` or `spawn`; None: `fork` on Linux, else `spawn`.
         begin: called first in each worker, with its number from 0.
         patience: seconds that `close` waits for the tasks in progress.
     """
@@ -81,7 +84,8 @@ class Workers(Generic[Result]):
         self._patience = patience
         self._asked: deque[_Worker] = deque()
         self._workers: list[_Worker] = []
-        context: Any = multiprocessing.get_context(start)
+        usual = "fork" if sys.platform == "linux" else "spawn"
+        context: Any = multiprocessing.get_context(start or usual)
         try:
             for number in range(count):
                 self._start(context, (function, begin, number))
@@ -130,7 +134,9 @@ class Workers(Generic[Result]):
     def _start(self, context: Any, arguments: tuple[Any, ...]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:  # an end that stays open in this process would hide the end of the worker
-            process = context.Process(target=_serve, args=(theirs, *arguments), daemon=True)
+            process = context.Process(
+                target=_serve, args=(os.getpid(), theirs, *arguments), daemon=True
+            )
             process.start()
         self._workers.append(_Worker(process, ours))
 
@@ -151,14 +157,15 @@ class Workers(Generic[Result]):
 
 
 def _serve(
+    parent: int,
     stream: socket.socket,
     function: Callable[[Any], Any],
     begin: Callable[[int], None] | None,
     number: int,
 ) -> None:
     """What a worker does until the other end is closed."""
+    end_with(parent)
     outlive_the_signal()
-    end_with_parent()
     torch.set_num_threads(1)
     if begin is not None:
         begin(number)

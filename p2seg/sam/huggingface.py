@@ -12,20 +12,28 @@ import torch
 from numpy.typing import NDArray
 
 from p2seg.devices import device_of
-from p2seg.errors import UserError
+from p2seg.errors import UserError, shown
 from p2seg.files import fingerprint, read_json, sha256
+from p2seg.models.architectures import config_of, is_plain, rebuilt
 from p2seg.models.huggingface import model_folder, transformers_of, whole_model
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
 
 CLASSES = {
-    "sam": ("SamModel", "SamProcessor"),
-    "sam_hq": ("SamHQModel", "SamHQProcessor"),
-    "sam2": ("Sam2Model", "Sam2Processor"),
-    "sam2_video": ("Sam2Model", "Sam2Processor"),  # what the hub's SAM 2.1 call themselves
+    "sam": ("SamModel", "SamProcessor", "SamImageProcessor"),
+    "sam_hq": ("SamHQModel", "SamHQProcessor", "SamImageProcessor"),
+    "sam2": ("Sam2Model", "Sam2Processor", "Sam2ImageProcessor"),
 }
-"""Of transformers, by the `model_type` of a checkpoint's config.json."""
+"""Of transformers, by the kind of model."""
+TYPES = {**{kind: kind for kind in CLASSES}, "sam2_video": "sam2"}
+"""Kinds by the `model_type` of a config.json; the hub's SAM 2.1 are called `sam2_video`."""
+
+IMAGE_SETTINGS = (
+    *("do_convert_rgb", "do_normalize", "do_pad", "do_rescale", "do_resize", "image_mean"),
+    *("image_std", "mask_pad_size", "mask_size", "pad_size", "resample", "rescale_factor", "size"),
+)
+"""What an image processor is made of; other settings of a file are not read."""
 
 EXAMPLE = "facebook/sam2.1-hiera-large"
 THRESHOLD = 0.0
@@ -66,6 +74,7 @@ class HuggingFaceSam:
         weights = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
         if not weights:
             raise UserError(f"{folder} has no *.safetensors; other formats can run code")
+        _settings(folder), _image_settings(folder)  # a bad file is told before any work
         hashes = [sha256(path) for path in weights]
         object.__setattr__(self, "sha256", hashes[0] if len(hashes) == 1 else fingerprint(hashes))
 
@@ -128,24 +137,55 @@ class HuggingFaceSam:
 @lru_cache(maxsize=1)
 def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
     transformers = transformers_of("semantic=sam2", "sam2")
-    model, processor = (getattr(transformers, name) for name in CLASSES[kind])
-    made = whole_model(model.from_pretrained, folder, kind)
+    settings, images = _settings(Path(folder)), _image_settings(Path(folder))
+    model, processor, processing = CLASSES[TYPES[kind]]
+    config = config_of(settings, Path(folder) / "config.json")
+    made = whole_model(getattr(transformers, model), config, Path(folder), kind)
+    # transformers 5.0 has Sam2ImageProcessor with another ending
+    theirs = getattr(transformers, processing, None) or getattr(transformers, f"{processing}Fast")
     try:
-        asking = processor.from_pretrained(folder, local_files_only=True)
+        asking = getattr(transformers, processor)(theirs(**images))
     except Exception as error:  # whatever transformers comes to at settings that cannot be
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
     return made.to(device).eval(), asking
 
 
+def _settings(folder: Path) -> dict[str, Any]:
+    """What is kept of config.json."""
+    path = folder / "config.json"
+    settings = read_json(path, "config.json of a transformers model")
+    return rebuilt(TYPES[_kind(folder)], settings, path)
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    """How images are prepared, by processor_config.json or the older preprocessor_config.json."""
+    what = "file of an image processor of transformers"
+    path = folder / "processor_config.json"
+    content = read_json(path, what) if path.is_file() else {}
+    settings = content.get("image_processor") if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        path = folder / "preprocessor_config.json"
+        settings = read_json(path, what)
+    kept = {}
+    for key in IMAGE_SETTINGS:
+        value = settings.get(key) if isinstance(settings, dict) else None
+        sizes = value.values() if isinstance(value, dict) else [value]
+        if not all(is_plain(each) or each is None for each in sizes):
+            raise UserError(f"{path} has {key}={shown(value)}; give the file of the weights")
+        if value is not None:
+            kept[key] = value
+    return kept
+
+
 def _kind(folder: Path) -> str:
     """The `model_type` of the folder's config.json."""
     config = read_json(folder / "config.json", "config.json of a transformers model")
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if not isinstance(kind, str) or kind not in CLASSES:
+    if not isinstance(kind, str) or kind not in TYPES:
         raise UserError(
             f"{folder} holds a model of type {kind!s:.60}; semantic=sam2 takes "
-            f"{', '.join(CLASSES)}, such as {EXAMPLE}"
+            f"{', '.join(TYPES)}, such as {EXAMPLE}"
         )
     return str(kind)
 

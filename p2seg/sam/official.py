@@ -21,9 +21,11 @@ from segment_anything.modeling import (
 )
 from torch import Tensor
 
+from p2seg.archives import oversized
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
 from p2seg.files import sha256
+from p2seg.finite import not_finite
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
@@ -215,6 +217,9 @@ def load_state(path: Path, model: str) -> State:
     Raises:
         UserError: it is not one of SAM's, or of another model; the sentence says which is wanted.
     """
+    packed = oversized(path)
+    if packed is not None:
+        raise UserError(f"{path} is no checkpoint ({packed}); {_wanted(model)}")
     try:
         mapped = is_zipfile(path)  # older files cannot be
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -239,7 +244,15 @@ def load_state(path: Path, model: str) -> State:
 
 @lru_cache(maxsize=1)
 def _predictor(checkpoint: str, model: str, device: torch.device) -> SamPredictor:
-    return SamPredictor(_built(Path(checkpoint).expanduser(), model).to(device))
+    path = Path(checkpoint).expanduser()
+    sam = _built(path, model)
+    spoiled = not_finite(sam.state_dict())
+    if spoiled is not None:
+        raise UserError(
+            f"{path} holds weights that are not finite: {spoiled} has NaN or infinity; "
+            f"{_wanted(model)}"
+        )
+    return SamPredictor(sam.to(device))
 
 
 def _built(path: Path, model: str) -> Sam:

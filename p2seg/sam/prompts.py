@@ -16,6 +16,7 @@ from torch import Tensor
 from p2seg.data.images import read_image
 from p2seg.data.rle import encode
 from p2seg.errors import check_choice
+from p2seg.finite import check_outputs
 from p2seg.sam.candidates import Candidate, Candidates
 from p2seg.semantic.source import MapTask
 
@@ -33,6 +34,9 @@ LOGITS_AT_ONCE = 3 * 2**26
 
 MASKS = 3
 """That a segmenter offers for a prompt."""
+
+ADVICE = "give semantic.sam.precision=float32, or another checkpoint"
+"""After outputs that are not finite."""
 
 NOT_A_POINT = -1
 """The label that pads prompts; SAM's own."""
@@ -204,12 +208,15 @@ def candidates_of(logits: Tensor, predicted_iou: Tensor, threshold: float) -> li
         logits: `[K, M, H, W]`, of masks at the image's size.
         predicted_iou: `[K, M]`.
         threshold: of the logits.
+
+    Raises:
+        NotFinite: a logit or a predicted IoU is NaN or infinite.
     """
+    check_outputs(logits, predicted_iou, advice=ADVICE)
     stability = calculate_stability_score(logits, threshold, STABILITY_OFFSET)
     stability = stability.nan_to_num(0)  # of a mask that is empty either way
     masks = (logits > threshold).cpu().numpy()
-    predicted_iou = predicted_iou.float().nan_to_num(0)
-    scores = torch.stack([predicted_iou, stability], 2).clamp(0, 1).cpu().tolist()
+    scores = torch.stack([predicted_iou.float(), stability], 2).clamp(0, 1).cpu().tolist()
     return [
         [Candidate(encode(mask), *pair) for mask, pair in zip(own, pairs, strict=True)]
         for own, pairs in zip(masks, scores, strict=True)

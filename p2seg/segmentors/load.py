@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,17 @@ from p2seg.data.coco import Category
 from p2seg.data.images import read_image
 from p2seg.data.rle import decode
 from p2seg.devices import device_of
-from p2seg.errors import UserError
+from p2seg.errors import UserError, shown
+from p2seg.finite import naming
 from p2seg.segmentors.detection import Box, Detections
 from p2seg.segmentors.limits import check_max_objects, cut_message, max_objects_for
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import predict_views
 
-BUILDER = re.compile(r"(p2seg\.segmentors\.\w+)\.(build_\w+)")
+BUILDERS = {
+    f"p2seg.segmentors.{name}.build_{name}": (f"p2seg.segmentors.{name}", f"build_{name}")
+    for name in ("mask_rcnn", "solov2", "mask2former")
+}
 """What a checkpoint may name as the maker of its model: a file must not choose what is run."""
 
 Image = str | Path | NDArray[np.uint8]
@@ -80,12 +83,13 @@ class Predictor:
             score: what is below it is left out.
 
         Raises:
-            UserError: a file that is no image, an array of another form, or a score that is no
-                number from 0 to 1.
+            UserError: a file that is no image, an array of another form, a score that is no
+                number from 0 to 1, or an image on which the model's outputs are not finite.
         """
         _check_score(score)
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
-        [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
+        with naming([str(image) if isinstance(image, (str, Path)) else "the image"]):
+            [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
         if found.cut:
             told = cut_message(
                 1, 1, self.model.max_objects, "max_objects=N of p2seg.load", "score="
@@ -153,18 +157,17 @@ def predictor_of(
         weights = checkpoint["model"] if not ema else checkpoint["average"] or checkpoint["model"]
     except (KeyError, TypeError, ValueError) as error:
         raise _of_another_version(path, f"it lacks {_in_one_line(error)}") from error
-    match = BUILDER.fullmatch(str(maker))
-    if match is None:
-        raise UserError(f"{path} names {maker} as its model; give a checkpoint of a segmentor")
+    if maker not in list(BUILDERS):
+        raise _of_another_version(path, f"it names {shown(maker)} as its model")
     options |= {"pretrained": False, "weights": None}  # the checkpoint brings its own
     if "checkpoint" in options:  # of a whole model that it started from
         options["checkpoint"] = None
-    module, function = match.groups()
+    module, function = BUILDERS[maker]
     try:
         build: Callable[..., Segmentor] = getattr(import_module(module), function)
         model = build(len(categories), **options)
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{path}: {_in_one_line(error, 600)}") from error
     except Exception as error:  # settings that cannot be come to whatever torch and timm say
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     try:
@@ -191,9 +194,9 @@ def _of_another_version(path: Path, reason: str) -> UserError:
     )
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception, most: int = 200) -> str:
     text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _checked(image: Any) -> NDArray[np.uint8]:

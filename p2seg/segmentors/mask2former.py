@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.finite import check_outputs
 from p2seg.models.huggingface import transformers_of
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.models.norms import Norm, set_norms
@@ -88,6 +89,7 @@ class Mask2Former(Segmentor):
         """What is in resized images of one size; see `Segmentor.find`."""
         h, w = images.shape[2:]
         classes, masks = self.layers(prepared(list(images)))[-1]
+        check_outputs(classes, masks)
         masks = masks[:, :, : math.ceil(h / STRIDES[0]), : math.ceil(w / STRIDES[0])]
         return [
             self._found(own.float(), cells.float(), (h, w), size, score)

@@ -21,6 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from p2seg.errors import UserError
+from p2seg.finite import checked_outputs
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm
 from p2seg.segmentors.data import InstanceBatch
@@ -118,8 +119,11 @@ class MaskRCNN(Segmentor, GeneralizedRCNN):
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
     ) -> list[list[Found]]:
         """What is in resized images of one size; see `Segmentor.find`."""
-        cast(RoIHeads, self.roi_heads).score_thresh = score
-        made = GeneralizedRCNN.forward(self, list(images))
+        heads = cast(RoIHeads, self.roi_heads)
+        heads.score_thresh = score
+        # torchvision drops proposals, boxes and scores that are NaN
+        with checked_outputs(self.rpn.head, heads.box_predictor, heads.mask_predictor):
+            made = GeneralizedRCNN.forward(self, list(images))
         h, w = images.shape[2:]
         return [self._found(each, (h, w), size) for each, size in zip(made, sizes, strict=True)]
 

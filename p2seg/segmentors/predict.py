@@ -17,6 +17,7 @@ from p2seg.data.coco import Category, ImageRecord, Instance
 from p2seg.data.sources import Frame
 from p2seg.errors import UserError
 from p2seg.files import write_json, write_json_list
+from p2seg.finite import naming
 from p2seg.formats.masks import FORMATS, PLAIN, Entry, Format, Options, places
 from p2seg.runs.parts import Kept, Parts
 from p2seg.segmentors.ahead import ahead
@@ -57,7 +58,8 @@ def predict(
         A prediction for each image, or the sentence that says why there is none.
 
     Raises:
-        UserError: of `frames`, after what was found before.
+        UserError: of `frames`, after what was found before; or the model's outputs on an image
+            are not finite.
     """
     waiting: list[Frame | str] = []
     with closing(ahead(frames, batch_size)) as read:
@@ -82,12 +84,10 @@ def _looked_at(
     detect: Callable[[list[Tensor]], list[Detections]], batch: Sequence[Frame | str]
 ) -> Iterator[Prediction | str]:
     """The predictions of a batch, which may have sentences between its images."""
-    images = [
-        torch.from_numpy(frame.image).permute(2, 0, 1)
-        for frame in batch
-        if isinstance(frame, Frame)
-    ]
-    found = iter(detect(images) if images else [])
+    frames = [frame for frame in batch if isinstance(frame, Frame)]
+    images = [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in frames]
+    with naming([frame.record.file_name for frame in frames]):
+        found = iter(detect(images) if images else [])
     for frame in batch:
         if isinstance(frame, str):
             yield frame
@@ -195,9 +195,16 @@ def write_predictions(
         outputs: what else is written.
 
     Raises:
-        UserError: every image was skipped.
+        UserError: every image was skipped, or one is neither finished nor skipped.
     """
     kept = parts.kept(stamps)
+    lost = sorted((stamps or {}).keys() - kept.finished.keys() - kept.skipped.keys())
+    if lost:
+        name = f"number {lost[0] + 1}" if outputs is None else outputs.names[lost[0]]
+        raise UserError(
+            f"{len(lost)} images have no results and were not skipped, {name} among them: their "
+            f"results in {parts.folder} are missing or were changed; run the same command again"
+        )
     left_out = sorted(kept.skipped.keys() - kept.finished.keys())
     skipped = [kept.skipped[number] for number in left_out]
     if not kept.finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from p2seg.errors import UserError
+from p2seg.errors import UserError, shown
 from p2seg.models.backbones import Backbone, build_backbone
 from p2seg.models.norms import Norm, groups_of, set_norms
 
@@ -60,6 +61,9 @@ def build_body(
 ) -> Backbone:
     """The backbone of a segmentor.
 
+    A checkpoint keeps the backbone's name, and whoever loads it builds the backbone again. So the
+    name may not be one that timm would look up in the hub or in a folder.
+
     Args:
         backbone: a timm model name, such as `resnet50.tv_in1k`.
         pretrained: ImageNet weights from timm's hub cache.
@@ -69,8 +73,15 @@ def build_body(
         allow_masks: take weights that were trained on masks or boxes, too.
 
     Raises:
-        UserError: an unknown backbone or part of it, or missing or refused weights.
+        UserError: an unknown backbone or part of it, the name of a repository or folder, or
+            missing or refused weights.
     """
+    if re.search(r"[:/\\]", backbone):
+        raise UserError(
+            f"segmentor.backbone={shown(backbone)} names a repository or a folder, which a "
+            "checkpoint must not be built from; give a model of timm or torchvision by its name "
+            "alone, and its weights with segmentor.weights=FILE"
+        )
     body = build_backbone(
         backbone,
         pretrained=pretrained,

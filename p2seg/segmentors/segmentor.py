@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
+from p2seg.finite import NotFinite
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.data import InstanceBatch
 from p2seg.segmentors.detection import Detections, Found, decided
@@ -53,6 +54,9 @@ class Segmentor(nn.Module):
 
         Returns:
             B lists of at most `max_objects` + 1: the one too many shows that an image has more.
+
+        Raises:
+            NotFinite: what the model gives on one of the images is NaN or infinite.
         """
 
     def forward(self, given: Callable[[], InstanceBatch]) -> dict[str, Tensor]:
@@ -78,6 +82,9 @@ class Segmentor(nn.Module):
 
         Returns:
             B lists, in the pixels of the images.
+
+        Raises:
+            NotFinite: see `find`; it says which of the images they are.
         """
         assert not self.training, "a segmentor looks after model.eval()"
         groups: dict[tuple[int, int], list[int]] = {}
@@ -89,9 +96,26 @@ class Segmentor(nn.Module):
         for (h, w), group in groups.items():
             inputs = [F.resize(images[i].float() / 255, [h, w], antialias=True) for i in group]
             sizes = [(images[i].shape[1], images[i].shape[2]) for i in group]
-            for index, own in zip(group, self.find(torch.stack(inputs), sizes, score), strict=True):
+            try:
+                made = self.find(torch.stack(inputs), sizes, score)
+            except NotFinite as error:
+                spoiled = self._spoiled(inputs, sizes, score) or range(len(group))
+                raise NotFinite([group[place] for place in spoiled], error.advice) from error
+            for index, own in zip(group, made, strict=True):
                 found[index] = own
         return found
+
+    def _spoiled(
+        self, inputs: Sequence[Tensor], sizes: Sequence[tuple[int, int]], score: float
+    ) -> list[int]:
+        """The images on which, alone, the model's outputs are not finite."""
+        spoiled = []
+        for place, (image, size) in enumerate(zip(inputs, sizes, strict=True)):
+            try:
+                self.find(image[None], [size], score)
+            except NotFinite:
+                spoiled.append(place)
+        return spoiled
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Tensor], score: float = 0.05) -> list[Detections]:
@@ -103,6 +127,9 @@ class Segmentor(nn.Module):
 
         Returns:
             B lists of at most `max_objects`, best first, in the pixels of the images.
+
+        Raises:
+            NotFinite: see `find`.
         """
         return [
             decided(found, image.shape[1], image.shape[2], self.max_objects)

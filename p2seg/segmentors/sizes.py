@@ -6,19 +6,27 @@ from collections.abc import Mapping, Sequence
 
 from p2seg.errors import UserError
 
+MOST_LAYERS = 1000
+"""A checkpoint of others may ask for any number of them, and building them takes as long."""
+
 
 def check_counts(counts: Mapping[str, int | Sequence[int]]) -> None:
-    """Compares counts, channels and sides with 1.
+    """Compares counts, channels and sides with 1, and counts of layers with `MOST_LAYERS` as well.
 
     Args:
         counts: by their names in `segmentor.model`; a list needs one entry or more.
 
     Raises:
-        UserError: one that is below 1, or an empty list.
+        UserError: one that is below 1, an empty list, or too many layers.
     """
     for name, value in counts.items():
         several = isinstance(value, Sequence)
         values = value if isinstance(value, Sequence) else [value]
+        if name.endswith(("_layers", "_depth")) and values and max(values) > MOST_LAYERS:
+            raise UserError(
+                f"segmentor.model.{name}={value!s:.60} cannot be; it is a whole number from 1 to "
+                f"{MOST_LAYERS}"
+            )
         if not values or min(values) < 1:
             shown = list(values) if several else value
             what = "a list of whole numbers from 1" if several else "a whole number from 1"

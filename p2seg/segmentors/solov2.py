@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.finite import check_outputs
 from p2seg.models.norms import Norm
 from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch
@@ -164,6 +165,7 @@ class SOLOv2(Segmentor):
     ) -> list[list[Found]]:
         """What is in resized images of one size; see `Segmentor.find`."""
         seen = self.see(prepared(list(images)))
+        check_outputs(seen)
         h, w = images.shape[2:]
         found = []
         for index, (height, width) in enumerate(sizes):

@@ -62,6 +62,7 @@ def predict_views(
 
     Raises:
         UserError: an unknown name of views.
+        NotFinite: what the model gives on one of the images is NaN or infinite.
     """
     check_choice("predict.views", views, tuple(VIEWS))
     chosen = VIEWS[views]

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerForUniversalSegmentation
 
-from p2seg.errors import UserError
+from p2seg.errors import UserError, shown
 from p2seg.files import read_json
+from p2seg.models.architectures import config_of, rebuilt
 from p2seg.models.huggingface import model_folder, whole_model
 from p2seg.segmentors.weighted_mask2former import Heads
 
 EXAMPLE = "facebook/mask2former-swin-tiny-coco-instance"
 KEY = "segmentor.model.checkpoint"
-BACKBONES = ("swin", "resnet")
-"""Whose weights are all in the checkpoint; others would ask the hub for theirs."""
 
 
 class WholeBackbone(nn.Module):
@@ -46,28 +45,17 @@ def architecture_of(checkpoint: str) -> str:
         UserError: there is none, or it is of another model.
     """
     path = model_folder(checkpoint, KEY, EXAMPLE, "mask2former") / "config.json"
-    return _closed(read_json(path, "config.json of a transformers model"), path)
+    return json.dumps(_kept(read_json(path, "config.json of a transformers model"), path))
 
 
-def _closed(config: Any, path: Path | str) -> str:
-    """A config as a text, so that a model built from it asks nobody for weights.
-
-    Args:
-        config: of a config.json.
-        path: of it, for the error.
-
-    Raises:
-        UserError: it is of another model.
-    """
-    backbone = config.get("backbone_config") if isinstance(config, dict) else None
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    below = backbone.get("model_type") if isinstance(backbone, dict) else None
-    if kind != "mask2former" or below not in BACKBONES:
+def _kept(settings: Any, path: Path | str) -> dict[str, Any]:
+    """The settings of a Mask2Former, and nothing else; a file is named by `path` in errors."""
+    kind = settings.get("model_type") if isinstance(settings, dict) else None
+    if kind != "mask2former":
         raise UserError(
-            f"{path} is of a model of type {kind!s:.60} with a backbone of type {below!s:.60}; "
-            f"give a mask2former with {' or '.join(BACKBONES)}, such as {EXAMPLE}"
+            f"{path} is of a model of type {shown(kind)}; give a mask2former, such as {EXAMPLE}"
         )
-    return json.dumps({**config, "backbone": None, "use_pretrained_backbone": False})
+    return rebuilt("mask2former", settings, path)
 
 
 def load_whole(
@@ -87,9 +75,9 @@ def load_whole(
     if architecture is None:
         assert checkpoint is not None
         architecture = architecture_of(checkpoint)
-    # the text may be a stranger's checkpoint's
-    closed = _closed(json.loads(architecture), "the checkpoint's architecture")
-    config = _config(closed)
+    path = "segmentor.model.architecture"
+    # the text may be a stranger's
+    config = config_of(_kept(json.loads(architecture), path), path)
     config.num_labels = num_classes
     for name, value in factors.items():
         setattr(config, name, value)
@@ -97,11 +85,11 @@ def load_whole(
         made = Mask2FormerForUniversalSegmentation(config)
     else:
         made = whole_model(
-            Mask2FormerForUniversalSegmentation.from_pretrained,
+            Mask2FormerForUniversalSegmentation,
+            config,
             model_folder(checkpoint, KEY, EXAMPLE, "mask2former"),
             "mask2former",
             may_lack=("class_predictor.", "criterion."),  # random where the classes are others
-            config=config,
             ignore_mismatched_sizes=True,
         )
     encoder = made.model.pixel_level_module.encoder
@@ -110,12 +98,3 @@ def load_whole(
     heads.transformer_module = made.model.transformer_module
     heads.class_predictor = made.class_predictor
     return WholeBackbone(encoder), heads
-
-
-def _config(architecture: str) -> Any:
-    try:
-        return Mask2FormerConfig.from_dict(json.loads(architecture))
-    except Exception as error:  # whatever transformers comes to at settings that cannot be
-        raise UserError(
-            f"no Mask2Former can be built from this config.json ({error!s:.200}); give {EXAMPLE}'s"
-        ) from error

@@ -1,11 +1,8 @@
-"""Maps that other methods leave as NumPy files: labels, or a probability a class.
-
-Nothing is unpickled: a pickle runs whatever code its writer put into it.
-"""
+"""Maps that other methods leave as NumPy files: labels, or a probability a class."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.maps import SemanticMap, check_size
+from p2seg.data.npy import Declared, opened_arrays
 from p2seg.errors import UserError
 from p2seg.semantic.class_map import Legend
 
-PICKLED = (b"\x80", b"\x93NUMPY", b"PK")
-"""How a pickle begins, and files of NumPy, in which one may lie."""
-
+MOST_KEYS = 1 << 16
 MOST = 1.001
 """A probability, as float16 may round it."""
 
@@ -38,44 +34,59 @@ class Stored:
     keys: list[int] | None = None
 
 
-def read_array(path: Path) -> Stored:
-    """Reads a label map or probabilities.
+def read_array(path: Path, size: tuple[int, int], legend: Legend) -> Stored:
+    """Reads a label map or probabilities, after a look at what the file declares.
 
     Args:
         path: an `.npy`, or an `.npz` with one array of any name and, maybe, `keys`.
+        size: (height, width) of its image.
+        legend: of its labels.
 
     Raises:
-        UserError: unreadable, pickled, with several arrays, or of another shape or dtype.
+        UserError: unreadable, pickled, with several arrays, of another shape or dtype, or with
+            channels that the legend does not have. Nothing is unpacked of such a file.
     """
-    arrays = _arrays(path)
-    keys = arrays.pop("keys", None)
-    if len(arrays) != 1:
-        names = ", ".join(sorted(arrays)) or "none"
+    with opened_arrays(path) as arrays:
+        keys = arrays.pop("keys", None)
+        if len(arrays) != 1:
+            names = f"{', '.join(sorted(arrays)) or 'none':.200}"
+            raise UserError(
+                f"map {path} must hold one array besides keys, and holds {names}; resave it as "
+                "np.savez(path, prob=...)"
+            )
+        (values,) = arrays.values()
+        kind, shape = values.dtype.kind, values.shape
+        if not (len(shape) == 2 and kind in "iu") and not (len(shape) == 3 and kind == "f"):
+            raise UserError(
+                f"map {path} holds {values.dtype!s:.60} of shape {list(shape)!s:.100}; it must "
+                "hold whole numbers [H, W], labels, or floats [channels, H, W], probabilities"
+            )
+        if len(shape) == 3:
+            named = None if keys is None else _keys(keys, shape[0], path)
+            _check_channels_size(shape, path, size)
+            for label in _channels(shape[0], named, path, legend):
+                legend(label, path)
+            return Stored(values.read(), named)
+        if keys is not None:
+            raise UserError(
+                f"map {path} has keys beside labels [H, W]; keys name the channels of "
+                "probabilities [channels, H, W]: leave them out"
+            )
+        check_size(path, shape, size)
+        return Stored(values.read())
+
+
+def _keys(keys: Declared, count: int, path: Path) -> list[int]:
+    """The labels of the channels, of which there are `count`."""
+    fits = keys.shape == (count,) and count <= MOST_KEYS and (keys.dtype.kind in "iu" or not count)
+    values = keys.read() if fits else None
+    if values is None or len(np.unique(values)) < count:
         raise UserError(
-            f"map {path} must hold one array besides keys, and holds {names}; resave it as "
-            "np.savez(path, prob=...)"
+            f"map {path} has keys of {keys.dtype!s:.60} and shape {list(keys.shape)!s:.100} for "
+            f"{count} channels; give one whole number a channel, 0 background and k class k, none "
+            "twice"
         )
-    (values,) = arrays.values()
-    kind = values.dtype.kind
-    if not (values.ndim == 2 and kind in "iu") and not (values.ndim == 3 and kind == "f"):
-        raise UserError(
-            f"map {path} holds {values.dtype} of shape {list(values.shape)}; it must hold whole "
-            "numbers [H, W], labels, or floats [channels, H, W], probabilities"
-        )
-    if keys is None:
-        return Stored(values)
-    if values.ndim == 2:
-        raise UserError(
-            f"map {path} has keys beside labels [H, W]; keys name the channels of probabilities "
-            "[channels, H, W]: leave them out"
-        )
-    fits = keys.shape == values.shape[:1] and (keys.dtype.kind in "iu" or not keys.size)
-    if not fits or len(np.unique(keys)) < len(keys):
-        raise UserError(
-            f"map {path} has keys of {keys.dtype} and shape {list(keys.shape)} for {len(values)} "
-            "channels; give one whole number a channel, 0 background and k class k, none twice"
-        )
-    return Stored(values, [int(key) for key in keys])
+    return [int(key) for key in values]
 
 
 def labels_to_map(
@@ -126,7 +137,7 @@ def probabilities_to_map(
             `background`, or a probability above 1 beside it.
     """
     probabilities = _checked(stored.values, path, size)
-    labels = _channels(stored, path, legend)
+    labels = _channels(len(stored.values), stored.keys, path, legend)
     ours = [legend(label, path) for label in labels]
     scores: dict[int, NDArray[np.float32]] = {}
     if 0 not in labels:
@@ -157,46 +168,9 @@ def probabilities_to_map(
     return semantic
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name."""
-    try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
-            warnings.simplefilter("ignore")  # a header of Python 2 is read all the same
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"": loaded}
-            arrays = {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # at a broken file: whatever a parser below NumPy came to
-        if "pickle" in str(error) and _begins(path, PICKLED):
-            raise UserError(
-                f"map {path} is pickled (np.save of a dict), which is not read, for a pickle may "
-                "run any code; resave it as np.savez(path, prob=d['high_res'], keys=d['keys'] + 1):"
-                " keys are 0 for background and k for class k"
-            ) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "pickle" in reason:
-            reason = "it begins as no such file does"
-        raise UserError(
-            f"map {path} is no readable NumPy file ({reason}); write it anew"
-        ) from error
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise UserError(f"map {path} holds files that are no arrays; write it with np.savez")
-    return arrays
-
-
-def _begins(path: Path, starts: tuple[bytes, ...]) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(8).startswith(starts)
-
-
 def _checked(values: NDArray[Any], path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     """Probabilities as float32, after a look at their values and shape."""
-    height, width = values.shape[1:]
-    if height > size[0] or width > size[1] or not (height and width):
-        raise UserError(
-            f"map {path} has channels of {width}x{height} but its image is {size[1]}x{size[0]}; "
-            "probabilities [channels, H, W] are of the image's size or smaller"
-        )
+    _check_channels_size(values.shape, path, size)
     with np.errstate(over="ignore"):
         probabilities = values.astype(np.float32)
     for channel, each in enumerate(probabilities):
@@ -212,15 +186,24 @@ def _checked(values: NDArray[Any], path: Path, size: tuple[int, int]) -> NDArray
     return probabilities
 
 
-def _channels(stored: Stored, path: Path, legend: Legend) -> list[int]:
+def _check_channels_size(shape: tuple[int, ...], path: Path, size: tuple[int, int]) -> None:
+    height, width = shape[1:]
+    if not (0 < height <= size[0] and 0 < width <= size[1]):
+        raise UserError(
+            f"map {path} has channels of {width}x{height} but its image is {size[1]}x{size[0]}; "
+            "probabilities [channels, H, W] are of the image's size or smaller"
+        )
+
+
+def _channels(count: int, keys: list[int] | None, path: Path, legend: Legend) -> Sequence[int]:
     """The label of every channel, theirs."""
-    if stored.keys is not None:
-        return stored.keys
-    count, top = len(stored.values), legend.top
+    if keys is not None:
+        return keys
+    top = legend.top
     if count == top + 1:
-        return list(range(count))
+        return range(count)
     if count == top:
-        return list(range(1, count + 1))
+        return range(1, count + 1)
     raise UserError(
         f"map {path} has {count} channels but the highest class is {top}; it must have {top + 1} "
         f"(background first) or {top} (without), or keys that name its channels"

@@ -17,6 +17,7 @@ from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, sha256
+from p2seg.finite import naming
 from p2seg.runs.provenance import versions
 from p2seg.runs.ranks import Ranks
 from p2seg.runs.workers import Workers
@@ -78,6 +79,7 @@ class Job(Generic[T]):
     path: Path
     folder: Path
     product: Product[T]
+    overwrite: bool = False
 
 
 Progress = Callable[[Iterable[Outcome]], Iterable[Outcome]]
@@ -93,6 +95,7 @@ def generate(
     points_sha256: str,
     workers: int = 0,
     on_error: str = "raise",
+    overwrite: bool = False,
     progress: Progress = iter,
     ranks: Ranks | None = None,
 ) -> tuple[Manifest, int]:
@@ -111,6 +114,7 @@ def generate(
         points_sha256: of the points file, for the manifest.
         workers: processes of this rank at most; 0 and 1: this one, which also makes small sets.
         on_error: `raise` at the first image that cannot be used, or `skip` it.
+        overwrite: whether a file that is not ours is replaced.
         progress: sees the images of this rank go by.
         ranks: that share the images; None: this process alone.
 
@@ -119,13 +123,14 @@ def generate(
 
     Raises:
         UserError: two images would share a map, an image cannot be used and `on_error` is
-            `raise`, none can be used, or the folder holds such a file that is not ours.
+            `raise`, none can be used, or a file that is not ours lies in a map's place and
+            `overwrite` is false.
     """
     if on_error not in ("raise", "skip"):
         raise UserError(f"data.on_error={on_error} is unknown; it is raise or skip")
     classes = tuple(category.name for category in points.categories)
     jobs = [
-        Job(MapTask.of(record, own, images, classes), path, out, product)
+        Job(MapTask.of(record, own, images, classes), path, out, product, overwrite)
         for record, own, path in zip(
             points.images,
             points.points,
@@ -196,14 +201,15 @@ def make_one(source: Source[T], job: Job[T]) -> Outcome:
     try:
         if job.path.exists():
             present = job.product.read_key(job.path)
-            if present is None:
+            if present is None and not job.overwrite:
                 raise UserError(
                     f"{job.path} is there but was not made by this tool, or was changed since; "
-                    "move it away or give another folder"
+                    "move it away, give another folder, or add overwrite=true to replace it"
                 )
             if present == key:
                 return Outcome(sha256(job.path))
-        made = source(task)
+        with naming([task.record.file_name]):
+            made = source(task)
         # a manifest of older files is no longer true
         (job.folder / MANIFEST).unlink(missing_ok=True)
         job.product.write(job.path, made, key)

@@ -75,7 +75,7 @@ class PngMaps:
             legend = self.class_map.legend(task.classes)
         if path.suffix == ".png":
             return labels_to_map(read_map(path, task.size, IGNORED), path, task.size, legend)
-        stored = read_array(path)
+        stored = read_array(path, task.size, legend)
         if stored.values.ndim == 2:
             return labels_to_map(stored.values, path, task.size, legend)
         return probabilities_to_map(stored, path, task.size, legend, self.background)

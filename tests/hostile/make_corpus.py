@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 6, 8
 def main() -> None:
     """Writes all."""
     torch.manual_seed(0)
-    for makers in (_json_files, _images, _arrays, _weights, _others):
+    for makers in (_json_files, _images, _arrays, _models, _weights, _others):
         for name, content in makers().items():
             write_bytes(CORPUS / name, content)
 
@@ -193,6 +193,52 @@ def _arrays() -> dict[str, bytes]:
     np.save(stream, labels)
     made["array/labels.npy"] = stream.getvalue()
     return made
+
+
+def _models() -> dict[str, bytes]:
+    """What checkpoints say of their models, and config.json files of transformers."""
+    common = {"backbone": "test_resnet", "pretrained": False, "short_side": 64, "long_side": 64}
+    swin = {"model_type": "swin", "embed_dim": 8, "depths": [1] * 4, "num_heads": [1, 1, 2, 2]}
+    swin |= {"window_size": 4, "out_features": [f"stage{k}" for k in (1, 2, 3, 4)]}
+    whole = {"model_type": "mask2former", "backbone_config": swin, "num_queries": 5}
+    whole |= dict.fromkeys(("hidden_dim", "feature_size", "mask_feature_size"), 64)
+    whole |= {"num_attention_heads": 2, "encoder_layers": 1, "decoder_layers": 2}
+    whole |= {"attn_implementation": "sdpa", "_name_or_path": "owner/name", "dtype": "float32"}
+    solov2 = {"grids": [8, 6, 4, 2], "sizes": [[1, 28], [20, 44], [32, 72], [56, 512]]}
+    solov2 |= {"pyramid_channels": 16, "head_channels": 16, "head_depth": 1}
+    hiera = {"hidden_size": 8, "image_size": [64, 64], "embed_dim_per_stage": [8, 16, 32, 64]}
+    hiera |= {"blocks_per_stage": [1] * 4, "num_attention_heads_per_stage": [1, 2, 4, 8]}
+    hiera |= {"model_type": "sam2_hiera_det_model", "window_size_per_stage": [8, 4, 4, 2]}
+    vision = {"model_type": "sam2_vision_model", "backbone_config": hiera, "fpn_hidden_size": 32}
+    vision |= {"backbone_channel_list": [64, 32, 16, 8]}
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 32}
+    small |= {"image_size": 64, "output_channels": 32}
+    prompts = {"hidden_size": 32, "image_size": 64}
+    decoder = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 4}
+    sam = {"prompt_encoder_config": prompts, "mask_decoder_config": decoder}
+    models: dict[str, dict[str, Any]] = {
+        "good-mask_rcnn": {**common, "anchor_sizes": [8, 16, 32, 64], "mask_channels": [16]},
+        "good-solov2": {**common, **solov2},
+        "good-mask2former": {**common, "channels": 64, "encoder_layers": 1, "decoder_layers": 1},
+        "good-whole-mask2former": {**common, "checkpoint": None, "architecture": whole},
+        "hub-mask_rcnn": {**common, "backbone": "hf-hub:owner/name"},
+        "folder-solov2": {**common, "backbone": "local-dir:."},
+        "task-mask_rcnn": {**common, "backbone": "torchvision.ssd300_vgg16"},
+    }
+    architectures: dict[str, dict[str, Any]] = {
+        "good-mask2former": whole,
+        "good-sam": {"model_type": "sam", "vision_config": small, **sam},
+        "good-sam_hq": {"model_type": "sam_hq", "vision_config": small, **sam},
+        "good-sam2": {"model_type": "sam2", "vision_config": vision, **sam},
+        "hub-sam2": {"model_type": "sam2", "vision_config": {"backbone": "owner/name"}},
+        "kernel-mask2former": {**whole, "attn_implementation": "owner/name"},
+    }
+    made = {f"architecture/{name}.json": each for name, each in architectures.items()}
+    for name, options in models.items():
+        maker = name.split("-")[-1]
+        target = {"_target_": f"p2seg.segmentors.{maker}.build_{maker}"}
+        made[f"model/{name}.json"] = {**target, **options}
+    return {name: json.dumps(content).encode() for name, content in made.items()}
 
 
 def _saved(content: Any, **options: Any) -> bytes:

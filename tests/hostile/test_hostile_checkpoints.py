@@ -23,6 +23,9 @@ from p2seg.models.backbones import build_backbone, load_backbone_weights
 from p2seg.sam.huggingface import HuggingFaceSam
 from p2seg.sam.official import OfficialSam, load_state
 from p2seg.semantic.arrays import read_array
+from p2seg.semantic.class_map import Legend
+
+LEGEND = Legend.plain(("red", "blue"))
 
 
 class Trap:
@@ -156,8 +159,8 @@ def loaders(folder: Path, content: bytes) -> dict[str, Callable[[], object]]:
         "segmentor.weights": lambda: load_backbone_weights(body, paths[".pth"], "segmentor"),
         "semantic.sam.checkpoint": lambda: OfficialSam(str(paths[".pth"])),
         "semantic=sam2": transformers_sam,
-        "semantic.maps, npy": lambda: read_array(paths[".npy"]),
-        "semantic.maps, npz": lambda: read_array(paths[".npz"]),
+        "semantic.maps, npy": lambda: read_array(paths[".npy"], (6, 8), LEGEND),
+        "semantic.maps, npz": lambda: read_array(paths[".npz"], (6, 8), LEGEND),
     }
 
 
@@ -233,7 +236,7 @@ def test_a_checkpoint_does_not_ask_the_hub():
     for backbone in (None, "microsoft/resnet-50", {"model_type": "timm_backbone"}):
         given = {"model_type": "mask2former", "backbone": "microsoft/resnet-50"}
         given |= {"use_pretrained_backbone": True, "backbone_config": backbone}
-        with pytest.raises(UserError, match="mask2former"):
+        with pytest.raises(UserError, match="backbone_config"):
             load_whole(2, None, json.dumps(given), {})
 
 

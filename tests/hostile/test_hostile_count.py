@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 MODULES = [
-    f"test_hostile_{name}" for name in ("checkpoints", "files", "images", "json", "names", "rle")
+    f"test_hostile_{name}"
+    for name in ("bombs", "checkpoints", "configs", "files", "images", "json", "names", "rle")
 ]
 
 

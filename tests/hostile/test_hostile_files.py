@@ -311,7 +311,7 @@ def test_mat_files_are_read_as_scipy_writes_them(tmp_path_factory, h, w, first, 
 
 
 def test_a_mat_that_unpacks_without_end_is_refused(tmp_path):
-    packed = zlib.compress(bytes(1 << 29), 9)
+    packed = zlib.compress(struct.pack("<II", 14, 1 << 29) + bytes(1 << 29), 9)
     head = b"MATLAB 5.0".ljust(124) + b"\0\x01IM"
     (tmp_path / "a.mat").write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
     with pytest.raises(ValueError, match="larger"):

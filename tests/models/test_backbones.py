@@ -120,6 +120,23 @@ def test_an_unreadable_file_is_refused(tmp_path, file):
         build_backbone("test_resnet", weights=tmp_path / file)
 
 
+@pytest.mark.parametrize("file", ["a.safetensors", "a.pth"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, file, value):
+    state = stored("test_resnet", tmp_path / file)
+    state["fc.weight"][0] = value  # of a head that is dropped
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "a.pth")
+    build_backbone("test_resnet", weights=tmp_path / file)
+    state["layer1.0.bn1.running_var"][0] = value
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"not finite: layer1\.0\.bn1\.running_var") as error:
+        build_backbone("test_resnet", weights=tmp_path / file)
+    assert file in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 class Trap:
     """Runs code when it is unpickled."""
 

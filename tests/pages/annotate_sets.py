@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import cv2
 import numpy as np
@@ -73,7 +74,16 @@ class Tool:
 
     @property
     def port(self):
-        return int(self.url.rpartition(":")[2])
+        return urlsplit(self.url).port
+
+    @property
+    def token(self):
+        return parse_qs(urlsplit(self.url).query)["token"][0]
+
+    @property
+    def cookie(self):
+        """The header of a browser that was let in."""
+        return {"Cookie": f"p2seg-{self.port}={self.token}"}
 
     def kill(self):
         """As the machine's power does it."""

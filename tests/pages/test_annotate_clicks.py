@@ -423,6 +423,9 @@ LOST = {"id": 9, "file_name": "lost.png", "height": 20, "width": 30, "place": 0}
         {"emptied": 7, "given": "x"},
         {"emptied": [7, None, {}, {"id": 1}], "given": [1.5, "a"]},
         {"emptied": [LOST | {"id": 1}, LOST | {"file_name": "./a.png"}, LOST | {"place": -1}]},
+        {"emptied": [LOST | {"text": "{}"}]},
+        {"emptied": [LOST | {"text": 7}]},
+        {"emptied": [LOST | {"text": json.dumps(LOST | {"id": 10})}]},
         {"emptied": [LOST | {"height": 10**6, "width": 10**6}, LOST | {"file_name": "../x"}]},
     ],
 )
@@ -437,8 +440,11 @@ def test_what_the_page_kept_may_have_been_changed_by_hand(path, ours):
     assert again.undo("a.png") is None
     assert places(again) == [(1, 1, 2, 2)]
     assert again.add("a.png", SIZE, 1, 3, 3).id == 2
+    again.add("lost.png", SIZE, 1, 3, 3)
     save(again)
-    assert len(read_points(path).points[0]) == 2
+    found = read_points(path)
+    points = dict(zip([each.file_name for each in found.images], found.points, strict=True))
+    assert {name: len(each) for name, each in points.items()} == {"a.png": 2, "lost.png": 1}
 
 
 def test_only_the_last_actions_are_kept(path):

@@ -12,6 +12,7 @@ from tool_sets import NETWORK, QUICK
 from training_sets import training_set
 
 from p2seg.data.points import read_points
+from p2seg.pages.annotate.clicks import Clicks
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +86,30 @@ def test_masks_of_a_network_and_classes_of_the_file(tool, page, tmp_path, run_to
     stage.wait(points=count + 1, unsaved=0, pending=0)
     page.wait_for_function("document.querySelector('.stage').dataset.masks > 0")
     assert sum(map(len, read_points(tmp_path / points).points)) == sum(map(len, before.points)) + 1
+
+
+def test_a_hundred_thousand_points_are_saved_in_a_moment(tmp_path):
+    path, count = tmp_path / "clicks.json", 100_000
+    images = [
+        {"id": k, "file_name": f"{k}.png", "width": 4000, "height": 3000} for k in range(1000)
+    ]
+    points = [
+        {"id": k, "image_id": k % 1000, "category_id": 1, "point": [k // 1000, 12.25], "mine": k}
+        for k in range(count)
+    ]
+    categories = [{"id": 1, "name": "coin"}]
+    content = {"images": images, "annotations": points, "categories": categories}
+    path.write_text(json.dumps(content))
+    clicks = Clicks(path)
+    taken = []
+    for k in range(5):
+        clicks.add("0.png", (3000, 4000), 1, 3000 + k, 9)
+        clicks.move("1.png", 1 + 1000 * k, 3000 + k, 9)
+        start = time.perf_counter()
+        clicks.write(clicks.snapshot())
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 1
+    assert sum(map(len, read_points(path).points)) == count + 5
 
 
 def test_what_cannot_be_saved_is_told_and_tried_again(tool, page, tmp_path):

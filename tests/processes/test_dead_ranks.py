@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import time
 
 import pytest
-from process_sets import MINUTE, files_below, running, succeed, torchrun, work
+from process_sets import MINUTE, WORKER, files_below, running, succeed, torchrun, work
 
 IMAGES = 24
 
@@ -92,3 +93,21 @@ def test_a_job_ends_with_its_dead_rank_and_goes_on(tmp_path, run_tool):
     assert code == 0
     assert int(re.search(r"made, (\d+) were there already", said)[1]) >= before - 1
     assert f"{12 - before} maps" in said
+
+
+@pytest.mark.parametrize("launcher", ["devices", pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_ranks_end_with_the_killed_process_that_has_started_them(tmp_path, launcher):
+    made, home = work(tmp_path / "set", 12), tmp_path / "home"
+    words, count = made.maps(home), lambda: len(list((home / "maps").rglob("[0-9]*.png")))
+    command, told = torchrun(2, words), {}
+    if launcher == "devices":
+        command, told = (
+            [sys.executable, WORKER, *words[1:], "trainer.devices=2"],
+            {"tool": words[0]},
+        )
+    with running(tmp_path, command, pause=2.0, **told) as started:
+        assert started.until(lambda: count() >= 1), started.said
+        assert len(started.left()) >= 2
+        started.nodes[0].kill()
+        started.ended(10)
+    assert count() < 12

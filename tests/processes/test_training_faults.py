@@ -18,6 +18,7 @@ FAULTS = {
     "error": "RuntimeError: a fault of the test",
     "mistake": "a mistake of the test; take it out",
     "nan": "the loss of step 4 is not finite",
+    "gradient": "the gradient of step 4 is not finite",
 }
 """What a rank does in its fifth step, and what is said of it."""
 
@@ -100,8 +101,19 @@ def test_an_error_of_one_rank_ends_all_and_is_said(tmp_path, words, launcher, fa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("trainer.clip_norm=null",)])
+def test_a_gradient_that_is_not_finite_ends_all_ranks_at_once(tmp_path, words, more):
+    said = stopped(tmp_path, tmp_path / "out", "torchrun", [*words, *more], "gradient", 1)
+    assert said.count(FAULTS["gradient"]) == 1, said
+    # all ranks have the same gradient: nobody knows whose images it is from
+    assert len([k for k in range(8) if f"part/{k}.png" in said]) == 2, said
+    assert load_checkpoint(tmp_path / "out" / "last.pt", "network")["step"] == 4
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_images_of_its_rank(tmp_path, words, whole):
     said = stopped(tmp_path, tmp_path / "out", "torchrun", words, "nan", 1)
+    assert said.count(FAULTS["nan"]) == 1, said
     assert len([k for k in range(8) if f"part/{k}.png" in said]) == 1, said
     # over one process with the same images a step it goes on to the same end, but for rounding
     one = (f"out={tmp_path}/out", "trainer.batch_size=2")

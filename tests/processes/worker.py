@@ -3,7 +3,8 @@
 `worker.py '[["gen_semantic", "data.images=..."], ...]'` runs several tools; `worker.py WORDS` the
 one that P2SEG_TEST_TOOL names, for jobs whose other processes Fabric starts with these words.
 P2SEG_TEST_PAUSE is how many seconds each file takes; P2SEG_TEST_FAULT is `kill:RANK:CALL`, or
-`error`, `mistake` or `nan` for `kill`: what the rank does when it computes losses that many times.
+`error`, `mistake`, `nan` or `gradient` for `kill`: what the rank does when it computes losses that
+many times.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def break_down(fault: str) -> None:
                 raise RuntimeError("a fault of the test")
             if kind == "mistake":
                 raise UserError("a mistake of the test; take it out")
-            made["offset"] = made["offset"] * float("nan")
+            if kind == "nan":
+                made["offset"] = made["offset"] * float("nan")
+            else:  # the loss keeps its value
+                made["offset"] = made["offset"] + (made["offset"] * 0).sqrt()
         return made
 
     P2SegLoss.__call__ = losses

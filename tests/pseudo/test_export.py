@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import tiny_network
 from strategies import points_of
 from training_sets import training_set
 
 from p2seg.data.coco import decode, read_instances
 from p2seg.errors import UserError
+from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import (
     DEFAULT_SCORE,
@@ -25,7 +27,7 @@ from p2seg.pseudo.export import (
     masks_of,
     write_pseudo,
 )
-from p2seg.pseudo.infer import Labelled, SeedLabeller
+from p2seg.pseudo.infer import Labelled, NetworkLabeller, SeedLabeller
 from p2seg.pseudo.shards import Shards
 
 RULES = MaskRules(min_pixels=16, default_box=16)
@@ -287,6 +289,56 @@ def test_skipping_every_image_is_an_error(exporting, tmp_path):
     with pytest.raises(UserError, match=r"all 5 images were skipped; the first: no image at"):
         exporting.run(tmp_path / "a.json", on_error="skip")
     assert not (tmp_path / "a.json").exists()
+
+
+def overflowing():
+    """A labeller whose network has finite weights and gives infinity."""
+    network = tiny_network(2).eval()
+    with torch.no_grad():
+        for parameter in network.class_head.parameters():
+            parameter.fill_(3e38)
+    return NetworkLabeller(network, MutualDistillation())
+
+
+def test_outputs_that_are_not_finite_are_an_error_with_the_image_s_name(exporting, tmp_path):
+    def labeller(image, points, first):
+        ruined = points.ids.tolist() == exporting.points.points[2].ids.tolist()
+        chosen = overflowing() if ruined else SeedLabeller(Seeder())
+        return chosen(image, points, first)
+
+    exporting.labeller = labeller
+    sentence = r"the model's outputs on part/2\.png are not finite"
+    with pytest.raises(UserError, match=sentence) as error:
+        exporting.run(tmp_path / "a.json")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "a.json").exists()
+    skipped = exporting.run(tmp_path / "a.json", on_error="skip")
+    assert len(skipped) == 1
+    assert "part/2.png" in skipped[0]
+    made = read_instances(tmp_path / "a.json")
+    assert [image.file_name for image in made.images] == [f"part/{k}.png" for k in (0, 1, 3, 4)]
+    assert made.info["skipped"] == skipped
+
+
+@pytest.mark.parametrize("reason", ["never begun", "a score that is no number"])
+def test_an_image_neither_finished_nor_skipped_is_an_error_with_its_name(
+    exporting, tmp_path, reason
+):
+    exporting.run(tmp_path / "a.json", stop=3 if reason == "never begun" else None, write=False)
+    shards = Shards(tmp_path / "a.json", "key", 0)
+    if reason != "never begun":
+        path = shards.folder / "0.jsonl"
+        lines = path.read_text().splitlines()
+        item = f'"item": {exporting.points.images[3].id},'
+        at = max(number for number, line in enumerate(lines) if item in line)
+        lines[at] = lines[at].replace('"score": 1.0', '"score": NaN')
+        path.write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"have no masks and were not skipped") as error:
+        write_pseudo(tmp_path / "a.json", exporting.points, shards, {})
+    assert "part/3.png" in str(error.value)
+    assert not (tmp_path / "a.json").exists()
+    exporting.run(tmp_path / "a.json")
+    assert len(read_instances(tmp_path / "a.json").images) == 5
 
 
 def test_keys_know_settings_and_paths(tmp_path):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from p2seg.data.coco import decode
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
+from p2seg.finite import NotFinite
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
@@ -355,3 +356,35 @@ def test_where_every_point_has_its_pixels_the_seed_is_not_asked():
     made = labeller(None, points_of([(4, 4)], [1]), first)
     assert made.instances is network
     assert made.from_seed is None
+
+
+class Overflowing(MutualDistillation):
+    """Rounds in which finite outputs overflow."""
+
+    def semantics(self, *given):
+        return [each / 0 for each in super().semantics(*given)]
+
+
+@pytest.mark.parametrize("part", ["class_head", "offset_head", "affinity_head", "round", "scale"])
+def test_outputs_that_are_not_finite_label_nothing(part):
+    network = tiny_network(2).eval()
+    options = {"scales": (1.0, 0.5)} if part == "scale" else {}
+    with torch.no_grad():
+        if part.endswith("head"):
+            for parameter in getattr(network, part).parameters():
+                parameter.fill_(3e38)
+    if part == "scale":
+        shown = []
+
+        def ruin(_module, _given, outputs):
+            shown.append(outputs)
+            if len(shown) == 2:
+                outputs.offset[0, 0, 0, 0] = torch.nan
+
+        network.register_forward_hook(ruin)
+    points = points_of([(8.0, 8.0), (40.0, 40.0)], [1, 2])
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    first = torch.zeros(64, 64, dtype=torch.long)
+    labeller = NetworkLabeller(network, Overflowing() if part == "round" else MDM, **options)
+    with pytest.raises(NotFinite, match="the model's outputs on an image are not finite"):
+        labeller(image, points, first)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from p2seg.files import sha256
+from p2seg.files import sha256, temporary_name
 from p2seg.runs.content import cache_folder, content_of
 
 LONG_AGO = 1_500_000_000
@@ -148,6 +150,20 @@ def test_a_damaged_cache_is_as_none(settled, cache, damaged):
     kept.write_bytes(damaged)
     assert of(settled, cache) == first == of(settled)
     assert sha256(settled / "a.png") in kept.read_text()
+
+
+def test_what_a_killed_process_has_left_in_the_cache_is_removed(settled, cache):
+    place = temporary_name(cache / "content.json")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = place.with_name(place.name.replace(f"~{os.getpid()}~", f"~{ended.pid}~"))
+    cache.mkdir(parents=True, exist_ok=True)
+    for each in (left, place):
+        each.write_text("{")
+    of(settled, cache)
+    assert not left.exists()
+    assert place.exists()  # of a process that is writing it
+    place.unlink()
 
 
 def test_a_place_that_cannot_be_written_is_as_none(settled, tmp_path):

@@ -19,7 +19,7 @@ def send(number):
     time.sleep(0)  # Python hears it between two instructions
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_stops_the_program_once(number):
     before = signal.getsignal(number)
     cleaned = []
@@ -63,13 +63,16 @@ def test_the_keyboard_is_heard_twice():
             send(signal.SIGINT)
 
 
-def test_a_signal_that_is_ignored_stays_so():
-    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_so(number):
+    before = signal.signal(number, signal.SIG_IGN)
     try:
-        with stopping():
-            send(signal.SIGUSR1)
+        with stopping(), noticing() as notice:
+            send(number)
+            assert notice.number == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(number, before)
 
 
 def test_other_threads_do_without():
@@ -85,17 +88,23 @@ def test_other_threads_do_without():
     assert seen == [0]
 
 
-def test_a_worker_outlives_what_is_sent_to_the_whole_job_and_ends_when_it_is_sent_again():
-    code = (
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_worker_outlives_what_is_sent_to_the_whole_job_and_ends_when_it_is_sent_again(ignored):
+    """SIGHUP ends it neither then, if `nohup` has started the job."""
+    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " if ignored else ""
+    code = first + (
         "from p2seg.runs import preemption; preemption._PATIENCE = 0.2"
         "; preemption.outlive_the_signal(); print('ready', flush=True); import time; time.sleep(30)"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
         worker.stdout.readline()
-        for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM):
             worker.send_signal(number)
         time.sleep(0.5)
+        if ignored:
+            worker.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
         assert worker.poll() is None
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=5) == 128 + signal.SIGTERM
@@ -103,23 +112,3 @@ def test_a_worker_outlives_what_is_sent_to_the_whole_job_and_ends_when_it_is_sen
         worker.kill()
         worker.stdout.close()
         worker.wait()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_a_worker_ends_with_its_killed_parent():
-    code = (
-        "import multiprocessing, os, signal, time\n"
-        "from p2seg.runs.preemption import end_with_parent\n"
-        "def work():\n"
-        "    end_with_parent(); print(os.getpid(), flush=True); time.sleep(60)\n"
-        "multiprocessing.get_context('fork').Process(target=work).start()\n"
-        "time.sleep(60)"
-    )
-    parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE)
-    with parent, parent.stdout:
-        worker = int(parent.stdout.readline())
-        os.kill(worker, 0)
-        parent.kill()
-        began = time.monotonic()
-        parent.stdout.read()  # its end comes when nobody holds the pipe any more
-        assert time.monotonic() - began < 30

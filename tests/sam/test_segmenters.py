@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from semantic_sets import task
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.finite import NotFinite
 from p2seg.sam.huggingface import HuggingFaceSam, _model
 from p2seg.sam.official import OFFICIAL, OfficialSam, build_sam, load_state
-from p2seg.sam.prompts import Prompts
+from p2seg.sam.prompts import Prompts, candidates_of
 
 SIZE = (50, 70)
 YX = np.array([[5, 5], [20, 30], [44, 60]])
@@ -216,16 +218,33 @@ def test_other_tensors_than_sam_s_are_one_sentence(
     assert "odd.pth is not a whole SAM" in refused(tmp_path / "odd.pth")
 
 
-def test_weights_that_are_no_numbers_give_no_scores(
+def test_weights_that_are_not_finite_are_refused(
     tmp_path: Path, files: dict[str, Path], image: Any
 ) -> None:
     state = torch.load(files["sam"], weights_only=True)
-    for key in state:
-        if key.startswith("mask_decoder.iou_prediction_head"):
-            state[key] = torch.full_like(state[key], torch.nan)
+    key = "mask_decoder.iou_prediction_head.layers.0.weight"
+    state[key][0, 0] = torch.nan
     torch.save(state, tmp_path / "nan.pth")
-    offered = asked(OfficialSam(str(tmp_path / "nan.pth")), image)
-    assert {each.predicted_iou for own in offered for each in own} == {0.0}
+    with pytest.raises(UserError, match=rf"nan\.pth holds weights that are not finite: {key}"):
+        asked(OfficialSam(str(tmp_path / "nan.pth")), image)
+    shutil.copytree(files["sam2"], tmp_path / "sam2")
+    path = tmp_path / "sam2" / "model.safetensors"
+    weights = load_file(path)
+    name = next(key for key, value in weights.items() if value.is_floating_point())
+    weights[name].flatten()[0] = torch.inf
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"sam2 holds weights that are not finite"):
+        asked(HuggingFaceSam(str(tmp_path / "sam2")), image)
+
+
+@pytest.mark.parametrize("part", ["logits", "predicted_iou"])
+def test_answers_that_are_not_finite_are_an_error(part: str) -> None:
+    """As where an image encoder overflows in half precision: they were masks without a pixel."""
+    logits, predicted_iou = torch.randn(2, 3, 8, 8), torch.rand(2, 3)
+    candidates_of(logits, predicted_iou, 0.0)
+    (logits if part == "logits" else predicted_iou).flatten()[3] = torch.nan
+    with pytest.raises(NotFinite, match=r"give semantic\.sam\.precision=float32"):
+        candidates_of(logits, predicted_iou, 0.0)
 
 
 def test_an_image_that_shrinks_to_nothing_is_one_sentence(files: dict[str, Path]) -> None:

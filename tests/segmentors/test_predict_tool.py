@@ -455,6 +455,6 @@ def test_files_that_may_be_mended_by_hand_are_not_touched(tool, album, tmp_path)
     done(tool(album, "predict.formats=[yolo]", "predict.overlays=false"))
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     answer = tool(album, "predict.formats=[labelme,yolo]")
-    refused(answer, "out/yolo has files of an earlier run", "give another out=DIR, or remove")
+    refused(answer, "out/yolo has files of an earlier run", "give another out=DIR, remove")
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
     done(tool(album, "predict.formats=[labelme]", "predict.overlays=false"))

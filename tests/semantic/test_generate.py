@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -22,12 +23,13 @@ from semantic_sets import Counting, Drawn, contents, draw
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.files import sha256
+from p2seg.finite import NotFinite
 from p2seg.semantic.generate import MAPS, Outcome, Progress, generate
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.manifest import Manifest, read_manifest
 from p2seg.semantic.oracle import Oracle
 from p2seg.semantic.png import PngMaps
-from p2seg.semantic.source import Source
+from p2seg.semantic.source import MapTask, Source
 
 
 @pytest.fixture
@@ -224,3 +226,24 @@ def test_killed_in_the_middle_it_goes_on(drawn: Drawn, tmp_path: Path) -> None:
     assert {k: v for k, v in contents(drawn.out).items() if not Path(k).name.startswith(".")} == (
         contents(tmp_path / "whole")
     )
+
+
+class Overflowing(Counting):
+    """A source whose model gives NaN on an image."""
+
+    def __call__(self, task: MapTask) -> np.ndarray:
+        if task.record.file_name in self.bad:
+            raise NotFinite
+        return super().__call__(task)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_outputs_that_are_not_finite_name_their_image(drawn: Drawn, workers: int) -> None:
+    name = drawn.point_set.images[1].file_name
+    source = Overflowing(drawn.out.parent / "log", bad=(name,))
+    sentence = f"the model's outputs on {re.escape(name)} are not finite"
+    with pytest.raises(UserError, match=sentence):
+        run(source, drawn, workers=workers)
+    manifest = run(source, drawn, workers=workers, on_error="skip")
+    assert [*manifest.skipped] == [name]
+    assert "are not finite" in manifest.skipped[name]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tool_sets import ALL, QUICK, READERS, SEGMENTOR, change, refused, works
 
@@ -287,3 +288,26 @@ def test_a_tiny_and_a_very_wide_image_work(made, tools, size, tmp_path, run_tool
     )
     gt, pred = f"gt={tmp_path}/seeds.json", f"pred={tmp_path}/pseudo.json"
     works(run_tool("eval", gt, pred, "kind=pseudo", f"out={tmp_path}/scores"))
+
+
+@pytest.mark.parametrize("tool", ["gen_pseudo", "predict", "export", "train"])
+def test_a_checkpoint_that_is_not_finite(made, tmp_path, run_tool, tool):
+    """It made default boxes alone, and no sentence."""
+    kind = "network" if tool in ("gen_pseudo", "train") else "segmentor"
+    content = {"format": 1, "kind": kind, "step": 1, "config": {}, "categories": []}
+    path = tmp_path / "out" / "last.pt"
+    path.parent.mkdir()
+    weights = {"model": {"w": torch.ones(2)}, "average": {"w": torch.tensor([1, float("nan")])}}
+    torch.save(content | weights, path)
+    given = {
+        "gen_pseudo": (*made.words, *QUICK, f"ckpt={path}", f"out={tmp_path}/pseudo.json"),
+        "predict": (f"ckpt={path}", f"images={made.images}", f"out={tmp_path}/predictions"),
+        "export": (f"ckpt={path}", f"out={tmp_path}/model.onnx"),
+        "train": (*made.words, *QUICK, f"out={path.parent}"),
+    }
+    answer = run_tool(tool, *given[tool])
+    refused(answer, "last.pt is not usable: 'average.w' is not finite (NaN or infinity)")
+    if tool == "train":
+        refused(answer, "no checkpoint of this training is usable", "resume=never")
+    written = {each.name for each in tmp_path.rglob("*")}
+    assert not written & {"pseudo.json", "predictions.json", "images.json", "model.onnx"}

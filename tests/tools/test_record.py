@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from tool_sets import QUICK, works
+from tool_sets import QUICK, refused, works
 
 from p2seg.files import sha256
 
@@ -43,9 +43,12 @@ def test_other_data_have_another_fingerprint(made, tmp_path, run_tool):
     assert seen[0]["data.images"] != seen[1]["data.images"]
 
 
-def test_a_damaged_record_begins_anew(made, tmp_path, run_tool):
+def test_a_damaged_record_begins_anew_if_it_may_be_overwritten(made, tmp_path, run_tool):
     path = tmp_path / "masks.run.json"
+    words = (*made.words, *QUICK, f"out={tmp_path}/masks.json")
     for damage in ("", "[", "[1]", '{"starts": 3}'):
         path.write_text(damage)
-        works(run_tool("gen_pseudo", *made.words, *QUICK, f"out={tmp_path}/masks.json"))
+        refused(run_tool("gen_pseudo", *words), f"{path} is there already", "overwrite=true")
+        assert path.read_text() == damage
+        works(run_tool("gen_pseudo", *words, "overwrite=true"))
         assert len(json.loads(path.read_text())["starts"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import _sweep
@@ -77,7 +78,7 @@ import signal, sys, time
 def handle(number, frame):
     print(signal.Signals(number).name, flush=True)
     sys.exit(75)
-for name in ("SIGTERM", "SIGUSR1"):
+for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
     signal.signal(getattr(signal, name), handle)
 print("ready", flush=True)
 time.sleep(60)
@@ -86,20 +87,72 @@ PARENT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from _sweep import _call
-sys.exit(_call([sys.executable, "-c", sys.argv[2]]))
+from p2seg.runs.preemption import Stopped, stopping
+try:
+    with stopping():  # as every tool does
+        code = _call([sys.executable, "-c", sys.argv[2]])
+except Stopped as stopped:
+    code = stopped.code
+sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("sent", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"])
 def test_a_signal_goes_on_to_the_job_and_its_code_comes_back(sent):
     tools = Path(_sweep.__file__).parent
     command = [sys.executable, "-c", PARENT, str(tools), WAITING]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "ready\n"
         parent.send_signal(getattr(signal, sent))
-        said = "SIGTERM" if sent == "SIGTERM" else "SIGUSR1"  # what the engine answers
+        said = "SIGUSR1" if sent == "SIGUSR2" else sent  # what the engine hears
         assert parent.stdout.readline() == f"{said}\n"
         assert parent.wait(30) == 75
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """What `nohup` has started outlives its terminal."""
+    tools = Path(_sweep.__file__).parent
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{PARENT}"
+    command = [sys.executable, "-c", ignoring, str(tools), WAITING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        parent.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        parent.send_signal(signal.SIGTERM)
+        assert parent.stdout.readline() == "SIGTERM\n"
+        assert parent.wait(30) == 75
+
+
+JOB = """
+import sys, time
+sys.path.insert(0, sys.argv.pop(1))
+from itertools import count
+from _entry import entry
+from p2seg.runs.workers import Workers
+def run(cfg):
+    print(next(Workers(abs, count(), 1, setting="data.workers")), flush=True)
+    time.sleep(60)
+entry("gen_semantic")(run)()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
+@pytest.mark.parametrize("moment", ["starting", "working"])
+def test_a_job_and_its_workers_end_with_the_killed_sweep(moment):
+    tools = Path(_sweep.__file__).parent
+    code = PARENT.replace('"-c", sys.argv[2]', '"-c", sys.argv[2], sys.argv[1]')
+    command = [sys.executable, "-c", code, str(tools), JOB]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        if moment == "working":
+            assert parent.stdout.readline() == "0\n"
+        else:
+            tasks = Path(f"/proc/{parent.pid}/task")
+            while not any(each.read_text() for each in tasks.glob("*/children")):
+                time.sleep(0.01)
+        parent.kill()
+        began = time.monotonic()
+        parent.stdout.read()  # it ends when nobody holds the pipe any more
+        assert time.monotonic() - began < 30
 
 
 @pytest.mark.slow

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from p2seg.data.points import PointSet, read_points, write_points
+from p2seg.data.json_text import edited, value_of
+from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.pages.annotate.classes import place_of, with_new
 from p2seg.pages.annotate.entries import (
     Click,
     Entry,
+    aliases_of,
     entries_of,
     first_free,
     points_of,
     remembered,
 )
-from p2seg.pages.annotate.history import (
-    OURS,
-    Action,
-    actions_of,
-    read_history,
-    state_of,
-    write_history,
-    written_of,
-)
+from p2seg.pages.annotate.history import OURS, Action
+from p2seg.pages.annotate.layout import entry_of, entry_or, is_point, json_of
+from p2seg.pages.annotate.store import Snapshot, Store
 from p2seg.structures import Points
-
-
-class Snapshot(NamedTuple):
-    """What is to be written. Attributes: the points; the actions that led to them."""
-
-    points: PointSet
-    actions: list[Action]
 
 
 class Clicks:
@@ -63,48 +50,52 @@ class Clicks:
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
-        self.path = path
-        known = read_points(path) if path.exists() else PointSet([], [], [])
+        self.path, self._store = path, Store(path)
+        known, ours = self._store.known, self._store.ours
+        self.history_fits, self._history = self._store.history_fits, self._store.history
         self.categories = with_new(known.categories, classes, path)
         self.version = self.written = 0
         self.unsaved: dict[int, int] = {}
-        self._info, ours = dict(known.info), known.info.get(OURS)
-        ours = ours if isinstance(ours, dict) else {}
-        self._entries = entries_of(known, ours)
-        state = state_of(known)
-        # older versions kept the history in the points file
-        self._history, self.history_fits = (
-            (actions_of(ours["undo"]), True) if "undo" in ours else read_history(path, known, state)
-        )
-        self._written = {state: written_of(known, self._history)}
+        removed = {each.row for each in self._history if each.row is not None}
+        self._entries = entries_of(known, self._store.layout, ours, removed)
+        self._aliases: dict[str, str] = {}
+        rows = len(self._store.layout.annotations.items)
+        self._next_row = rows + max(removed, default=0) + 1
         entries = self._entries.values()
         self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
         self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
-        self._seen = _state(path)
+
+    def match(self, names: Sequence[str]) -> None:
+        """Finds the file's images in a folder that spells their names in another Unicode form.
+
+        Args:
+            names: of the folder's images.
+        """
+        self._aliases = aliases_of(names, self._entries)
 
     def clicks(self, name: str) -> list[Click]:
         """The points of an image."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return [] if entry is None else list(entry.clicks.values())
 
     def points(self, name: str) -> Points:
         """The points of an image, as the rest of the package has them."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return points_of([]) if entry is None else entry.points
 
     def size(self, name: str) -> tuple[int, int] | None:
         """(height, width) in which an image was annotated; None where it was not."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return entry.size if entry is not None and entry.is_listed else None
 
     def is_done(self, name: str) -> bool:
         """Whether an image has points, or was marked as one on which nothing is."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return entry is not None and (entry.done or bool(entry.clicks))
 
     def is_empty(self, name: str) -> bool:
         """Whether an image was marked as one on which nothing is."""
-        entry = self._entries.get(name)
+        entry = self._known(name)
         return entry is not None and entry.done
 
     def counts(self) -> list[int]:
@@ -118,7 +109,7 @@ class Clicks:
     def strangers(self, names: Sequence[str]) -> list[str]:
         """Images of the file that are none of these; their points stay as they are."""
         listed = {name for name, entry in self._entries.items() if entry.is_listed}
-        return sorted(listed - set(names))
+        return sorted(listed - {self._aliases.get(name, name) for name in names})
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
         """A new point on the pixel (x, y).
@@ -136,8 +127,9 @@ class Clicks:
             raise UserError(f"there is no class {label}")
         entry = self._entry(name, size)
         self._check_place(entry, x, y)
-        click = Click(self._next, label, float(x), float(y))
+        click = self._new(entry, self._next, label, (x, y), self._next_row)
         self._next += 1
+        self._next_row += 1
         self._put(entry, click)
         self._note(Action("add", entry.record.id, click.id, was_done=entry.done))
         entry.done = False
@@ -153,8 +145,9 @@ class Clicks:
         if (math.floor(click.x), math.floor(click.y)) == (x, y):
             return
         self._check_place(entry, x, y)
-        self._put(entry, replace(click, x=float(x), y=float(y)))
-        self._note(Action("move", entry.record.id, id, None, (click.x, click.y)))
+        was = value_of(click.text, "point")
+        self._put(entry, _moved(click, x, y))
+        self._note(Action("move", entry.record.id, id, None, (click.x, click.y), was=was))
 
     def remove(self, name: str, id: int) -> None:
         """Takes a point away.
@@ -163,10 +156,10 @@ class Clicks:
             UserError: there is no such point.
         """
         entry, click = self._find(name, id)
-        place, point = list(entry.clicks).index(id), (click.x, click.y)
         category = self.categories[click.label - 1].id
         self._take(entry, id)
-        self._note(Action("remove", entry.record.id, id, category, point, place=place))
+        about = entry.record.id, id, category, (click.x, click.y)
+        self._note(Action("remove", *about, row=click.row, was=click.text))
 
     def mark_done(self, name: str, size: tuple[int, int]) -> None:
         """Notes that nothing is on an image; one with points is left as it is."""
@@ -185,7 +178,7 @@ class Clicks:
         Returns:
             What that was, in words; None where nothing is known that could be undone.
         """
-        entry = self._entries.get(name)
+        entry = self._known(name)
         if entry is None or (not entry.is_listed and size not in (None, entry.size)):
             return None  # the file was replaced since
         for place in reversed(range(len(self._history))):
@@ -204,9 +197,9 @@ class Clicks:
             images=[entry.record for entry in listed],
             categories=self.categories,
             points=[entry.points for entry in listed],
-            info={**self._info, OURS: ours | remembered(self._entries.values())},
+            info={**self._store.known.info, OURS: ours | remembered(self._entries.values())},
         )
-        return Snapshot(points, list(self._history))
+        return self._store.snapshot(points, listed, self.categories, self._history)
 
     def note_written(self, version: int) -> None:
         """Notes that the file holds this version."""
@@ -216,22 +209,19 @@ class Clicks:
     def write(self, snapshot: Snapshot) -> None:
         """Writes the history and the file; another thread may, one at a time.
 
-        A history that cannot be written costs no points: the next start reports that it is lost.
-
         Raises:
             UserError: another program has changed the file.
             OSError: the system refuses.
         """
-        if self.path.exists() and _state(self.path) != self._seen:
-            raise UserError(
-                f"{self.path} was changed by another program; nothing more is saved, so that its "
-                "change is not lost: stop the tool, and start it again to go on with the file"
-            )
-        now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
-        with suppress(OSError):
-            write_history(self.path, self._written | now)
-        write_points(self.path, snapshot.points)
-        self._seen, self._written = _state(self.path), now
+        self._store.write(snapshot)
+
+    def rescue(self) -> Path:
+        """Writes all points into a new file next to the points file, and gives its path.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        return self._store.rescue(self.snapshot())
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
         """Takes an action back; None where it is no more there to be."""
@@ -243,8 +233,12 @@ class Clicks:
             label = place_of(self.categories, action.category_id)
             if label is None or id in entry.clicks or not entry.is_free(action.point):
                 return None
-            x, y = action.point or (0.0, 0.0)
-            self._put(entry, Click(id, label, x, y), action.place)
+            row = action.row
+            if row is None:  # of an older version
+                row, self._next_row = self._next_row, self._next_row + 1
+            click = self._new(entry, id, label, action.point or (0, 0), row)
+            text = entry_or(action.was, click.text, entry.record)
+            self._put(entry, replace(click, text=text))
             entry.done = False
             return "a removed point"
         if id not in entry.clicks:
@@ -256,25 +250,38 @@ class Clicks:
         if not entry.is_free(action.point):
             return None
         x, y = action.point or (0.0, 0.0)
-        self._put(entry, replace(entry.clicks[id], x=x, y=y))
+        known = is_point(action.was, x, y, entry.record)
+        self._put(entry, _moved(entry.clicks[id], x, y, action.was if known else None))
         return "a move"
+
+    def _new(
+        self, entry: Entry, id: int, label: int, point: tuple[float, float], row: int
+    ) -> Click:
+        x, y = map(float, point)
+        text = entry_of(id, entry.record.id, self.categories[label - 1].id, x, y)
+        return Click(id, label, x, y, row, text)
+
+    def _known(self, name: str) -> Entry | None:
+        return self._entries.get(self._aliases.get(name, name))
 
     def _note(self, action: Action) -> None:
         self._history.append(action)
         self.version += 1
 
     def _entry(self, name: str, size: tuple[int, int]) -> Entry:
-        if name not in self._entries:
+        entry = self._known(name)
+        if entry is None:
             record = ImageRecord(self._next_image, name, *size)
             self._next_image += 1
-            self._entries[name] = Entry(record)
-        entry = self._entries[name]
-        if not entry.is_listed:  # the file may have another size by now
-            entry.record = replace(entry.record, height=size[0], width=size[1])
+            entry = self._entries[name] = Entry(record, json_of(vars(record)))
+        if not entry.is_listed and size != entry.size:  # the file has another size by now
+            height, width = size
+            entry.record = replace(entry.record, height=height, width=width)
+            entry.text = edited(entry.text, {"height": str(height), "width": str(width)})
         return entry
 
     def _find(self, name: str, id: int) -> tuple[Entry, Click]:
-        entry = self._entries.get(name)
+        entry = self._known(name)
         if entry is None or id not in entry.clicks:
             raise UserError("that point is no more there")
         return entry, entry.clicks[id]
@@ -286,8 +293,8 @@ class Clicks:
         if not entry.is_free((x, y)):
             raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
 
-    def _put(self, entry: Entry, click: Click, place: int | None = None) -> None:
-        entry.put(click, place)
+    def _put(self, entry: Entry, click: Click) -> None:
+        entry.put(click)
         self.unsaved[click.id] = self.version + 1
 
     def _take(self, entry: Entry, id: int) -> None:
@@ -296,10 +303,7 @@ class Clicks:
         self.unsaved.pop(id, None)
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
-    """What tells one state of a file from another; None where there is no file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
+    """A point at another place; all other values of its entry stay."""
+    point = point or json_of([float(x), float(y)])
+    return replace(click, x=float(x), y=float(y), text=edited(click.text, {"point": point}))

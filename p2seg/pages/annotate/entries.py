@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
+from unicodedata import normalize
 
 import torch
 
@@ -16,6 +18,7 @@ from p2seg.data.rle import MAX_PIXELS
 from p2seg.data.schema import MAX_ID, file_name_of
 from p2seg.errors import UserError
 from p2seg.pages.annotate.history import ids_of, is_id
+from p2seg.pages.annotate.layout import Layout, entry_or, json_of
 from p2seg.structures import Points
 
 ROOM = 10**9
@@ -24,12 +27,22 @@ ROOM = 10**9
 
 @dataclass(frozen=True)
 class Click:
-    """A point. Attributes: its id; its class, 1..C; (x, y) in pixels."""
+    """A point.
+
+    Attributes:
+        id: of the annotation.
+        label: class, 1..C.
+        x, y: pixels.
+        row: its place in the file's order; the place of a removed point stays free.
+        text: its entry in the file.
+    """
 
     id: int
     label: int
     x: float
     y: float
+    row: int
+    text: str
 
 
 @dataclass
@@ -38,13 +51,15 @@ class Entry:
 
     Attributes:
         record: the image.
-        clicks: by id.
+        text: its entry in the file.
+        clicks: by id, in the order of their rows.
         given: the file listed it without points, and it stays listed without points.
         done: someone has looked and found nothing on it.
         packed: the points as they are written, until something changes.
     """
 
     record: ImageRecord
+    text: str
     clicks: dict[int, Click] = field(default_factory=dict)
     given: bool = False
     done: bool = False
@@ -60,12 +75,10 @@ class Entry:
         """(height, width) in which it was annotated."""
         return self.record.height, self.record.width
 
-    def put(self, click: Click, place: int | None = None) -> None:
-        """Adds or changes a point; a new point gets a place among the others, or the last one."""
-        behind = [] if place is None or click.id in self.clicks else [*self.clicks][place:]
+    def put(self, click: Click) -> None:
+        """Adds or changes a point."""
         self.clicks[click.id], self.packed = click, None
-        for id in behind:
-            self.clicks[id] = self.clicks.pop(id)
+        self.clicks = dict(sorted(self.clicks.items(), key=lambda each: each[1].row))
 
     @property
     def points(self) -> Points:
@@ -91,21 +104,29 @@ def points_of(clicks: Sequence[Click]) -> Points:
     )
 
 
-def entries_of(known: PointSet, ours: dict[str, Any]) -> dict[str, Entry]:
+def entries_of(
+    known: PointSet, layout: Layout, ours: dict[str, Any], taken: Collection[int]
+) -> dict[str, Entry]:
     """The images of a points file and those that the page remembers, by name.
 
     Args:
         known: the file.
+        layout: its text.
         ours: of `remembered`; others may have changed it, and what does not fit is ignored.
+        taken: rows that removed points keep.
     """
+    texts = layout.annotations.items
+    free = (row for row in count() if row not in taken)
+    rows = dict(zip(texts, free, strict=False))
     done, given = set(ids_of(ours.get("done"))), set(ids_of(ours.get("given")))
     entries = []
     for record, points in zip(known.images, known.points, strict=True):
         places = zip(points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True)
-        clicks = {id: Click(id, label, x, y) for id, label, (y, x) in places}
+        clicks = {id: Click(id, label, x, y, rows[id], texts[id]) for id, label, (y, x) in places}
         empty = record.id in done and not clicks
         listed = record.id in given or not (clicks or empty)
-        entries.append(Entry(record, clicks, listed, empty, points))
+        text = layout.images.items[record.id]
+        entries.append(Entry(record, text, clicks, listed, empty, points))
     ids = {entry.record.id for entry in entries}
     names = {_name(entry) for entry in entries}
     emptied = ours.get("emptied")
@@ -116,6 +137,26 @@ def entries_of(known: PointSet, ours: dict[str, Any]) -> dict[str, Entry]:
             names.add(_name(entry))
             entries.insert(item["place"], entry)
     return {_name(entry): entry for entry in entries}
+
+
+def aliases_of(names: Collection[str], known: Collection[str]) -> dict[str, str]:
+    """The known names that other names spell in another Unicode form.
+
+    One program stores an accent joined with its letter (NFC), another one apart (NFD). Of several
+    names that differ in nothing else, each means itself.
+    """
+    given = set(names)
+    here = _by_form(name for name in given if name not in known)
+    there = _by_form(name for name in known if name not in given)
+    pairs = ((found, there.get(form, [])) for form, found in here.items())
+    return {ours[0]: theirs[0] for ours, theirs in pairs if len(ours) == len(theirs) == 1}
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(normalize("NFC", name), []).append(name)
+    return found
 
 
 def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
@@ -130,7 +171,9 @@ def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
             each.record.id for _, each in placed if each.given and (each.clicks or each.done)
         ],
         "emptied": [
-            {**vars(each.record), "place": place} for place, each in placed if not each.is_listed
+            {**vars(each.record), "place": place, "text": each.text}
+            for place, each in placed
+            if not each.is_listed
         ],
     }
 
@@ -169,4 +212,7 @@ def _emptied(item: Any) -> Entry | None:
         name = file_name_of(item.get("file_name"), id)
     except UserError:
         return None
-    return Entry(ImageRecord(id, name, height, width)) if 0 < height * width <= MAX_PIXELS else None
+    if not 0 < height * width <= MAX_PIXELS:
+        return None
+    record = ImageRecord(id, name, height, width)
+    return Entry(record, entry_or(item.get("text"), json_of(vars(record)), record))

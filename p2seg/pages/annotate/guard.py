@@ -1,21 +1,26 @@
-"""Who may ask a page that runs on somebody's own machine: that machine's browser, for this page.
+"""Who may ask a page that runs on somebody's own machine: a browser with the secret, for this page.
 
-A browser sends what any page makes it send, also to 127.0.0.1. So each request, and each websocket,
-must name this server as its host (a name of another owner may be made to lead here: DNS rebinding)
-and, where it says so, come from a page of this server.
+Every user of a machine reaches its ports. So each request, and each websocket, needs a secret that
+is in the printed address and then in a cookie.
+
+A browser sends what any page makes it send, also to 127.0.0.1. So each of them must also name this
+server as its host (a name of another owner may be made to lead here: DNS rebinding) and, if it says
+so, come from a page of this server.
 """
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import platform
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Header = tuple[bytes, bytes]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -29,60 +34,97 @@ HEADERS = (
 """No other page may show this one in a frame, or its pictures."""
 
 
+REFUSAL = (
+    "Open the whole address that tools/annotate.py printed when it started, with its token; each "
+    "start prints a new one.\n"
+)
+
+
 class Guard:
-    """Lets through what this server's own pages ask.
+    """Answers requests of the browsers that were given the token, for pages of this server.
+
+    `/?token=...` gives a browser a cookie and leads it to `/`. All other requests need the cookie.
 
     Args:
         app: what is guarded.
         host: the address that the server listens on.
+        token: the secret.
     """
 
-    def __init__(self, app: App, host: str) -> None:
-        self.app, self.host = app, host
+    def __init__(self, app: App, host: str, token: str) -> None:
+        self.app, self.token = app, token
+        self.names = own_names(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        is_http = scope["type"] == "http"
         names = [key for key, _ in scope["headers"]]
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
-        if names.count(b"host") == 1 and is_allowed(headers, self.host):
+        first = is_http and scope["path"] == "/"
+        changes = not is_http or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        host = headers.get(b"host", "")
+        allowed = names.count(b"host") == 1 and is_allowed(headers, self.names, first, changes)
+        if allowed and first and not changes and self._is_token(_token_of(scope)):
+            await _answer(send, *_welcome(headers, f"{_cookie(host)}={self.token}"))
+        elif allowed and any(map(self._is_token, _values(headers, _cookie(host)))):
             await self.app(scope, receive, _with_headers(send))
-        elif scope["type"] == "websocket":
+        elif is_http:
+            await _answer(send, 403, [], REFUSAL)
+        else:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
-        else:
-            text = [(b"content-type", b"text/plain; charset=utf-8")]
-            await send({"type": "http.response.start", "status": 403, "headers": text})
-            body = b"Only pages of this server may ask it; open the address that it has told.\n"
-            await send({"type": "http.response.body", "body": body})
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self.token.encode())
 
 
-def is_allowed(headers: dict[bytes, str], host: str) -> bool:
-    """Whether a request may be answered.
+def is_allowed(
+    headers: dict[bytes, str], names: Collection[str], first: bool = False, changes: bool = False
+) -> bool:
+    """Whether a request comes from a page of this server, or from no page at all.
+
+    Old browsers send no `Sec-Fetch-...` headers. For them the cookie (`SameSite=Strict`), `Origin`
+    and the headers against frames have to do.
 
     Args:
         headers: their names in small letters.
-        host: the address that the server listens on.
+        names: of `own_names`.
+        first: the request is for the page itself, which only the browser's own window may show.
+        changes: the request may change something, or is for a websocket: browsers send an origin.
     """
     asked = headers.get(b"host", "")
-    if not is_ours(_hostname(asked), host):
+    if not is_ours(_hostname(asked), names):
+        return False
+    dest = headers.get(b"sec-fetch-dest")
+    if first and dest not in (None, "document"):
         return False
     origin = headers.get(b"origin")
     if origin is not None:
         return origin in (f"http://{asked}", f"https://{asked}")
     # what a page of another server embeds has no origin, but browsers say where it is from
     site, mode = headers.get(b"sec-fetch-site"), headers.get(b"sec-fetch-mode")
-    return site in (None, "none", "same-origin") or mode == "navigate"
+    is_link = mode == "navigate" and dest == "document"
+    return not changes and (site in (None, "none", "same-origin") or is_link)
 
 
-def is_ours(name: str, host: str) -> bool:
-    """Whether a host's name means this server."""
-    if is_loopback(name) or (name and is_loopback(host)):
-        return is_loopback(name)
-    if name in (host, platform.node().lower(), socket.getfqdn().lower()):
-        return True
+def own_names(host: str) -> frozenset[str]:
+    """The names of this machine; none if its server is for this machine alone.
+
+    Args:
+        host: the address that the server listens on.
+    """
+    if is_loopback(host):
+        return frozenset()
+    return frozenset({host, platform.node().lower(), socket.getfqdn().lower()})
+
+
+def is_ours(name: str, names: Collection[str]) -> bool:
+    """Whether a host's name means this server, which has these names of `own_names`."""
+    if is_loopback(name) or not names or name in names:
+        return is_loopback(name) or name in names
     try:
         ipaddress.ip_address(name)  # an address is not found by a name, which could lead elsewhere
     except ValueError:
@@ -102,9 +144,42 @@ def _hostname(netloc: str) -> str:
     """A host without its port, in small letters; empty where it is none."""
     try:
         parts = urlsplit(f"//{netloc}")
-        return (parts.hostname or "") if parts.netloc == netloc and "@" not in netloc else ""
+        whole = parts.netloc == netloc and "@" not in netloc and parts.port != 0
+        return (parts.hostname or "") if whole else ""
     except ValueError:
         return ""
+
+
+def _cookie(host: str) -> str:
+    """The name of the cookie: cookies ignore ports, and tunnels give each server another one."""
+    return f"p2seg-{urlsplit(f'//{host}').port or 80}"
+
+
+def _values(headers: dict[bytes, str], name: str) -> list[str]:
+    """What the cookies of a name hold."""
+    pairs = (each.strip().partition("=") for each in headers.get(b"cookie", "").split(";"))
+    return [value for key, _, value in pairs if key == name]
+
+
+def _token_of(scope: Scope) -> str:
+    query: bytes = scope["query_string"]
+    return parse_qs(query.decode("latin-1")).get("token", [""])[0]
+
+
+def _welcome(headers: dict[bytes, str], cookie: str) -> tuple[int, list[Header], str]:
+    """The answer that keeps the token in a cookie and takes it out of the address."""
+    kept = (b"set-cookie", f"{cookie}; Path=/; HttpOnly; SameSite=Strict".encode())
+    if headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
+        # a link of another page: a redirect would still count as its request, without the cookie
+        return 200, [kept, (b"refresh", b"0; url=/")], ""
+    return 303, [kept, (b"location", b"/")], ""
+
+
+async def _answer(send: Send, status: int, headers: list[Header], text: str) -> None:
+    plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+    start = {"type": "http.response.start", "status": status, "headers": [*plain, *headers]}
+    await _with_headers(send)(start)
+    await send({"type": "http.response.body", "body": text.encode()})
 
 
 def _with_headers(send: Send) -> Send:

@@ -8,12 +8,13 @@ points that are still where the page left them can be undone: no point ever depe
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from bisect import bisect
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
 from p2seg.data.points import PointSet, points_fingerprint
-from p2seg.data.schema import MAX_ID, is_number, is_whole
+from p2seg.data.schema import MAX_ID, is_number, is_whole, storable
 from p2seg.errors import UserError
 from p2seg.files import fingerprint, read_json, write_json
 
@@ -37,7 +38,8 @@ class Action:
         category_id: of the point that was removed.
         point: (x, y) in pixels, where it was before it was removed or moved.
         was_done: the image was marked as empty before the point was added.
-        place: of the point that was removed, among those of its image.
+        row: of the point that was removed, which keeps its place in the file's order.
+        was: JSON text, of the entry that was removed, or of the `point` before it was moved.
     """
 
     do: Kind
@@ -46,7 +48,8 @@ class Action:
     category_id: int | None = None
     point: tuple[float, float] | None = None
     was_done: bool = False
-    place: int | None = None
+    row: int | None = None
+    was: str | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -117,12 +120,24 @@ def write_history(path: Path, states: dict[str, dict[str, Any]]) -> None:
     write_json(history_path(path), states)
 
 
-def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
-    """The last actions that led to some points, and where the points are, as a file holds it."""
+def renumbered(actions: list[Action], rows: list[int]) -> list[Action]:
+    """The last actions with the rows that removed points have after the file is read again.
+
+    Args:
+        actions: all of them.
+        rows: of the points in the file, sorted.
+    """
     last = actions[-KEPT:]
-    places = {str(id): place for id, place in places_of(points, last).items()}
+    free = sorted({each.row for each in last if each.row is not None})
+    new = {row: place + bisect(rows, row) for place, row in enumerate(free)}
+    return [each if each.row is None else replace(each, row=new[each.row]) for each in last]
+
+
+def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
+    """The actions that led to some points, and where the points are, as a file holds it."""
+    places = {str(id): place for id, place in places_of(points, actions).items()}
     marks = fingerprint(points.info.get(OURS))
-    return {"actions": [action.content for action in last], "places": places, "marks": marks}
+    return {"actions": [action.content for action in actions], "places": places, "marks": marks}
 
 
 def places_of(points: PointSet, actions: list[Action]) -> dict[int, list[float] | None]:
@@ -156,9 +171,11 @@ def _action(item: Any) -> Action | None:
             return None
         if do == "remove" and not is_id(category_id):
             return None
-        place = item.get("place") if is_whole(item.get("place")) and item["place"] >= 0 else None
+        row, was = item.get("row"), item.get("was")
         where = float(point[0]), float(point[1])
-        return Action(do, image_id, id, category_id, where, place=place)
+        row = row if do == "remove" and is_id(row) else None
+        was = was if isinstance(was, str) and storable(was) else None
+        return Action(do, image_id, id, category_id, where, row=row, was=was)
     if do == "add":
         return Action(do, image_id, id, was_done=item.get("was_done") is True)
     return Action(do, image_id)

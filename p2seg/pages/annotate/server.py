@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import secrets
 import socket
 import sys
@@ -12,11 +13,13 @@ import warnings
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import mkstemp
+from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from nicegui import Client, ui
 
 from p2seg.errors import UserError
@@ -27,6 +30,7 @@ from p2seg.pages.annotate.preview import Found, Preview
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.view import View
 from p2seg.pseudo.infer import Labeller
+from p2seg.runs.preemption import ASKED, Stopped, handled
 
 STYLE = Path(__file__).parent / "browser" / "style.css"
 
@@ -67,15 +71,17 @@ def listening(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def address_of(listener: socket.socket) -> str:
-    """What to open in a browser."""
+def address_of(listener: socket.socket, token: str) -> str:
+    """What to open in a browser; the token lets it in."""
     host, port = listener.getsockname()[:2]
     host = socket.gethostname() if host in ("0.0.0.0", "::") else host
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}/?token={token}"
 
 
 def serve(
     listener: socket.socket,
+    token: str,
     album: Album,
     clicks: Clicks,
     masks: Masks | None,
@@ -85,6 +91,7 @@ def serve(
 
     Args:
         listener: of `listening`.
+        token: the secret of `address_of`.
         album: the images.
         clicks: their points.
         masks: None for none.
@@ -92,8 +99,9 @@ def serve(
 
     Raises:
         UserError: the last clicks could not be saved.
+        Stopped: the process was asked to stop.
     """
-    token, host = secrets.token_urlsafe(8), listener.getsockname()[0]
+    start, host = secrets.token_urlsafe(8), listener.getsockname()[0]
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     failures: list[BaseException] = []
 
@@ -107,7 +115,7 @@ def serve(
 
         preview = Preview(album, masks.labeller, masks.side, tell) if masks else None
         session = Session(album, clicks, preview)
-        _add_page(session, token, masks.name if masks else "none")
+        _add_page(session, start, masks.name if masks else "none")
         work = asyncio.create_task(session.run())
         started()
         yield
@@ -127,24 +135,52 @@ def serve(
         show_welcome_message=False,
         reconnect_timeout=10,
     )
-    web.add_middleware(Guard, host=host)
+    web.add_middleware(Guard, host=host, token=token)
     options = {"log_level": "critical", "access_log": False, "server_header": False}
     config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
+    server, asked = uvicorn.Server(config), list[int]()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        server.should_exit = True  # an exception in the event loop would be lost there
+
     with warnings.catch_warnings():
         # NiceGUI looks through all objects for its server, and torch warns of one that it meets
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            with handled(stop, ASKED):  # uvicorn itself hears SIGTERM and Ctrl-C alone
+                server.run(sockets=[listener])
+            if asked:
+                raise Stopped(asked[0])
         finally:  # after the keyboard's word, too, which uvicorn hands on
             if failures:
                 raise failures[0]
 
 
-def open_browser(address: str) -> None:
-    """Opens the page where there is a screen."""
+def open_browser(address: str, folder: Path) -> Path | None:
+    """Opens the page where there is a screen.
+
+    Every user of the machine can read a browser's command line. So the command line names a file
+    that leads to the address, and that only its owner can read.
+
+    Args:
+        address: of `address_of`.
+        folder: gets the file. Some browsers cannot read the folder for temporary files.
+
+    Returns:
+        The file, to be removed at the end; None if no browser is opened.
+    """
     has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if has_screen or sys.platform in ("darwin", "win32"):
-        webbrowser.open(address)
+    if not has_screen and sys.platform not in ("darwin", "win32"):
+        return None
+    try:
+        handle, name = mkstemp(".html", "p2seg-open-", folder.absolute())
+        with os.fdopen(handle, "w") as page:
+            page.write(f'<meta http-equiv="refresh" content="0; url={address}">\n')
+    except OSError:  # the address is printed, too
+        return None
+    webbrowser.open(Path(name).as_uri())
+    return Path(name)
 
 
 def is_open_to_others(listener: socket.socket) -> bool:
@@ -152,31 +188,35 @@ def is_open_to_others(listener: socket.socket) -> bool:
     return not is_loopback(listener.getsockname()[0])
 
 
-def _add_page(session: Session, token: str, preview: str) -> None:
+def _add_page(session: Session, start: str, preview: str) -> None:
     @ui.page("/")
     def page(client: Client) -> None:
         ui.add_css(STYLE)
-        view = View(session, token, preview)
+        view = View(session, start, preview)
         client.on_delete(view.close)
 
 
 def _add_pictures(web: FastAPI, album: Album) -> None:
     @web.get("/picture/{number}")
-    def picture(
-        number: int,
-        fit: int = 0,
-        left: int = 0,
-        top: int = 0,
-        width: int = 0,
-        height: int = 0,
-        to_width: int = 0,
-        to_height: int = 0,
-    ) -> Response:
+    def picture(request: Request, number: str) -> Response:
+        given = request.query_params
         try:
-            part = Part(left, top, width, height, to_width, to_height)
-            content, kind = album.fitted(number, fit) if fit else album.picture(number, part)
+            place, fit = _number(number), _number(given.get("fit", "0"))
+            part = Part(**{each.name: _number(given.get(each.name, "0")) for each in fields(Part)})
+            content, kind = album.fitted(place, fit) if fit else album.picture(place, part)
         except IndexError:
             return Response("There is no such image.\n", 404, media_type="text/plain")
         except UserError as error:
             return Response(f"{error}\n", 422, media_type="text/plain")
         return Response(content, media_type=kind, headers={"cache-control": "private, max-age=600"})
+
+
+def _number(text: str) -> int:
+    """A number of a picture's address.
+
+    Raises:
+        IndexError: it is none, or larger than any that a page of ours sends.
+    """
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise IndexError(text)
+    return int(text)

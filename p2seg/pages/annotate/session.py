@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol
 
-from p2seg.data.points import write_points
 from p2seg.errors import UserError, refusal
 from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.clicks import Clicks
@@ -50,6 +49,7 @@ class Session:
         self.album, self.clicks, self.preview = album, clicks, preview
         self.tabs: set[Tab] = set()
         self.fault: str | None = None
+        clicks.match(album.names)
         self._writing = asyncio.Lock()
         self._closed = False
 
@@ -133,9 +133,8 @@ class Session:
 
     def _rescued(self) -> str:
         """Where the points are that could not be saved, in words."""
-        path = self.clicks.path.with_suffix(".unsaved.json")
         try:
-            write_points(path, self.clicks.snapshot().points)
+            path = self.clicks.rescue()
         except OSError as error:
             return f"{len(self.clicks.unsaved)} clicks are lost, since {refusal(error)}"
         return f"all points, also those that are not saved there, are in {path}"

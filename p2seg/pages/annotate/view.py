@@ -31,13 +31,13 @@ class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "bro
 
     Args:
         names: of the classes.
-        token: of this start of the tool, so that no browser takes an older one's picture.
+        start: names this start of the tool, so that no browser takes an older one's picture.
     """
 
-    def __init__(self, names: list[str], token: str) -> None:
+    def __init__(self, names: list[str], start: str) -> None:
         super().__init__()
         labels = range(1, len(names) + 1)
-        self._props["names"], self._props["token"] = names, token
+        self._props["names"], self._props["start"] = names, start
         self._props["colours"] = [colour_of(label) for label in labels]
         self._props["keys"] = [key_of(label) or None for label in labels]
 
@@ -47,14 +47,14 @@ class View:
 
     Args:
         session: what all tabs share.
-        token: of this start of the tool.
+        start: names this start of the tool.
         preview: what makes the masks, in a word; `none` for nobody.
 
     Attributes:
         number: of the image that is shown; -1 before there is one.
     """
 
-    def __init__(self, session: Session, token: str, preview: str) -> None:
+    def __init__(self, session: Session, start: str, preview: str) -> None:
         self.session, self.number = session, -1
         self.label, self.hidden, self.seen = 1, False, 0
         self._size: tuple[int, int] | None = None
@@ -62,7 +62,7 @@ class View:
         names = [category.name for category in session.clicks.categories]
         with ui.element("div").classes("desk"):
             self.side = Side(names, self.command, self.choose, preview)
-            self.canvas = Canvas(names, token)
+            self.canvas = Canvas(names, start)
         acts: dict[str, Callable[..., Awaitable[None]]] = {}
         acts |= {"ready": self.ready, "click": self.click, "drag": self.drag}
         acts |= {"remove": self.remove, "broken": self.broken, "command": self.key}

@@ -77,7 +77,10 @@ def test_what_the_export_refuses(tmp_path, marks, run_tool):
     for words, parts in (
         ([*good, "format=via", f"out={tmp_path}/x"], ["format=via is unknown", "labelme"]),
         ([*good, "format=cvat", f"out={tmp_path}/x.json"], ["out=FILE.xml"]),
-        ([*good, "format=labelme", f"out={marks}"], ["mended by hand"]),
+        (
+            [*good, "format=labelme", f"out={marks}"],
+            ["a.json is there already", "did not write"],
+        ),
         ([good[0], f"images={marks}", "format=csv", f"out={tmp_path}/t.csv"], ["no image at"]),
     ):
         refused(run_tool("export_points", *words), *parts)

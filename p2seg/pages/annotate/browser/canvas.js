@@ -9,11 +9,13 @@ const ZOOMS = [1 / 64, 48]; // screen pixels of an image's pixel
 export default {
   template: `<div class="stage" tabindex="0"><canvas></canvas>
     <div class="fault" v-if="fault">{{ fault }}</div>
-    <div class="lost" v-if="cut">Connection lost. Nothing is taken until it is back; what is saved is safe.</div>
+    <div class="lost" v-if="cut">{{ refused
+      ? "The tool was started again. Open the new address that it printed; what is saved is safe."
+      : "Connection lost. Nothing is taken until it is back; what is saved is safe." }}</div>
     <div class="note" :class="{shown: noted}">{{ text }}</div>
     <div class="tip" v-show="tip.text" :style="tip.style">{{ tip.text }}</div></div>`,
-  props: { colours: Array, names: Array, keys: Array, token: String },
-  data: () => ({ fault: "", cut: false, text: "", noted: false, tip: { text: "", style: "" } }),
+  props: { colours: Array, names: Array, keys: Array, start: String },
+  data: () => ({ fault: "", cut: false, refused: false, text: "", noted: false, tip: { text: "", style: "" } }),
   created() {
     Object.assign(this, {
       image: null, base: null, part: null, marks: [], masks: [], pending: [], hidden: false,
@@ -31,7 +33,8 @@ export default {
     on(this.canvas, "contextmenu", (event) => event.preventDefault());
     on(this.canvas, "wheel", this.wheel, { passive: false });
     on(window, "keydown", this.key);
-    setInterval(() => (this.cut = !this.isConnected()), 300);
+    setInterval(() => this.connected(), 300);
+    setInterval(() => this.cut && this.look(), 1500);
     new ResizeObserver(() => this.resize()).observe(this.$el);
     this.resize();
     this.lost = JSON.parse(sessionStorage.getItem("p2seg-pending") ?? "[]");
@@ -80,7 +83,7 @@ export default {
     },
     // ---- pictures
     url(number, part) {
-      return `/picture/${number}?${new URLSearchParams({ ...part, token: this.token })}`;
+      return `/picture/${number}?${new URLSearchParams({ ...part, start: this.start })}`;
     },
     load() {
       const image = this.image, picture = new Image();
@@ -277,7 +280,13 @@ export default {
     },
     connected() {
       this.cut = !this.isConnected();
+      this.refused &&= this.cut;
       return !this.cut;
+    },
+    async look() {
+      // a tool that was started again has another secret, and refuses every address
+      const answer = await fetch("/picture/none").catch(() => null);
+      this.refused = answer?.status === 403;
     },
     remember() {
       const number = this.image?.number;
