@@ -28,6 +28,10 @@ class Damaged(UserError):
     """A checkpoint that cannot be read to its end, that was changed, or that holds NaN."""
 
 
+class Ruined(Damaged):
+    """A checkpoint whose numbers are not finite."""
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Writes a checkpoint atomically.
 
@@ -65,8 +69,8 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         kind: what the checkpoint must be of, `network` or `segmentor`.
 
     Raises:
-        Damaged: cut short, changed on the disk, no checkpoint at all, or weights that are not
-            finite.
+        Ruined: weights that are not finite.
+        Damaged: cut short, changed on the disk, or no checkpoint at all.
         UserError: missing, of another kind, or holding code.
     """
     if not path.is_file():
@@ -108,7 +112,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 def _check_read(path: Path, content: dict[str, Any], keys: tuple[str, ...]) -> None:
     name = not_finite({key: content.get(key) for key in keys})
     if name is not None:
-        raise Damaged(
+        raise Ruined(
             f"{path} is not usable: {shown(name)} is not finite (NaN or infinity); give an earlier "
             "checkpoint, or train again with a lower learning rate"
         )

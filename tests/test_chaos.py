@@ -87,7 +87,7 @@ def killed(tmp_path, kind, good):
 
 
 def test_half_written_files_that_stay_are_seen(tmp_path):
-    assert killed(tmp_path, "leaves", "tidy").leftovers == ["count/.left~"]
+    assert set(killed(tmp_path, "leaves", "tidy").leftovers) == {"count/.left~"}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")

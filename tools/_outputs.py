@@ -10,7 +10,7 @@ from typing import Any
 from _inputs import inputs_of
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.checkpoint import Ruined, load_checkpoint
 from p2seg.errors import UserError
 from p2seg.files import read_json
 from p2seg.formats.masks import FORMATS
@@ -188,6 +188,8 @@ def _is_manifest(file: Path) -> bool:
 def _is_checkpoint(file: Path, kind: str) -> bool:
     try:
         load_checkpoint(file, kind)
+    except Ruined:
+        return True
     except UserError:
         return False
     return True

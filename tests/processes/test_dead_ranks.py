@@ -95,7 +95,8 @@ def test_a_job_ends_with_its_dead_rank_and_goes_on(tmp_path, run_tool):
     assert f"{12 - before} maps" in said
 
 
-@pytest.mark.parametrize("launcher", ["devices", pytest.param("torchrun", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
 def test_ranks_end_with_the_killed_process_that_has_started_them(tmp_path, launcher):
     made, home = work(tmp_path / "set", 12), tmp_path / "home"
     words, count = made.maps(home), lambda: len(list((home / "maps").rglob("[0-9]*.png")))

@@ -68,7 +68,7 @@ def fork_and_kill(moments, at_once):
         os.close(read)
 
 
-@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("at_once", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_forked_workers_end_with_their_killed_parent(at_once):
     draw = random.Random(1)
     moments = [0.0] * 3 if at_once else [draw.uniform(0, 0.1) for _ in range(12)]

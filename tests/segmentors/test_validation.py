@@ -68,5 +68,6 @@ def test_mistakes_are_told_before_the_training(words, tmp_path, run_tool):
     refused(run_tool("train_segmentor", *words), "other categories", "green", "data.val_gt=FILE")
     refused(run_tool("train_segmentor", *words, "segmentor.validate.every=0"), "validate.every=0")
     found = (path.name for path in (tmp_path / "out").rglob("*"))
-    assert set(found) <= {"readable.json", "readable_val.json"}  # what need not be looked at again
+    # what need not be looked at again, and what knows whose files these are
+    assert set(found) <= {"readable.json", "readable_val.json", "run.json"}
     assert json.loads((tmp_path / "train" / "pseudo.json").read_text())["images"]

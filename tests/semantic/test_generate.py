@@ -172,7 +172,7 @@ def test_a_worker_that_dies_is_one_sentence(drawn: Drawn, tmp_path: Path) -> Non
         run(Counting(tmp_path / "log", deadly=True), drawn, workers=2)
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_worker_hangs_nothing(drawn: Drawn, tmp_path: Path, which: int) -> None:
     """Also an idle one: it may hold the lock of what it shares with the others."""
 
@@ -237,7 +237,7 @@ class Overflowing(Counting):
         return super().__call__(task)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_outputs_that_are_not_finite_name_their_image(drawn: Drawn, workers: int) -> None:
     name = drawn.point_set.images[1].file_name
     source = Overflowing(drawn.out.parent / "log", bad=(name,))
