@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -55,8 +54,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The temporary file is flushed to the disk and renamed, and the folder is flushed too, so that
     a reader sees the old file or the new one, never a part. The temporary file is removed when the
-    block raises. Missing folders are made. A file that is replaced keeps its permissions; a
-    symbolic link stays, and the file that it points to is replaced.
+    block raises. Missing folders are made. A file that is replaced keeps its permissions and, if
+    the system allows it, its owner. A symbolic link is itself replaced: the file that it points to
+    may be somebody else's.
 
     Args:
         path: the file to write.
@@ -69,19 +69,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OSError: the system refuses, with `path` as the file's name; also where what writes only
             says that it failed, as C++ code does on a full disk.
     """
-    path = _target(path)
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = _mode(path)
-        if mode is not None:  # nobody may look into it while it is written either
+        before = _state_of(path)
+        if before is not None:  # nobody may look into it while it is written either
             temporary.touch(mode=0o600, exist_ok=False)
-            temporary.chmod(mode | stat.S_IWUSR)
+            _take_over(temporary, before, stat.S_IWUSR)
         try:
             yield temporary
             with temporary.open("rb+") as stream:
-                if mode is not None:
-                    temporary.chmod(mode)
+                if before is not None:
+                    temporary.chmod(stat.S_IMODE(before.st_mode))
                 os.fsync(stream.fileno())
         except Exception as error:
             if not _is_told(error):
@@ -98,23 +97,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _target(path: Path) -> Path:
-    """The file that a symbolic link points to; any other path as it is."""
-    if not path.is_symlink():
-        return path
+def _state_of(path: Path) -> os.stat_result | None:
+    """Whose a file is, and who may read it; None if there is no file, or a link."""
     try:
-        return path.resolve()
-    except RuntimeError as error:  # before Python 3.13; later versions give the path back
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
-
-
-def _mode(path: Path) -> int | None:
-    """The permissions of a file; None where there is none."""
-    try:
-        found = path.stat()
+        found = path.lstat()
     except FileNotFoundError:
         return None
-    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _take_over(path: Path, before: os.stat_result, more: int) -> None:
+    """Gives a file the owner and the permissions of another, and some permissions more."""
+    own = path.stat()
+    if (own.st_uid, own.st_gid) != (before.st_uid, before.st_gid) and hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(path, before.st_uid, before.st_gid)
+    path.chmod(stat.S_IMODE(before.st_mode) | more)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -340,7 +338,7 @@ def write_symlink(path: Path, target: Path) -> None:
 def write_second_name(path: Path, target: Path) -> None:
     """Gives a file a second name, or copies it where the file system has no hard links."""
     try:
-        _put(path, lambda temporary: temporary.hardlink_to(target))
+        _put(path, lambda temporary: temporary.hardlink_to(target.resolve()))
     except OSError:
         _put(path, lambda temporary: shutil.copyfile(target, temporary))
 

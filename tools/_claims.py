@@ -5,11 +5,14 @@ See `p2seg.runs.claims` and `p2seg.runs.outputs`.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from _entry import literal
 from _outputs import inputs_read, output_of
 from omegaconf import DictConfig
 
@@ -35,6 +38,9 @@ def writes(command: str, out_of: OutOf, *, folder: bool = False) -> Callable[[Ru
             out = out_of(cfg)
             if out is None:
                 return run(cfg)
+            if out.is_symlink() and not folder and not out.is_dir():
+                cfg.out = literal(str(_behind(out)))  # the link stays
+                out = out_of(cfg) or out
             output = output_of(cfg, command, out)
             refuse_inputs(output, inputs_read(cfg, command))
             with claim(out, folder=folder), replacing(output, overwrite=cfg.overwrite):
@@ -43,6 +49,18 @@ def writes(command: str, out_of: OutOf, *, folder: bool = False) -> Callable[[Ru
         return claimed
 
     return decorate
+
+
+def _behind(link: Path) -> Path:
+    """The file that a link points to.
+
+    Raises:
+        OSError: it points to itself.
+    """
+    try:
+        return link.resolve(strict=link.exists())
+    except RuntimeError as error:  # before Python 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(link)) from error
 
 
 def given_file(cfg: DictConfig) -> Path | None:

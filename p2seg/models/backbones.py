@@ -85,7 +85,7 @@ def build_backbone(
         own = torchvision_features(name.removeprefix(PREFIX), group, pretrained=from_hub)
         if weights is not None:
             load_backbone_weights(own[0], weights, group, allow_masks=allow_masks)
-        return Backbone(*own)
+        return _checked(Backbone(*own), name, group) if from_hub else Backbone(*own)
     options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     if feature_location is not None:
         options["feature_location"] = feature_location
@@ -113,7 +113,19 @@ def build_backbone(
             f"{group}.backbone={name} gives feature maps of strides {strides}{order}; take one "
             f"with strides {STRIDE} to 32 and channels first, such as a ResNet"
         )
-    return Backbone(body, channels, strides)
+    made = Backbone(body, channels, strides)
+    return _checked(made, name, group) if from_hub else made
+
+
+def _checked(backbone: Backbone, name: str, group: str) -> Backbone:
+    """The backbone, if its weights are finite; those of a hub may have been damaged on the way."""
+    spoiled = not_finite(backbone.state_dict())
+    if spoiled is not None:
+        raise UserError(
+            f"{group}.backbone={name} has weights that are not finite: {spoiled} has NaN or "
+            f"infinity; fetch them again, or give a file with {group}.weights=PATH"
+        )
+    return backbone
 
 
 def _create(

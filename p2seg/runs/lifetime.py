@@ -48,8 +48,8 @@ def end_with(parent: int) -> None:
     """Ends this process by SIGKILL when its parent has ended.
 
     A worker whose parent was killed may otherwise wait for ever to hand on a result. It keeps its
-    memory, and what it has inherited, such as the claim on an output. A command that has ended has
-    already written all that it wants to write, so nothing is lost by a sudden end.
+    memory, and what it has inherited, such as the claim on an output. Files are always whole, so a
+    sudden end loses no more than a kill does: of a training, the steps since its last checkpoint.
 
     Args:
         parent: the number of the process that started this one.

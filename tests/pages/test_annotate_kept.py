@@ -199,6 +199,18 @@ def test_what_is_undone_leaves_the_same_file(tmp_path_factory, steps):
     assert Clicks(path).history_fits
 
 
+@pytest.mark.parametrize("big", ["utf-16-be", "utf-32-be"])
+def test_a_byte_order_mark_keeps_its_order(path, big):
+    path.write_bytes(("\ufeff" + document(ALL)).encode(big))
+    clicks = Clicks(path)
+    clicks.add("a.png", SIZE, 1, 9, 9)
+    clicks.write(clicks.snapshot())
+    text = path.read_bytes().decode(big)
+    wanted = document((*ALL, new(7, 7, 9, 9)))
+    assert text.startswith("\ufeff")
+    assert text.partition('"images"')[2] == wanted.partition('"images"')[2]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_the_encoding_and_the_ends_of_lines_stay(path, encoding):
     path.write_bytes(document(ALL, end="\r\n").encode(encoding))

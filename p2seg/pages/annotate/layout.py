@@ -26,13 +26,15 @@ class Layout:
     Attributes:
         frame: the whole text with empty lists.
         info: the text of its `info` object.
-        encoding: of the file.
+        encoding: of the file, with the order of its bytes.
+        mark: the byte order mark that the file begins with, or nothing.
         images, annotations, categories: its lists.
     """
 
     frame: str
     info: str
     encoding: str
+    mark: str
     images: TextList
     annotations: TextList
     categories: TextList
@@ -44,8 +46,12 @@ class Layout:
         Raises:
             UserError: what is kept has too many levels to be copied.
         """
-        encoding = "utf-8" if content is None else json.detect_encoding(content)
+        encoding: str = "utf-8" if content is None else json.detect_encoding(content)
+        if content is not None and encoding in ("utf-16", "utf-32"):  # which mean this machine's
+            encoding += "-be" if content[0] in (0x00, 0xFE) else "-le"
         text = NEW if content is None else content.decode(encoding)
+        mark = "\ufeff" if text.startswith("\ufeff") else ""
+        text = text.removeprefix(mark)
         frame, lists = without_lists(text, ("images", "annotations", "categories"))
         kept = chain([frame], *(each.items.values() for each in lists.values()))
         deep = next(filter(_is_deep, kept), None)
@@ -54,7 +60,8 @@ class Layout:
                 f"{shown(deep)} has lists or objects of more than {DEEPEST} levels; remove them"
             )
         info = value_of(frame, "info") or ""
-        return Layout(frame, info if info.startswith("{") else "{}", encoding, **lists)
+        info = info if info.startswith("{") else "{}"
+        return Layout(frame, info, encoding, mark, **lists)
 
     def filled(self, info: dict[str, Any], **lists: Iterable[str]) -> bytes:
         """The file with other entries.
@@ -65,7 +72,7 @@ class Layout:
         """
         texts = {key: getattr(self, key).holding(entries) for key, entries in lists.items()}
         own = edited(self.info, {key: json_of(value) for key, value in info.items()})
-        return edited(self.frame, {"info": own, **texts}).encode(self.encoding)
+        return (self.mark + edited(self.frame, {"info": own, **texts})).encode(self.encoding)
 
 
 def json_of(value: Any) -> str:

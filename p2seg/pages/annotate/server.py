@@ -174,6 +174,8 @@ def open_browser(address: str, folder: Path) -> Path | None:
     if not has_screen and sys.platform not in ("darwin", "win32"):
         return None
     try:
+        for old in folder.glob("p2seg-open-*.html"):  # of a tool that was killed
+            old.unlink()
         handle, name = mkstemp(".html", "p2seg-open-", folder.absolute())
         with os.fdopen(handle, "w") as page:
             page.write(f'<meta http-equiv="refresh" content="0; url={address}">\n')
