@@ -26,13 +26,13 @@ OF_A_FILE = frozenset(
 )
 """Commands that write one file, not a folder; `check` is `gen_semantic --check`."""
 
+TRAINED = ("last.pt", "best.pt", "validated.json")
+"""Files that a training writes, or removes because they are of an earlier one."""
+
 FILES = {
     "gen_semantic": (MANIFEST,),
-    "train": ("last.pt", "readable.json"),
-    "train_segmentor": (
-        *("last.pt", "best.pt", "validated.json"),
-        *("readable.json", "readable_val.json"),
-    ),
+    "train": (*TRAINED, "readable.json"),
+    "train_segmentor": (*TRAINED, "readable.json", "readable_val.json"),
     "predict": ("predictions.json", "images.json"),
     "eval": ("metrics.json",),
     "validate": ("validate.html", "validate.json"),

@@ -120,6 +120,15 @@ def test_what_another_has_written_is_not_replaced(tool, tmp_path, command):
         file.unlink()
 
 
+@pytest.mark.parametrize("name", ["best.pt", "validated.json"])
+def test_a_training_does_not_delete_what_another_has_written(tool, name):
+    run, cfg, output = tool("train")
+    file = put(output.home / name)
+    with pytest.raises(UserError, match=name):
+        run(cfg)
+    assert contents(output.home) == {file: MINE}
+
+
 @pytest.mark.parametrize(
     ("command", "key", "given"),
     [
