@@ -3,7 +3,7 @@
 `run.json` says what that is. A single file is a command's own if it has the bytes that the command
 wrote. Their SHA-256 is recorded before the file is put in its place, so a kill between the two
 leaves no file that the command does not know. Files that come in large numbers are a command's own
-if the command has written such files there before.
+if the command has written files of the same pattern there before.
 """
 
 from __future__ import annotations
@@ -222,8 +222,10 @@ class _State:
             elif not overwrite:
                 raise _refusal(file, self._reason(name))
         for pattern in (*output.groups, *output.edited):
-            found = None if overwrite else next(self._group(pattern), None)
-            if found is not None and not self._is_own_group(pattern):
+            found = next(self._group(pattern), None)
+            if found is not None and self._is_own_group(pattern):
+                self.hashes[pattern] = None
+            elif found is not None and not overwrite:
                 raise _refusal(found, self._reason(pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
@@ -283,9 +285,10 @@ class _State:
         return name in self.unhashed or not isinstance(hashes, list) or sha256(file) in hashes
 
     def _is_own_group(self, pattern: str) -> bool:
-        if pattern not in self.output.edited:
-            return self.output.command in self.record.commands
-        entry = (self.record.files or {}).get(pattern, {})
+        if self.record.files is None:
+            made_for_editing = pattern in self.output.edited
+            return not made_for_editing and self.output.command in self.record.commands
+        entry = self.record.files.get(pattern, {})
         if entry.get("command") != self.output.command:
             return False
         hashes = entry.get("sha256")  # none until the command has ended
