@@ -300,6 +300,16 @@ def test_files_that_are_made_to_be_edited(tmp_path):
         written(own, "marks/1.json", "one", overwrite=overwrite)
 
 
+def test_an_edit_after_an_interrupted_run_is_not_lost(tmp_path):
+    own = output(tmp_path, edited=("*.json",))
+    for text, killed in (("1", None), ("2", "before"), ("2", "after"), ("3", "before")):
+        written(own, "marks/0.json", text, killed=killed)
+    put(tmp_path / "marks/0.json")
+    with pytest.raises(UserError, match="a file of its kind was changed"):
+        written(own, "marks/0.json", "4")
+    assert (tmp_path / "marks/0.json").read_text() == MINE
+
+
 def test_a_command_that_continues_files_of_another_makes_them_its_own(tmp_path):
     made, clicked = tmp_path / "a.json", output(tmp_path, continues=frozenset(["make_points"]))
     written(replace(clicked, command="make_points"), "a.json", "made")
