@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.resources import files as resources
 from pathlib import Path
@@ -66,8 +67,13 @@ ALSO_READ = {
 
 
 def record_of(command: str, out: Path) -> Path:
-    """The file that remembers what a command wrote, next to a file or in a folder."""
-    return _beside(out, ".run.json") if command in OF_A_FILE else out / "run.json"
+    """The file that remembers what a command wrote: in a folder, or next to a file.
+
+    A link and the file it points to have one record, as they have one lock.
+    """
+    if command in OF_A_FILE:
+        return _beside(Path(os.path.realpath(out)), ".run.json")
+    return out / "run.json"
 
 
 def _beside(out: Path, ending: str) -> Path:

@@ -186,8 +186,7 @@ class _State:
         self.output = output
         self.record = _Record.read(output.record)
         self.home = _real(output.home)
-        home = output.record.parent
-        names = {file: os.path.relpath(file, home) for file in output.files}
+        names = {file: self._name(file) for file in output.files}
         self.names = names | {_real(file): name for file, name in names.items()}
         self.unhashed = {names[file] for file in output.unhashed}
         self.hashes: dict[str, list[str] | None] = {}
@@ -281,6 +280,10 @@ class _State:
             record.commands.add(command)
             record.write(path)
 
+    def _name(self, file: Path) -> str:
+        """What the record calls a file: one name for all links to it."""
+        return os.path.relpath(_real(file), _real(self.output.record.parent))
+
     def _is_own(self, file: Path) -> bool:
         output, record = self.output, self.record
         if record.files is None:
@@ -289,7 +292,7 @@ class _State:
             commands = record.commands if shared else {last}
             if commands & {output.command, *output.continues}:
                 return True
-        name = os.path.relpath(file, output.record.parent)
+        name = self._name(file)
         entry = (record.files or {}).get(name)
         if entry is None:
             return output.is_own(file)

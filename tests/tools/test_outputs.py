@@ -219,6 +219,19 @@ def test_no_points_file_is_made_of_a_file_of_masks(tmp_path, run_tool):
     assert masks.read_bytes() == before
 
 
+def test_a_link_and_its_file_are_one_output(gt, tmp_path, run_tool):
+    real, link = tmp_path / "real/points.json", tmp_path / "link.json"
+    words = ("make_points", f"gt={gt}")
+    works(run_tool(*words, f"out={real}"))
+    link.symlink_to(real)
+    for out in (link, real, link):
+        works(run_tool(*words, f"out={out}"))
+    assert not (tmp_path / "link.run.json").exists()
+    real.write_text(MINE)
+    for out in (link, real):
+        refused(run_tool(*words, f"out={out}"), "was changed after")
+
+
 class Killed(BaseException):
     """Of a process."""
 
