@@ -16,6 +16,7 @@ from p2seg.errors import UserError
 from p2seg.files import read_json
 from p2seg.formats.masks import FORMATS
 from p2seg.runs.outputs import Output
+from p2seg.sam.candidates import ENDING
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import read_key
 
@@ -142,6 +143,24 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     )
 
 
+def candidates_of(folder: Path) -> Output:
+    """What `gen_semantic` writes for a segmenter's candidates.
+
+    The record is next to the folder: in it, the candidates of run.png are in run.json.
+    """
+    real = Path(os.path.realpath(folder))
+    record = real.with_name(f"{real.name}.run.json")
+    return Output(
+        "gen_semantic",
+        folder,
+        folder,
+        record,
+        (folder / MANIFEST,),
+        keyed=("*.json",),
+        is_own=_is_of_candidates,
+    )
+
+
 def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
     """The paths that a command is given, each with its setting."""
     yield from inputs_of(cfg, "gen_semantic" if command == "check" else command).items()
@@ -189,6 +208,13 @@ def _is_manifest(file: Path) -> bool:
     except UserError:
         return False
     return True
+
+
+def _is_of_candidates(file: Path) -> bool:
+    """Whether a file is a manifest of candidates, and not one of maps."""
+    return _is_manifest(file) and all(
+        each.endswith(ENDING) for each in read_manifest(file.parent).files
+    )
 
 
 def _is_checkpoint(file: Path, kind: str) -> bool:
