@@ -86,15 +86,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
             if not _is_told(error):
                 _probe(temporary, error)
             raise
-        for watcher in _WATCHERS:
-            watcher(temporary, path)
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        _move(temporary, path)
     except OSError as error:
         _raise_for(path, error, temporary)
     finally:
         with suppress(OSError):  # a folder that has vanished holds nothing to remove
             temporary.unlink()
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Puts a finished file in its place."""
+    for watcher in _WATCHERS:
+        watcher(temporary, path)
+    temporary.replace(path)
+    _sync_folder(path.parent)
 
 
 def _state_of(path: Path) -> os.stat_result | None:
@@ -349,8 +354,7 @@ def _put(path: Path, make: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make(temporary)
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        _move(temporary, path)
     except OSError as error:
         _raise_for(path, error, temporary)
     finally:

@@ -11,6 +11,7 @@ import torch
 from _build import build, check_values
 from _common import clicks_sha256, path_of
 from _labeller import PSEUDO, labeller_of
+from _outputs import candidates_of, inputs_read
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.maps import SemanticMap
@@ -20,6 +21,7 @@ from p2seg.errors import UserError, check_choice
 from p2seg.progress import console, track
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedFallback
 from p2seg.runs.claims import claim
+from p2seg.runs.outputs import refuse_inputs, replacing
 from p2seg.runs.ranks import Ranks
 from p2seg.sam.candidates import CANDIDATES, CandidateFolder
 from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
@@ -54,7 +56,9 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
                 told = f"{folder}: candidates as they are, no checkpoint given"
                 console.print(told, markup=False)
             return
-    with claim(folder, folder=True):
+    output, inputs = candidates_of(folder), inputs_read(cfg, "gen_semantic")
+    refuse_inputs(output, (each for each in inputs if each[0] != "data.candidates"))
+    with claim(folder, folder=True), replacing(output, overwrite=cfg.overwrite):
         manifest, made = generate(
             Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
             points,

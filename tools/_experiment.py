@@ -98,9 +98,9 @@ class Experiment:
         )
 
     def points(self) -> None:
-        """Clicks: those that are there already, or one an instance of the ground truth."""
-        made_before = (self.stages.folder / "points.json").is_file()
-        if self.clicks.is_file() and not made_before:
+        """Clicks: an existing file that this stage did not make, or that was edited since; else one
+        per instance of the ground truth."""
+        if self.clicks.is_file() and not self.stages.are_made("points", [self.clicks]):
             console.print(f"points: {self.clicks} as it is", markup=False)
             return
         cfg = self._with(gt=self.gt, out=self.clicks, images=None)

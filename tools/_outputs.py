@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.resources import files as resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from p2seg.errors import UserError
 from p2seg.files import read_json
 from p2seg.formats.masks import FORMATS
 from p2seg.runs.outputs import Output
+from p2seg.sam.candidates import ENDING
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import read_key
 
@@ -26,13 +28,13 @@ OF_A_FILE = frozenset(
 )
 """Commands that write one file, not a folder; `check` is `gen_semantic --check`."""
 
+TRAINED = ("last.pt", "best.pt", "validated.json")
+"""Files that a training writes, or removes because they are of an earlier one."""
+
 FILES = {
     "gen_semantic": (MANIFEST,),
-    "train": ("last.pt", "readable.json"),
-    "train_segmentor": (
-        *("last.pt", "best.pt", "validated.json"),
-        *("readable.json", "readable_val.json"),
-    ),
+    "train": (*TRAINED, "readable.json"),
+    "train_segmentor": (*TRAINED, "readable.json", "readable_val.json"),
     "predict": ("predictions.json", "images.json"),
     "eval": ("metrics.json",),
     "validate": ("validate.html", "validate.json"),
@@ -66,8 +68,13 @@ ALSO_READ = {
 
 
 def record_of(command: str, out: Path) -> Path:
-    """The file that remembers what a command wrote, next to a file or in a folder."""
-    return _beside(out, ".run.json") if command in OF_A_FILE else out / "run.json"
+    """The file that remembers what a command wrote: in a folder, or next to a file.
+
+    A link and the file it points to have one record, as they have one lock.
+    """
+    if command in OF_A_FILE:
+        return _beside(Path(os.path.realpath(out)), ".run.json")
+    return out / "run.json"
 
 
 def _beside(out: Path, ending: str) -> Path:
@@ -136,6 +143,24 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     )
 
 
+def candidates_of(folder: Path) -> Output:
+    """What `gen_semantic` writes for a segmenter's candidates.
+
+    The record is next to the folder: in it, the candidates of run.png are in run.json.
+    """
+    real = Path(os.path.realpath(folder))
+    record = real.with_name(f"{real.name}.run.json")
+    return Output(
+        "gen_semantic",
+        folder,
+        folder,
+        record,
+        (folder / MANIFEST,),
+        keyed=("*.json",),
+        is_own=_is_of_candidates,
+    )
+
+
 def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
     """The paths that a command is given, each with its setting."""
     yield from inputs_of(cfg, "gen_semantic" if command == "check" else command).items()
@@ -183,6 +208,13 @@ def _is_manifest(file: Path) -> bool:
     except UserError:
         return False
     return True
+
+
+def _is_of_candidates(file: Path) -> bool:
+    """Whether a file is a manifest of candidates, and not one of maps."""
+    return _is_manifest(file) and all(
+        each.endswith(ENDING) for each in read_manifest(file.parent).files
+    )
 
 
 def _is_checkpoint(file: Path, kind: str) -> bool:

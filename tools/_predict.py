@@ -69,14 +69,14 @@ def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
     """No earlier run that is done may have written there, unless its files may be replaced.
 
     Raises:
-        UserError: a format's folder below `out` has files, which may have been mended by hand.
+        UserError: a format's folder below `out` has files, which are possibly edited.
     """
     for each in formats:
         folder = out / each
         if folder.is_dir() and any(folder.iterdir()) and not cfg.overwrite:
             raise UserError(
-                f"{folder} has files of an earlier run, maybe mended by hand; give another "
-                "out=DIR, remove that folder, or add overwrite=true to replace its files"
+                f"{folder} has files of an earlier run, possibly edited; set another "
+                "out=DIR, remove that folder, or overwrite=true to replace its files"
             )
 
 

@@ -7,10 +7,10 @@ that finds another parent at its first look ends then.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,9 +57,18 @@ def end_with(parent: int) -> None:
     if os.name == "nt":
         return  # a process keeps the number of a dead parent there
 
+    done = threading.Event()
+
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(PAUSE)
+            if done.wait(PAUSE):
+                return
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    def end() -> None:  # a thread that wakes while Python shuts down can abort the process
+        done.set()
+        thread.join(1)
+
+    thread = threading.Thread(target=watch, name="parent", daemon=True)
+    thread.start()
+    atexit.register(end)

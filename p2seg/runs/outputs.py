@@ -3,11 +3,13 @@
 `run.json` says what that is. A single file is a command's own if it has the bytes that the command
 wrote. Their SHA-256 is recorded before the file is put in its place, so a kill between the two
 leaves no file that the command does not know. Files that come in large numbers are a command's own
-if the command has written such files there before.
+if the command has written files of the same pattern there before. Of those that are made to be
+edited, a hidden file next to the record has the SHA-256 of each, one more line per file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +22,16 @@ from typing import Any
 from p2seg.data.images import SUFFIXES
 from p2seg.data.video import VIDEO_SUFFIXES
 from p2seg.errors import UserError
-from p2seg.files import files_below, read_json, sha256, watching, write_json
-from p2seg.runs.content import content_of
+from p2seg.files import (
+    append_line,
+    files_below,
+    read_json,
+    sha256,
+    watching,
+    write_bytes,
+    write_json,
+)
+from p2seg.runs.content import hashes_of
 from p2seg.runs.launched import is_first
 
 KEPT = 200
@@ -53,7 +63,7 @@ class Output:
         unhashed: those of `files` that may have changed since the command wrote them.
         groups: patterns of files that come in large numbers.
         edited: patterns of files that are made to be edited. They are the command's own as long as
-            none of them has changed since the command ended.
+            none of them has changed since the command wrote it.
         keyed: patterns of files that the command looks at one by one before it replaces them.
         continues: other commands whose single files the command goes on with.
         is_own: whether a file that no record names is the command's own.
@@ -176,12 +186,12 @@ class _State:
         self.output = output
         self.record = _Record.read(output.record)
         self.home = _real(output.home)
-        home = output.record.parent
-        names = {file: os.path.relpath(file, home) for file in output.files}
+        names = {file: self._name(file) for file in output.files}
         self.names = names | {_real(file): name for file, name in names.items()}
         self.unhashed = {names[file] for file in output.unhashed}
         self.hashes: dict[str, list[str] | None] = {}
         self.noted: set[str] = set()
+        self.list = output.record.with_name(f".{output.record.stem}.files.jsonl")
 
     def replaced(self, key: str, source: Path) -> Path | None:
         """The file or folder of the output that an input is, or that it lies in."""
@@ -222,8 +232,10 @@ class _State:
             elif not overwrite:
                 raise _refusal(file, self._reason(name))
         for pattern in (*output.groups, *output.edited):
-            found = None if overwrite else next(self._group(pattern), None)
-            if found is not None and not self._is_own_group(pattern):
+            found = next(self._group(pattern), None)
+            if found is not None and self._is_own_group(pattern):
+                self.hashes[pattern] = None
+            elif found is not None and not overwrite:
                 raise _refusal(found, self._reason(pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
@@ -235,14 +247,17 @@ class _State:
             self._write(name, self.hashes[name])
             return
         name = name or self._pattern(path, (*self.output.groups, *self.output.edited))
+        if name in self.output.edited:
+            append_line(self.list, self._line(path, sha256(temporary)))
         if name is not None and name not in self.noted:
             self.noted.add(name)
             self._write(name, None)
 
     def end(self) -> None:
-        """Records the content of files that are made to be edited."""
-        for pattern in self.noted.intersection(self.output.edited):
-            self._write(pattern, [self._digest(pattern)])
+        """Records files that are made to be edited once each, also those of others next to them."""
+        if self.noted.intersection(self.output.edited):
+            lines = (self._line(*each) for each in self._edited().items())
+            write_bytes(self.list, b"\n".join(lines))
 
     def _reason(self, name: str) -> str:
         """Why a file, or files of a pattern, are not replaced."""
@@ -265,6 +280,10 @@ class _State:
             record.commands.add(command)
             record.write(path)
 
+    def _name(self, file: Path) -> str:
+        """What the record calls a file: one name for all links to it."""
+        return os.path.relpath(_real(file), _real(self.output.record.parent))
+
     def _is_own(self, file: Path) -> bool:
         output, record = self.output, self.record
         if record.files is None:
@@ -273,7 +292,7 @@ class _State:
             commands = record.commands if shared else {last}
             if commands & {output.command, *output.continues}:
                 return True
-        name = os.path.relpath(file, output.record.parent)
+        name = self._name(file)
         entry = (record.files or {}).get(name)
         if entry is None:
             return output.is_own(file)
@@ -283,16 +302,28 @@ class _State:
         return name in self.unhashed or not isinstance(hashes, list) or sha256(file) in hashes
 
     def _is_own_group(self, pattern: str) -> bool:
-        if pattern not in self.output.edited:
-            return self.output.command in self.record.commands
-        entry = (self.record.files or {}).get(pattern, {})
+        if self.record.files is None:
+            made_for_editing = pattern in self.output.edited
+            return not made_for_editing and self.output.command in self.record.commands
+        entry = self.record.files.get(pattern, {})
         if entry.get("command") != self.output.command:
             return False
-        hashes = entry.get("sha256")  # none until the command has ended
-        return not isinstance(hashes, list) or self._digest(pattern) in hashes
+        if pattern not in self.output.edited:
+            return True
+        try:
+            known = set(self.list.read_bytes().splitlines())
+        except OSError:
+            return False
+        return known.issuperset(self._line(*each) for each in self._edited().items())
 
-    def _digest(self, pattern: str) -> str:
-        return content_of(self._group(pattern), self.output.home, None)
+    def _edited(self) -> dict[Path, str | None]:
+        """The files that are made to be edited, with the SHA-256 of each."""
+        files = [file for pattern in self.output.edited for file in self._group(pattern)]
+        return hashes_of(files, self.output.home, None)
+
+    def _line(self, file: Path, content: str | None) -> bytes:
+        """What is remembered of a file that is made to be edited."""
+        return json.dumps([os.path.relpath(_real(file), self.home), content]).encode()
 
     def _group(self, pattern: str) -> Iterator[Path]:
         """The files of a pattern."""

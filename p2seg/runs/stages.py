@@ -93,9 +93,14 @@ class Stages:
         """What is kept of a stage that came to its end; None if it never did."""
         return _record(self._path(name))
 
+    def are_made(self, name: str, outputs: Sequence[Path]) -> bool:
+        """Whether files are as a stage made them."""
+        done = self.record(name)
+        return done is not None and done["outputs"] == _hashes(outputs)
+
     def _is_done(self, name: str, key: str, outputs: Sequence[Path]) -> bool:
         done = self.record(name)
-        if done is None or done["key"] != key or done["outputs"] != _hashes(outputs):
+        if done is None or done["key"] != key or not self.are_made(name, outputs):
             return False
         self.seconds[name] = done["seconds"]
         self.say(f"{name}: done before, nothing has changed")

@@ -190,6 +190,25 @@ def test_a_killed_run_goes_on_where_it_stopped(
         assert contents(tmp_path / folder) == contents(tmp_path / "whole" / folder)
 
 
+def test_candidates_do_not_replace_what_another_has_written(
+    files: Files, tmp_path: Path, run_tool: Run
+) -> None:
+    own = sam(files, tmp_path)
+    works(run_tool("gen_semantic", *own))
+    before = contents(tmp_path / "maps")
+    answer = run_tool(
+        *("gen_semantic", *own, f"data.candidates={tmp_path}/maps", f"out={tmp_path}/more")
+    )
+    refused(answer, f"{tmp_path}/maps/manifest.json", "overwrite=true")
+    assert contents(tmp_path / "maps") == before
+    manifest = tmp_path / "candidates/manifest.json"
+    manifest.write_text(edited := manifest.read_text() + "\n")
+    refused(run_tool("gen_semantic", *own), str(manifest), "was changed after")
+    assert manifest.read_text() == edited
+    works(run_tool("gen_semantic", *own, "overwrite=true"))
+    works(run_tool("gen_semantic", *own))
+
+
 def test_an_unreadable_image_is_one_sentence_or_skipped(
     files: Files, tmp_path: Path, run_tool: Run
 ) -> None:

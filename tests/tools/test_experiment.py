@@ -146,3 +146,17 @@ def test_an_interrupted_export_makes_masks_of_replaced_maps_again(
     works(run_tool("gen_pseudo", *words, f"out={tmp_path}/fresh.json"))
     first, second = (tmp_path / f"{name}.json" for name in ("masks", "fresh"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_edited_points_are_used_as_they_are_by_every_run(stage, made, tmp_path, run_tool):
+    works(run_tool("gen_pseudo", *made.words, *NETWORK, "ckpt=none", f"out={tmp_path}/gt.json"))
+    words = (f"data.gt={tmp_path}/gt.json", f"data.points={tmp_path}/clicks.json")
+    assert stage("points", *words)[0] == 0
+    assert DONE in stage("points", *words)[1]
+    edited = (tmp_path / "clicks.json").read_text() + "\n"
+    (tmp_path / "clicks.json").write_text(edited)
+    for more in ((), (), ("seed=1",)):
+        code, said = stage("points", *words, *more)
+        assert code == 0, said
+        assert "as it is" in said
+        assert (tmp_path / "clicks.json").read_text() == edited

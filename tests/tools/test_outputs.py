@@ -17,8 +17,8 @@ from tool_sets import refused, works
 from training_sets import training_set
 
 from p2seg.errors import UserError
-from p2seg.files import watching, write_text
-from p2seg.runs.outputs import Output, refuse_inputs, replacing
+from p2seg.files import watching, write_second_name, write_text
+from p2seg.runs.outputs import Output, note_start, refuse_inputs, replacing
 from p2seg.runs.settings import paths_read
 
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
@@ -120,6 +120,15 @@ def test_what_another_has_written_is_not_replaced(tool, tmp_path, command):
         file.unlink()
 
 
+@pytest.mark.parametrize("name", ["best.pt", "validated.json"])
+def test_a_training_does_not_delete_what_another_has_written(tool, name):
+    run, cfg, output = tool("train")
+    file = put(output.home / name)
+    with pytest.raises(UserError, match=name):
+        run(cfg)
+    assert contents(output.home) == {file: MINE}
+
+
 @pytest.mark.parametrize(
     ("command", "key", "given"),
     [
@@ -210,6 +219,19 @@ def test_no_points_file_is_made_of_a_file_of_masks(tmp_path, run_tool):
     assert masks.read_bytes() == before
 
 
+def test_a_link_and_its_file_are_one_output(gt, tmp_path, run_tool):
+    real, link = tmp_path / "real/points.json", tmp_path / "link.json"
+    words = ("make_points", f"gt={gt}")
+    works(run_tool(*words, f"out={real}"))
+    link.symlink_to(real)
+    for out in (link, real, link):
+        works(run_tool(*words, f"out={out}"))
+    assert not (tmp_path / "link.run.json").exists()
+    real.write_text(MINE)
+    for out in (link, real):
+        refused(run_tool(*words, f"out={out}"), "was changed after")
+
+
 class Killed(BaseException):
     """Of a process."""
 
@@ -255,6 +277,30 @@ def test_a_kill_does_not_make_a_file_of_others_ones_own(tmp_path):
         written(output(tmp_path), "a.json", "new")
 
 
+def test_a_group_is_the_commands_own_only_where_it_wrote_that_group(tmp_path):
+    own = output(tmp_path, groups=("pages/*", "marks/*"))
+    written(own, "pages/0", "page")
+    written(own, "pages/0", "new page")
+    put(tmp_path / "marks/0")
+    with pytest.raises(UserError, match=r"marks/0 .*did not write it"):
+        written(own, "pages/0", "page")
+
+
+def test_a_group_of_another_command_with_the_same_record_is_not_replaced(tmp_path):
+    own = output(tmp_path, groups=("marks/*",))
+    written(replace(own, command="predict"), "marks/0", "theirs")
+    note_start(own.record, {"tool": "eval"})
+    with pytest.raises(UserError, match=r"marks/0 .*did not write it"):
+        written(own, "marks/0", "mine")
+
+
+def test_a_group_of_links_is_known(tmp_path):
+    own = output(tmp_path, groups=("marks/*",))
+    for _ in range(2):
+        with replacing(own, overwrite=False):
+            write_second_name(tmp_path / "marks/0", put(tmp_path / "source"))
+
+
 def test_files_that_are_made_to_be_edited(tmp_path):
     own = output(tmp_path, edited=("*.json",))
     written(own, "marks/0.json", "none", killed="after")
@@ -265,6 +311,16 @@ def test_files_that_are_made_to_be_edited(tmp_path):
         written(own, "marks/1.json", "one")
     for overwrite in (True, False):
         written(own, "marks/1.json", "one", overwrite=overwrite)
+
+
+def test_an_edit_after_an_interrupted_run_is_not_lost(tmp_path):
+    own = output(tmp_path, edited=("*.json",))
+    for text, killed in (("1", None), ("2", "before"), ("2", "after"), ("3", "before")):
+        written(own, "marks/0.json", text, killed=killed)
+    put(tmp_path / "marks/0.json")
+    with pytest.raises(UserError, match="a file of its kind was changed"):
+        written(own, "marks/0.json", "4")
+    assert (tmp_path / "marks/0.json").read_text() == MINE
 
 
 def test_a_command_that_continues_files_of_another_makes_them_its_own(tmp_path):
@@ -289,6 +345,14 @@ def test_results_of_versions_that_noted_starts_alone_are_known(tmp_path):
     put(tmp_path / "a.json", "edited")
     with pytest.raises(UserError, match="was changed after"):
         written(output(tmp_path), "a.json", "newer")
+
+
+def test_a_group_of_such_a_version_stays_known(tmp_path):
+    own = output(tmp_path, groups=("marks/*",))
+    put(tmp_path / "marks/0")
+    put(tmp_path / "run.json", json.dumps({"starts": [{"tool": "eval"}]}))
+    for text in ("one", "two"):
+        written(own, "a.json", text)
 
 
 def test_another_rank_may_write_its_list_of_readable_images_first(configs, tmp_path):

@@ -109,12 +109,13 @@ def test_predictions_with_their_list_of_images(made, run_tool):
         np.testing.assert_array_equal(decode(only), RIGHT)
 
 
-def test_mended_files_are_not_written_over(made, run_tool):
+def test_edited_files_are_not_written_over(made, run_tool):
     command = words(made, "formats=[labelme]")
     works(run_tool("export_masks", *command))
-    (made / "out/labelme/c.json").write_text("mended")
-    refused(run_tool("export_masks", *command), "maybe mended by hand", "out=DIR")
-    assert (made / "out/labelme/c.json").read_text() == "mended"
+    for content in ((made / "out/labelme/c.json").read_text(), "edited"):
+        (made / "out/labelme/c.json").write_text(content)
+        refused(run_tool("export_masks", *command), "possibly edited", "out=DIR")
+        assert (made / "out/labelme/c.json").read_text() == content
 
 
 def test_a_killed_export_goes_on(made, run_tool, monkeypatch):
