@@ -158,6 +158,7 @@ def candidates_of(folder: Path) -> Output:
         (folder / MANIFEST,),
         keyed=("*.json",),
         is_own=_is_of_candidates,
+        setting="data.candidates=DIR",
     )
 
 

@@ -67,6 +67,7 @@ class Output:
         keyed: patterns of files that the command looks at one by one before it replaces them.
         continues: other commands whose single files the command goes on with.
         is_own: whether a file that no record names is the command's own.
+        setting: what sets `out`, for messages.
     """
 
     command: str
@@ -80,6 +81,7 @@ class Output:
     keyed: tuple[str, ...] = ()
     continues: frozenset[str] = frozenset()
     is_own: Callable[[Path], bool] = _nothing
+    setting: str = "out=PATH"
 
 
 def refuse_inputs(output: Output, inputs: Iterable[tuple[str, Path]]) -> None:
@@ -100,8 +102,8 @@ def refuse_inputs(output: Output, inputs: Iterable[tuple[str, Path]]) -> None:
         made = None if source is None else state.replaced(key, source)
         if made is not None:
             raise UserError(
-                f"{made} would be replaced, but {key}={given} is an input of this command; give "
-                "another out=PATH"
+                f"{made} would be replaced, but {key}={given} is an input of this command; set "
+                f"another {output.setting}"
             )
 
 
@@ -224,19 +226,19 @@ class _State:
         """Compares what lies there with the record."""
         output = self.output
         if output.record.exists() and _content(output.record) is None and not overwrite:
-            raise _refusal(output.record, "it is no record of p2seg")
+            raise self._refusal(output.record, "is not a record of p2seg")
         for file in filter(Path.is_file, output.files):
             name = self.names[file]
             if self._is_own(file):
                 self.hashes[name] = None if name in self.unhashed else [sha256(file)]
             elif not overwrite:
-                raise _refusal(file, self._reason(name))
+                raise self._refusal(file, self._reason(name))
         for pattern in (*output.groups, *output.edited):
             found = next(self._group(pattern), None)
             if found is not None and self._is_own_group(pattern):
                 self.hashes[pattern] = None
             elif found is not None and not overwrite:
-                raise _refusal(found, self._reason(pattern))
+                raise self._refusal(found, self._reason(pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
         """Records what a file is about to be replaced by."""
@@ -259,14 +261,20 @@ class _State:
             lines = (self._line(*each) for each in self._edited().items())
             write_bytes(self.list, b"\n".join(lines))
 
+    def _refusal(self, path: Path, reason: str) -> UserError:
+        return UserError(
+            f"{path} exists and {reason}; set another {self.output.setting}, or overwrite=true to "
+            "replace it"
+        )
+
     def _reason(self, name: str) -> str:
         """Why a file, or files of a pattern, are not replaced."""
         tool = f"tools/{self.output.command}.py"
         entry = (self.record.files or {}).get(name, {})
         if entry.get("command") != self.output.command:
-            return f"{tool} did not write it"
-        what = "a file of its kind" if name in self.output.edited else "it"
-        return f"{what} was changed after {tool} had written it"
+            return f"was not written by {tool}"
+        what = "or a file of its kind was" if name in self.output.edited else "was"
+        return f"{what} changed after {tool} wrote it"
 
     def _write(self, name: str, hashes: list[str] | None) -> None:
         command, path = self.output.command, self.output.record
@@ -350,13 +358,6 @@ def _content(path: Path) -> dict[str, Any] | None:
         return None
     whole = isinstance(content, dict) and isinstance(content.get("starts"), list)
     return content if whole else None
-
-
-def _refusal(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path} is there already, and {reason}; give another out=PATH, or overwrite=true to "
-        "replace it"
-    )
 
 
 def _existing(path: Path) -> Path | None:

@@ -199,7 +199,11 @@ def test_candidates_do_not_replace_what_another_has_written(
     answer = run_tool(
         *("gen_semantic", *own, f"data.candidates={tmp_path}/maps", f"out={tmp_path}/more")
     )
-    refused(answer, f"{tmp_path}/maps/manifest.json", "overwrite=true")
+    refused(
+        answer,
+        f"{tmp_path}/maps/manifest.json exists and was not written by tools/gen_semantic.py",
+        "set another data.candidates=DIR, or overwrite=true",
+    )
     assert contents(tmp_path / "maps") == before
     manifest = tmp_path / "candidates/manifest.json"
     manifest.write_text(edited := manifest.read_text() + "\n")

@@ -48,7 +48,7 @@ def test_a_damaged_record_begins_anew_if_it_may_be_overwritten(made, tmp_path, r
     words = (*made.words, *QUICK, f"out={tmp_path}/masks.json")
     for damage in ("", "[", "[1]", '{"starts": 3}'):
         path.write_text(damage)
-        refused(run_tool("gen_pseudo", *words), f"{path} is there already", "overwrite=true")
+        refused(run_tool("gen_pseudo", *words), f"{path} exists and ", "overwrite=true")
         assert path.read_text() == damage
         works(run_tool("gen_pseudo", *words, "overwrite=true"))
         assert len(json.loads(path.read_text())["starts"]) == 1

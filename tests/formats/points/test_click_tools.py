@@ -79,7 +79,7 @@ def test_what_the_export_refuses(tmp_path, marks, run_tool):
         ([*good, "format=cvat", f"out={tmp_path}/x.json"], ["out=FILE.xml"]),
         (
             [*good, "format=labelme", f"out={marks}"],
-            ["a.json is there already", "did not write"],
+            ["a.json exists and was not written by tools/export_points.py;"],
         ),
         ([good[0], f"images={marks}", "format=csv", f"out={tmp_path}/t.csv"], ["no image at"]),
     ):
@@ -129,7 +129,7 @@ def test_what_is_there_already_is_not_lost(tmp_path, marks, run_tool):
         works(run_tool(*command))
         made = out.read_bytes()
         out.write_text("clicked by hand")
-        refused(run_tool(*command), f"{out} is there already", "overwrite=true")
+        refused(run_tool(*command), f"{out} exists and ", "overwrite=true")
         assert out.read_text() == "clicked by hand"
         works(run_tool(*command, "overwrite=true"))
         assert out.read_bytes() == made
