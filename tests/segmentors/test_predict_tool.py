@@ -451,10 +451,10 @@ def test_an_image_that_has_changed_since_is_looked_at_again(tool, album, tmp_pat
     assert [e for e in after if e["image_id"] > 1] == [e for e in before if e["image_id"] > 1]
 
 
-def test_files_that_may_be_mended_by_hand_are_not_touched(tool, album, tmp_path):
+def test_possibly_edited_files_are_not_touched(tool, album, tmp_path):
     done(tool(album, "predict.formats=[yolo]", "predict.overlays=false"))
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     answer = tool(album, "predict.formats=[labelme,yolo]")
-    refused(answer, "out/yolo has files of an earlier run", "give another out=DIR, remove")
+    refused(answer, "out/yolo has files of an earlier run", "set another out=DIR, remove")
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
     done(tool(album, "predict.formats=[labelme]", "predict.overlays=false"))
