@@ -51,11 +51,11 @@ def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm, flip):
     assert 4 * forward["macs"] < alone["macs"] < 9 * forward["macs"]
     more = masks["macs"] - forward["macs"]
     spread = 256**2 * (4 + 4)  # the logits of the whole matrix, from d and from votes
-    if mdm == "default":
+    if mdm == "best":
         assert more >= spread
     else:  # no affinities; the mirrored image is one more
         assert more == (forward["macs"] if flip else 0)
-    assert (mutual["macs"] > alone["macs"]) if mdm == "default" else True
+    assert (mutual["macs"] > alone["macs"]) if mdm == "best" else True
     assert min(row["seconds"] for row in rows.values()) > 0
 
 

@@ -19,6 +19,7 @@ from p2seg.data.materials import CLASSES
 from p2seg.data.points import read_points
 from p2seg.data.synthetic import write_synthetic
 from p2seg.data.voc import read_voc
+from p2seg.losses import P2SegLoss
 from p2seg.semantic.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -219,28 +220,18 @@ def test_training_never_opens_the_ground_truth(drawn, tmp_path, run_tool):
 
 
 def test_a_run_goes_on_where_it_was_stopped(tmp_path, run_tool, monkeypatch):
-    import train
-
     made = training_set(tmp_path / "set")
     common = [*made.words, *NETWORK, "trainer.checkpoint_every=1"]
     assert run_tool("train", *common, f"out={tmp_path}/whole")[0] == 0
-    build = train.build
+    made_loss, calls = P2SegLoss.__call__, iter(range(9))
 
-    def interrupting(node, *arguments):
-        built = build(node, *arguments)
-        if "P2SegLoss" not in str(node.get("_target_")):
-            return built
-        calls = iter(range(9))
-
-        def loss(*arguments):
-            if next(calls) == 2:
-                raise KeyboardInterrupt
-            return built(*arguments)
-
-        return loss
+    def interrupting(*arguments):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return made_loss(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "build", interrupting)
+        patch.setattr(P2SegLoss, "__call__", interrupting)
         code, _, error = run_tool("train", *common, f"out={tmp_path}/parts")
     assert code == 130
     assert error == "stopped by the keyboard; what was written is whole\n"
