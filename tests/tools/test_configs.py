@@ -57,8 +57,14 @@ def test_every_tool_has_its_config():
     assert tools == set(TOOLS)
 
 
-@pytest.mark.parametrize("exp", EXPERIMENTS)
-@pytest.mark.parametrize("tool", TOOLS)
+PAIRS = [(tool, exp) for tool in TOOLS for exp in EXPERIMENTS]
+QUICK = {pair for pair in PAIRS if pair[0] == "pipeline" or pair[1] == "demo"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "exp"),
+    [pair if pair in QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS],
+)
 def test_every_experiment_composes_with_every_tool(tool, exp):
     cfg = given(compose(tool, [f"+exp={exp}"]))
     assert cfg.name == exp
