@@ -372,7 +372,7 @@ def files_of(out: Path) -> set[str]:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a file is a lock, or a half-written file by `p2seg.files.temporary_name`."""
+    """Whether a file is a lock, or a half-written file by `p2seg.temporary.temporary_name`."""
     return any(part.startswith(".") for part in name.split("/"))
 
 

@@ -68,7 +68,7 @@ _OF_FILES = (
     (r"p2seg/segmentors/|tools/(_segmentor|export|predict|_predict|_validation)\.py", 11),
     (r"p2seg/(evaluation|benchmarks)/|tools/(eval|_figures|visualize|bench|_suites)\.py", 12),
     (r"p2seg/data/(voc|mat|download|synthetic|materials)\.py|^scripts/", 13),
-    (r"p2seg/(files|errors)\.py|p2seg/data/(stream)\.py|tools/_(claims|record)\.py", 1),
+    (r"p2seg/(files|temporary|errors)\.py|p2seg/data/(stream)\.py|tools/_(claims|record)\.py", 1),
 )
 
 

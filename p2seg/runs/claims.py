@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from p2seg.errors import UserError
-from p2seg.files import is_running, place, sweep
 from p2seg.runs.launched import is_first
+from p2seg.temporary import is_running, place, sweep
 
 LINGERING = 30.0
 """Seconds that the claim of a process that is no more is waited for: its workers are ending."""

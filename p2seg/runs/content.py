@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, read_json, sweep, write_json
+from p2seg.files import fingerprint, read_json, write_json
+from p2seg.temporary import sweep
 
 READERS = 8
 """Files that are read at the same time."""

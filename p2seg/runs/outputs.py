@@ -65,7 +65,7 @@ class Output:
         edited: patterns of files that are made to be edited. They are the command's own as long as
             none of them has changed since the command wrote it.
         keyed: patterns of files that the command looks at one by one before it replaces them.
-        continues: other commands whose single files the command goes on with.
+        continues: other commands whose single files this command may continue.
         is_own: whether a file that no record names is the command's own.
         setting: what sets `out`, for messages.
     """

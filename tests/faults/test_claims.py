@@ -16,11 +16,12 @@ import pytest
 from tool_sets import QUICK, refused, works
 from training_sets import training_set
 
-from p2seg import files
+from p2seg import temporary
 from p2seg.errors import UserError
-from p2seg.files import atomic_path, place, sweep, temporary_name
+from p2seg.files import atomic_path
 from p2seg.runs import claims
 from p2seg.runs.claims import claim
+from p2seg.temporary import place, sweep, temporary_name
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -196,7 +197,7 @@ def test_containers_with_numbers_of_their_own_are_other_machines(monkeypatch):
         return Path("pid:[4026532001]")
 
     place.cache_clear()
-    monkeypatch.setattr(files.Path, "readlink", readlink)
+    monkeypatch.setattr(temporary.Path, "readlink", readlink)
     there = place()
     place.cache_clear()
     assert there.endswith("-4026532001")
@@ -210,7 +211,7 @@ def test_two_machines_of_one_name_are_told_apart(monkeypatch):
         return found[::-1] if self.name == "boot_id" else found
 
     place.cache_clear()
-    monkeypatch.setattr(files.Path, "read_text", other)
+    monkeypatch.setattr(temporary.Path, "read_text", other)
     there = place()
     place.cache_clear()
     assert there != here
@@ -260,12 +261,12 @@ def test_a_link_and_its_folder_have_one_claim(tmp_path):
 
 @pytest.mark.parametrize("stem", ["a" * 250, "字" * 80, "ü" * 120, "a~b~1~0", ".x"])
 def test_temporary_names_fit_and_are_known(tmp_path, stem):
-    with atomic_path(tmp_path / f"{stem}.j") as temporary:
-        temporary.write_text("x")
-        assert files._TEMPORARY.match(temporary.name)["pid"] == str(os.getpid())
-        assert temporary.suffix == ".j"
+    with atomic_path(tmp_path / f"{stem}.j") as half:
+        half.write_text("x")
+        assert temporary._TEMPORARY.match(half.name)["pid"] == str(os.getpid())
+        assert half.suffix == ".j"
         sweep(tmp_path)
-        assert temporary.exists()
+        assert half.exists()
 
 
 @pytest.mark.slow

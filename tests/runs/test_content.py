@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from p2seg.files import sha256, temporary_name
+from p2seg.files import sha256
 from p2seg.runs.content import cache_folder, content_of
+from p2seg.temporary import temporary_name
 
 LONG_AGO = 1_500_000_000
 

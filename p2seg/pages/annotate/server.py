@@ -158,7 +158,7 @@ def serve(
 
 
 def open_browser(address: str, folder: Path) -> Path | None:
-    """Opens the page where there is a screen.
+    """Opens the page in a browser, if this machine has a screen.
 
     Every user of the machine can read a browser's command line. So the command line names a file
     that leads to the address, and that only its owner can read.

@@ -150,7 +150,7 @@ def _row(click: Click) -> int:
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
-    """What tells one state of a file from another; None where there is no file."""
+    """Changes with every change of a file; None if there is no file."""
     try:
         stat = path.stat()
     except OSError:
