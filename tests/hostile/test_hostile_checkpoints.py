@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hostile_sets import segmentor_checkpoint
 from torch import nn
 
 import p2seg
@@ -200,17 +201,7 @@ def test_data_that_is_no_checkpoint(tmp_path, name):
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_a_checkpoint_chooses_no_function(tmp_path, maker):
-    path = tmp_path / "last.pt"
-    content = {
-        "format": 1,
-        "kind": "segmentor",
-        "categories": [{"id": 1, "name": "a"}],
-        "step": 1,
-        "model": {},
-        "average": None,
-        "config": {"segmentor": {"model": {"_target_": maker, "path": str(tmp_path / "sprung")}}},
-    }
-    torch.save(content, path)
+    path = segmentor_checkpoint(tmp_path / "last.pt", maker, path=str(tmp_path / "sprung"))
     with pytest.raises(UserError):
         p2seg.load(path)
     assert not (tmp_path / "sprung").exists()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from hostile_sets import segmentor_checkpoint
 
 import p2seg
 from p2seg.errors import UserError
@@ -109,19 +110,7 @@ TABLES = {
 def checkpoint(path: Path, maker: str, **options: Any) -> Path:
     """A checkpoint whose config has these settings of its model."""
     target = f"p2seg.segmentors.{maker}.build_{maker}"
-    content = {
-        "format": 1,
-        "kind": "segmentor",
-        "categories": [{"id": 1, "name": "a"}],
-        "step": 1,
-        "model": {},
-        "average": None,
-        "config": {
-            "segmentor": {"model": {"_target_": target, "backbone": "test_resnet", **options}}
-        },
-    }
-    torch.save(content, path)
-    return path
+    return segmentor_checkpoint(path, target, **{"backbone": "test_resnet", **options})
 
 
 def refused(path: Path, sentence: str) -> None:

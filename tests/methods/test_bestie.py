@@ -6,17 +6,17 @@ import math
 
 import pytest
 import torch
+from method_sets import batch_of
 from networks import tiny_network
 from strategies import points_of
 
 from p2seg.errors import UserError
 from p2seg.losses import label_losses
 from p2seg.mdm.s2i import semantic_to_instances
-from p2seg.mdm.seed import Seeder
 from p2seg.methods.bestie import Bestie, BestieLoss, BestieNetwork, centre_targets
 from p2seg.models.backbones import build_backbone
 from p2seg.pseudo.infer import NetworkLabeller
-from p2seg.structures import Batch, Outputs, Sample
+from p2seg.structures import Outputs
 
 
 def bestie_network(num_classes: int = 2) -> BestieNetwork:
@@ -27,19 +27,6 @@ def bestie_network(num_classes: int = 2) -> BestieNetwork:
     )
     made.backbone.load_state_dict(trunk.backbone.state_dict())
     return made
-
-
-def batch_of(side: int = 64) -> Batch:
-    """Two objects of one class in one region, and one of another class."""
-    random = torch.Generator().manual_seed(3)
-    semantic = torch.zeros(side, side, dtype=torch.long)
-    semantic[4:30, 4:56] = 1
-    semantic[36:60, 8:30] = 2
-    semantic[60:] = 255
-    points = points_of([(15, 15), (17, 45), (50, 18)], [1, 1, 2])
-    image = torch.randint(0, 256, (3, side, side), generator=random, dtype=torch.uint8)
-    labels = Seeder("semantic_first")(semantic[None], [points]).of_image(0)
-    return Batch.of([Sample("a.png", image, points, labels)])
 
 
 def test_heatmaps_are_the_nearest_clicks_gaussian():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from method_sets import batch_of
 from networks import tiny_network
-from test_bestie import batch_of
 
 from p2seg.losses import P2SegLoss
 from p2seg.mdm.rounds import MutualDistillation
