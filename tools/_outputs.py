@@ -68,13 +68,8 @@ ALSO_READ = {
 
 
 def record_of(command: str, out: Path) -> Path:
-    """The file that remembers what a command wrote: in a folder, or next to a file.
-
-    A link and the file it points to have one record, as they have one lock.
-    """
-    if command in OF_A_FILE:
-        return _beside(Path(os.path.realpath(out)), ".run.json")
-    return out / "run.json"
+    """The file that remembers what a command wrote: in a folder, or next to a file."""
+    return _beside(out, ".run.json") if command in OF_A_FILE else out / "run.json"
 
 
 def _beside(out: Path, ending: str) -> Path:
