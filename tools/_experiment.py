@@ -47,6 +47,7 @@ PSEUDO_TITLES = {
     "control": "control",
     "sam": "chosen masks",
     "sam_network": "chosen by the network",
+    "untrained": "untrained network",
     "mdm": "MDM",
 }
 
@@ -151,7 +152,8 @@ class Experiment:
         if self.cfg.ckpt not in (None, "none"):
             console.print(f"network: {self.network} as it is", markup=False)
             return
-        cfg = self._with(out=self.home / "network")
+        kept = sorted({0, *self.cfg.trainer.snapshots})  # 0: what the untrained network is
+        cfg = self._with(**{"out": self.home / "network", "trainer.snapshots": kept})
         self.stages.run(
             "train",
             lambda: train.run(cfg),
@@ -160,15 +162,22 @@ class Experiment:
             training=self.home / "network",
         )
 
+    @property
+    def untrained(self) -> Path:
+        """The weights that the training began with; there is none of a network from elsewhere."""
+        return self.home / "network" / "snapshots" / "step_000000.pt"
+
     def pseudo(self, stage: str) -> None:
-        """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`, `sam`
-        (the chosen candidates as they are), `sam_network` (those that the network chooses)."""
-        asks = stage in ("mdm", "sam_network")
+        """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`,
+        `untrained` (as `mdm`, by the network before its training), `sam` (the chosen candidates as
+        they are), `sam_network` (those that the network chooses)."""
+        asks = stage in ("mdm", "untrained", "sam_network")
         chooses, without = stage.startswith("sam"), set[str]()
         change: dict[str, Any] = {"out": self._masks(stage)}
-        change["ckpt"] = self.network if asks else "none"
+        network = self.untrained if stage == "untrained" else self.network
+        change["ckpt"] = network if asks else "none"
         change["export.masks"] = "sam" if chooses else "mdm"
-        if stage != "mdm":
+        if stage not in ("mdm", "untrained"):
             change |= {"export.foreground": 1.0, "export.edges": 0, "export.snap": "none"}
         if stage == "seed":
             change["export.orphans"] = "drop"

@@ -40,6 +40,8 @@ def run(cfg: DictConfig) -> Path:
         experiment.reselect()
         experiment.pseudo("sam_network")
     if cfg.pipeline.network:
+        if experiment.untrained.is_file():
+            experiment.pseudo("untrained")
         experiment.pseudo("mdm")
     for masks in cfg.pipeline.segmentors:
         experiment.segmentor(masks)

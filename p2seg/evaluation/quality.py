@@ -32,7 +32,8 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
 
     Returns:
         What `_summary` gives, `no_box` (the same with default boxes at IoU 0), `default_boxes`
-        (how many there are), and `per_class` and `per_size` with `instances` and `mean_iou` each.
+        (how many there are), `seed_masks` (how many the seeds gave, for the network found none),
+        and `per_class` and `per_size` with `instances` and `mean_iou` each.
 
     Raises:
         UserError: an id of `pred` is no instance of that image in `gt`, is of another class
@@ -45,8 +46,8 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
         for image, truths, guesses in ranks.share(images)
     ]
     rows = [row for of_image in ranks.merged(made) for row in of_image]
-    table = np.array(rows, np.float64).reshape(-1, 5)
-    iou, is_box, multi, label, area = table.T
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    iou, is_box, of_seed, multi, label, area = table.T
     per_class = {
         category.name: _part(iou[label == k]) for k, category in enumerate(gt.categories, start=1)
     }
@@ -57,6 +58,7 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
         **_summary(iou, multi > 0),
         "no_box": _summary(np.where(is_box > 0, 0.0, iou), multi > 0),
         "default_boxes": int(is_box.sum()),
+        "seed_masks": int(of_seed.sum()),
         "per_class": per_class,
         "per_size": per_size,
     }
@@ -64,8 +66,8 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
 
 def _image(
     image: ImageRecord, truths: Sequence[Instance], guesses: Sequence[Instance], gt: InstanceSet
-) -> list[tuple[float, bool, bool, int, int]]:
-    """For each instance: IoU, default box, has a neighbour of its class, class, area."""
+) -> list[tuple[float, bool, bool, bool, int, int]]:
+    """For each instance: IoU, default box, of a seed, has a neighbor of its class, class, area."""
     masks = _matched(image, truths, guesses, gt)
     labels = [truth.label for truth in truths]
     rows = []
@@ -73,8 +75,9 @@ def _image(
         mask = masks.get(truth.id)
         iou = 0.0 if mask is None else float(iou_matrix([mask], [truth])[0, 0])
         is_box = mask is not None and mask.default_box
+        of_seed = mask is not None and mask.from_seed
         multi = labels.count(truth.label) > 1
-        rows.append((iou, is_box, multi, truth.label, codec.area(truth.rle)))
+        rows.append((iou, is_box, of_seed, multi, truth.label, codec.area(truth.rle)))
     return rows
 
 

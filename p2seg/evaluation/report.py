@@ -47,6 +47,8 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("IoU > .5", ("quality", "iou50"), str),
     ("IoU > .7", ("quality", "iou70"), str),
     ("IoU > .9", ("quality", "iou90"), str),
+    ("masks of seeds", ("quality", "seed_masks"), str),
+    ("default boxes", ("quality", "default_boxes"), str),
     ("VOC mAP50", ("voc_area", "mAP50"), percent),
     ("VOC mAP75", ("voc_area", "mAP75"), percent),
     ("COCO AP", ("coco", "AP"), percent),

@@ -29,7 +29,7 @@ def test_by_hand():
         [instance(4, row(10), 2), instance(5, row(10), 2, crowd=True)],
     )
     pred = ten(
-        [instance(2, row(8), 1), instance(1, row(10), 1, default_box=True)],  # 3 has no mask
+        [instance(2, row(8), 1, from_seed=True), instance(1, row(10), 1, default_box=True)],  # no 3
         [instance(4, row(6), 2)],
     )
     result = quality(gt, pred)
@@ -39,7 +39,7 @@ def test_by_hand():
     assert [result[f"recall{level}"] for level in (50, 70, 90)] == [0.75, 0.5, 0.25]
     assert (result["multi_instances"], result["multi_mean_iou"]) == (2, pytest.approx(0.9))
     no_box = result["no_box"]
-    assert result["default_boxes"] == 1
+    assert (result["default_boxes"], result["seed_masks"]) == (1, 1)
     assert no_box["instances"] == 4
     assert no_box["mean_iou"] == pytest.approx((0 + 0.8 + 0 + 0.6) / 4)
     assert (no_box["iou50"], no_box["iou70"], no_box["iou90"]) == (2, 1, 0)

@@ -168,9 +168,11 @@ def test_the_pipeline_does_every_stage_once(tmp_path, run_tool):
     code, out, error = run_tool("pipeline", *own)
     assert code == 0, error
     report = json.loads((root / "out" / "report.json").read_text())
-    assert set(report) >= {"semantic", "seed", "control", "mdm", "segmentor", "seconds", "run"}
+    stages = {"semantic", "seed", "control", "untrained", "mdm", "segmentor"}
+    assert set(report) >= stages | {"seconds", "run"}
+    assert report["untrained"]["run"]["pred_sha256"] != report["mdm"]["run"]["pred_sha256"]
     assert 0 < report["semantic"]["miou"] <= 1
-    for stage in ("seed", "control", "mdm"):
+    for stage in ("seed", "control", "untrained", "mdm"):
         assert 0 < report[stage]["quality"]["mean_iou"] <= 1
         assert report[stage]["quality"]["instances"] > 6
     assert set(report["seconds"]) >= {"prepare", "points", "semantic", "train", "mdm", "segmentor"}
