@@ -153,7 +153,7 @@ def test_the_papers_numbers(exp, name, steps, warm_up):
     assert cfg.model.feature_location == ("" if "hrnet" in name else None)
     assert (cfg.trainer.max_steps, cfg.trainer.batch_size) == (steps, 8)
     assert (cfg.optim.lr, cfg.optim.warmup_steps, cfg.mdm.start_step) == (5e-5, warm_up, warm_up)
-    assert (cfg.data.augment.crop, cfg.data.augment.short_side) == (416, 480)
+    assert (cfg.data.augment.crop, cfg.data.short_side, cfg.data.long_side) == (416, None, None)
     assert cfg.data.augment.scale == [0.7, 1.3]
     assert cfg.loss.hard_pixel_ratio == 0.2
     assert (cfg.loss.segmentation, cfg.loss.offset, cfg.loss.affinity) == (1.0, 0.01, 1.0)
