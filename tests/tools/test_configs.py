@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from _build import build, check_values
+from _build import build, check_values, input_size
 from _common import provenance
 from _labeller import EXPORT
 from hydra import compose, initialize_config_dir
@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import InstanceSet
+from p2seg.data.input_size import InputSize
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
 from p2seg.models.network import Trunk
@@ -28,6 +29,13 @@ GROUPS = [
     for path in sorted(CONFIGS.glob("*/*.yaml"))
     if path.parent.name != "exp" and path.stem[0] != "_"
 ]
+SIZES = {
+    **dict.fromkeys(("demo", "demo_bestie", "demo_simulated"), (128, None)),
+    **dict.fromkeys(("real_coco", "real_coco_bestie", "real_voc"), (224, 896)),
+    "real_coco_simulated": (176, 704),
+    "voc_bestie_hrnet48": (None, 480),
+}
+"""Short and long side of the experiments whose networks do not see images as they are."""
 NO_WEIGHTS = ("model.pretrained=false", "model.weights=null")
 
 
@@ -110,6 +118,16 @@ def test_every_experiment_can_be_built(exp):
     network_of(cfg)
     build_segmentor(cfg)
     build_the_rest(cfg)
+
+
+@pytest.mark.parametrize("exp", EXPERIMENTS)
+def test_a_network_is_trained_and_exported_at_one_size(exp):
+    from _labeller import network_labeller
+
+    cfg = compose("train", [f"+exp={exp}"])
+    trained = build(cfg.data.augment, input_size(cfg)).size
+    assert network_labeller(cfg, torch.nn.Identity()).size == trained
+    assert trained == InputSize(*SIZES.get(exp, (None, None)))
 
 
 @pytest.mark.parametrize(("group", "name"), GROUPS)
@@ -226,6 +244,8 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
         "trainer.batch_size": 3,
         "trainer.max_steps": 7,
         "data.augment.crop": 64,
+        "data.short_side": 99,
+        "data.long_side": 999,
         "mdm.beta": 1.5,
         "loss.border": 2,
         "optim.lr": 0.5,
