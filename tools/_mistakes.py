@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -106,17 +106,11 @@ def _unknown_key(key: str, configs: Path, config: str) -> str:
     with initialize_config_dir(str(configs), version_base="1.3"):
         known = list(_keys(compose(config)))
     last = key.rpartition(".")[2]
-    near = [each for each in get_close_matches(key, known, 5, 0.75) if _ends_alike(each, key)]
+    near = get_close_matches(key, known, 1, 0.75)
     near = near or [each for each in known if each.rpartition(".")[2] == last][:1]
     if near:
         return f"there is no setting {key}; did you mean {near[0]}?"
     return f"there is no setting {key}; configs/{config}.yaml and configs/base.yaml lead to all"
-
-
-def _ends_alike(key: str, other: str) -> bool:
-    """Whether the last words are similar: what two settings of one group share means little."""
-    ends = (each.rpartition(".")[2] for each in (key, other))
-    return SequenceMatcher(None, *ends).ratio() > 0.6
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
