@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from p2seg.data.dataset import Reader
+from p2seg.data.input_size import InputSize, Size, moved_points
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.losses import offset_targets
@@ -56,6 +57,11 @@ class Scene:
     points: Points
     first: Tensor
     truth: Sequence[Mask] | None = None
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the image."""
+        return self.image.shape[1], self.image.shape[2]
 
     @property
     def large(self) -> Picture:
@@ -131,7 +137,7 @@ def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell:
         shown["heatmap of clicks"] = draw_heat(large, outputs.centre[0, 0].float().cpu().numpy())
     if outputs.embedding is not None:
         k = _middle(points)
-        shown["affinity to one click"] = _with_affinity(scene, outputs, k, 1)
+        shown["affinity to one click"] = _with_affinity(scene, labeller.size, outputs, k, 1)
     for t, semantic in enumerate(labeller.maps(outputs, points, first)):
         made = labeller.labelled(semantic, outputs, image, points, first)
         shown[f"classes, {_round(t)}"] = draw_semantic(large, semantic[0].argmax(0).cpu().numpy())
@@ -157,7 +163,9 @@ def offset_figure(
     for scene in scenes:
         image, first = scene.image.to(labeller.device), scene.first.to(labeller.device)
         outputs = labeller.outputs(image, scene.points)
-        offset = outputs.offset[0].float().cpu()
+        seen = labeller.size.of(*scene.size)
+        ratio = torch.tensor([own / side for own, side in zip(scene.size, seen, strict=True)])
+        offset = outputs.offset[0].float().cpu() * ratio[:, None, None]  # pixels of the image
         wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
         lengths = wanted.norm(dim=0)
         longest = float(lengths[lengths > 0].quantile(0.99)) if lengths.any() else None
@@ -168,7 +176,7 @@ def offset_figure(
                 scene.clicked,
                 draw_offset(wanted.numpy(), longest),
                 draw_offset(offset.numpy(), longest),
-                _votes(scene, offset, made.instances),
+                _votes(scene, offset, ratio.tolist(), made.instances),
                 draw_instances(scene.large, made.instances.numpy()),
             ]
         )
@@ -198,7 +206,8 @@ def affinity_figure(
         if outputs.embedding is None:
             raise UserError("this network has no affinities (mdm=bestie); draw another figure")
         for k in range(min(clicks, len(scene.points))):
-            drawn = [_with_affinity(scene, outputs, k, power) for power in (1, beta)]
+            size = labeller.size
+            drawn = [_with_affinity(scene, size, outputs, k, power) for power in (1, beta)]
             click = draw_points(scene.large, _only(scene.points, k), scene.scale)
             rows.append([click, *drawn])
     return grid(rows, ["click", "affinity", f"to the power {beta:g}"], cell)
@@ -258,21 +267,33 @@ def _only(points: Points, k: int) -> Points:
     return Points(points.yx[[k]], points.labels[[k]], points.ids[[k]])
 
 
-def _with_affinity(scene: Scene, outputs: Outputs, k: int, beta: float) -> Picture:
-    cell = cells_of(scene.points, outputs)[k : k + 1]
+def _with_affinity(scene: Scene, size: InputSize, outputs: Outputs, k: int, beta: float) -> Picture:
+    points = moved_points(scene.points, scene.size, size.of(*scene.size))
+    cell = cells_of(points, outputs)[k : k + 1]
     heat = affinities_of(outputs, [scene.points], cell)[0, 0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
     drawn = draw_heat(scene.large, heat.cpu().numpy())
     return draw_points(drawn, _only(scene.points, k), scene.scale)
 
 
-def _votes(scene: Scene, offset: Tensor, instances: Tensor) -> Picture:
-    """A dot where every cell of an instance points to, in the instance's colour."""
-    height, width = offset.shape[1:]
-    at = [torch.arange(n) * STRIDE + (STRIDE - 1) / 2 for n in (height, width)]
+def _votes(scene: Scene, offset: Tensor, ratio: Sequence[float], instances: Tensor) -> Picture:
+    """A dot where every cell of an instance points to, in the instance's colour.
+
+    Args:
+        scene: the image.
+        offset: `[2, h, w]`, pixels of the image.
+        ratio: pixels of the image per pixel of what the network sees, down and across.
+        instances: `[H, W]` int64.
+    """
+    at = [
+        (torch.arange(n) * STRIDE + STRIDE / 2) * each - 0.5
+        for n, each in zip(offset.shape[1:], ratio, strict=True)
+    ]
+    at = [each[each < side] for each, side in zip(at, instances.shape, strict=True)]
     start = torch.stack(torch.meshgrid(*at, indexing="ij"))
-    own = instances[1::STRIDE, 1::STRIDE][:height, :width]
-    goal = (start + offset)[:, : own.shape[0], : own.shape[1]]
+    y, x = start.floor().long().clamp(min=0)
+    own = instances[y, x]
+    goal = start + offset[:, : own.shape[0], : own.shape[1]]
     large = scene.large
     drawn = np.round(0.35 * large + 0.65 * 255).astype(np.uint8)
     places = ((goal + 0.5) * scene.scale - 0.5).round().long()

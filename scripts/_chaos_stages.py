@@ -22,7 +22,7 @@ logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of restarts
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 NETWORK = (
     *("model=tiny", "model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
-    *("model.dilations=[1,2]", "data.augment.crop=48", "data.augment.short_side=56"),
+    *("model.dilations=[1,2]", "data.augment.crop=48", "data.short_side=56"),
     *("trainer.accelerator=cpu", "trainer.log_every=1", "trainer.picture_every=0"),
     *("mdm.start_step=5", "optim.lr=1e-3"),
 )

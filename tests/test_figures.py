@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from strategies import points_of
 from torch import nn
 
+from p2seg.data.input_size import InputSize
 from p2seg.errors import UserError
 from p2seg.figures import (
     Scene,
@@ -134,6 +137,24 @@ def test_one_image_through_the_rounds(scene):
     assert (sheet[height:, -CELL:] != 255).any()
     bestie = rounds_figure(scene, labeller(None, affinity=False), Seeder(), CELL)
     assert bestie.shape[0] == 2 * height
+
+
+def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
+    """Everything twice as large, and the network sees it at half the size: the same pictures."""
+    image = scene.image.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    first = scene.first.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    points = points_of([(48.5, 32.5), (48.5, 96.5)], [1, 1])
+    large = Scene(scene.name, image, points, first)
+    small = Scene(scene.name, scene.image, scene.points, scene.first)
+    half = replace(labeller(), size=InputSize(48))
+    figures = (
+        lambda each, by: affinity_figure([each], by, 3.0, 5, CELL),
+        lambda each, by: offset_figure([each], by, Seeder(), CELL),
+        lambda each, by: rounds_figure(each, by, Seeder(), CELL),
+    )
+    for figure in figures:
+        seen, wanted = figure(large, half).astype(int), figure(small, labeller()).astype(int)
+        assert np.abs(seen - wanted).mean() < 3
 
 
 def test_progress_leaves_out_what_was_not_kept(scene):

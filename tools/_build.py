@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from p2seg.data.input_size import InputSize
 from p2seg.errors import UserError
 
 Values = Mapping[str, tuple[str, Any]]
@@ -34,6 +35,11 @@ def build(node: DictConfig, *arguments: Any) -> Any:
     _check_node(node)
     # Hydra's own `instantiate` would read a path with `${` in it as a reference
     return _built(cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True)), *arguments)
+
+
+def input_size(cfg: DictConfig) -> InputSize:
+    """The size at which the network sees images, in training and everywhere else."""
+    return InputSize(cfg.data.short_side, cfg.data.long_side)
 
 
 def check_values(function: Callable[..., Any], values: Values) -> None:

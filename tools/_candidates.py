@@ -183,9 +183,8 @@ def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
 def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:
     labeller, info = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
     asked = {key: OmegaConf.to_container(cfg.export)[key] for key in ("flip", "scales", "ema")}
-    return Evidence(
-        cast(NetworkLabeller, labeller), {"checkpoint": info["checkpoint"], "export": asked}
-    )
+    given = {key: info[key] for key in ("checkpoint", "input_size")}
+    return Evidence(cast(NetworkLabeller, labeller), {**given, "export": asked})
 
 
 def _images(points: PointSet, folder: CandidateFolder) -> list[Image]:

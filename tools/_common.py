@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from _build import build
+from _build import build, input_size
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import Category
@@ -208,7 +209,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
     return {
         "config": {
             "seed": cfg.seed,
-            "data": {"augment": plain(cfg.data.augment)},
+            "data": {"augment": plain(cfg.data.augment), **asdict(input_size(cfg))},
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
             # runs before this was recorded decayed from step 0 on, with a jump after the warm-up

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from _build import build, check_values
+from _build import build, check_values, input_size
 from _common import differences, load_network, plain, set_classes
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -82,6 +82,7 @@ def labeller_of(
         console.print(f"other settings than {path} was trained with: {other}", markup=False)
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
+    info["input_size"] = asdict(input_size(cfg))
     return network_labeller(cfg, load_network(cfg, checkpoint, points).to(device)), info
 
 
@@ -101,6 +102,7 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
         edges=cfg.export.edges,
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
+        size=input_size(cfg),
     )
 
 

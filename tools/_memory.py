@@ -23,7 +23,7 @@ SMALL = (
 )
 NETWORK = (
     *("model=tiny", "model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
-    *("model.dilations=[1,2]", "data.augment.crop=32", "data.augment.short_side=36"),
+    *("model.dilations=[1,2]", "data.augment.crop=32", "data.short_side=36"),
     *("mdm.start_step=100", f"trainer.batch_size={BATCH}"),
 )
 SEGMENTOR = (

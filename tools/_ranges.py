@@ -40,6 +40,8 @@ SHARE = Number(0, 1, whole=False)
 NUMBERS = {
     "seed": Number(0, 2**63 - 1),
     "data.workers": COUNT,
+    "data.short_side": Number(1, null=True),
+    "data.long_side": Number(1, null=True),
     "semantic.workers": COUNT,
     "semantic.background": Number(0, 1, whole=False, null=True),
     "trainer.picture_every": COUNT,

@@ -11,10 +11,16 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
+from p2seg.data.input_size import (
+    AS_IT_IS,
+    InputSize,
+    moved_points,
+    resized_image,
+    resized_labels,
+)
 from p2seg.errors import UserError
 from p2seg.structures import IGNORED, STRIDE, Labels, Points
 
@@ -29,10 +35,9 @@ class Augment:
     """Resize, random scale, crop, flip and photometric distortion. Paper: Sec. 4.1.
 
     Attributes:
+        size: what the network sees of an image at scale 1.
         crop: side of the square output, pixels, a multiple of the heads' stride.
-        short_side: pixels the image's short side has at scale 1.
         scale: range of the random scale.
-        max_ratio: the long side is at most this times `short_side` times the scale.
         flip: horizontal flips, half of the time.
         photometric: brightness, contrast, saturation and hue.
 
@@ -40,10 +45,9 @@ class Augment:
         UserError: a length or a range that cannot be.
     """
 
+    size: InputSize = AS_IT_IS
     crop: int = 416
-    short_side: int = 480
     scale: tuple[float, float] = (0.7, 1.3)
-    max_ratio: float = 4.0
     flip: bool = True
     photometric: bool = True
 
@@ -51,11 +55,6 @@ class Augment:
         if self.crop < STRIDE or self.crop % STRIDE:
             raise UserError(
                 f"the augmentation has crop={self.crop}; it must be a multiple of {STRIDE} pixels"
-            )
-        if self.short_side < 1 or self.max_ratio < 1:
-            raise UserError(
-                f"the augmentation has short_side={self.short_side} and "
-                f"max_ratio={self.max_ratio}; both must be at least 1"
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UserError(
@@ -82,17 +81,11 @@ class Augment:
         packed = torch.stack(
             [labels.semantic, labels.instances, (labels.weight * WEIGHT_STEPS).round().long()]
         )
-        picture = tv_tensors.Image(image)
-        size = self.resized(
-            height, width, self.scale[0] + (self.scale[1] - self.scale[0]) * _u(random)
-        )
-        picture = F.resize(picture, list(size), antialias=True)
-        # older releases of torchvision resize masks by the other, shifted, nearest neighbour
-        grown = interpolate(packed[None].float(), size, mode="nearest-exact")[0]
-        mask = tv_tensors.Mask(grown.int())
-        # a point moves as the middle of its pixel does: only so does it stay on its own label
-        factor = torch.tensor([size[0] / height, size[1] / width])
-        pixels = ((points.pixels + 0.5) * factor).floor()
+        low, high = self.scale
+        size = self.size.of(height, width, low + (high - low) * _u(random))
+        picture: Tensor = tv_tensors.Image(resized_image(image, size))
+        mask: Tensor = tv_tensors.Mask(resized_labels(packed, size).int())
+        pixels = moved_points(points, (height, width), size).pixels.float()
         if self.flip and _u(random) < 0.5:
             picture, mask = F.horizontal_flip(picture), F.horizontal_flip(mask)
             pixels[:, 1] = size[1] - 1 - pixels[:, 1]
@@ -108,12 +101,6 @@ class Augment:
             Points(yx, points.labels, points.ids),
             Labels(semantic, instances, weight.float() / WEIGHT_STEPS),
         )
-
-    def resized(self, height: int, width: int, scale: float) -> tuple[int, int]:
-        """(height, width) after resizing to `short_side * scale`, each side at least 1."""
-        factor = self.short_side * scale / min(height, width)
-        factor = min(factor, self.short_side * scale * self.max_ratio / max(height, width))
-        return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def _u(random: torch.Generator) -> float:

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from p2seg.data.input_size import (
+    AS_IT_IS,
+    InputSize,
+    moved_points,
+    resized_image,
+    resized_labels,
+)
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.finite import check_outputs
@@ -138,8 +145,11 @@ class NetworkLabeller:
             edges; 0: they stay as smooth as the grid of stride 4 makes them. The silhouette of the
             first map is `mended` with the two.
         flip: also the mirrored image, averaged.
-        scales: of the image; probabilities and offsets are averaged, affinities are scale 1's.
+        scales: of what the network sees; probabilities and offsets are averaged, affinities are
+            scale 1's.
         decode: how S2I reads offsets; None: as in the rounds, or `point` where there are none.
+        size: at which the network sees an image, as in its training. The rounds work at that size;
+            edges, the split into instances and scores have the image's own.
     """
 
     network: nn.Module
@@ -154,6 +164,7 @@ class NetworkLabeller:
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     decode: Decode | None = None
+    size: InputSize = AS_IT_IS
     needs_image: bool = True
 
     def __post_init__(self) -> None:
@@ -198,6 +209,9 @@ class NetworkLabeller:
         given = class_probabilities(outputs.class_logits, [points])
         if self.mdm is None:
             return [given]
+        own = (first.shape[0], first.shape[1])
+        size = self.size.of(*own)
+        points, first = moved_points(points, own, size), resized_labels(first, size)
         return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
     def labelled(
@@ -216,16 +230,19 @@ class NetworkLabeller:
             NotFinite: a probability is NaN, because outputs overflow in the rounds.
         """
         check_outputs(semantic)
-        size = (image.shape[1], image.shape[2])
+        own = (image.shape[1], image.shape[2])
+        size = self.size.of(*own)
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
         whole = at_full_size(semantic, outputs, [points], size, classes[None])[0]
-        probabilities = to_edges(whole, image, self.edges)
+        probabilities = to_edges(_resized(whole[None], own)[0], image, self.edges)
         if self.silhouette == "S0":
             first = mended(first, image, points, self.foreground, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
+        offset = upsample(outputs.offset, size)
+        ratio = offset.new_tensor([own[0] / size[0], own[1] / size[1]])[:, None, None]
         [instances] = semantic_to_instances(
             split[None],
-            upsample(outputs.offset, size),
+            _resized(offset, own) * ratio,
             [points],
             decode=self.decode or (self.mdm.decode if self.mdm else "point"),
             snap_radius=self.snap_radius,
@@ -243,12 +260,13 @@ class NetworkLabeller:
             points: of the image, for its class set.
 
         Returns:
-            Outputs with B = 1, on the grid of scale 1; class logits are log probabilities, and
-            those of classes raised by `foreground`.
+            Outputs with B = 1, at the size that the network sees, on the grid of scale 1; class
+            logits are log probabilities, and those of classes raised by `foreground`.
 
         Raises:
             NotFinite: the network gives NaN or infinity.
         """
+        image = resized_image(image, self.size.of(image.shape[1], image.shape[2]))
         first: Outputs = self._seen(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)
@@ -374,10 +392,10 @@ def _variant(image: Tensor, scale: float, mirrored: bool) -> Tensor:
     return image.flip(2) if mirrored else image
 
 
-def _resized(maps: Tensor, cells: torch.Size) -> Tensor:
-    if maps.shape[2:] == cells:
+def _resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    if maps.shape[2:] == size:
         return maps
-    return F.interpolate(maps, cells, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def _scores(probabilities: Tensor, classes: Tensor, instances: Tensor, points: Points) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from p2seg.data.input_size import Size, moved_points
 from p2seg.errors import UserError
 from p2seg.mdm.i2s import affinities_of, cells_of, class_probabilities
 from p2seg.pseudo.infer import NetworkLabeller
@@ -53,10 +54,14 @@ class Evidence:
         """
         outputs = self.labeller.outputs(image.to(self.labeller.device), points)
         assert self.labeller.mdm is not None
-        seen = objects_seen(outputs, points, self.labeller.mdm.beta).cpu().numpy()
+        own = (image.shape[1], image.shape[2])
+        size = self.labeller.size.of(*own)
+        there = moved_points(points, own, size)
+        seen = objects_seen(outputs, there, self.labeller.mdm.beta).cpu().numpy()
         cells = seen.shape[1:]
         agreed = [
-            soft_iou(on_grid(mask, cells), seen[k]) for mask, k in zip(masks, of, strict=True)
+            soft_iou(on_grid(_at(size, mask), cells), seen[k])
+            for mask, k in zip(masks, of, strict=True)
         ]
         return np.asarray(agreed, np.float64)
 
@@ -69,7 +74,7 @@ def objects_seen(outputs: Outputs, points: Points, power: float) -> Tensor:
 
     Args:
         outputs: of the network, B = 1.
-        points: K of the image.
+        points: K of the image, in pixels of what the network sees.
         power: Hadamard power of the affinities.
 
     Returns:
@@ -86,13 +91,25 @@ def objects_seen(outputs: Outputs, points: Points, power: float) -> Tensor:
     return seen
 
 
-def on_grid(mask: NDArray[np.bool_], cells: tuple[int, ...]) -> NDArray[np.float32]:
-    """The share of each cell of the stride-4 grid that a mask covers, `[h, w]`."""
+def on_grid(mask: NDArray[Any], cells: tuple[int, ...]) -> NDArray[np.float32]:
+    """The share of each cell of the stride-4 grid that a mask covers, `[h, w]`.
+
+    Args:
+        mask: `[H, W]` of what the network sees: bool, or shares of its pixels.
+        cells: (h, w).
+    """
     height, width = (STRIDE * side for side in cells)
     padded = np.zeros((max(height, mask.shape[0]), max(width, mask.shape[1])), np.float32)
     padded[: mask.shape[0], : mask.shape[1]] = mask
     small = cv2.resize(padded[:height, :width], cells[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
+
+
+def _at(size: Size, mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """The share of each pixel of what the network sees that a mask covers."""
+    if mask.shape == size:
+        return mask
+    return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def soft_iou(mask: NDArray[np.float32], seen: NDArray[np.float32]) -> float:

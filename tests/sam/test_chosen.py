@@ -14,6 +14,7 @@ from sam_sets import block, candidate
 from semantic_sets import task
 from strategies import points_of
 
+from p2seg.data.input_size import InputSize
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.mdm.rounds import MutualDistillation
@@ -244,3 +245,16 @@ def test_agreement_of_a_real_network_is_in_range() -> None:
     found = evidence(image, points(), masks, np.array([0, 1]))
     assert found.shape == (2,)
     assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_agreement_is_of_what_a_network_sees() -> None:
+    """Twice as large and seen at half the size: the same agreement."""
+    small = torch.randint(0, 255, (3, 40, 60), generator=torch.manual_seed(2)).byte()
+    large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    masks, of = np.stack([LEFT, RIGHT]), np.array([0, 1])
+    network, mdm = tiny_network().eval(), MutualDistillation()
+    wanted = Evidence(NetworkLabeller(network, mdm), {})(small, points(), masks, of)
+    there = replace(points(), yx=points().yx * 2 + 0.5)
+    evidence = Evidence(NetworkLabeller(network, mdm, size=InputSize(40)), {})
+    found = evidence(large, there, masks.repeat(2, 1).repeat(2, 2), of)
+    np.testing.assert_allclose(found, wanted, atol=0.01)

@@ -119,6 +119,8 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("train", "data.augment.crop=50", "crop=50; it must be a multiple of 4"),
         ("train", "data.augment.scale=1", "data.augment.scale=1 cannot be; it is a list of 2"),
         ("train", "data.workers=-1", "data.workers=-1"),
+        ("train", "data.short_side=0", "data.short_side=0 cannot be; it is a whole number from 1"),
+        ("gen_pseudo", "data.long_side=1.5", "data.long_side=1.5 cannot be; it is a whole number"),
         ("train", "data.num_classes=20", "data.num_classes is 20; add data.num_classes=2"),
         ("train", "seed=now", "seed=now cannot be"),
         ("gen_pseudo", "export.semantic=S1", "export.semantic=S1 cannot be; it is S0, network or"),

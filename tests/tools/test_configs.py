@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from _build import build, check_values
+from _build import build, check_values, input_size
 from _common import provenance
 from _labeller import EXPORT
 from hydra import compose, initialize_config_dir
@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import InstanceSet
+from p2seg.data.input_size import InputSize
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
 from p2seg.models.network import Trunk
@@ -28,6 +29,13 @@ GROUPS = [
     for path in sorted(CONFIGS.glob("*/*.yaml"))
     if path.parent.name != "exp" and path.stem[0] != "_"
 ]
+SIZES = {
+    **dict.fromkeys(("demo", "demo_bestie", "demo_simulated"), (128, None)),
+    **dict.fromkeys(("real_coco", "real_coco_bestie", "real_voc"), (224, 896)),
+    "real_coco_simulated": (176, 704),
+    "voc_bestie_hrnet48": (None, 480),
+}
+"""Short and long side of the experiments whose networks do not see images as they are."""
 NO_WEIGHTS = ("model.pretrained=false", "model.weights=null")
 
 
@@ -112,6 +120,16 @@ def test_every_experiment_can_be_built(exp):
     build_the_rest(cfg)
 
 
+@pytest.mark.parametrize("exp", EXPERIMENTS)
+def test_a_network_is_trained_and_exported_at_one_size(exp):
+    from _labeller import network_labeller
+
+    cfg = compose("train", [f"+exp={exp}"])
+    trained = build(cfg.data.augment, input_size(cfg)).size
+    assert network_labeller(cfg, torch.nn.Identity()).size == trained
+    assert trained == InputSize(*SIZES.get(exp, (None, None)))
+
+
 @pytest.mark.parametrize(("group", "name"), GROUPS)
 def test_every_group_composes_and_can_be_built(group, name):
     words = [f"{group}={name}", "data.num_classes=3", *NO_WEIGHTS]
@@ -153,7 +171,7 @@ def test_the_papers_numbers(exp, name, steps, warm_up):
     assert cfg.model.feature_location == ("" if "hrnet" in name else None)
     assert (cfg.trainer.max_steps, cfg.trainer.batch_size) == (steps, 8)
     assert (cfg.optim.lr, cfg.optim.warmup_steps, cfg.mdm.start_step) == (5e-5, warm_up, warm_up)
-    assert (cfg.data.augment.crop, cfg.data.augment.short_side) == (416, 480)
+    assert (cfg.data.augment.crop, cfg.data.short_side, cfg.data.long_side) == (416, None, None)
     assert cfg.data.augment.scale == [0.7, 1.3]
     assert cfg.loss.hard_pixel_ratio == 0.2
     assert (cfg.loss.segmentation, cfg.loss.offset, cfg.loss.affinity) == (1.0, 0.01, 1.0)
@@ -226,6 +244,8 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
         "trainer.batch_size": 3,
         "trainer.max_steps": 7,
         "data.augment.crop": 64,
+        "data.short_side": 99,
+        "data.long_side": 999,
         "mdm.beta": 1.5,
         "loss.border": 2,
         "optim.lr": 0.5,

@@ -288,7 +288,7 @@ def test_the_papers_networks_take_a_step(exp, tmp_path, run_tool):
         "trainer.batch_size=2",
         "data.workers=0",
         "data.augment.crop=128",
-        "data.augment.short_side=128",
+        "data.short_side=128",
         f"out={tmp_path}/network",
     )
     assert (code, "step 1/1" in out) == (0, True), error

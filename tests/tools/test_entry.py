@@ -119,6 +119,7 @@ def said(capsys):
         (["foo=1"], "there is no setting foo; configs/gen_pseudo.yaml and"),
         (["trainer.max_step=3"], "no setting trainer.max_step; did you mean trainer.max_steps?"),
         (["decode=vote"], "there is no setting decode; did you mean mdm.decode?"),
+        (["data.augment.short_side=224"], "data.augment.short_side; did you mean data.short_side?"),
         (["a.b.c=1"], "there is no setting a.b.c"),
         (["+exp=nope"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_best"),
         (["+exp=[demo,nope]"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_best"),

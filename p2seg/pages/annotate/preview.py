@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from p2seg.data.input_size import InputSize, Size, moved_points, resized_image, resized_labels
 from p2seg.errors import UserError
 from p2seg.formats.masks.polygons import Ring, parts_of
 from p2seg.pages.annotate.album import Album
-from p2seg.pseudo.infer import Labeller
+from p2seg.pseudo.infer import Labeller, NetworkLabeller
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.structures import Points
 
@@ -57,15 +58,17 @@ class Preview:
 
     Args:
         album: the images.
-        labeller: gives every pixel of the first map an owner.
-        side: pixels of the long side at which it works; larger images are made smaller.
+        labeller: gives every pixel of the first map an owner. A network sees an image at the size
+            that it sees at export.
+        side: the most pixels of the long side at which GrabCut and the seeds work.
         tell: called from that thread with what was found.
     """
 
     def __init__(
         self, album: Album, labeller: Labeller, side: int, tell: Callable[[Found], None]
     ) -> None:
-        self.album, self.labeller, self.side, self.tell = album, labeller, side, tell
+        self.album, self.labeller, self.tell = album, labeller, tell
+        self.small = InputSize(long_side=side)
         self._wanted: tuple[int, Points] | None = None
         self._changed = threading.Condition()
         self._ended = False
@@ -109,26 +112,32 @@ class Preview:
                 self.tell(self.find(*wanted))
 
     def _outlines(self, image: NDArray[np.uint8], points: Points) -> list[Outline]:
-        height, width = image.shape[:2]
-        shrink = min(1.0, self.side / max(height, width))
-        size = max(1, round(width * shrink)), max(1, round(height * shrink))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        # the middle of a pixel keeps its place in the image
-        scale = torch.tensor([size[1] / height, size[0] / width])
-        pixels = ((points.yx.floor() + 0.5) * scale).floor()
-        last = torch.tensor([size[1] - 1, size[0] - 1])
-        own = Points(pixels.minimum(last), points.labels, points.ids)
-        instances = self._masks(small, own)
-        to = np.array([width / size[0], height / size[1]])
+        own, size = (image.shape[0], image.shape[1]), self._size(image)
+        instances = self._masks(image, points)
+        to = np.array([own[1] / size[1], own[0] / size[0]])
         ids = points.ids.tolist()
         paths = [_path(instances == k + 1, to) for k in range(len(ids))]
         return [Outline(id, path) for id, path in zip(ids, paths, strict=True) if path]
 
+    def _size(self, image: NDArray[np.uint8]) -> Size:
+        """The size that masks of an image are made at."""
+        labeller = self.labeller
+        rule = labeller.size if isinstance(labeller, NetworkLabeller) else self.small
+        return rule.of(image.shape[0], image.shape[1])
+
     def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:
-        """An instance map of the image: 0 none, k + 1 the k-th point."""
-        first = GrabCut().segment(image, points.pixels.numpy(), points.labels.numpy())
-        tensor = torch.from_numpy(image).movedim(2, 0).contiguous()
-        found = self.labeller(tensor, points, torch.from_numpy(first.astype(np.int64)))
+        """An instance map at `_size`: 0 none, k + 1 the k-th point."""
+        own, size = (image.shape[0], image.shape[1]), self._size(image)
+        small = self.small.of(*own)
+        tensor = torch.tensor(image).movedim(2, 0)
+        drawn = resized_image(tensor, small).movedim(0, 2).contiguous().numpy()
+        near = moved_points(points, own, small)
+        first = GrabCut().segment(drawn, near.pixels.numpy(), near.labels.numpy())
+        found = self.labeller(
+            resized_image(tensor, size).contiguous(),
+            moved_points(points, own, size),
+            resized_labels(torch.from_numpy(first.astype(np.int64)), size),
+        )
         instances: NDArray[np.int64] = found.instances.cpu().numpy()
         return instances
 
