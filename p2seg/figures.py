@@ -134,7 +134,8 @@ def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell:
         "offsets": draw_offset(outputs.offset[0].float().cpu().numpy()),
     }
     if outputs.centre is not None:
-        shown["heatmap of clicks"] = draw_heat(large, outputs.centre[0, 0].float().cpu().numpy())
+        heat = outputs.centre[0].amax(0)  # of all classes
+        shown["heatmap of clicks"] = draw_heat(large, heat.float().cpu().numpy())
     if outputs.embedding is not None:
         k = _middle(points)
         shown["affinity to one click"] = _with_affinity(scene, labeller.size, outputs, k, 1)

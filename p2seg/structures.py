@@ -240,7 +240,8 @@ class Outputs(NamedTuple):
         affinity_bias: `[]`, or None.
         affinity_scale: `[]`, pixels: the spread `s` of votes of one instance, where the affinity
             also looks at positions (`affinity.position=vote`); None where it does not.
-        centre: `[B, 1, h, w]`, the heatmap of clicks of a network that has one (BESTIE's).
+        centre: `[B, C, h, w]`, one heatmap of clicks per class, of a network that has them
+            (BESTIE's).
         detailed_logits: `[B, C+1, H, W]`, class logits of every pixel, of a network with a detail
             head; None of one without.
     """

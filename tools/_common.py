@@ -183,6 +183,8 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
     averaged = cfg.export.ema and checkpoint["average"] is not None
     try:
         network.load_state_dict(checkpoint["average"] if averaged else checkpoint["model"])
+    except UserError as error:
+        raise UserError(f"{cfg.ckpt} cannot be used: {error}") from error
     except (RuntimeError, TypeError, AttributeError) as error:
         other = differences(checkpoint["config"], cfg, ("model", "affinity"))
         raise UserError(

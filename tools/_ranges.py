@@ -49,6 +49,7 @@ NUMBERS = {
     "mdm.rounds": COUNT,
     "mdm.start_step": COUNT,
     "mdm.snap_radius": Number(0, whole=False),
+    "mdm.min_region": COUNT,
     "optim.warmup_steps": Number(0, null=True),
     "model.width": AT_LEAST_ONE,
     "model.embedding": AT_LEAST_ONE,

@@ -1,33 +1,46 @@
-"""BESTIE, the baseline of the paper's tables (Kim et al., 2022): all that is its own.
+"""BESTIE, the baseline of the paper's tables (Kim et al., CVPR 2022): all that is its own.
 
-A centre heatmap beside classes and offsets instead of affinities; regions with several points are
-left out of the first labels (`mdm.conflict=semantic_first`), and come back by what the network's
-own offsets say. Everything else is shared with the method.
+The rules and numbers are those of the authors' code with point labels. The network predicts class
+logits, offsets and one heatmap per class. A region of the initial semantic map with exactly one
+click makes the first labels; the network's own offsets make refined labels from the first step on.
+docs/method.md lists what differs from the authors' code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
-from p2seg.losses import Trust, label_losses
+from p2seg.losses import offset_targets, segmentation_loss
 from p2seg.mdm.grid import upsample
-from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import mean_over_masks
-from p2seg.mdm.s2i import Decode, semantic_to_instances
+from p2seg.mdm.s2i import Decode
 from p2seg.models.backbones import Backbone
 from p2seg.models.network import DecoderKind, Trunk
 from p2seg.models.norms import Norm
-from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, PointBatch, Points, Round
+from p2seg.ops.owners import owners
+from p2seg.runs.ranks import shared_count
+from p2seg.structures import (
+    IGNORED,
+    LABELS,
+    Batch,
+    Labels,
+    Outputs,
+    PointBatch,
+    Points,
+    Round,
+    pixel_grid,
+)
 
 
 class BestieNetwork(Trunk):
-    """Class logits, offsets and a heatmap of the clicks at stride 4.
+    """Class logits, offsets and one heatmap of clicks per class at stride 4.
 
     Args:
         backbone: feature maps at strides 4 to 32.
@@ -51,7 +64,7 @@ class BestieNetwork(Trunk):
         detail: int = 0,
     ) -> None:
         super().__init__(backbone, num_classes, decoder, width, dilations, detail)
-        self.centre_head = self.head(1)
+        self.centre_head = self.head(num_classes)
         self.set_norms(norm)
 
     def forward(self, images: Tensor) -> Outputs:
@@ -60,65 +73,119 @@ class BestieNetwork(Trunk):
         h, w = outputs.offset.shape[2:]
         return outputs._replace(centre=self.centre_head(instance)[..., :h, :w].float())
 
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Loads weights.
+
+        Raises:
+            UserError: they are of the network with one heatmap for all classes.
+        """
+        bias = [*self.centre_head.state_dict(prefix="centre_head.")][-1]
+        theirs = state_dict.get(bias)
+        if isinstance(theirs, Tensor) and theirs.shape == (1,) and self.num_classes > 1:
+            raise UserError(
+                "this checkpoint of BESTIE has one heatmap for all classes, but one per class is "
+                f"needed (here {self.num_classes}); train it again"
+            )
+        return super().load_state_dict(state_dict, strict, assign)
+
+
+def first_labels(seed: Labels, count: int, min_region: int) -> Labels:
+    """The seed without small regions; every label counts alike.
+
+    Args:
+        seed: of `[B, H, W]`, made with `mdm.conflict=semantic_first`: each instance is a region.
+        count: the most points of an image.
+        min_region: pixels; a smaller region makes no label.
+    """
+    flat = seed.instances.flatten(1)
+    area = flat.new_zeros(len(flat), count + 1).scatter_add_(1, flat, torch.ones_like(flat))
+    small = area.gather(1, flat).view_as(seed.instances) < min_region
+    instances = seed.instances.masked_fill(small, 0)
+    return Labels(seed.semantic, instances, (instances > 0).float())
+
 
 @torch.no_grad()
-def refined(outputs: Outputs, batch: Batch, decode: Decode) -> Labels:
-    """Labels from the network's own offsets: S2I on the first map.
+def refined_labels(outputs: Outputs, batch: Batch) -> Labels:
+    """Every pixel of a clicked class goes to the click of its class that it points to.
+
+    That is the smallest `|m + O(m) - e_k|`, also in regions with one click or none.
 
     Args:
         outputs: of the network on the batch.
-        batch: its first semantic map and points.
-        decode: how offsets are read.
+        batch: its initial semantic map and points.
 
     Returns:
-        Labels of `[B, H, W]`.
+        Labels of `[B, H, W]`; every label counts alike.
     """
-    first = batch.labels.semantic
-    known = first.masked_fill(first == IGNORED, 0)
-    size = first.shape[1:]
-    instances = semantic_to_instances(
-        known, upsample(outputs.offset, size), batch.points, decode=decode
-    )
-    probabilities = class_probabilities(outputs.class_logits, batch.points)
-    probabilities = at_full_size(probabilities, outputs, batch.points, size)
-    confidence = probabilities.gather(1, known[:, None])[:, 0]
-    weight = mean_over_masks(confidence, instances, max(map(len, batch.points)))
-    return Labels(first, instances, weight.clamp(0.1, 1))
+    semantic = batch.labels.semantic
+    classes = semantic.masked_fill(semantic == IGNORED, 0).int()
+    clicks = PointBatch.of(batch.points, semantic.device)
+    keys = torch.arange(LABELS, device=semantic.device).expand(len(semantic), -1)
+    offset = upsample(outputs.offset, semantic.shape[1:])
+    instances, _ = owners(classes, torch.zeros_like(keys), keys, clicks.yx, clicks.labels, offset)
+    return Labels(semantic, instances, (instances > 0).float())
 
 
-def centre_targets(points: list[Points], size: tuple[int, int], sigma: float) -> Tensor:
-    """Heatmaps of clicks: the largest of Gaussians of height 1 around them.
+def centroid_targets(instances: Tensor, count: int) -> Tensor:
+    """Offsets from every pixel to the centroid of its instance.
 
     Args:
-        points: of B images, in input pixels.
-        size: (h, w) of the stride-4 grid.
-        sigma: input pixels.
+        instances: `[B, H, W]` int64.
+        count: the most points of an image.
 
     Returns:
-        `[B, 1, h, w]` float32 on the device of the points.
+        `[B, 2, H, W]` float32 (dy, dx), without meaning where there is no instance.
     """
-    batch = PointBatch.of(points, points[0].yx.device)
-    squares = []
+    grid = pixel_grid(instances)
+    means = [mean_over_masks(axis.expand(instances.shape), instances, count) for axis in grid]
+    return torch.stack(means, 1) - grid
+
+
+def centre_targets(
+    points: list[Points], num_classes: int, size: tuple[int, int], sigma: float
+) -> Tensor:
+    """One heatmap per class: the largest of the Gaussians of height 1 around its clicks.
+
+    A Gaussian ends 3 sigma + 1 pixels from its click. A click outside the map has none.
+
+    Args:
+        points: of B images.
+        num_classes: C.
+        size: (H, W).
+        sigma: pixels.
+
+    Returns:
+        `[B, C, H, W]` float32 on the device of the points.
+    """
+    device = points[0].yx.device
+    clicks = PointBatch.of(points, device)
+    profiles = []
     for axis, length in enumerate(size):
-        middle = torch.arange(length, device=batch.yx.device) * STRIDE + (STRIDE - 1) / 2
-        squares.append((middle - batch.yx[:, :, axis, None]) ** 2)
-    square = squares[0][:, :, :, None] + squares[1][:, :, None, :]
-    heat = torch.exp(-square / (2 * sigma**2)) * (batch.labels > 0)[:, :, None, None]
-    return heat.amax(1, keepdim=True)
+        away = torch.arange(length, device=device) - clicks.pixels[:, :, axis, None]
+        near = away.abs() <= 3 * sigma + 1
+        profiles.append(torch.exp(-(away**2) / (2 * sigma**2)) * near)
+    down, across = profiles
+    down = down * clicks.inside(*size)[:, :, None]
+    heat = torch.zeros(len(points), num_classes, *size, device=device)
+    image = torch.arange(len(points), device=device)
+    for k, label in enumerate(clicks.labels.unbind(1)):
+        at = image, (label - 1).clamp(min=0)
+        heat[at] = heat[at].maximum(down[:, k, :, None] * across[:, k, None, :])
+    return heat
 
 
 @dataclass(frozen=True)
 class BestieLoss:
-    """Weights and choices of BESTIE's objective.
+    """The weighted losses of BESTIE.
 
     Attributes:
-        segmentation: weight of Eq. 4.
-        offset: weight of Eq. 3.
-        centre: weight of the mean squared error of the heatmap.
-        sigma: of the heatmap's Gaussians, input pixels.
-        hard_pixel_ratio: share of the pixels Eq. 4 looks at.
-        offset_weight: `margin` or `one`, as of `P2SegLoss`.
-        border: pixels on each side of a border of the first map that Eq. 4 leaves out.
+        segmentation: weight of the cross entropy.
+        offset: weight of the offsets' absolute error.
+        centre: weight of the heatmaps' squared error.
+        sigma: of the heatmaps' Gaussians, input pixels.
+        hard_pixel_ratio: share of an image's pixels, the hardest ones, in the cross entropy.
     """
 
     segmentation: float = 1.0
@@ -126,8 +193,6 @@ class BestieLoss:
     centre: float = 200.0
     sigma: float = 6.0
     hard_pixel_ratio: float = 0.2
-    offset_weight: Trust = "margin"
-    border: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1 or self.sigma <= 0:
@@ -139,30 +204,47 @@ class BestieLoss:
     def __call__(self, outputs: Outputs, rounds: list[Round], batch: Batch) -> dict[str, Tensor]:
         """The weighted losses.
 
+        Offsets of the first labels point to the centroid of the region, those of the refined labels
+        to the click. Heatmaps are only compared at pixels with a first label, for a missing
+        instance must not become background.
+
         Args:
             outputs: of a `BestieNetwork` on the batch.
-            rounds: the seed, and the refined labels where there are any.
+            rounds: the first labels and the refined ones.
             batch: the batch.
 
         Returns:
             `segmentation`, `offset` and `centre`, each `[]`; the objective is their sum.
         """
-        segmentation, offset = label_losses(
-            outputs,
-            rounds,
-            batch,
-            hard_pixel_ratio=self.hard_pixel_ratio,
-            offset_weight=self.offset_weight,
-            border=self.border,
-        )
         assert outputs.centre is not None
-        h, w = outputs.centre.shape[2:]
-        heat = centre_targets(batch.points, (h, w), self.sigma).to(outputs.centre.device)
+        first, refined = (r.labels.instances for r in rounds)
+        size = first.shape[1], first.shape[2]
+        logits = outputs.detailed_logits
+        if logits is None:
+            logits = upsample(outputs.class_logits, size)
+        segmentation = segmentation_loss(
+            F.log_softmax(logits, 1), batch.labels.semantic, self.hard_pixel_ratio
+        )
+        offset = upsample(outputs.offset, size)
+        to_centroid = centroid_targets(first, max(map(len, batch.points)))
+        to_click = offset_targets(refined, batch.points)
+        offsets = [
+            _labelled_mean((offset - to_centroid).abs().sum(1), first),
+            _labelled_mean((offset - to_click).abs().sum(1), refined),
+        ]
+        centre = upsample(outputs.centre, size)
+        heat = centre_targets(batch.points, centre.shape[1], size, self.sigma).to(centre.device)
         return {
             "segmentation": self.segmentation * segmentation,
-            "offset": self.offset * offset,
-            "centre": self.centre * F.mse_loss(outputs.centre, heat),
+            "offset": self.offset * torch.stack(offsets).mean(),
+            "centre": self.centre * _labelled_mean((centre - heat).square().sum(1), first),
         }
+
+
+def _labelled_mean(values: Tensor, instances: Tensor) -> Tensor:
+    """The mean of `[B, H, W]` over all labelled pixels of the batch; 0 if there is none."""
+    labelled = instances > 0
+    return (values * labelled).sum() / shared_count(labelled.sum())
 
 
 @dataclass(frozen=True)
@@ -171,34 +253,21 @@ class Bestie:
 
     Attributes:
         loss: its objective.
-        rounds: 1: labels are refined by the network's own offsets; 0: the seeds alone.
-        start_step: labels are refined from this step on.
-        decode: how offsets are read.
+        min_region: pixels; a smaller region makes no first label.
     """
 
     loss: BestieLoss
-    rounds: int = 1
-    start_step: int = 2000
+    min_region: int = 50
     decode: Decode = "point"
     mdm: None = None
 
-    def __post_init__(self) -> None:
-        if self.rounds not in (0, 1):
-            raise UserError(f"mdm.rounds={self.rounds}; BESTIE refines its labels 0 or 1 times")
-
-    def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
+    def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
         """The weighted losses of a step: `segmentation`, `offset` and `centre`, each `[]`."""
         outputs: Outputs = model(batch.images)
-        rounds = self.labels(outputs, batch) if step >= self.start_step else [_seed(batch)]
-        return self.loss(outputs, rounds, batch)
+        return self.loss(outputs, self.labels(outputs, batch), batch)
 
     def labels(self, outputs: Outputs, batch: Batch) -> list[Round]:
-        """The seed, and the refined labels where there are any."""
-        made = [_seed(batch)]
-        if self.rounds:
-            made.append(Round(refined(outputs, batch, self.decode), None))
-        return made
-
-
-def _seed(batch: Batch) -> Round:
-    return Round(batch.labels, None)
+        """The first labels, and those that the network's own offsets make."""
+        count = max(map(len, batch.points))
+        first = first_labels(batch.labels, count, self.min_region)
+        return [Round(first, None), Round(refined_labels(outputs, batch), None)]

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tool_sets import NETWORK, SEGMENTOR
+from tool_sets import NETWORK, SEGMENTOR, refused
 from training_sets import training_set
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.data.coco import decode, read_instances, write_instances
 from p2seg.data.materials import CLASSES
 from p2seg.data.points import read_points
@@ -122,7 +122,7 @@ def test_from_masks_to_clicks_and_back(drawn, tmp_path, run_tool):
 
 def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
     gt = drawn / "instances_train.json"
-    own = [*words(drawn), *NETWORK, "mdm=bestie", "mdm.start_step=1"]
+    own = [*words(drawn), *NETWORK, "mdm=bestie"]
     for tool, more in {
         "make_points": [f"gt={gt}", "sampler=inner", f"out={drawn}/points.json"],
         "gen_semantic": ["semantic=oracle", f"semantic.gt={gt}", f"out={drawn}/semantic"],
@@ -144,6 +144,18 @@ def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
     )
     assert code == 2, "another network"
     assert "holds another model" in error
+    old = tmp_path / "network" / "last.pt"
+    content = load_checkpoint(old, "network")
+    for weights in (content["model"], content["average"]):
+        for name in [key for key in weights if key.startswith("centre_head.")]:
+            if weights[name].shape[:1] == (len(CLASSES),):  # as it was: one heatmap for all
+                weights[name] = weights[name][:1].clone()
+    save_checkpoint(old, content)
+    for tool, more in {
+        "gen_pseudo": [f"ckpt={old}", f"out={tmp_path}/y.json"],
+        "train": [f"out={old.parent}", "trainer.max_steps=4", "resume=changed"],
+    }.items():
+        refused(run_tool(tool, *own, *more), str(old), "one heatmap for all classes", "train it")
 
 
 def pipeline_words(root, *more):
