@@ -201,7 +201,8 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
 def _settle(cfg: DictConfig, command: str) -> None:
     """Takes from the checkpoint what it decides, and prints what the method is."""
     # a path that is no file is refused by the command, if it reads it at all
-    follows = command in WITH_NETWORK and cfg.ckpt and Path(cfg.ckpt).expanduser().is_file()
+    given = command in WITH_NETWORK and cfg.ckpt not in (None, "none")
+    follows = given and Path(cfg.ckpt).expanduser().is_file()
     if not follows and command not in NAMING_METHOD:
         return
     from _trained import follow, told_of, uses_network  # imports torch's networks

@@ -209,9 +209,12 @@ def _refuse_contradictions(
             )
         if other:
             key = other[0]
+            free = f"export.{key.rpartition('.')[2]}"
+            instead = f", or give {free}" if key.startswith("mdm.") and free in given else ""
             raise UserError(
                 f"{key}={written(given[key])} contradicts {path}, which was trained with "
                 f"{key}={written(trained.values[key])}; leave {key} out, or train again with it"
+                f"{instead}"
             )
         alien = [key for key in given if word.sets(key) and key not in trained.values]
         if method != own and not word.group and any(is_in(key, FIXED) for key in alien):

@@ -29,6 +29,8 @@ NAME = re.compile(r"[\w.-]{0,80}", re.ASCII)
 """A text that can name no path, address or reference to another setting."""
 MOST = 1000
 """Entries of a list."""
+MOST_SHOWN = 8
+"""Those of them that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,10 @@ def written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(written, value))}]"
-    return f"{value:g}" if isinstance(value, float) else f"{value!s:.80}"
+        return f"[{','.join(map(written, value[:MOST_SHOWN]))}{',...' * (len(value) > MOST_SHOWN)}]"
+    if isinstance(value, str):
+        return value if NAME.fullmatch(value) else shown(value)
+    return f"{value:g}" if isinstance(value, float) else shown(value)
 
 
 def _target_of(tree: Any, *keys: str) -> str | None:

@@ -100,6 +100,14 @@ def test_an_experiments_files_follow_the_checkpoint(trained, label):
         assert "mdm.beta" not in said.splitlines()[0], "it is the paper's"
 
 
+def test_settings_of_the_other_method_in_an_experiment_are_dropped(trained, label):
+    data = [word for word in trained.set.words if word != "data=custom"]
+    words = ["+exp=real_coco_simulated", "data=custom", *data, trained.ckpt("bestie")]
+    said, masks = label(*words)  # `loss.classes` there is of P2Seg alone
+    assert said.splitlines()[0] == "method: BESTIE, the paper's settings"
+    assert read_network(masks) == "bestie"
+
+
 def test_words_choose_what_is_free(trained, label):
     words = ["mdm.ways.kind=geodesic", "mdm.snap_radius=8", "export.rounds=0", "export.edges=0"]
     said, masks = label(*words, "ops.affinity=dense", trained.ckpt("paper"))
@@ -127,6 +135,7 @@ def test_every_free_setting_exists():
     ("name", "words", "told"),
     [
         ("paper", ["mdm.beta=20"], ("mdm.beta=20 contradicts", "with mdm.beta=3; leave mdm.beta")),
+        ("paper", ["mdm.rounds=0"], ("mdm.rounds=1; leave mdm.rounds out", "give export.rounds")),
         ("paper", ["model.width=16"], ("model.width=16 contradicts", "model.width=8")),
         ("paper", ["affinity.bias=true"], ("affinity.bias=true", "affinity.bias=false")),
         ("paper", ["mdm.conflict=semantic_first"], ("mdm.conflict=points_first",)),
