@@ -22,6 +22,8 @@ _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE",
 _EARLIER = re.compile(r"step_\d{8}\.pt\Z")
 _WEIGHTS = ("model", "average")
 """What a checkpoint holds of a model."""
+_SETTINGS = ("config", "method", "export")
+"""What a checkpoint holds of the settings that made it."""
 
 
 class Damaged(UserError):
@@ -122,9 +124,9 @@ def _well_formed(content: dict[str, Any]) -> bool:
     """Whether what every checkpoint has is of the type that it must have, where it is there."""
     categories = content.get("categories", [])
     return (
-        all(isinstance(content.get(key, {}), dict) for key in ("model", "config"))
+        all(isinstance(content.get(key, {}), dict) for key in ("model", *_SETTINGS))
         and isinstance(content.get("average"), (dict, type(None)))
-        and storable(content.get("config"))
+        and all(storable(content.get(key)) for key in _SETTINGS)
         and isinstance(categories, list)
         and all(isinstance(each, dict) for each in categories)
         and all(type(each.get("id")) is int for each in categories)

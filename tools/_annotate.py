@@ -76,7 +76,7 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
         raise UserError(
             f"ckpt={cfg.ckpt} is not looked at with preview={cfg.preview}; add preview=network"
             if has_network
-            else "preview=network asks a network; give its checkpoint and settings: ckpt=FILE.pt"
+            else "preview=network asks a network; give its checkpoint: ckpt=FILE.pt"
         )
     check_export(cfg)
     cfg.data.num_classes, cfg.data.points = len(clicks.categories), str(clicks.path)

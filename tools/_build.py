@@ -32,7 +32,7 @@ def build(node: DictConfig, *arguments: Any) -> Any:
     Raises:
         UserError: a setting that the target does not have, or a value that it cannot have.
     """
-    _check_node(node)
+    check_node(node)
     # Hydra's own `instantiate` would read a path with `${` in it as a reference
     return _built(cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True)), *arguments)
 
@@ -77,7 +77,12 @@ def _built(values: dict[str, Any], *arguments: Any) -> Any:
     return function(*arguments, **options)
 
 
-def _check_node(node: DictConfig) -> None:
+def check_node(node: DictConfig) -> None:
+    """Looks at a config node with a `_target_` as `build` does, and builds nothing.
+
+    Raises:
+        UserError: see `build`.
+    """
     values: dict[str, tuple[str, Any]] = {}
     for key in node:
         if str(key).startswith("_"):
@@ -85,7 +90,7 @@ def _check_node(node: DictConfig) -> None:
         value = node[key]
         if isinstance(value, DictConfig):
             if "_target_" in value:
-                _check_node(value)
+                check_node(value)
             continue
         values[str(key)] = (_name(node, str(key)), value)
     try:

@@ -26,7 +26,7 @@ from p2seg.pseudo.review import Review, moved, read_review
 from p2seg.runs.content import cache_folder, content_of
 from p2seg.runs.launched import is_first
 from p2seg.runs.provenance import versions
-from p2seg.runs.settings import deciding, flat, rounding
+from p2seg.runs.settings import deciding, rounding
 
 
 def path_of(cfg: DictConfig, key: str) -> Path:
@@ -179,30 +179,30 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
             "these classes"
         )
     cfg.model.pretrained, cfg.model.weights = False, None  # the checkpoint brings its own
-    network = network_of(cfg)
     averaged = cfg.export.ema and checkpoint["average"] is not None
+    weights = checkpoint["average"] if averaged else checkpoint["model"]
     try:
-        network.load_state_dict(checkpoint["average"] if averaged else checkpoint["model"])
+        with torch.device("meta"):  # shapes alone: a stranger's settings may be of any size
+            planned = network_of(cfg)
+        fits, reason = _shapes(planned.state_dict()) == _shapes(weights), "other names or shapes"
+        if not fits:
+            planned.load_state_dict(weights)  # it may know weights of an earlier kind
     except UserError as error:
         raise UserError(f"{cfg.ckpt} cannot be used: {error}") from error
-    except (RuntimeError, TypeError, AttributeError) as error:
-        other = differences(checkpoint["config"], cfg, ("model", "affinity"))
+    except Exception as error:  # settings that cannot be come to whatever torch and timm say
+        fits, reason = False, " ".join(str(error).split())[:200]
+    if not fits:
         raise UserError(
-            f"{cfg.ckpt} holds another model than this command builds ({other}); give the +exp "
-            "and the model it was trained with"
-        ) from error
+            f"{cfg.ckpt} does not hold the weights of the network that its settings describe "
+            f"({reason}); give the file as tools/train.py wrote it, or train again"
+        )
+    network = network_of(cfg)
+    network.load_state_dict(weights)
     return network.eval()
 
 
-def differences(saved: dict[str, Any], cfg: DictConfig, groups: tuple[str, ...]) -> str:
-    """Which settings a checkpoint was trained with that are others now, in words; or nothing."""
-    old, new = (
-        flat({group: each.get(group) for group in groups})
-        for each in (saved, {group: plain(cfg[group]) for group in groups})
-    )
-    other = sorted(key for key in old.keys() & new.keys() if old[key] != new[key])
-    own = [key for key in other if not key.startswith("model.network.")] or other
-    return ", ".join(f"{key} was {old[key]} and is {new[key]}" for key in own)
+def _shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
@@ -217,6 +217,8 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
             # runs before this was recorded decayed from step 0 on, with a jump after the warm-up
             "schedule": {"decay": "from the end of the warm-up"},
         },
+        "method": plain(cfg.method),
+        "export": plain(cfg.export),
         "settings": settings_of(cfg, "train"),
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
         "inputs": {

@@ -34,11 +34,19 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from p2seg.errors import UserError
+from p2seg.progress import console
 from p2seg.runs.determinism import seed_everything
 from p2seg.runs.lifetime import end_with_parent
 from p2seg.runs.preemption import Stopped, stopping
 from p2seg.runs.settings import path_settings
 from p2seg.terminal import Terminal, drop_lost_outputs
+
+WITH_NETWORK = frozenset(
+    ("annotate", "gallery", "gen_pseudo", "gen_semantic", "pipeline", "visualize")
+)
+"""Commands whose `ckpt` is a trained network."""
+NAMING_METHOD = frozenset(("train", "gen_pseudo", "pipeline"))
+"""Commands that begin with a line about the method."""
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
@@ -167,6 +175,7 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
         try:
             check_ranges(cfg)
             seed_everything(cfg.seed, deterministic=cfg.deterministic)
+            _settle(cfg, config)
             function(cfg)
         except BaseException as error:  # kept from Hydra, which prints and goes on its own way
             failures.append(error)
@@ -187,6 +196,21 @@ def _run_hydra(config: str, function: Callable[[DictConfig], Any], words: list[s
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _settle(cfg: DictConfig, command: str) -> None:
+    """Takes from the checkpoint what it decides, and prints what the method is."""
+    # a path that is no file is refused by the command, if it reads it at all
+    given = command in WITH_NETWORK and cfg.ckpt not in (None, "none")
+    follows = given and Path(cfg.ckpt).expanduser().is_file()
+    if not follows and command not in NAMING_METHOD:
+        return
+    from _trained import follow, told_of, uses_network  # imports torch's networks
+
+    if follows:
+        follow(cfg)
+    if command in NAMING_METHOD:
+        console.print(told_of(cfg, network=uses_network(cfg, command)), markup=False)
 
 
 def _sweep_of(config: str, words: list[str]) -> Sweep | None:

@@ -22,6 +22,7 @@ from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
 from _figures import Figures
 from _inputs import key_of
+from _trained import told_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import load_checkpoint
@@ -254,7 +255,8 @@ class Experiment:
         run = {key: self._plain(key) for key in self.cfg if key not in ("hydra", "out")}
         figures = self._figures([points.images[i].file_name for i in chosen[:2]])
         run["versions"] = versions()
-        write_report(self.home, rows, scores, run, self.stages.seconds, figures)
+        method = told_of(self.cfg, network=self.cfg.pipeline.network)
+        write_report(self.home, rows, scores, run, self.stages.seconds, figures, method)
         return self.home / "report.html"
 
     def _figures(self, names: list[str]) -> dict[str, Picture]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,10 +13,10 @@ from _build import build
 from _common import clicks_of, path_of, reader_of
 from _entry import literal
 from _labeller import check_export, labeller_of
+from _trained import follow
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import InstanceSet, decode, read_instances
 from p2seg.devices import device_of
 from p2seg.errors import UserError
@@ -89,16 +90,16 @@ class Figures:
     def rounds(self) -> Picture:
         """One image, the first chosen, on its way through seeds, network and rounds."""
         [scene] = self._scenes(1)
-        return rounds_figure(scene, self._labeller(), build(self.cfg.seeder), self.cfg.cell)
+        return rounds_figure(scene, self._labeller()[0], build(self.cfg.seeder), self.cfg.cell)
 
     def offset(self) -> Picture:
         """Offset fields."""
-        labeller = self._labeller()
+        labeller, _ = self._labeller()
         return offset_figure(self._scenes(), labeller, build(self.cfg.seeder), self.cfg.cell)
 
     def affinity(self) -> Picture:
         """Affinities of all pixels to clicked ones, as they are and to the export's power."""
-        cfg, labeller = self.cfg, self._labeller()
+        cfg, labeller = self.cfg, self._labeller()[0]
         beta = OmegaConf.select(cfg, "export.beta") or OmegaConf.select(cfg, "mdm.beta") or 1.0
         return affinity_figure(self._scenes(), labeller, beta, cfg.clicks, cfg.cell)
 
@@ -111,24 +112,21 @@ class Figures:
 
     def _found(self, ckpt: Path, scenes: list[Scene]) -> tuple[int, list[Tensor]]:
         """The step of a snapshot, and the instances its network finds in each scene."""
-        content = load_checkpoint(ckpt, "network")
-        rounds = content["config"]["mdm"]["rounds"]  # a training without rounds exports without
-        labeller = self._labeller(ckpt, rounds)
+        cfg = deepcopy(self.cfg)
+        cfg.ckpt = literal(str(ckpt))
+        follow(cfg, ckpt)
+        cfg.export.semantic = "network"  # what it has learned, not what it was given
+        labeller, info = self._labeller(cfg)
         found = [labeller(s.image, s.points, s.first).instances for s in scenes]
-        return int(content["step"]), found
+        return int(info["step"]), found
 
-    def _labeller(self, ckpt: Path | None = None, rounds: int | None = None) -> NetworkLabeller:
-        cfg = OmegaConf.merge(self.cfg, {})  # a copy: the checkpoint's own weights are set in it
-        if ckpt is not None:
-            cfg.ckpt = literal(str(ckpt))
-            cfg.export.semantic = "network"  # what it has learned, not what it was given
-        if rounds is not None:
-            cfg.export.rounds = rounds
+    def _labeller(self, of: DictConfig | None = None) -> tuple[NetworkLabeller, dict[str, Any]]:
+        cfg = deepcopy(of or self.cfg)  # the checkpoint's own weights are set in it
         if cfg.ckpt in (None, "none"):
             raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
         device = device_of(cfg.trainer.accelerator)
-        labeller, _ = labeller_of(cast(DictConfig, cfg), self.points, device)
-        return cast(NetworkLabeller, labeller)
+        labeller, info = labeller_of(cfg, self.points, device)
+        return cast(NetworkLabeller, labeller), info
 
     def _list(self, key: str) -> list[str]:
         """A setting that is a text or a list of texts."""

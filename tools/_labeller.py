@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from _build import build, check_values, input_size
-from _common import differences, load_network, plain, set_classes
+from _common import load_network, plain, set_classes
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -77,9 +77,6 @@ def labeller_of(
     missing = NEEDED - checkpoint.keys()
     if missing:
         raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of tools/train.py")
-    other = differences(checkpoint["config"], cfg, ("mdm", "affinity"))
-    if other:
-        console.print(f"other settings than {path} was trained with: {other}", markup=False)
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     info["input_size"] = asdict(input_size(cfg))

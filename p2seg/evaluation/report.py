@@ -85,6 +85,7 @@ def write_report(
     run: dict[str, Any],
     seconds: dict[str, float],
     figures: Mapping[str, NDArray[np.uint8]] | None = None,
+    method: str = "",
 ) -> None:
     """Writes `report.html` with its pictures in `report/`, and `report.json`.
 
@@ -98,13 +99,15 @@ def write_report(
         seconds: the time each stage took, seconds.
         figures: pictures shown whole below the rows, by title, `[H, W, 3]` uint8 RGB; they lie in
             `report/` as PNG.
+        method: a line about it, shown below the name.
     """
     pictures = _write_pictures(folder / "report", rows)
     columns = list(dict.fromkeys(title for row in rows for title in row.images))
     name = str(run.get("name", folder.name))
     oracle = from_oracle(run) or any(_oracle(metrics) for metrics in stages.values())
+    told = f'<p class="note">{escape(method)}</p>' if method else ""
     body = [
-        f"<header><h1>{escape(name)}</h1>{ORACLE if oracle else ''}</header>",
+        f"<header><h1>{escape(name)}</h1>{told}{ORACLE if oracle else ''}</header>",
         "<main>",
         *_scores(stages),
         _seconds(seconds),

@@ -78,9 +78,11 @@ class Stages:
     @property
     def names(self) -> list[str]:
         """Of the stages, in their order."""
-        rounds = 0 if self.labeller is None else self.labeller.rounds
-        network = [] if self.labeller is None else ["network"]
-        return ["semantic", "seed", *network, *(f"round {t}" for t in range(1, rounds + 1))]
+        made = ["semantic", "seed"]
+        if self.labeller is not None:
+            rounds = 0 if self.labeller.mdm is None else self.labeller.rounds
+            made += ["network", *(f"round {t}" for t in range(1, rounds + 1))]
+        return made
 
     def points_of(self, record: ImageRecord) -> Points:
         """The points of an image."""
