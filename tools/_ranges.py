@@ -51,7 +51,6 @@ NUMBERS = {
     "model.width": AT_LEAST_ONE,
     "model.embedding": AT_LEAST_ONE,
     "model.detail": COUNT,
-    "loss.border": COUNT,
     "export.rounds": COUNT,
     "export.edges": COUNT,
     "export.min_pixels": AT_LEAST_ONE,

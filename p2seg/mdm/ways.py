@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from p2seg.errors import UserError
-from p2seg.mdm.grid import upsample
 from p2seg.mdm.regions import Regions
 from p2seg.ops.geodesic import geodesic_owners
 from p2seg.ops.lookup import look_up
-from p2seg.structures import Outputs, PointBatch, pixel_grid
+from p2seg.structures import PointBatch
 
 CHROMA = 2.0
 """What a change of a or b counts beside one of L."""
@@ -34,31 +33,23 @@ class Ways:
     Attributes:
         kind: `straight` (Eq. 1) or `geodesic`: inside the region and along the image.
         colour: pixels that a change of the colour by 1 counts (8-bit Lab, a and b twice).
-        vote: pixels that a change of where the network's offsets point to counts, a pixel.
-        affinity: pixels that a change of the embedding by 1 counts, in units in which the
-            affinity logit is the product of two embeddings.
     """
 
     kind: Literal["straight", "geodesic"] = "straight"
     colour: float = 3.0
-    vote: float = 0.0
-    affinity: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = self.colour, self.vote, self.affinity
-        known = self.kind in ("straight", "geodesic")
-        if not known or not all(0 <= weight < math.inf for weight in weights):
+        if self.kind not in ("straight", "geodesic") or not 0 <= self.colour < math.inf:
             raise UserError(
-                f"mdm.ways={asdict(self)} cannot be; kind is straight or geodesic, and colour, "
-                "vote and affinity are numbers from 0"
+                f"mdm.ways={asdict(self)} cannot be; kind is straight or geodesic, and colour is a "
+                "number from 0"
             )
 
-    def guide(self, images: Tensor | None, outputs: Outputs | None = None) -> Tensor | None:
+    def guide(self, images: Tensor | None) -> Tensor | None:
         """What ways follow beside the pixels' places.
 
         Args:
             images: `[B, 3, H, W]` uint8 RGB.
-            outputs: of the network on them; None: the colours alone.
 
         Returns:
             `[B, G, H, W]` float32, a change by 1 is as far as a pixel; None for straight ways.
@@ -70,16 +61,7 @@ class Ways:
             return None
         if images is None:
             raise ValueError("geodesic ways need the images")
-        size = images.shape[2:]
-        parts = [_lab(images) * self.colour]
-        if outputs is not None and self.vote > 0:
-            votes = upsample(outputs.offset.detach(), size) + pixel_grid(images[:, 0])
-            parts.append(votes * self.vote)
-        if outputs is not None and outputs.embedding is not None and self.affinity > 0:
-            embedding = outputs.embedding.detach().float()
-            unit = embedding.shape[1] ** -0.25
-            parts.append(upsample(embedding, size) * (unit * self.affinity))
-        return torch.cat(parts, 1)
+        return _lab(images) * self.colour
 
 
 STRAIGHT = Ways()

@@ -118,7 +118,6 @@ class BestieLoss:
         sigma: of the heatmap's Gaussians, input pixels.
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
         offset_weight: `margin` or `one`, as of `P2SegLoss`.
-        border: pixels on each side of a border of the first map that Eq. 4 leaves out.
     """
 
     segmentation: float = 1.0
@@ -127,7 +126,6 @@ class BestieLoss:
     sigma: float = 6.0
     hard_pixel_ratio: float = 0.2
     offset_weight: Trust = "margin"
-    border: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1 or self.sigma <= 0:
@@ -153,7 +151,6 @@ class BestieLoss:
             batch,
             hard_pixel_ratio=self.hard_pixel_ratio,
             offset_weight=self.offset_weight,
-            border=self.border,
         )
         assert outputs.centre is not None
         h, w = outputs.centre.shape[2:]

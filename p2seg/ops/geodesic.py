@@ -1,7 +1,7 @@
 """Which point owns each pixel by the shortest way to it, inside the pixel's own region.
 
 The way lies on the surface that the pixels make in the space of their places and guides: beside
-the distance in the picture a step costs what the guides (colours, where the pixels vote) change.
+the distance in the picture a step costs what the guides (the colors) change.
 """
 
 from __future__ import annotations

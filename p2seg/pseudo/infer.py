@@ -230,7 +230,7 @@ class NetworkLabeller:
             decode=self.decode or (self.mdm.decode if self.mdm else "point"),
             snap_radius=self.snap_radius,
             orphans=self.orphans,
-            guide=self.ways.guide(image[None], outputs),
+            guide=self.ways.guide(image[None]),
         )
         scores = _scores(probabilities, classes, instances, points)
         return Labelled(split.cpu(), instances.cpu(), scores.cpu())

@@ -91,27 +91,6 @@ def test_s2i_decodes_classes_with_a_click_outside():
     assert made[4, 4] == 1  # half way, not at the edge
 
 
-@pytest.mark.parametrize("part", ["vote", "affinity"])
-def test_the_network_guides_too(part):
-    outputs = Outputs(
-        torch.zeros(1, 2, 4, 8),
-        torch.zeros(1, 2, 4, 8),
-        torch.zeros(1, 16, 4, 8),
-        torch.tensor(2.0),
-        None,
-    )
-    changed = outputs.offset if part == "vote" else outputs.embedding
-    changed[..., 4:] = 7.0
-    grey = torch.full((1, 3, 16, 32), 90, dtype=torch.uint8)
-    plain = ALONG.guide(grey, outputs)
-    guide = Ways("geodesic", **{part: 2.0}).guide(grey, outputs)
-    assert guide.shape[1] - plain.shape[1] == changed.shape[1]
-    jump = (guide[..., 24] - guide[..., 8]).pow(2).sum(1).sqrt()[0, 0]
-    # votes: 7 px beside the 16 that a still vote moves; embeddings in units of d ** (1/4)
-    want = 2 * np.hypot(7, 7 + 16) if part == "vote" else 2 * 7 * 16**0.5 / 16**0.25
-    assert float(jump) == pytest.approx(float(want), rel=1e-4)
-
-
 class Still(nn.Module):
     """A network that is sure of class 1 and points nowhere."""
 

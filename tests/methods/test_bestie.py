@@ -86,10 +86,10 @@ def test_the_objective_by_hand():
     made = method.objective(lambda _: outputs, batch, 7)
     alone = method.objective(lambda _: outputs, batch, 6)
     segmentation, offset = label_losses(
-        outputs, rounds, batch, hard_pixel_ratio=0.2, offset_weight="margin", border=0
+        outputs, rounds, batch, hard_pixel_ratio=0.2, offset_weight="margin"
     )
     before, _ = label_losses(
-        outputs, rounds[:1], batch, hard_pixel_ratio=0.2, offset_weight="margin", border=0
+        outputs, rounds[:1], batch, hard_pixel_ratio=0.2, offset_weight="margin"
     )
     assert float(alone["segmentation"]) == pytest.approx(2 * float(before))
     assert not torch.equal(alone["offset"], made["offset"])  # refined labels come at step 7

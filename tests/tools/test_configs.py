@@ -227,7 +227,7 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
         "trainer.max_steps": 7,
         "data.augment.crop": 64,
         "mdm.beta": 1.5,
-        "loss.border": 2,
+        "loss.offset": 2.0,
         "optim.lr": 0.5,
         "model.width": 8,
     }.items():
