@@ -40,10 +40,6 @@ def run(cfg: DictConfig) -> Path:
     method: Method = build(cfg.method)
     dataset = PointDataset(points, reader, build(cfg.seeder), build(cfg.data.augment), cfg.seed)
     fabric = trainer.fabric()
-    record_run(cfg, "train", out)
-    network = network_of(cfg)
-    seed_rank(cfg.seed, fabric.global_rank)
-
     batches_from = batches_of(
         fabric,
         dataset,
@@ -51,7 +47,12 @@ def run(cfg: DictConfig) -> Path:
         batch_size=trainer.batch_size,
         seed=cfg.seed,
         workers=cfg.data.workers,
+        setting="trainer.batch_size",
     )
+    record_run(cfg, "train", out)
+    network = network_of(cfg)
+    seed_rank(cfg.seed, fabric.global_rank)
+
     return trainer.fit(
         fabric,
         network,

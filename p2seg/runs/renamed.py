@@ -19,6 +19,9 @@ _REMOVED: dict[str, Any] = {
 A setting with another value stays, so that a training does not resume as if nothing had changed.
 """
 
+_BATCH = {"network": "trainer.batch_size", "segmentor": "segmentor.batch_size"}
+"""Was the batch of each process; `images_a_step` was that of all together."""
+
 _ABSENT = object()
 
 
@@ -29,13 +32,17 @@ def rename_settings(content: dict[str, Any]) -> None:
         content: of a checkpoint; `config` holds settings in groups, `settings` under their full
             names with dots.
     """
+    images = content.pop("images_a_step", None)
     for part in ("config", "settings"):
         tree = content.get(part)
-        if isinstance(tree, dict):
-            for key, value in _REMOVED.items():
-                found = _take(tree, key)
-                if found is not _ABSENT and found != value:
-                    _put(tree, key, found)
+        if not isinstance(tree, dict):
+            continue
+        for key, value in _REMOVED.items():
+            found = _take(tree, key)
+            if found is not _ABSENT and found != value:
+                _put(tree, key, found)
+        if isinstance(images, int):
+            _put(tree, _BATCH[content["kind"]], images)
 
 
 def _take(tree: dict[Any, Any], key: str) -> Any:

@@ -14,7 +14,7 @@ from p2seg.runs.settings import SETTINGS, deciding, effect_of, flat, paths_read,
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 GROUPS = ("data", "mdm", "model", "optim", "segmentor", "semantic", "trainer")
-NOT_OF_A_CONFIG = {"versions", "threads", "inputs", "categories", "skipped", "images_a_step"}
+NOT_OF_A_CONFIG = {"versions", "threads", "inputs", "categories", "skipped"}
 """Rows of what a checkpoint holds beside its settings."""
 
 
