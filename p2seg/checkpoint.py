@@ -129,7 +129,7 @@ def _well_formed(content: dict[str, Any]) -> bool:
     return (
         all(isinstance(content.get(key, {}), dict) for key in ("model", "config"))
         and isinstance(content.get("average"), (dict, type(None)))
-        and storable(content.get("config"))
+        and all(storable(content.get(key)) for key in ("config", "settings"))
         and isinstance(categories, list)
         and all(isinstance(each, dict) for each in categories)
         and all(type(each.get("id")) is int for each in categories)

@@ -32,6 +32,36 @@ def test_a_removed_setting_that_did_something_is_a_difference(tmp_path):
     assert other == ["loss.border was 2 and is None", "mdm.prior was S0 and is None"]
 
 
+WAYS = {"_target_": "p2seg.mdm.ways.Ways", "kind": "straight", "colour": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("ways", "distance", "weight"),
+    [
+        (WAYS, "euclidean", 2.0),
+        (WAYS | {"kind": "geodesic", "vote": 0.0, "affinity": 0.0}, "geodesic", 2.0),
+        ({key: WAYS[key] for key in ("_target_", "kind")}, "euclidean", 3.0),  # BESTIE's
+    ],
+)
+def test_the_ways_become_the_distance(tmp_path, ways, distance, weight):
+    settings = {f"{group}.ways.{k}": v for group in ("mdm", "seeder") for k, v in ways.items()}
+    made = read(tmp_path, {"mdm": {"ways": ways, "beta": 3.0}}, settings)
+    assert made["config"] == {"mdm": {"distance": distance, "color_weight": weight, "beta": 3.0}}
+    assert made["settings"] == {
+        "mdm.distance": distance,
+        "mdm.color_weight": weight,
+        "seeder.distance._target_": "p2seg.mdm.distance.Distance",
+        "seeder.distance.kind": distance,
+        "seeder.distance.color_weight": weight,
+    }
+
+
+def test_a_distance_with_votes_is_a_difference(tmp_path):
+    made = read(tmp_path, {"mdm": {"ways": WAYS | {"vote": 1.0}}}, {})
+    now = {"config": {"mdm": {"distance": "euclidean", "color_weight": 2.0}}, "settings": {}}
+    assert differences(made, now)[0] == ["mdm.ways.vote was 1.0 and is None"]
+
+
 @pytest.mark.parametrize(("kind", "group"), [("network", "trainer"), ("segmentor", "segmentor")])
 def test_the_batch_of_each_process_becomes_that_of_all(tmp_path, kind, group):
     config, settings = {group: {"batch_size": 4}}, {f"{group}.batch_size": 4}

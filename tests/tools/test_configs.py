@@ -169,7 +169,7 @@ def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_besi
     for key in ("mdm", "method", "loss", "affinity"):
         assert literal[key] == paper[key], key
     assert literal.export.semantic == best.export.semantic == "network"
-    assert (literal.mdm.ways.kind, best.mdm.ways.kind) == ("straight", "geodesic")
+    assert (literal.mdm.distance, best.mdm.distance) == ("euclidean", "geodesic")
     assert literal.trainer == best.trainer
 
 

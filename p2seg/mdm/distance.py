@@ -1,14 +1,14 @@
-"""How far the pixels of a region are from the points in it.
+"""The distance from the pixels of a region to the points in it: Euclidean or geodesic.
 
-Eq. 1 measures straight through the picture, and so cuts a region half way between two clicks,
-wherever they are on their objects. A way along the surface of the picture is long where it crosses
-an edge or leaves the region. docs/results.md has what that is worth.
+The Euclidean distance of Eq. 1 splits a region half way between two clicks, wherever the clicks are
+on their objects. The geodesic distance is the length of the shortest path inside the region, and a
+path that crosses an edge of the image is long. docs/results.md compares the two.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2seg.errors import UserError
+from p2seg.errors import UserError, check_choice
 from p2seg.mdm.regions import Regions
 from p2seg.ops.geodesic import geodesic_owners
 from p2seg.ops.lookup import look_up
@@ -27,58 +27,63 @@ CHROMA = 2.0
 
 
 @dataclass(frozen=True)
-class Ways:
-    """How ways are measured.
+class Distance:
+    """Which distance is measured.
 
     Attributes:
-        kind: `straight` (Eq. 1) or `geodesic`: inside the region and along the image.
-        colour: pixels that a change of the colour by 1 counts (8-bit Lab, a and b twice).
+        kind: `euclidean` (Eq. 1), or `geodesic`: the shortest path inside the region, on which a
+            change of color is as long as `color_weight` says.
+        color_weight: pixels that a change of color by 1 counts (8-bit Lab, a and b twice).
+
+    Raises:
+        UserError: an unknown kind, or a weight below 0.
     """
 
-    kind: Literal["straight", "geodesic"] = "straight"
-    colour: float = 3.0
+    kind: Literal["euclidean", "geodesic"] = "euclidean"
+    color_weight: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("straight", "geodesic") or not 0 <= self.colour < math.inf:
+        check_choice("mdm.distance", self.kind, ("euclidean", "geodesic"))
+        if not 0 <= self.color_weight < math.inf:
             raise UserError(
-                f"mdm.ways={asdict(self)} cannot be; kind is straight or geodesic, and colour is a "
-                "number from 0"
+                f"mdm.color_weight={self.color_weight} cannot be; it is a number from 0"
             )
 
     def guide(self, images: Tensor | None) -> Tensor | None:
-        """What ways follow beside the pixels' places.
+        """What a path is measured by besides the positions of its pixels: the weighted colors.
 
         Args:
             images: `[B, 3, H, W]` uint8 RGB.
 
         Returns:
-            `[B, G, H, W]` float32, a change by 1 is as far as a pixel; None for straight ways.
+            `[B, G, H, W]` float32, where a change by 1 is as far as one pixel; None for the
+            Euclidean distance.
 
         Raises:
-            ValueError: geodesic ways without images.
+            ValueError: the geodesic distance without images.
         """
-        if self.kind == "straight":
+        if self.kind == "euclidean":
             return None
         if images is None:
-            raise ValueError("geodesic ways need the images")
-        return _lab(images) * self.colour
+            raise ValueError("the geodesic distance needs the images")
+        return _lab(images) * self.color_weight
 
 
-STRAIGHT = Ways()
-"""Eq. 1 as it stands."""
+EUCLIDEAN = Distance()
+"""The distance of Eq. 1."""
 
 
-def owners_along(
+def nearest_points(
     regions: Regions, split: Tensor, points: PointBatch, guide: Tensor, *, margins: bool
 ) -> tuple[Tensor, Tensor]:
-    """The point of its own region that each pixel of a split region has the shortest way to.
+    """The geodesically nearest point in the same region, for each pixel of a split region.
 
     Args:
         regions: of B maps.
         split: `[B, R]` bool, the regions that are asked about.
         points: of the B images.
-        guide: `[B, G, H, W]`.
-        margins: whether they are asked for.
+        guide: `[B, G, H, W]` of `Distance.guide`.
+        margins: whether margins are computed.
 
     Returns:
         Owners and margins as of `p2seg.ops.geodesic.geodesic_owners`.
