@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from process_sets import nodes, succeed, torchrun
+from process_sets import MINUTE, nodes, running, succeed, torchrun
 from semantic_sets import draw
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tool_sets import NETWORK
@@ -68,6 +68,16 @@ def test_losses_are_those_of_one_process(tmp_path, words, more):
     for name, commands in jobs.items():
         succeed(tmp_path, *commands)
         alike(alone, tmp_path / name, 5e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "group"), [(network, "trainer"), (segmentor, "segmentor")])
+def test_processes_that_cannot_share_the_batch_are_told_so(tmp_path, words, group):
+    with running(tmp_path, torchrun(3, words(tmp_path / "set", tmp_path / "out"))) as job:
+        assert job.ended(2 * MINUTE) != [0], job.said
+        told = f"{group}.batch_size={TOTAL} is the batch of all processes together"
+        assert job.said.count(told) == 1, job.said
+    assert not (tmp_path / "out" / "last.pt").exists()
 
 
 @pytest.mark.slow
