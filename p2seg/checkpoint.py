@@ -15,6 +15,7 @@ from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path, read_json, write_json, write_second_name
 from p2seg.finite import not_finite
+from p2seg.runs.renamed import rename_settings
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
@@ -22,7 +23,7 @@ _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE",
 _EARLIER = re.compile(r"step_\d{8}\.pt\Z")
 _WEIGHTS = ("model", "average")
 """What a checkpoint holds of a model."""
-_SETTINGS = ("config", "method", "export")
+_SETTINGS = ("config", "settings", "method", "export")
 """What a checkpoint holds of the settings that made it."""
 
 
@@ -70,6 +71,9 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         path: the file.
         kind: what the checkpoint must be of, `network` or `segmentor`.
 
+    Returns:
+        Its content; settings of earlier versions have the names of today.
+
     Raises:
         Ruined: weights that are not finite.
         Damaged: cut short, changed on the disk, or no checkpoint at all.
@@ -108,6 +112,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     if not _well_formed(content):
         raise UserError(f"{path} is a checkpoint of p2seg that was changed since; train again")
     _check_read(path, content, _WEIGHTS)
+    rename_settings(content)
     return content
 
 

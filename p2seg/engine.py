@@ -46,7 +46,7 @@ class Trainer:
 
     Attributes:
         max_steps: optimizer steps.
-        batch_size: images a step of this process.
+        batch_size: images per step, of all processes together.
         precision: Fabric's: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: Fabric's: `auto`, `cpu` or `cuda`.
         devices: processes on this machine that Fabric starts; torchrun's and srun's count wins.
@@ -147,8 +147,6 @@ class Trainer:
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             convert_sync_batchnorm(module)  # keeps the parameters that the optimizer holds
         rates = [group["lr"] for group in optimizer.param_groups]
-        images = self.batch_size * fabric.world_size
-        content = {**content, "images_a_step": images}
         average = WeightAverage(module) if self.ema else None
         state = TrainingState(fabric, module, optimizer, average, content)
         folder = CheckpointFolder(out, content["kind"], self.keep)
@@ -164,7 +162,7 @@ class Trainer:
         if step == 0 and first:  # those of an earlier training are not this one's
             for old in (*(out / "snapshots").glob("step_*.pt"), out / "best.pt"):
                 old.unlink(missing_ok=True)
-        bar = TrainingBar(step, self.max_steps, images, self.log_every, first)
+        bar = TrainingBar(step, self.max_steps, self.batch_size, self.log_every, first)
         with TrainingLog(out, bar, step, first) as log, noticing() as notice:
             loop = _Loop(
                 trainer=self,

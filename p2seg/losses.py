@@ -211,7 +211,6 @@ def label_losses(
     *,
     hard_pixel_ratio: float,
     offset_weight: Trust,
-    border: int,
     classes: Classes = "all",
     target: Target = "first",
     refined: bool = True,
@@ -224,7 +223,6 @@ def label_losses(
         batch: the batch.
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
         offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
-        border: pixels on each side of a border of the first map that Eq. 4 leaves out.
         classes: that class logits compete with in Eq. 4: `all`, or an `image`'s own and background.
         target: of Eq. 4 in each round: the `first` map, or the map that the `round` starts from.
         refined: whether the maps `S_t` have a loss too, against the first map.
@@ -233,7 +231,7 @@ def label_losses(
         `[]` and `[]`.
     """
     size = batch.labels.semantic.shape[1:]
-    given = segmentation_target(batch.labels.semantic, batch.points, border)
+    given = segmentation_target(batch.labels.semantic, batch.points)
     offset = _at_input_size(outputs.offset, size)
     logits = outputs.detailed_logits
     if logits is None:
@@ -246,7 +244,7 @@ def label_losses(
     for r in rounds[1:]:
         if target == "round":
             later = r.labels.semantic.masked_fill(given == IGNORED, IGNORED)
-            later = segmentation_target(later, batch.points, 0)
+            later = segmentation_target(later, batch.points)
             segmentation.append(segmentation_loss(own, later, hard_pixel_ratio))
         if refined and r.semantic is not None:
             log_map = log_of_probabilities(_at_input_size(r.semantic, size))
@@ -271,7 +269,6 @@ class P2SegLoss:
         balance: of the pairs of Eq. 5.
         same_class: weight of same-class negatives in Eq. 5.
         min_weight: pixels whose label is trusted less are in no pair of Eq. 5.
-        border: pixels on each side of a border of the first map that Eq. 4 leaves out.
         classes: that class logits compete with in Eq. 4: `all` (the paper's), or an `image`'s own
             and background, as at export: sooner learned where images are few and classes many.
         background: what two background pixels are in Eq. 5, see `pair_coefficients`.
@@ -287,7 +284,6 @@ class P2SegLoss:
     balance: Balance = "group"
     same_class: float = 4.0
     min_weight: float = 0.4
-    border: int = 0
     classes: Classes = "all"
     background: Background = "group"
     target: Target = "first"
@@ -325,7 +321,6 @@ class P2SegLoss:
             batch,
             hard_pixel_ratio=self.hard_pixel_ratio,
             offset_weight=self.offset_weight,
-            border=self.border,
             classes=self.classes,
             target=self.target,
             refined=self.refined,
@@ -366,21 +361,14 @@ def pixel_groups(labels: Labels, min_weight: float) -> Tensor:
     return torch.where((semantic == 0) & (instances == 0), 0, groups)
 
 
-def segmentation_target(semantic: Tensor, points: list[Points], border: int) -> Tensor:
-    """The first map with every point's pixel in its class, and uncertain borders ignored.
+def segmentation_target(semantic: Tensor, points: list[Points]) -> Tensor:
+    """The first map with every point's pixel in its class.
 
     Args:
         semantic: `[B, H, W]` int64.
         points: of the B images.
-        border: pixels on each side of a border between labels that become 255.
     """
     target = semantic.clone(memory_format=torch.contiguous_format)
-    if border > 0:
-        side = 2 * border + 1
-        known = semantic[:, None].float()
-        top = F.max_pool2d(known, side, 1, border)
-        bottom = -F.max_pool2d(-known, side, 1, border)
-        target[(top != bottom)[:, 0]] = IGNORED
     batch = PointBatch.of(points, target.device)
     return batch.stamp_(target, batch.labels)
 

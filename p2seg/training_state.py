@@ -20,10 +20,8 @@ from p2seg.runs.ranks import seed_rank
 from p2seg.runs.settings import effect_of, flat
 from p2seg.structures import to_device
 
-_FIXED = ("inputs", "categories", "skipped", "images_a_step")
+_FIXED = ("inputs", "categories", "skipped")
 """What must not change in a run, beside its settings."""
-_OF_A_PROCESS = ("trainer.batch_size", "segmentor.batch_size")
-"""May change where the processes change: `images_a_step` is all of them together."""
 
 
 class TrainingState:
@@ -225,7 +223,9 @@ def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[st
         that decide its rounding alone.
     """
     old, new = (
-        {**_flat_settings(each), **_deciding(each)} if "settings" in saved else _deciding(each)
+        {**flat(each.get("settings", {})), **_deciding(each)}
+        if "settings" in saved
+        else _deciding(each)
         for each in (saved, present)
     )
     changes = _changes(old, new)
@@ -233,18 +233,10 @@ def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[st
     return deciding, [told for key, told in changes.items() if effect_of(key) == "rounding"]
 
 
-def _flat_settings(content: dict[str, Any]) -> dict[str, Any]:
-    found = flat(content.get("settings", {}))
-    return {key: value for key, value in found.items() if key not in _OF_A_PROCESS}
-
-
 def _deciding(content: dict[str, Any]) -> dict[str, Any]:
     """What decides a run's result."""
     fixed = {key: content[key] for key in _FIXED if key in content}
-    found = flat({**content.get("config", {}), **fixed})
-    if "images_a_step" in content:
-        found = {key: value for key, value in found.items() if key not in _OF_A_PROCESS}
-    return found
+    return flat({**content.get("config", {}), **fixed})
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:

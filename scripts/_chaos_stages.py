@@ -67,13 +67,13 @@ class Stage:
 
     def command(self, out: Path, processes: int = 1) -> list[str]:
         """The command line; several processes share the work of one."""
-        words = [f"{TOOLS / self.tool}.py", *self.words, *self._share(processes), f"out={out}"]
+        words = [f"{TOOLS / self.tool}.py", *self.words, *self._batch(), f"out={out}"]
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         return [sys.executable, *(launch if processes > 1 else ()), *words]
 
-    def _share(self, processes: int) -> list[str]:
+    def _batch(self) -> list[str]:
         key = {"train": "trainer.batch_size", "train_segmentor": "segmentor.batch_size"}
-        return [f"{key[self.tool]}={2 // processes}"] if self.tool in key else []
+        return [f"{key[self.tool]}=2"] if self.tool in key else []
 
 
 class Inputs:

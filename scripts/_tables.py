@@ -11,7 +11,7 @@ COCO = {"demo": "demo", "real": "real_coco", "full": "coco_hrnet48"}
 PROMPTED = {"demo": "demo_simulated", "real": "real_coco_simulated", "full": "voc_hrnet48_sam"}
 BESTIE = ("mdm=bestie",)
 S2I = ("mdm.rounds=0", "loss.affinity=0")
-STRAIGHT = ("mdm.ways.kind=straight",)
+EUCLIDEAN = ("mdm.distance=euclidean",)
 NO_NETWORK = ("pipeline.network=false", "pipeline.segmentors=[]")
 NO_SEGMENTOR = ("pipeline.segmentors=[]",)
 SEGMENTOR = ("pipeline.segmentors=[mdm]",)
@@ -157,10 +157,10 @@ TABLES = {
             Row("BESTIE", VOC, BESTIE, (52.0,)),
             Row("S2I", VOC, S2I, (53.2,)),
             Row(MINE, VOC, paper=(55.7,)),
-            Row("S2I + I2S, straight ways", VOC, STRAIGHT),
+            Row("S2I + I2S, Euclidean distance", VOC, EUCLIDEAN),
         ],
-        note="Masks: pseudo masks on training images, the points given. Our S2I rows have ways "
-        "along the image, which BESTIE and the paper have not.",
+        note="Masks: pseudo masks on training images, the points given. Our S2I rows use the "
+        "geodesic distance, which BESTIE and the paper do not.",
     ),
     "4": Table(
         "Table 4: segmentors, VOC 2012 val",
@@ -189,8 +189,8 @@ TABLES = {
             Row(
                 "semantics first", VOC, ("mdm.conflict=semantic_first",), (5782, 4939, 2440, 58.49)
             ),
-            Row("points first", VOC, STRAIGHT, (9544, 7417, 2558, 66.57)),
-            Row("points first, ways along the image", VOC),
+            Row("points first", VOC, EUCLIDEAN, (9544, 7417, 2558, 66.57)),
+            Row("points first, geodesic distance", VOC),
         ],
         note="Seeds on training images, the points given; the first three columns are counts.",
         words=NO_NETWORK,
@@ -214,7 +214,7 @@ TABLES = {
         MASKS,
         [
             Row("control (Eq. 1), no network", COCO, stage="control"),
-            Row("ways along the image, no network", COCO, stage="seed"),
+            Row("geodesic distance, no network", COCO, stage="seed"),
             Row("BESTIE", COCO, BESTIE),
             Row("S2I", COCO, S2I),
             Row(MINE, COCO),

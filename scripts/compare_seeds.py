@@ -1,12 +1,12 @@
-"""How good instance labels are without any network: three ways to split what neighbours share.
+"""How good instance labels are without any network: three splits of shared regions.
 
     python scripts/compare_seeds.py --gt instances_train2017.json --images train2017
     python scripts/compare_seeds.py ... --sampler inner --missing .3 --noise 4 --erode 2
 
 For every seed clicks are drawn and maps are painted from the ground truth (and made worse where
-that is asked for). The rows: `control` is Eq. 1, straight; `watershed` floods the control's
+that is asked for). The rows: `control` is Eq. 1; `watershed` floods the control's
 regions from the clicks over the strength of the image's edges (scikit-image's compact watershed);
-`along the image` are the ways of `mdm.ways.kind=geodesic`. Mean and half the range over the seeds.
+`geodesic distance` is `mdm.distance=geodesic`. Mean and half the range over the seeds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from p2seg.data.points import make_points
 from p2seg.errors import UserError
 from p2seg.evaluation.quality import quality
 from p2seg.evaluation.semantic import masks_miou
+from p2seg.mdm.distance import Distance
 from p2seg.mdm.seed import Seeder
-from p2seg.mdm.ways import Ways
 from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.infer import Labelled, SeedLabeller
 from p2seg.semantic.degrade import Degrade
@@ -47,7 +47,7 @@ def parser() -> Parser:
     words.add_argument("--images", type=path, required=True)
     words.add_argument("--sampler", default="random")
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    words.add_argument("--colour", type=float, default=3.0, help="of the ways")
+    words.add_argument("--color-weight", type=float, default=3.0, help="as mdm.color_weight")
     words.add_argument("--edges", type=int, default=0, help="a row of export.edges=N")
     words.add_argument("--foreground", type=float, default=1.0, help="of that row")
     words.add_argument("--compactness", type=float, default=1.0, help="of the watershed")
@@ -60,27 +60,27 @@ def parser() -> Parser:
 def main(words: list[str]) -> None:
     """Prints the table as Markdown."""
     asked = parser().parse_args(words)
-    for name, least in {"edges": 0, "compactness": 0, "colour": 0, "seeds": 0}.items():
+    for name, least in {"edges": 0, "compactness": 0, "color_weight": 0, "seeds": 0}.items():
         given = getattr(asked, name)
         if min(given if isinstance(given, list) else [given]) < least:
-            raise UserError(f"--{name} {given} cannot be; it is {least} or more")
+            raise UserError(f"--{name.replace('_', '-')} {given} cannot be; it is {least} or more")
     if asked.foreground <= 0:
         raise UserError(f"--foreground {asked.foreground} cannot be; it is above 0")
     truth = read_instances(asked.gt)
     control = SeedLabeller(Seeder())
-    along = SeedLabeller(Seeder(ways=Ways("geodesic", colour=asked.colour)))
-    ways: dict[str, Split] = {
+    geodesic = SeedLabeller(Seeder(distance=Distance("geodesic", asked.color_weight)))
+    splits: dict[str, Split] = {
         "control": control,
         "watershed": _watershed(control, asked.compactness),
-        "along the image": along,
+        "geodesic distance": geodesic,
     }
     if asked.edges:
         mended = {"foreground": asked.foreground, "edges": asked.edges}
-        ways["along the image, mended maps"] = replace(along, **mended)
-    scores: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+        splits["geodesic distance, mended maps"] = replace(geodesic, **mended)
+    scores: dict[str, list[dict[str, float]]] = {name: [] for name in splits}
     for seed in asked.seeds:
         worse = Degrade(asked.missing, 0.3, asked.noise, asked.erode, asked.dilate, seed)
-        made = _masks(truth, asked.images, ways, asked.sampler, worse)
+        made = _masks(truth, asked.images, splits, asked.sampler, worse)
         for name, instances in made.items():
             masks = replace(truth, instances=instances)
             scores[name].append({**quality(truth, masks), "miou": masks_miou(truth, masks)})
@@ -96,7 +96,7 @@ def main(words: list[str]) -> None:
 
 
 def _masks(
-    truth: InstanceSet, images: Path, ways: dict[str, Split], sampler: str, worse: Degrade
+    truth: InstanceSet, images: Path, splits: dict[str, Split], sampler: str, worse: Degrade
 ) -> dict[str, list[list[Instance]]]:
     clicks = make_points(truth, sampler, worse.seed)
     points_of = {
@@ -106,14 +106,14 @@ def _masks(
         record.file_name: own for record, own in zip(truth.images, truth.instances, strict=True)
     }
     record_of = {record.file_name: record for record in truth.images}
-    made: dict[str, list[list[Instance]]] = {name: [] for name in ways}
+    made: dict[str, list[list[Instance]]] = {name: [] for name in splits}
     for file in progress(f"seed {worse.seed}")(list(record_of)):
         points = points_of[file]
         size = (record_of[file].height, record_of[file].width)
         image = torch.from_numpy(read_image(images / file, size)).permute(2, 0, 1)
         first = torch.from_numpy(worse(paint(own_of[file], size), file)).long()
-        for name, way in ways.items():
-            made[name].append(masks_of(way(image, points, first), points, MaskRules()))
+        for name, split in splits.items():
+            made[name].append(masks_of(split(image, points, first), points, MaskRules()))
     return made
 
 

@@ -50,7 +50,7 @@ def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
     code, table, _ = compare(*words, "--sampler", "box_center", "--seeds", 0, 1)
     assert code == 0
     rows = dict(line.strip("| ").split(" | ", 1) for line in table.splitlines()[2:])
-    assert rows["along the image"].split(" | ")[1] == "1.000 ± 0.000"
+    assert rows["geodesic distance"].split(" | ")[1] == "1.000 ± 0.000"
     names = "control", "watershed"
     score = {name: float(rows[name].split(" | ")[1].split()[0]) for name in names}
     assert score["control"] < score["watershed"] < 1
@@ -58,8 +58,8 @@ def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
     worse = compare(*words, *more)[1]
     assert "1.000" not in worse
     rows = dict(line.strip("| ").split(" | ", 1) for line in worse.splitlines()[2:])
-    along, mended = (float(rows[f"along the image{row}"][:5]) for row in ("", ", mended maps"))
-    assert mended > along + 0.05
+    geodesic, mended = (float(rows[f"geodesic distance{row}"][:5]) for row in ("", ", mended maps"))
+    assert mended > geodesic + 0.05
 
 
 def test_a_missing_file_is_told(compare, tmp_path):

@@ -177,12 +177,11 @@ def test_pixel_groups_leave_out_what_is_not_known():
     assert pixel_groups(Labels(semantic, instances, weight), 0.4).tolist() == [[[0, 3, -1, -1, -1]]]
 
 
-def test_points_carry_their_class_and_borders_are_ignored():
+def test_points_carry_their_class():
     semantic = torch.zeros(1, 1, 9, dtype=torch.long)
     semantic[..., 5:] = 1
     points = [points_of([(0, 4), (0, 99)], [1, 1])]
-    assert segmentation_target(semantic, points, 0).tolist() == [[[0, 0, 0, 0, 1, 1, 1, 1, 1]]]
-    assert segmentation_target(semantic, points, 1).tolist() == [[[0, 0, 0, 0, 1, 255, 1, 1, 1]]]
+    assert segmentation_target(semantic, points).tolist() == [[[0, 0, 0, 0, 1, 1, 1, 1, 1]]]
 
 
 def batch_and_outputs(seed: int = 0) -> tuple[Batch, Outputs]:

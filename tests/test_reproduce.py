@@ -174,16 +174,16 @@ def test_a_table_is_made_once(reproduce, tmp_path):
     assert code == 0, said
     content = json.loads((tmp_path / "table_6_demo.json").read_text())
     assert table.endswith((tmp_path / "table_6_demo.md").read_text())
-    semantic, points, along = content["rows"]
-    assert along["row"] == "points first, ways along the image"
+    semantic, points, geodesic = content["rows"]
+    assert geodesic["row"] == "points first, geodesic distance"
     assert semantic["paper"]["IoU > .5"] == 5782
     assert semantic["ours"]["mean IoU"]["mean"] < points["ours"]["mean IoU"]["mean"]
     assert 1 <= points["ours"]["IoU > .5"]["mean"] <= 200  # a count, not a share
     assert len(content["commands"]) == 3
     assert "paper" in table
-    made = (tmp_path / "demo_mdm.ways.kind-straight_seed0" / "seed.json").stat().st_mtime_ns
+    made = (tmp_path / "demo_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
     assert reproduce(*words)[0] == 0
-    again = (tmp_path / "demo_mdm.ways.kind-straight_seed0" / "seed.json").stat().st_mtime_ns
+    again = (tmp_path / "demo_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
     assert again == made
 
 

@@ -353,14 +353,6 @@ def test_settings_that_change_no_result_are_told(run, capsys):
     assert "rounding: threads was 4 and is 1" in capsys.readouterr().out
 
 
-def test_the_images_of_a_step_stay_the_same(run):
-    run.stop_before = 3
-    with pytest.raises(KeyboardInterrupt):
-        run.fit()
-    with pytest.raises(UserError, match="images_a_step was 2 and is 1"):
-        run.fit(dataclasses.replace(TRAINER, batch_size=1))
-
-
 @pytest.mark.parametrize("stop", [1, 3])
 def test_tensorboard_shows_no_step_twice(run, stop):
     trainer = dataclasses.replace(TRAINER, log_every=1)

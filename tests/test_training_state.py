@@ -45,10 +45,9 @@ def test_settings_that_decide_rounding_or_nothing_are_no_difference():
     assert differences(saved, now)[0] == ["trainer.max_steps was None and is 5"]
 
 
-def test_the_images_of_a_step_count_and_not_those_of_a_process():
-    def run(a_process, images):
-        config = {"trainer": {"batch_size": a_process}}
-        return {"config": config, "settings": config, "images_a_step": images}
+def test_the_batch_is_compared():
+    def run(images):
+        return {"config": {"trainer": {"batch_size": images}}}
 
-    assert differences(run(4, 8), run(8, 8)) == ([], [])
-    assert differences(run(8, 8), run(8, 16)) == (["images_a_step was 8 and is 16"], [])
+    assert differences(run(8), run(8)) == ([], [])
+    assert differences(run(8), run(16)) == (["trainer.batch_size was 8 and is 16"], [])

@@ -28,7 +28,7 @@ CONTENT = {
 }
 TRAINER = Trainer(max_steps=6, batch_size=2, accelerator="cpu", log_every=2, checkpoint_every=2)
 # written out, so that a better default does not move the golden trace
-MDM = MutualDistillation(rounds=1, beta=3.0, gamma=0.1, decode="vote", prior="network")
+MDM = MutualDistillation(rounds=1, beta=3.0, gamma=0.1, decode="vote")
 LOSS = P2SegLoss(
     segmentation=1.0,
     offset=0.01,
@@ -38,7 +38,6 @@ LOSS = P2SegLoss(
     balance="group",
     same_class=4.0,
     min_weight=0.4,
-    border=0,
 )
 
 

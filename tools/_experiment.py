@@ -184,7 +184,7 @@ class Experiment:
             change["export.orphans"] = "drop"
         if stage == "control":
             # the yardstick of every experiment: Eq. 1, no network
-            change |= {"mdm.ways.kind": "straight", "mdm.conflict": "points_first"}
+            change |= {"mdm.distance": "euclidean", "mdm.conflict": "points_first"}
         if not asks:
             without |= {"model", "affinity"}
         if not is_prompted(self.cfg):

@@ -19,11 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from p2seg.data.records import ImageRecord
 from p2seg.files import files_below, fingerprint, sha256
 from p2seg.runs.content import cache_folder, hashes_of
-from p2seg.runs.launched import number_of_processes
 from p2seg.runs.settings import deciding, paths_read
-
-BATCHES = ("trainer.batch_size", "segmentor.batch_size")
-"""Images per process and step; the result depends on those of all processes together."""
 
 
 def key_of(
@@ -52,9 +48,6 @@ def key_of(
         for key, value in settings.items()
         if not any(key == each or key.startswith(f"{each}.") for each in left)
     }
-    for key in BATCHES:
-        if key in settings:
-            settings[key] *= number_of_processes(cfg.trainer.devices)
     contents = {
         key: content_at(cfg, key, path, images) for key, path in paths.items() if key not in left
     }

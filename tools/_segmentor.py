@@ -74,9 +74,7 @@ def saw_masks(segmentor: dict[str, Any]) -> bool:
     return said
 
 
-def trainer_of(
-    cfg: DictConfig, trainer: Trainer, schedule: EpochSchedule, images: int, batch: int
-) -> Trainer:
+def trainer_of(cfg: DictConfig, trainer: Trainer, schedule: EpochSchedule, images: int) -> Trainer:
     """The trainer of a segmentor: its own steps, batch, clipping and average.
 
     Args:
@@ -84,12 +82,12 @@ def trainer_of(
         trainer: the config's, of the network.
         schedule: of the segmentor.
         images: of the data set.
-        batch: images a step, of all processes.
     """
+    batch = cfg.segmentor.batch_size
     return replace(
         trainer,
         max_steps=schedule.steps(images, batch),
-        batch_size=cfg.segmentor.batch_size,
+        batch_size=batch,
         clip_norm=cfg.segmentor.clip_norm,
         ema=cfg.segmentor.ema,
         snapshots=(),

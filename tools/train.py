@@ -41,10 +41,6 @@ def run(cfg: DictConfig) -> Path:
     augment = build(cfg.data.augment, input_size(cfg))
     dataset = PointDataset(points, reader, build(cfg.seeder), augment, cfg.seed)
     fabric = trainer.fabric()
-    record_run(cfg, "train", out)
-    network = network_of(cfg)
-    seed_rank(cfg.seed, fabric.global_rank)
-
     batches_from = batches_of(
         fabric,
         dataset,
@@ -52,7 +48,12 @@ def run(cfg: DictConfig) -> Path:
         batch_size=trainer.batch_size,
         seed=cfg.seed,
         workers=cfg.data.workers,
+        setting="trainer.batch_size",
     )
+    record_run(cfg, "train", out)
+    network = network_of(cfg)
+    seed_rank(cfg.seed, fabric.global_rank)
+
     return trainer.fit(
         fabric,
         network,

@@ -33,25 +33,24 @@ def run(cfg: DictConfig) -> Path:
     instances, skipped = usable(instances, folder, cfg.data.on_error, out / "readable.json")
     report_inputs(skipped, folder, instances.images)
     dataset = dataset_of(cfg, instances, folder)
-    trainer = build(cfg.trainer)
+    schedule, batch = build(cfg.segmentor.schedule), cfg.segmentor.batch_size
+    trainer = trainer_of(cfg, build(cfg.trainer), schedule, len(dataset))
     fabric = trainer.fabric()
-    validation = validation_of(cfg, instances.categories, out)
-    record_run(cfg, "train_segmentor", out)
-    schedule = build(cfg.segmentor.schedule)
-    batch = cfg.segmentor.batch_size * fabric.world_size
-    trainer = trainer_of(cfg, trainer, schedule, len(dataset), batch)
-    console.print(schedule.said(len(dataset), batch), markup=False)
-    model = build(cfg.segmentor.model, len(instances.categories))
-    limit_of(model, instances)
-    seed_rank(cfg.seed, fabric.global_rank)
     batches_from = batches_of(
         fabric,
         dataset,
         InstanceBatch.of,
-        batch_size=trainer.batch_size,
+        batch_size=batch,
         seed=cfg.seed,
         workers=cfg.data.workers,
+        setting="segmentor.batch_size",
     )
+    validation = validation_of(cfg, instances.categories, out)
+    record_run(cfg, "train_segmentor", out)
+    console.print(schedule.said(len(dataset), batch), markup=False)
+    model = build(cfg.segmentor.model, len(instances.categories))
+    limit_of(model, instances)
+    seed_rank(cfg.seed, fabric.global_rank)
     return trainer.fit(
         fabric,
         model,

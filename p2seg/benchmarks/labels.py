@@ -104,12 +104,12 @@ def _rival_of_one(
 
 
 def suite(device: torch.device, repeats: int) -> list[Row]:
-    """Seeds, one round of S2I and offset targets of 8 images of 416 px; seeds along the image."""
+    """Seeds, one round of S2I and offset targets of 8 images of 416 px; geodesic seeds."""
     rows = [_row(name, holes, device, repeats) for name, holes in SCENES.items()]
-    return [*rows, _ways_row(device, repeats)]
+    return [*rows, _geodesic_row(device, repeats)]
 
 
-def rival_ways(regions: Tensor, starts: Tensor, guide: Tensor) -> list[np.ndarray]:
+def rival_geodesic(regions: Tensor, starts: Tensor, guide: Tensor) -> list[np.ndarray]:
     """The nearest start of every pixel by SciPy's Dijkstra, from all starts of an image at once."""
     made = []
     for own, begin, values in zip(regions.numpy(), starts.numpy(), guide.numpy(), strict=True):
@@ -135,24 +135,24 @@ def rival_ways(regions: Tensor, starts: Tensor, guide: Tensor) -> list[np.ndarra
     return [np.stack(made)]
 
 
-def _ways_row(device: torch.device, repeats: int) -> Row:
+def _geodesic_row(device: torch.device, repeats: int) -> Row:
     semantic, _, points = scene(0, 0.0)
     random = np.random.default_rng(0)
-    colours = torch.from_numpy(random.normal(0, 4, (BATCH, 3, SIZE, SIZE)).astype(np.float32))
+    colors = torch.from_numpy(random.normal(0, 4, (BATCH, 3, SIZE, SIZE)).astype(np.float32))
     batch = PointBatch.of(points, torch.device("cpu"))
     regions = regions_of(semantic, batch, 0.0)
     starts = batch.cells(SIZE, SIZE).where(regions.region_of > 0, SIZE**2)
-    given = regions.labels, starts, colours
+    given = regions.labels, starts, colors
     there = [each.to(device) for each in given]
-    own, rivals = geodesic_owners(*there)[0].cpu(), rival_ways(*given)
+    own, rivals = geodesic_owners(*there)[0].cpu(), rival_geodesic(*given)
     _check_equal([own], rivals)
     return compared(
         lambda: geodesic_owners(*there, margins=False),
-        lambda: rival_ways(*given),
+        lambda: rival_geodesic(*given),
         device,
         repeats,
         other_device=torch.device("cpu"),
-        name="ways along the image",
+        name="geodesic distance",
         dtype="float32",
         h=SIZE,
         d=0,

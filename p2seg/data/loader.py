@@ -26,7 +26,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 
     Args:
         length: samples of the data set, at least 1.
-        batch_size: samples a batch, of this process.
+        batch_size: samples per step, of all processes together; a multiple of `world`.
         seed: of the order.
         start: batches that are skipped, so that a resumed run goes on where it stopped.
         rank: of this process.
@@ -44,6 +44,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         world: int = 1,
     ) -> None:
         assert length > 0, "an empty data set has no batches"
+        assert batch_size % world == 0, "the processes have batches of one size"
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
@@ -52,13 +53,12 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.world = world
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        total = self.batch_size * self.world
         step = self.start
         epoch, order = -1, list[int]()
         while True:
             batch = []
-            for slot in range(self.rank, total, self.world):
-                position = step * total + slot
+            for slot in range(self.rank, self.batch_size, self.world):
+                position = step * self.batch_size + slot
                 if position // self.length != epoch:
                     epoch = position // self.length
                     order = self._order(epoch)
@@ -125,6 +125,7 @@ def batches_of(
     batch_size: int,
     seed: int,
     workers: int,
+    setting: str,
 ) -> Callable[[int], Generator[Any, None, None]]:
     """What a trainer asks for: the batches of this process from a step on.
 
@@ -132,15 +133,27 @@ def batches_of(
         fabric: of the run; it knows the processes and the device.
         dataset: as of `batches`.
         collate: as of `batches`.
-        batch_size: samples a batch of this process.
+        batch_size: samples per step, of all processes together.
         seed: of the order.
         workers: processes that prepare samples.
+        setting: what `batch_size` is called on the command line.
+
+    Raises:
+        UserError: the processes cannot share a step's samples equally.
     """
-    length = len(cast(Sized, dataset))
+    length, processes = len(cast(Sized, dataset)), fabric.world_size
+    if batch_size % processes:
+        raise UserError(
+            f"{setting}={batch_size} is the batch of all processes together, which {processes} "
+            f"processes cannot share equally; set it to a multiple of {processes}, or start fewer "
+            "processes"
+        )
 
     def from_step(start: int) -> Generator[Any, None, None]:
-        rank, world = fabric.global_rank, fabric.world_size
-        sampler = StepSampler(length, batch_size, seed=seed, start=start, rank=rank, world=world)
+        rank = fabric.global_rank
+        sampler = StepSampler(
+            length, batch_size, seed=seed, start=start, rank=rank, world=processes
+        )
         on_gpu = fabric.device.type == "cuda"
         return batches(dataset, collate, sampler, workers=workers, pin_memory=on_gpu)
 

@@ -6,11 +6,9 @@ Paper: Figs. 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from p2seg.errors import UserError
 from p2seg.mdm.grid import on_grid, upsample
@@ -36,9 +34,6 @@ class MutualDistillation:
         gamma: weight of the affinity between pixels of different instances from round 2 on; 1 is a
             plain random walk.
         decode: how S2I reads offsets, `vote` or `point`.
-        prior: what the rounds start from: the network's class probabilities, or those times the
-            first map (`(1 - e) onehot(S0) + e`).
-        prior_epsilon: e.
         way: of the affinity operators, which changes no result.
     """
 
@@ -46,8 +41,6 @@ class MutualDistillation:
     beta: float = 3.0
     gamma: float = 0.1
     decode: Decode = "vote"
-    prior: Literal["network", "S0"] = "network"
-    prior_epsilon: float = 0.1
     way: Way = "auto"
 
     def __post_init__(self) -> None:
@@ -116,8 +109,6 @@ class MutualDistillation:
         channels = class_channels(points, p.shape[1] - 1, p.device)
         h, w = p.shape[2:]
         grid = on_grid(first)[:, :h, :w]
-        if self.prior == "S0":
-            p = self._with_prior(p, grid)
         if factors is None:
             factors = self.factors(outputs, points)
         maps: list[Tensor] = []
@@ -166,13 +157,6 @@ class MutualDistillation:
         return semantic_to_instances(
             semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode, origin=origin
         )
-
-    def _with_prior(self, p: Tensor, grid: Tensor) -> Tensor:
-        given = F.one_hot(grid.masked_fill(grid == IGNORED, 0), p.shape[1]).movedim(-1, 1)
-        factor = (1 - self.prior_epsilon) * given + self.prior_epsilon
-        factor = torch.where((grid == IGNORED)[:, None], torch.ones_like(factor), factor)
-        p = p * factor
-        return p / p.sum(1, keepdim=True)
 
 
 def mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:

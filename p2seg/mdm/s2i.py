@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from p2seg.mdm.distance import nearest_points
 from p2seg.mdm.regions import regions_of
-from p2seg.mdm.ways import owners_along
 from p2seg.ops.owners import owners
 from p2seg.structures import LABELS, PointBatch, Points
 
@@ -50,8 +50,8 @@ def semantic_to_instances(
             them without an instance.
         origin: where the middle of the first pixel lies in the points' coordinates; of a grid
             coarser than theirs it is not 0.
-        guide: `[B, G, H, W]` of `p2seg.mdm.ways`: pixels of regions with several points, all of
-            whose class are inside, go to the one with the shortest way; None: they are decoded.
+        guide: `[B, G, H, W]` of `Distance.guide`: a region with several points is split by
+            geodesic distance if all points of its class are inside; None: it is decoded.
 
     Returns:
         `[B, H, W]` int64: 0 none, k + 1 the k-th point.
@@ -76,6 +76,6 @@ def semantic_to_instances(
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
     if guide is not None:
         split = (regions.count > 1) & ~lies_out
-        near, _ = owners_along(regions, split, batch, guide, margins=False)
+        near, _ = nearest_points(regions, split, batch, guide, margins=False)
         owner = near.where(near > 0, owner)
     return batch.stamp_(owner, order.expand_as(batch.labels))

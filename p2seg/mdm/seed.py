@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from p2seg.mdm.distance import EUCLIDEAN, Distance, nearest_points
 from p2seg.mdm.regions import regions_of
-from p2seg.mdm.ways import STRAIGHT, Ways, owners_along
 from p2seg.ops.owners import owners
 from p2seg.structures import Labels, PointBatch, Points
 
@@ -28,12 +28,12 @@ class Seeder:
         conflict: what a region with several points becomes: `points_first` splits it among them
             (Eq. 1), `semantic_first` drops it (BESTIE's way, Table 6's rival).
         snap_radius: pixels within which a point that lies off its class takes a pointless region.
-        ways: how far pixels are from points: Eq. 1's straight distance, or along the image.
+        distance: of pixels from points: Euclidean (Eq. 1) or geodesic.
     """
 
     conflict: Literal["points_first", "semantic_first"] = "points_first"
     snap_radius: float = 16.0
-    ways: Ways = STRAIGHT
+    distance: Distance = EUCLIDEAN
 
     def __call__(
         self, semantic: Tensor, points: list[Points], images: Tensor | None = None
@@ -43,7 +43,7 @@ class Seeder:
         Args:
             semantic: `[B, H, W]` int64, the first semantic maps, 255 ignored.
             points: of the B images.
-            images: `[B, 3, H, W]` uint8 RGB, for geodesic ways.
+            images: `[B, 3, H, W]` uint8 RGB, for the geodesic distance.
 
         Returns:
             Labels of `[B, H, W]`; regions without a point have no instance. `weight` is 1 in
@@ -57,8 +57,8 @@ class Seeder:
             split = torch.zeros_like(split)
         keys = torch.arange(split.shape[1], device=split.device).where(split, 0)
         owner, margin = owners(regions.labels, regions.sole, keys, batch.yx, regions.region_of)
-        guide = self.ways.guide(images) if self.conflict == "points_first" else None
+        guide = self.distance.guide(images) if self.conflict == "points_first" else None
         if guide is not None:
-            near, clear = owners_along(regions, split, batch, guide, margins=True)
+            near, clear = nearest_points(regions, split, batch, guide, margins=True)
             owner, margin = near.where(near > 0, owner), clear.where(near > 0, margin)
         return Labels(semantic, owner, margin.div_(SURE_MARGIN).clamp_(max=1))

@@ -21,7 +21,7 @@ FIXED = ("mdm", "affinity", "loss", "method", "model")
 """Groups of settings that decide what a network learns."""
 SIZE = ("data.short_side", "data.long_side")
 """The size at which the network saw images (`p2seg.data.input_size`)."""
-FREE = ("export", "ops", "mdm.snap_radius", "mdm.ways", *SIZE)
+FREE = ("export", "ops", "mdm.snap_radius", "mdm.distance", "mdm.color_weight", *SIZE)
 """Settings, and groups of them, that a command with a trained network may choose: they decide how
 its outputs become masks. What the command does not name is as in training."""
 OF_TRAINING = ("loss", "method", "mdm.start_step")

@@ -1,7 +1,7 @@
-"""Which point owns each pixel by the shortest way to it, inside the pixel's own region.
+"""Which point owns each pixel by geodesic distance: the shortest path inside the pixel's region.
 
-The way lies on the surface that the pixels make in the space of their places and guides: beside
-the distance in the picture a step costs what the guides (colours, where the pixels vote) change.
+A step of a path is as long as the two pixels are apart in the space of positions and guides (the
+colors).
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ NEIGHBOURS = np.array(
 def geodesic_owners(
     regions: Tensor, starts: Tensor, guide: Tensor, *, margins: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The start with the shortest way to every pixel, and how clear that is.
+    """The geodesically nearest start of every pixel, and how clear that is.
 
     A step goes to one of the 8 neighbours with the same region number and costs
     `sqrt(|step|^2 + |guide change|^2)`. On the CPU; tensors on a GPU go there and back.
 
     Args:
         regions: `[B, H, W]` int32; nothing reaches 0.
-        starts: `[B, K]` int64, raster index of the pixel that each way starts from; H W: none. Of
+        starts: `[B, K]` int64, raster index of the pixel that a path starts from; H W: none. Of
             several on one pixel the first one counts.
         guide: `[B, G, H, W]` float32, in pixels: a change by 1 is as far as a pixel.
         margins: whether the second nearest start is looked for, which takes twice the time.
 
     Returns:
         `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start. And `[B, H, W]` float32:
-        the margin `(d2 - d1) / (d2 + d1)` of the ways to the two nearest; 1 where there is one
+        the margin `(d2 - d1) / (d2 + d1)` of the distances to the two nearest; 1 where there is one
         alone or margins are not asked for, 0 where there is none.
     """
     owner = torch.zeros(regions.shape, dtype=torch.int64)
@@ -69,10 +69,10 @@ def _spread(
     """Dijkstra's algorithm from all starts at once; the `most` nearest starts settle at a pixel."""
     height, width = regions.shape
     pixels = height * width
-    near = np.full((2, pixels), np.inf, np.float32)  # the least known ways
+    near = np.full((2, pixels), np.inf, np.float32)  # the shortest known paths
     whose = np.zeros((2, pixels), np.int32)
     settled = np.zeros(pixels, np.uint8)
-    # ways under way: length, and start and pixel in one number; of equal ones the first start's
+    # open paths: length, and start and pixel in one number; of equally long ones the first start's
     heap = [(np.float32(0), np.int64(0)) for _ in range(0)]
     for k in range(len(starts)):
         at = starts[k]
@@ -100,9 +100,9 @@ def _spread(
             for g in range(guide.shape[2]):
                 change = guide[v, u, g] - guide[y, x, g]
                 square += change * change
-            way = far + np.sqrt(square)
-            if _known(near, whose, settled, to, way, who, most):
-                heappush(heap, (way, np.int64(who * pixels + to)))
+            length = far + np.sqrt(square)
+            if _known(near, whose, settled, to, length, who, most):
+                heappush(heap, (length, np.int64(who * pixels + to)))
     for at in range(pixels):
         if settled[at] > 0:
             d1, d2 = near[0, at], near[1, at]
@@ -114,25 +114,25 @@ def _spread(
 
 @compiled
 def _known(
-    near: Array, whose: Array, settled: Array, to: int, way: Any, who: Any, most: int
+    near: Array, whose: Array, settled: Array, to: int, length: Any, who: Any, most: int
 ) -> bool:
-    """Notes a way to a pixel if it is one of the `most` least, of different starts."""
+    """Notes a path to a pixel if it is one of the `most` shortest, of different starts."""
     if whose[0, to] == who:
-        if way >= near[0, to]:
+        if length >= near[0, to]:
             return False
-        near[0, to] = way
+        near[0, to] = length
         return True
-    if settled[to] == 0 and _before(way, who, near[0, to], whose[0, to]):
+    if settled[to] == 0 and _before(length, who, near[0, to], whose[0, to]):
         near[1, to], whose[1, to] = near[0, to], whose[0, to]
-        near[0, to], whose[0, to] = way, who
+        near[0, to], whose[0, to] = length, who
         return True
-    if most == 2 and _before(way, who, near[1, to], whose[1, to]):
-        near[1, to], whose[1, to] = way, who
+    if most == 2 and _before(length, who, near[1, to], whose[1, to]):
+        near[1, to], whose[1, to] = length, who
         return True
     return False
 
 
 @compiled
-def _before(way: Any, who: Any, other: Any, whose: Any) -> bool:
-    """Whether a way is shorter, or as long and of an earlier start: the order of the heap."""
-    return bool(way < other or (way == other and who < whose))
+def _before(length: Any, who: Any, other: Any, whose: Any) -> bool:
+    """Whether a path is shorter, or as long and of an earlier start: the order of the heap."""
+    return bool(length < other or (length == other and who < whose))

@@ -20,12 +20,12 @@ from p2seg.data.input_size import (
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.finite import check_outputs
+from p2seg.mdm.distance import EUCLIDEAN, Distance
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
-from p2seg.mdm.ways import STRAIGHT, Ways
 from p2seg.pseudo.edges import mended, to_edges
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
@@ -105,8 +105,8 @@ class SeedLabeller:
 
     @property
     def needs_image(self) -> bool:
-        """Whether ways or edges are the image's."""
-        return self.seeder.ways.kind == "geodesic" or self.edges > 0
+        """Whether the distance or the edges depend on the image."""
+        return self.seeder.distance.kind == "geodesic" or self.edges > 0
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """The seed of the image; every score is 1."""
@@ -137,8 +137,8 @@ class NetworkLabeller:
             does not find another three times as probable (`fused`).
         orphans: `nearest` or `drop`.
         snap_radius: as in the seeds.
-        ways: how far the pixels of a region with several points are from them: straight, which is
-            S2I's question, or along the image.
+        distance: `geodesic` splits a region with several points by geodesic distance;
+            `euclidean` splits it by the offsets of the network (`decode`).
         foreground: what the classes' odds against background are multiplied by before the rounds. A
             network that learned from maps which miss parts of objects finds them too small.
         edges: radius in pixels of the guided filter that takes the probabilities to the image's
@@ -158,7 +158,7 @@ class NetworkLabeller:
     silhouette: Silhouette = "S0"
     orphans: Orphans = "nearest"
     snap_radius: float = 16.0
-    ways: Ways = STRAIGHT
+    distance: Distance = EUCLIDEAN
     foreground: float = 1.0
     edges: int = 0
     flip: bool = False
@@ -247,7 +247,7 @@ class NetworkLabeller:
             decode=self.decode or (self.mdm.decode if self.mdm else "point"),
             snap_radius=self.snap_radius,
             orphans=self.orphans,
-            guide=self.ways.guide(image[None], outputs),
+            guide=self.distance.guide(image[None]),
         )
         scores = _scores(probabilities, classes, instances, points)
         return Labelled(split.cpu(), instances.cpu(), scores.cpu())

@@ -122,7 +122,6 @@ SETTINGS = _table(
     _rows("result", "bench", "bench", "suite"),
     # What a checkpoint holds beside its settings.
     _rows("result", "train train_segmentor", "inputs", "categories", "skipped"),
-    _rows("result", "train train_segmentor", "images_a_step"),
 )
 """Each setting once; the row of the longest matching key counts."""
 

@@ -21,8 +21,8 @@ class EpochSchedule:
         milestones: epochs after which the learning rate falls to a tenth; None: two thirds and
             eleven twelfths of `epochs`, 8 and 11 of 12.
         warmup_steps: steps over which it rises.
-        lr: at `lr_batch` images a step; it is linear in the batch.
-        lr_batch: images a step that `lr` is meant for.
+        lr: at `lr_batch` images per step; it is linear in the batch.
+        lr_batch: images per step that `lr` is meant for.
     """
 
     epochs: float = 12
@@ -32,7 +32,7 @@ class EpochSchedule:
     lr_batch: int = 16
 
     def steps(self, images: int, batch: int) -> int:
-        """Optimizer steps for a set of `images` at `batch` images a step, over all processes."""
+        """Optimizer steps for a set of `images` at `batch` images per step of all processes."""
         return max(1, math.ceil(self.epochs * images / batch))
 
     def steps_of(self, epochs: float | None, images: int, batch: int) -> int:
@@ -40,7 +40,7 @@ class EpochSchedule:
         return 0 if epochs is None else max(1, round(epochs * images / batch))
 
     def peak(self, batch: int) -> float:
-        """The highest learning rate, at `batch` images a step over all processes."""
+        """The highest learning rate, at `batch` images per step of all processes."""
         return self.lr * batch / self.lr_batch
 
     def said(self, images: int, batch: int) -> str:

@@ -23,8 +23,8 @@ def first(sampler, count):
 )
 def test_a_restart_goes_on_where_it_stopped(length, batch, world, start, seed):
     for rank in range(world):
-        whole = StepSampler(length, batch, seed=seed, rank=rank, world=world)
-        later = StepSampler(length, batch, seed=seed, rank=rank, world=world, start=start)
+        whole = StepSampler(length, batch * world, seed=seed, rank=rank, world=world)
+        later = StepSampler(length, batch * world, seed=seed, rank=rank, world=world, start=start)
         assert first(whole, start + 3)[start:] == first(later, 3)
 
 
@@ -33,7 +33,8 @@ def test_ranks_share_one_order(length, batch, world, seed):
     """Together the ranks see what one process with the whole batch would see."""
     alone = first(StepSampler(length, batch * world, seed=seed), 6)
     ranks = [
-        first(StepSampler(length, batch, seed=seed, rank=r, world=world), 6) for r in range(world)
+        first(StepSampler(length, batch * world, seed=seed, rank=r, world=world), 6)
+        for r in range(world)
     ]
     for step, whole in enumerate(alone):
         assert all(len(own[step]) == batch for own in ranks)

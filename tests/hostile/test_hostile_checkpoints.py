@@ -112,6 +112,12 @@ CONTENTS: dict[str, Any] = {
         "categories": [{"id": torch.ones(2), "name": "red"}],
     },
     "a config of text": {"format": 1, "kind": "segmentor", "config": "p2seg"},
+    "settings with tensors": {
+        "format": 1,
+        "kind": "segmentor",
+        "config": {},
+        "settings": {"loss.border": torch.ones(2)},
+    },
     "a config with tensors": {"format": 1, "kind": "segmentor", "config": {"a": torch.ones(2)}},
     "weights of numbers": {"format": 1, "kind": "segmentor", "model": {"a": 1}},
     "weights in a list": {"format": 1, "kind": "segmentor", "model": [torch.ones(2)]},

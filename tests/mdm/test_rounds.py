@@ -45,7 +45,7 @@ def scene(seed, height=22, width=27, with_ignored=True, vote=False):
     return outputs, Batch(["a", "b"], images, points, labels)
 
 
-def written_out(outputs, batch, b, rounds, beta, gamma, decode, prior):
+def written_out(outputs, batch, b, rounds, beta, gamma, decode):
     """`S_1 .. S_T` of one image: every formula of the method with dense matrices."""
     points = batch.points[b]
     h, w = outputs.offset.shape[2:]
@@ -62,12 +62,6 @@ def written_out(outputs, batch, b, rounds, beta, gamma, decode, prior):
         ]
     )
     valid = first != 255
-    if prior == "S0":
-        for i in range(n):
-            if valid[i]:
-                weight = torch.full((C + 1,), 0.1)
-                weight[first[i]] += 0.9
-                P[i] = P[i] * weight / (P[i] * weight).sum()
     f = outputs.embedding[b].reshape(D, n).T
     A = f @ f.T / D**0.5 - outputs.affinity_bias
     if outputs.affinity_scale is not None:
@@ -104,16 +98,15 @@ def written_out(outputs, batch, b, rounds, beta, gamma, decode, prior):
     st.sampled_from([1.0, 3.0]),
     st.sampled_from([0.0, 0.1, 1.0]),
     st.sampled_from(["vote", "point"]),
-    st.sampled_from(["network", "S0"]),
     st.booleans(),
 )
-def test_rounds_equal_the_method_written_out(seed, rounds, beta, gamma, decode, prior, vote):
+def test_rounds_equal_the_method_written_out(seed, rounds, beta, gamma, decode, vote):
     outputs, batch = scene(seed, vote=vote)
     outputs = Outputs(*(None if each is None else each.detach() for each in outputs))
-    mdm = MutualDistillation(rounds=rounds, beta=beta, gamma=gamma, decode=decode, prior=prior)
+    mdm = MutualDistillation(rounds=rounds, beta=beta, gamma=gamma, decode=decode)
     made = mdm.semantics(outputs, batch.points, batch.labels.semantic, rounds)
     for b in range(2):
-        wanted = written_out(outputs, batch, b, rounds, beta, gamma, decode, prior)
+        wanted = written_out(outputs, batch, b, rounds, beta, gamma, decode)
         # a tie of two classes may fall either way, and later rounds then differ wholly
         margins = [m.topk(2, 0).values.diff(dim=0).abs().min() for m in wanted[:-1]]
         if all(margin > 1e-5 for margin in margins):
@@ -121,12 +114,9 @@ def test_rounds_equal_the_method_written_out(seed, rounds, beta, gamma, decode, 
                 torch.testing.assert_close(one[b], other, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("prior", ["network", "S0"])
-def test_rows_sum_to_one_over_the_class_set(prior):
+def test_rows_sum_to_one_over_the_class_set():
     outputs, batch = scene(1)
-    maps = MutualDistillation(rounds=3, prior=prior).semantics(
-        outputs, batch.points, batch.labels.semantic, 3
-    )
+    maps = MutualDistillation(rounds=3).semantics(outputs, batch.points, batch.labels.semantic, 3)
     for each in maps:
         torch.testing.assert_close(each.sum(1), torch.ones_like(each[:, 0]))
         assert (each[0, 2] == 0).all()  # the first image has clicks of classes 1 and 3
@@ -233,22 +223,6 @@ def test_labels_are_those_of_the_map_brought_up():
             mean = large[b].max(0).values[wanted == k].mean() if k else torch.tensor(0.1)
             here = made.labels.weight[b][wanted == k]
             torch.testing.assert_close(here, mean.clamp(0.1, 1).expand_as(here))
-
-
-def test_prior_pulls_the_map_to_the_first_one():
-    outputs, batch = scene(8, with_ignored=False)
-    flat = outputs._replace(
-        class_logits=torch.zeros_like(outputs.class_logits),
-        embedding=torch.eye(42).reshape(1, 42, 6, 7).expand(2, -1, -1, -1) * 1e3,
-        affinity_bias=torch.tensor(50.0),
-    )  # affine to itself alone: S_1 = P_0
-    semantic = batch.labels.semantic
-    for b, points in enumerate(batch.points):
-        semantic[b][~torch.isin(semantic[b], torch.tensor([0, *points.labels.tolist()]))] = 0
-    made = MutualDistillation(prior="S0").semantics(flat, batch.points, semantic, 1)[0]
-    assert torch.equal(made.argmax(1), on_grid(semantic))
-    torch.testing.assert_close(made.max(1).values[0], torch.full((6, 7), 1 / 1.2))
-    torch.testing.assert_close(made.max(1).values[1], torch.full((6, 7), 1 / 1.1))
 
 
 def test_the_grid_takes_the_middle_of_each_cell_and_stays_in_the_image():

@@ -11,7 +11,7 @@ from p2seg.methods.trained import Trained, departures, leaves, written
 
 CONTENT = {
     "config": {
-        "mdm": {"beta": 3.0, "ways": {"_target_": "os.system", "kind": "straight"}},
+        "mdm": {"beta": 3.0, "distance": "euclidean", "x": {"_target_": "os.system"}},
         "model": {"backbone": "resnet18", "pretrained": True, "weights": "/a/b.pth", "width": 8},
         "optim": {"lr": 1},
     },
@@ -22,8 +22,8 @@ TRAINED = Trained.of(Path("last.pt"), CONTENT)
 
 
 def test_settings_that_were_others_in_training():
-    own = {"mdm.beta": 3, "mdm.ways.kind": "geodesic", "export.flip": 1, "export.scales": [1, 0.5]}
-    assert TRAINED.differing(own) == ["mdm.ways.kind", "export.flip"]
+    own = {"mdm.beta": 3, "mdm.distance": "geodesic", "export.flip": 1, "export.scales": [1, 0.5]}
+    assert TRAINED.differing(own) == ["mdm.distance", "export.flip"]
     weights = {"model.pretrained": False, "model.weights": None, "optim.lr": 2}
     assert TRAINED.differing(weights) == []
     assert TRAINED.method == "p2seg.methods.p2seg.P2Seg"
@@ -57,7 +57,7 @@ def test_what_an_older_version_lacks_or_has_too_much():
     own = {"mdm.beta": 3, "mdm.decode": "point", "export.flip": True, "export.edges": 0}
     own |= {"loss.offset": 1, "mdm.start_step": 5, "model.pretrained": True}
     assert old.missing(own) == ["mdm.decode", "export"]
-    assert old.unknown(own) == ["mdm.ways.kind", "model.backbone", "model.width"]
+    assert old.unknown(own) == ["mdm.distance", "model.backbone", "model.width"]
 
 
 def test_departures_are_written_as_words():

@@ -1,4 +1,4 @@
-"""The shortest ways against SciPy's, a start at a time over an explicit graph."""
+"""The shortest paths against SciPy's, one start at a time over an explicit graph."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scipy.sparse.csgraph import dijkstra
 from p2seg.ops.geodesic import NEIGHBOURS, geodesic_owners
 
 
-def ways(regions: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """`[H W, H W]`, the length of the shortest way between any two pixels of one image."""
+def lengths(regions: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    """`[H W, H W]`, the length of the shortest path between any two pixels of one image."""
     height, width = regions.shape
     graph = np.zeros((height * width, height * width))
     for y in range(height):
@@ -37,7 +37,7 @@ def ways(regions: np.ndarray, guide: np.ndarray) -> np.ndarray:
     st.integers(1, 8),
     st.integers(1, 8),
     st.integers(1, 6),
-    st.sampled_from(["flat", "steps", "any"]),  # ways tie often, at times, never
+    st.sampled_from(["flat", "steps", "any"]),  # paths tie often, at times, never
 )
 def test_they_are_the_shortest(seed, height, width, count, kind):
     random = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def test_they_are_the_shortest(seed, height, width, count, kind):
     assert torch.equal(alone, owner)
     assert torch.equal(ones > 0, owner > 0)
     for b in range(2):
-        length = ways(regions[b], guide[b])
+        length = lengths(regions[b], guide[b])
         where = [int(at) for at in starts[b]]
         own = {}  # the first of several on a pixel
         for k, at in enumerate(where):

@@ -55,13 +55,13 @@ def test_ranks_draw_differently_but_each_always_the_same():
     assert torch.rand(4).tolist() == drawn[0]  # the first rank goes on as if it were alone
 
 
-@pytest.mark.parametrize(("world", "batch"), [(2, 4), (4, 2), (8, 1)])
-def test_the_samples_of_a_step_are_the_same_over_any_number_of_processes(world, batch):
+@pytest.mark.parametrize("world", [2, 4, 8])
+def test_the_samples_of_a_step_are_the_same_over_any_number_of_processes(world):
     """So a run may go on over another number with the same total batch."""
     alone = iter(StepSampler(21, 8, seed=5))
     for step in range(7):
         ranks = [
-            next(iter(StepSampler(21, batch, seed=5, start=step, rank=rank, world=world)))
+            next(iter(StepSampler(21, 8, seed=5, start=step, rank=rank, world=world)))
             for rank in range(world)
         ]
         whole = [sample for slot in zip(*ranks, strict=True) for sample in slot]

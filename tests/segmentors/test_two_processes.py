@@ -20,7 +20,7 @@ def test_trains_and_validates(tmp_path, segmentor):
     write_set(tmp_path, *SCENES, [(1, 20, 20, 24)], [])
     words = (
         *("data=custom", "data.num_classes=2", "data.workers=0", "trainer.accelerator=cpu"),
-        *(f"segmentor={segmentor}", "segmentor.batch_size=1", "segmentor.short_side=64"),
+        *(f"segmentor={segmentor}", "segmentor.batch_size=2", "segmentor.short_side=64"),
         *(f"pseudo={tmp_path}/pseudo.json", f"data.images={tmp_path}/images"),
         *(f"data.val_gt={tmp_path}/pseudo.json", f"data.val_images={tmp_path}/images"),
         *("segmentor.validate.every=1", f"out={tmp_path}/out"),

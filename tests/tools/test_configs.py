@@ -187,7 +187,7 @@ def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_besi
     for key in ("mdm", "method", "loss", "affinity"):
         assert literal[key] == paper[key], key
     assert literal.export.semantic == best.export.semantic == "network"
-    assert (literal.mdm.ways.kind, best.mdm.ways.kind) == ("straight", "geodesic")
+    assert (literal.mdm.distance, best.mdm.distance) == ("euclidean", "geodesic")
     assert literal.trainer == best.trainer
 
 
@@ -247,7 +247,7 @@ def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
         "data.short_side": 99,
         "data.long_side": 999,
         "mdm.beta": 1.5,
-        "loss.border": 2,
+        "loss.offset": 2.0,
         "optim.lr": 0.5,
         "model.width": 8,
     }.items():

@@ -307,18 +307,17 @@ def test_the_papers_networks_take_a_step(exp, tmp_path, run_tool):
 def test_two_processes_train_and_export(tmp_path):
     """Fabric starts the second one with the words of the first; each has half of a batch."""
     made = training_set(tmp_path / ODD)
-    network = [word for word in NETWORK if "batch_size" not in word]
 
     def run(tool, *more):
-        command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *made.words, *network, *more]
+        command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *made.words, *NETWORK, *more]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     norm = "model.norm=group"
-    two = ("trainer.devices=2", "trainer.batch_size=1", norm)
+    two = ("trainer.devices=2", norm)
     run("train", *two, f"out={tmp_path}/two")
-    run("train", "trainer.batch_size=2", norm, f"out={tmp_path}/one")
+    run("train", norm, f"out={tmp_path}/one")
     ckpt = [tmp_path / name / "last.pt" for name in ("one", "two")]
     one, other = (load_checkpoint(path, "network")["model"] for path in ckpt)
     worst = max(float((one[k].float() - other[k].float()).abs().max()) for k in one)

@@ -14,7 +14,7 @@ from p2seg.runs.settings import SETTINGS, deciding, effect_of, flat, paths_read,
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 GROUPS = ("data", "mdm", "model", "optim", "segmentor", "semantic", "trainer")
-NOT_OF_A_CONFIG = {"versions", "threads", "inputs", "categories", "skipped", "images_a_step"}
+NOT_OF_A_CONFIG = {"versions", "threads", "inputs", "categories", "skipped"}
 """Rows of what a checkpoint holds beside its settings."""
 
 
@@ -70,14 +70,14 @@ def test_what_a_setting_decides(key, effect):
 def test_a_command_depends_on_its_own_settings():
     config = {
         "mdm": {"beta": 3.0},
-        "loss": {"border": 0},
+        "loss": {"offset": 0.01},
         "export": {"flip": True},
         "trainer": {"keep": 2, "precision": "32-true"},
         "data": {"points": "a.json", "augment": {"scale": [0.5, 1.0]}},
     }
     augment = {"data.augment.scale.0": 0.5, "data.augment.scale.1": 1.0}
     both = {"mdm.beta": 3.0, "trainer.precision": "32-true"}
-    assert deciding(config, "train") == {**both, "loss.border": 0, **augment}
+    assert deciding(config, "train") == {**both, "loss.offset": 0.01, **augment}
     assert deciding(config, "gen_pseudo") == {**both, "export.flip": True}
     assert "data.points" in paths_read("train")
     assert "data.points" not in paths_read("train_segmentor")

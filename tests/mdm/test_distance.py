@@ -1,4 +1,4 @@
-"""Ways along the image: in the seeds, in S2I and at export."""
+"""Geodesic distance: in the seeds, in S2I and at export."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 
 from p2seg.data.coco import decode, read_instances
 from p2seg.data.images import read_image
+from p2seg.mdm.distance import Distance
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
-from p2seg.mdm.ways import Ways
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.structures import Outputs
 
-ALONG = Ways("geodesic")
+GEODESIC = Distance("geodesic")
 
 
 def two_tone(height: int, width: int, edge: int) -> torch.Tensor:
@@ -27,43 +27,43 @@ def two_tone(height: int, width: int, edge: int) -> torch.Tensor:
     return image
 
 
-def test_straight_ways_have_no_guide():
-    assert Ways().guide(two_tone(4, 4, 2)) is None
+def test_the_euclidean_distance_has_no_guide():
+    assert Distance().guide(two_tone(4, 4, 2)) is None
 
 
-def test_geodesic_ways_want_images():
-    with pytest.raises(ValueError, match="need the images"):
-        Seeder(ways=ALONG)(torch.ones(1, 4, 4).long(), [points_of([(0, 0), (3, 3)], [1, 1])])
+def test_the_geodesic_distance_needs_images():
+    with pytest.raises(ValueError, match="needs the images"):
+        Seeder(distance=GEODESIC)(torch.ones(1, 4, 4).long(), [points_of([(0, 0), (3, 3)], [1, 1])])
 
 
 @pytest.mark.parametrize("clicks", [[(5, 2), (5, 19)], [(2, 13), (8, 15)], [(9, 0), (0, 30)]])
 def test_seeds_are_cut_at_the_edge_wherever_the_clicks_are(clicks):
     semantic = torch.ones(1, 10, 32, dtype=torch.long)
     points = points_of(clicks, [1, 1])
-    labels = Seeder(ways=ALONG)(semantic, [points], two_tone(10, 32, 14))
+    labels = Seeder(distance=GEODESIC)(semantic, [points], two_tone(10, 32, 14))
     assert (labels.instances[0, :, :14] == 1).all()
     assert (labels.instances[0, :, 14:] == 2).all()
     assert labels.weight.min() > 0.4  # an edge is far to cross: no pixel of it is in doubt
-    straight = Seeder()(semantic, [points])
-    assert not torch.equal(straight.instances, labels.instances)
+    euclidean = Seeder()(semantic, [points])
+    assert not torch.equal(euclidean.instances, labels.instances)
 
 
-def test_a_way_stays_in_the_region():
+def test_a_path_stays_in_the_region():
     """Two arms of a U: the tip of the left one is nearer to the right click, but not inside."""
     semantic = torch.zeros(1, 12, 9, dtype=torch.long)
     semantic[0, :, :3] = semantic[0, :, 6:] = semantic[0, 9:] = 1
     points = points_of([(11, 0), (0, 6)], [1, 1])
     image = two_tone(12, 9, 0)
-    straight = Seeder()(semantic, [points], image).instances[0]
-    along = Seeder(ways=ALONG)(semantic, [points], image).instances[0]
-    assert straight[0, 2] == 2
-    assert along[0, 2] == 1
+    euclidean = Seeder()(semantic, [points], image).instances[0]
+    geodesic = Seeder(distance=GEODESIC)(semantic, [points], image).instances[0]
+    assert euclidean[0, 2] == 2
+    assert geodesic[0, 2] == 1
 
 
 def test_semantic_first_drops_shared_regions_as_before():
     semantic = torch.ones(1, 6, 6, dtype=torch.long)
     points = points_of([(0, 0), (5, 5)], [1, 1])
-    labels = Seeder("semantic_first", ways=ALONG)(semantic, [points], two_tone(6, 6, 3))
+    labels = Seeder("semantic_first", distance=GEODESIC)(semantic, [points], two_tone(6, 6, 3))
     assert not labels.instances.any()
 
 
@@ -71,7 +71,7 @@ def test_s2i_follows_the_guide_in_shared_regions_and_decodes_the_others():
     semantic = torch.ones(1, 8, 20, dtype=torch.long)
     semantic[0, :, 12:14] = 0
     points = points_of([(4, 1), (4, 11), (4, 16)], [1, 1, 1])
-    guide = ALONG.guide(two_tone(8, 20, 4))
+    guide = GEODESIC.guide(two_tone(8, 20, 4))
     still = torch.zeros(1, 2, 8, 20)
     [made] = semantic_to_instances(semantic, still, [points], decode="point", guide=guide)
     assert (made[:, :4] == 1).all()
@@ -83,33 +83,12 @@ def test_s2i_decodes_classes_with_a_click_outside():
     """A part of the object whose click was cut off must not fall to its neighbour."""
     semantic = torch.ones(1, 8, 20, dtype=torch.long)
     points = points_of([(4, 1), (4, 8), (4, 28)], [1, 1, 1])
-    guide = ALONG.guide(two_tone(8, 20, 4))
+    guide = GEODESIC.guide(two_tone(8, 20, 4))
     still = torch.zeros(1, 2, 8, 20)
     [made] = semantic_to_instances(semantic, still, [points], decode="point", guide=guide)
     assert made[4, 19] == 3
     assert made[4, 3] == 1
     assert made[4, 4] == 1  # half way, not at the edge
-
-
-@pytest.mark.parametrize("part", ["vote", "affinity"])
-def test_the_network_guides_too(part):
-    outputs = Outputs(
-        torch.zeros(1, 2, 4, 8),
-        torch.zeros(1, 2, 4, 8),
-        torch.zeros(1, 16, 4, 8),
-        torch.tensor(2.0),
-        None,
-    )
-    changed = outputs.offset if part == "vote" else outputs.embedding
-    changed[..., 4:] = 7.0
-    grey = torch.full((1, 3, 16, 32), 90, dtype=torch.uint8)
-    plain = ALONG.guide(grey, outputs)
-    guide = Ways("geodesic", **{part: 2.0}).guide(grey, outputs)
-    assert guide.shape[1] - plain.shape[1] == changed.shape[1]
-    jump = (guide[..., 24] - guide[..., 8]).pow(2).sum(1).sqrt()[0, 0]
-    # votes: 7 px beside the 16 that a still vote moves; embeddings in units of d ** (1/4)
-    want = 2 * np.hypot(7, 7 + 16) if part == "vote" else 2 * 7 * 16**0.5 / 16**0.25
-    assert float(jump) == pytest.approx(float(want), rel=1e-4)
 
 
 class Still(nn.Module):
@@ -132,7 +111,7 @@ def test_export_follows_the_image_whatever_the_rounds():
     image = two_tone(16, 32, 8)[0]
     for rounds in (0, 2):
         labeller = NetworkLabeller(
-            Still(), MutualDistillation(decode="point"), rounds, "network", ways=ALONG
+            Still(), MutualDistillation(decode="point"), rounds, "network", distance=GEODESIC
         )
         made = labeller(image, points, torch.ones(16, 32, dtype=torch.long)).instances
         assert (made[:, :8] == 1).all()
@@ -141,7 +120,7 @@ def test_export_follows_the_image_whatever_the_rounds():
 
 @pytest.mark.slow
 @pytest.mark.realdata
-def test_ways_along_photographs_beat_straight_ones(realdata):
+def test_on_photographs_the_geodesic_distance_is_better(realdata):
     """Oracle maps, random clicks, instances that with a neighbour of their class."""
     source = read_instances(realdata / "coco" / "annotations" / "instances_val2017.json")
     random = np.random.default_rng(0)
@@ -162,8 +141,8 @@ def test_ways_along_photographs_beat_straight_ones(realdata):
         for k, mask in enumerate(masks):
             if labels.count(labels[k]) > 1:
                 gains.append([])
-                for seeder in (Seeder(), Seeder(ways=ALONG)):
+                for seeder in (Seeder(), Seeder(distance=GEODESIC)):
                     made = (seeder(first, [points], images).instances[0] == k + 1).numpy()
                     gains[-1].append((made & mask).sum() / (made | mask).sum())
-    straight, along = np.mean(gains, axis=0)
-    assert along > straight + 0.01, f"{along:.3f} against {straight:.3f} of {len(gains)}"
+    euclidean, geodesic = np.mean(gains, axis=0)
+    assert geodesic > euclidean + 0.01, f"{geodesic:.3f} against {euclidean:.3f} of {len(gains)}"
