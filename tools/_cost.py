@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from _build import build
 from _common import network_of
 from _labeller import network_labeller
 from omegaconf import DictConfig
 
 from p2seg.benchmarks import cost
+from p2seg.data.input_size import AS_IT_IS
 from p2seg.errors import UserError
 
 
@@ -17,8 +20,9 @@ def experiment_of(cfg: DictConfig) -> cost.Experiment:
         raise UserError("suite=cost reads no points file; add data.num_classes=NUMBER")
     for group in (cfg.model, cfg.segmentor):
         group.pretrained, group.weights = False, None
+    labeller = network_labeller(cfg, network_of(cfg))
     return cost.Experiment(
-        labeller=network_labeller(cfg, network_of(cfg)),
+        labeller=replace(labeller, size=AS_IT_IS),  # its images have the size that a network sees
         method=build(cfg.method),
         start_step=cfg.mdm.start_step,
         classes=cfg.data.num_classes,
