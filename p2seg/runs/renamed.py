@@ -15,6 +15,7 @@ REMOVED: dict[str, Any] = {
     "seeder.ways.affinity": 0.0,
     "mdm.ways._target_": "p2seg.mdm.ways.Ways",
     "mdm.ways": {},
+    "data.augment.max_ratio": 4.0,
 }
 """Settings that no longer exist, and the value that is the behavior of today.
 
@@ -27,6 +28,7 @@ RENAMED = {
     "seeder.ways.kind": "seeder.distance.kind",
     "seeder.ways.colour": "seeder.distance.color_weight",
     "seeder.ways._target_": "seeder.distance._target_",
+    "data.augment.short_side": "data.short_side",
 }
 """Settings with another name, and that name."""
 

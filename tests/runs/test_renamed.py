@@ -76,3 +76,9 @@ def test_settings_of_another_shape_are_left_as_they_are(tmp_path, tree):
     config = tree if isinstance(tree, dict) else {}
     made = read(tmp_path, config, tree)
     assert (made["config"], made["settings"]) == (config, tree)
+
+
+def test_the_size_of_the_augmentation_is_that_of_the_data(tmp_path):
+    augment = {"crop": 416, "short_side": 480, "max_ratio": 4.0}
+    made = read(tmp_path, {"data": {"augment": augment}}, {})
+    assert made["config"] == {"data": {"augment": {"crop": 416}, "short_side": 480}}
