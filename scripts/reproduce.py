@@ -36,6 +36,7 @@ COST = {
     "real_voc": (0.14, 4, "measured on 1 core"),
     "real_coco": (0.45, 4, "measured on 1 core"),
     "voc_hrnet48": (5, 24, GUESS),
+    "voc_hrnet48_best": (5, 24, GUESS),
     "voc_resnet101": (5, 24, GUESS),
     "coco_hrnet48": (30, 24, GUESS),
     "demo_simulated": (0.15, 2, "measured on 2 cores"),

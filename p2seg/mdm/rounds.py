@@ -71,11 +71,10 @@ class MutualDistillation:
         labels = [batch.labels]
         maps: list[Tensor] = []
         T = self.rounds if rounds is None else rounds
-        size = batch.labels.semantic.shape[1:]
         first = batch.labels.semantic
         for semantic in self.semantics(outputs, batch.points, first, T, factors):
             maps.append(semantic)
-            labels.append(self.labels_of(semantic, outputs, batch.points, size))
+            labels.append(self.labels_of(semantic, outputs, batch.points, first))
         return [Round(labels[0], None), *map(Round, labels[1:], maps)]
 
     def factors(self, outputs: Outputs, points: list[Points]) -> Factors:
@@ -131,7 +130,7 @@ class MutualDistillation:
 
     @torch.no_grad()
     def labels_of(
-        self, semantic: Tensor, outputs: Outputs, points: list[Points], size: tuple[int, ...]
+        self, semantic: Tensor, outputs: Outputs, points: list[Points], first: Tensor
     ) -> Labels:
         """Labels at input size from a round's map.
 
@@ -139,12 +138,14 @@ class MutualDistillation:
             semantic: `[B, C+1, h, w]` probabilities.
             outputs: of the network.
             points: of the B images.
-            size: (H, W).
+            first: `[B, H, W]` int64, the first map; its 255 (padding) stays ignored.
         """
+        size = first.shape[1:]
         channels = class_channels(points, semantic.shape[1] - 1, semantic.device)
         probabilities = at_full_size(semantic, outputs, points, size, channels)
         confidence, best = probabilities.max(1)
         classes = channels.gather(1, best.flatten(1)).view_as(best)
+        classes = classes.masked_fill(first == IGNORED, IGNORED)
         instances = semantic_to_instances(
             classes, upsample(outputs.offset, size), points, decode=self.decode
         )

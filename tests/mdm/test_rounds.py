@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import points_of
 from torch.nn import functional as F
 
+from p2seg.losses import pixel_groups
 from p2seg.mdm.grid import on_grid, upsample
 from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation, mean_over_masks
@@ -210,7 +211,7 @@ def test_without_votes_offsets_get_no_gradient_from_the_map():
 
 def test_labels_are_those_of_the_map_brought_up():
     """Labels at input size: the bilinear map's argmax, S2I on bilinear offsets."""
-    outputs, batch = scene(7)
+    outputs, batch = scene(7, with_ignored=False)
     mdm = MutualDistillation(rounds=1)
     made = mdm(outputs, batch)[1]
     large = F.interpolate(made.semantic.detach(), scale_factor=4, mode="bilinear")[..., :22, :27]
@@ -223,6 +224,21 @@ def test_labels_are_those_of_the_map_brought_up():
             mean = large[b].max(0).values[wanted == k].mean() if k else torch.tensor(0.1)
             here = made.labels.weight[b][wanted == k]
             torch.testing.assert_close(here, mean.clamp(0.1, 1).expand_as(here))
+
+
+def test_what_the_first_map_ignores_is_in_no_label_of_any_round():
+    """Padding is neither background nor an object, or a loss would look at it from round 1 on."""
+    outputs, batch = scene(7)
+    ignored = batch.labels.semantic == 255
+    _, *later = MutualDistillation(rounds=2)(outputs, batch)
+    for each in later:
+        assert torch.equal(each.labels.semantic == 255, ignored)
+        clicks = torch.zeros_like(ignored)
+        for b, points in enumerate(batch.points):
+            clicks[b, points.pixels[:, 0], points.pixels[:, 1]] = True
+        assert not each.labels.instances[ignored & ~clicks].any()
+        groups = pixel_groups(each.labels, 0.0)
+        assert (groups[ignored[:, 2::4, 2::4] & ~clicks[:, 2::4, 2::4]] == -1).all()
 
 
 def test_the_grid_takes_the_middle_of_each_cell_and_stays_in_the_image():
