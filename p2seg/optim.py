@@ -18,7 +18,9 @@ PAPERS_WARMUP = 1 / 25
 
 
 def poly(max_steps: int, warmup_steps: int | None = 0, power: float = 0.9) -> Factor:
-    """Linear warm-up, then polynomial decay from 1 at its end to 0. Paper: Sec. 4.1, after BESTIE.
+    """Linear warm-up, then polynomial decay from 1 at its end to 0.
+
+    Paper: Sec. 4.1 for the length of the warm-up; the decay is BESTIE's.
 
     Args:
         max_steps: of the training.

@@ -295,7 +295,7 @@ def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decide
 
 @pytest.mark.parametrize(
     ("words", "power"),
-    [([], 500), (["mdm=paper"], 3), (["export.beta=7"], 7), (["export.beta=null"], 20)],
+    [([], 100), (["mdm=paper"], 3), (["export.beta=7"], 7), (["export.beta=null"], 20)],
 )
 def test_the_power_at_export(words, power):
     from _labeller import network_labeller
