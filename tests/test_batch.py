@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from training_sets import training_set
 
 from p2seg.data.dataset import PointDataset
+from p2seg.data.input_size import InputSize
 from p2seg.data.loader import batches_of
 from p2seg.data.transforms import Augment
 from p2seg.errors import UserError
@@ -30,7 +31,9 @@ BATCH = 4
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     made = training_set(tmp_path_factory.mktemp("set"), 6)
-    return PointDataset(made.points, made.reader, Seeder(), Augment(crop=32, short_side=40), seed=0)
+    return PointDataset(
+        made.points, made.reader, Seeder(), Augment(crop=32, size=InputSize(short_side=40)), seed=0
+    )
 
 
 def batches(dataset, rank=0, world=1, batch_size=BATCH):
@@ -73,7 +76,7 @@ def bestie_of():
     torch.manual_seed(0)
     backbone = build_backbone("test_resnet", pretrained=False)
     network = BestieNetwork(backbone, 2, width=8, dilations=(1, 2), norm="group")
-    return Bestie(BestieLoss(), start_step=0), network
+    return Bestie(BestieLoss()), network
 
 
 @pytest.mark.parametrize("made", [p2seg_of, bestie_of])

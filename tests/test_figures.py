@@ -152,9 +152,10 @@ def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
         lambda each, by: offset_figure([each], by, Seeder(), CELL),
         lambda each, by: rounds_figure(each, by, Seeder(), CELL),
     )
+    # drawn dots are thicker by a fraction of a pixel
     for figure in figures:
         seen, wanted = figure(large, half).astype(int), figure(small, labeller()).astype(int)
-        assert np.abs(seen - wanted).mean() < 3
+        assert np.abs(seen - wanted).mean() < 4
 
 
 def test_progress_leaves_out_what_was_not_kept(scene):

@@ -202,7 +202,7 @@ def _settle(cfg: DictConfig, command: str) -> None:
     """Takes from the checkpoint what it decides, and prints what the method is."""
     # a path that is no file is refused by the command, if it reads it at all
     given = command in WITH_NETWORK and cfg.ckpt not in (None, "none")
-    follows = given and Path(cfg.ckpt).expanduser().is_file()
+    follows = given and _is_file(cfg.ckpt)
     if not follows and command not in NAMING_METHOD:
         return
     from _trained import follow, told_of, uses_network  # imports torch's networks
@@ -222,6 +222,13 @@ def _sweep_of(config: str, words: list[str]) -> Sweep | None:
     parsed = zip(own, OverridesParser.create().parse_overrides([*map(quoted, own)]), strict=True)
     swept = [word.partition("=")[0] for word, each in parsed if each.is_sweep_override()]
     return Sweep(CONFIGS.parent / "tools" / f"{config}.py", own, swept)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except RuntimeError:  # `~name` of nobody here
+        return False
 
 
 def _check_words(words: list[str]) -> None:

@@ -73,8 +73,7 @@ def _listed(file: Path) -> list[str] | None:
     if not file.is_file():
         return None
     lines = map(str.strip, text_of(file, "list of classes").splitlines())
-    named = (line for line in lines if line and line not in NO_CLASSES)
-    return [line for line in named if not (line[:2] == line[-2:] == "__")]
+    return [line for line in lines if line and line not in NO_CLASSES]
 
 
 def is_labelme(content: Any) -> bool:
