@@ -32,7 +32,6 @@ EXPORT: dict[type, dict[str, str]] = {
         "edges": "export.edges",
         "flip": "export.flip",
         "scales": "export.scales",
-        "keep_clicks": "export.keep_clicks",
     },
 }
 """The settings that become which parameters."""
@@ -100,7 +99,6 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
         edges=cfg.export.edges,
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
-        keep_clicks=cfg.export.keep_clicks,
         size=input_size(cfg),
     )
 

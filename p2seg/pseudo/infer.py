@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from p2seg.data.input_size import (
     AS_IT_IS,
     InputSize,
-    Size,
     moved_points,
     resized_image,
     resized_labels,
@@ -149,8 +148,6 @@ class NetworkLabeller:
         scales: of what the network sees; probabilities and offsets are averaged, affinities are
             scale 1's.
         decode: how S2I reads offsets; None: as in the rounds, or `point` where there are none.
-        keep_clicks: a round after which fewer clicks lie in their class does not count in that
-            image. At stride 4 I2S averages an object of a few cells with its surroundings.
         size: at which the network sees an image, as in its training. The rounds work at that size;
             edges, the split into instances and scores have the image's own.
     """
@@ -167,7 +164,6 @@ class NetworkLabeller:
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     decode: Decode | None = None
-    keep_clicks: bool = False
     size: InputSize = AS_IT_IS
     needs_image: bool = True
 
@@ -208,11 +204,7 @@ class NetworkLabeller:
             first: `[H, W]` int64, the first map.
 
         Returns:
-            T + 1 maps `[1, C+1, h, w]`, float32 probabilities; `P_0` alone without affinities. In
-            place of a round that does not count (`keep_clicks`) stands the map before it.
-
-        Raises:
-            NotFinite: a probability is NaN, because outputs overflow in the rounds.
+            T + 1 maps `[1, C+1, h, w]`, float32 probabilities; `P_0` alone without affinities.
         """
         given = class_probabilities(outputs.class_logits, [points])
         if self.mdm is None:
@@ -220,14 +212,7 @@ class NetworkLabeller:
         own = (first.shape[0], first.shape[1])
         size = self.size.of(*own)
         points, first = moved_points(points, own, size), resized_labels(first, size)
-        maps = [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
-        check_outputs(*maps)
-        if self.keep_clicks:
-            found = [_clicks_in_class(each, outputs, points, size) for each in maps]
-            for t in range(1, len(maps)):
-                if found[t] < found[t - 1]:
-                    maps[t], found[t] = maps[t - 1], found[t - 1]
-        return maps
+        return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
     def labelled(
         self, semantic: Tensor, outputs: Outputs, image: Tensor, points: Points, first: Tensor
@@ -381,20 +366,6 @@ class SeedFallback:
     @staticmethod
     def _areas(instances: Tensor, points: Points) -> Tensor:
         return torch.bincount(instances.flatten(), minlength=len(points) + 1)[1:]
-
-
-def _clicks_in_class(semantic: Tensor, outputs: Outputs, points: Points, size: Size) -> int:
-    """How many points lie where a map has their class.
-
-    Args:
-        semantic: `[1, C+1, h, w]` probabilities.
-        outputs: of the network.
-        points: of what the network sees.
-        size: (H, W) of what the network sees.
-    """
-    best = at_full_size(semantic, outputs, [points], size)[0].argmax(0)
-    y, x = points.pixels.to(best.device).unbind(1)
-    return int((best[y, x] == points.labels.to(best.device)).sum())
 
 
 def _check_odds(foreground: float) -> None:

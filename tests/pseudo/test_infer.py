@@ -114,22 +114,6 @@ def test_detail_is_averaged_over_mirror_images_and_scales_too(size, scales):
     assert not torch.equal(coarse.instances > 0, image[0] > 128)
 
 
-@pytest.mark.parametrize("detail", [False, True])
-@pytest.mark.parametrize("small", [True, False])
-def test_a_round_that_loses_clicks_does_not_count(small, detail):
-    """Equal affinities give every pixel the class that most pixels have."""
-    image = lamp(64, 64) if small else lamp(64, 64, 0, 0, 56, 56)
-    points, first = points_of([(15, 20)], [1]), torch.zeros(64, 64, dtype=torch.long)
-    network = Beacon(detail=detail)
-    none, one, kept = (
-        NetworkLabeller(network, MDM, rounds, "network", keep_clicks=keep)(image, points, first)
-        for rounds, keep in ((0, False), (1, False), (1, True))
-    )
-    assert not torch.equal(one.instances, none.instances)
-    assert torch.equal(kept.instances, none.instances if small else one.instances)
-    assert bool((one.instances > 0).sum() < (none.instances > 0).sum()) is small
-
-
 def test_flips_and_scales_are_shown_to_the_network():
     network = Beacon()
     NetworkLabeller(network, MDM).outputs(lamp(60, 50), points_of([(15, 20)], [1]))
