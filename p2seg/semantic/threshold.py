@@ -1,0 +1,147 @@
+"""Initial semantic maps by thresholds: for objects that are brighter, darker or more colored than
+the ground, such as cells. No weights, no labels except the points."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from skimage.filters import threshold_otsu
+
+from p2seg.data.images import read_image
+from p2seg.data.maps import SemanticMap
+from p2seg.errors import UserError
+from p2seg.semantic.source import MapTask
+
+Mask = NDArray[np.bool_]
+Channel = NDArray[np.float32]
+
+FAINT = 0.03
+"""Standard deviations of a channel; a click that differs less from its surroundings stays alone."""
+
+RIDGE = 0.1
+"""What is added to the covariance of the colors, in mean variances, before it is inverted."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Otsu's threshold of one channel of the image, and a threshold of its own per missed click.
+
+    The candidates are gray, red, green, blue, saturation and the direction in color space along
+    which the clicked pixels differ most from the image. Otsu's threshold splits each candidate,
+    and the side with more clicks is the foreground. The channel with the largest
+    `recall^2 / area` wins, where recall is the share of clicks in the foreground. A click that
+    the winner misses gets the connected region, inside its Voronoi cell, of the pixels that lie
+    between the click's value and the threshold `level`. A foreground pixel has the class of the
+    nearest click.
+
+    Attributes:
+        level: of a missed click, from 0 (the median of the background in its cell) to 1 (the
+            click's own value).
+        reach: the farthest pixel of a missed click's region, in short sides of the image.
+    """
+
+    level: float = 0.7
+    reach: float = 0.2
+    name = "threshold"
+
+    def __post_init__(self) -> None:
+        for key in ("level", "reach"):
+            if not 0 < getattr(self, key) < 1:
+                raise UserError(
+                    f"semantic.source.{key}={getattr(self, key)}: must be between 0 and 1"
+                )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def inputs(self, task: MapTask) -> list[Path]:
+        return [task.image]
+
+    def __call__(self, task: MapTask) -> SemanticMap:
+        return self.segment(read_image(task.image, task.size), task.yx, task.labels)
+
+    def segment(
+        self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> SemanticMap:
+        """The map of an image.
+
+        Args:
+            image: `[H, W, 3]` uint8 RGB.
+            yx: `[K, 2]` int64, the clicked pixels.
+            labels: `[K]` int64, 1..C.
+
+        Returns:
+            `[H, W]` uint8, 0 background; all background without clicks.
+        """
+        if not len(yx):
+            return np.zeros(image.shape[:2], np.uint8)
+        nearest, distance = voronoi(image.shape[:2], yx)
+        inside, channel = _best_split(image, yx)
+        reachable = distance <= self.reach * min(image.shape[:2])
+        for k in np.flatnonzero(~inside[tuple(yx.T)]):
+            inside |= self._missed(channel, inside, reachable & (nearest == k), tuple(yx[k]))
+        inside[tuple(yx.T)] = True
+        return np.where(inside, labels[nearest], 0).astype(np.uint8)
+
+    def _missed(self, channel: Channel, inside: Mask, cell: Mask, click: tuple[int, int]) -> Mask:
+        """The region of a click that the threshold of the whole image misses."""
+        smooth = cv2.GaussianBlur(channel, (0, 0), 1.0)
+        ground = float(np.median(channel[cell & ~inside]))
+        value = float(smooth[click])
+        if abs(value - ground) < FAINT * channel.std():
+            return np.zeros_like(inside)
+        threshold = ground + self.level * (value - ground)
+        alike = cell & (smooth > threshold if value > ground else smooth < threshold)
+        regions = np.asarray(cv2.connectedComponents(alike.astype(np.uint8))[1])
+        region: Mask = alike & (regions == regions[click])
+        return region
+
+
+def voronoi(
+    shape: tuple[int, ...], yx: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest click of every pixel, and its distance in pixels, both `[H, W]`."""
+    pixels = np.indices(shape[:2]).reshape(2, -1).T
+    distance, nearest = cKDTree(yx).query(pixels)
+    height, width = shape[:2]
+    return np.reshape(nearest, (height, width)), np.reshape(distance, (height, width))
+
+
+def _best_split(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> tuple[Mask, Channel]:
+    """The foreground of the channel that separates the clicks best, and that channel."""
+    best, found = -1.0, (np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.float32))
+    for channel in _channels(image, yx):
+        if channel.max() == channel.min():
+            continue
+        inside = channel > threshold_otsu(channel)
+        recall = float(inside[tuple(yx.T)].mean())
+        if recall < 0.5:
+            inside, recall = ~inside, 1 - recall
+        score = recall**2 / float(inside.mean())
+        if score > best:
+            best, found = score, (inside, channel)
+    return found
+
+
+def _channels(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> list[Channel]:
+    """Gray, R, G, B, saturation, and Fisher's direction from all pixels to the clicked ones."""
+    colors = image.astype(np.float32)
+    flat = colors.reshape(-1, 3)
+    covariance = np.cov(flat.T)
+    covariance += (RIDGE * np.trace(covariance) / 3 + 1e-3) * np.eye(3)
+    clicked = cv2.GaussianBlur(colors, (0, 0), 1.0)[tuple(yx.T)].mean(0)
+    direction = np.linalg.solve(covariance, clicked - flat.mean(0))
+    direction /= np.linalg.norm(direction) + 1e-9
+    return [
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32),
+        *np.moveaxis(colors, 2, 0),
+        cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1].astype(np.float32),
+        (colors @ direction).astype(np.float32),
+    ]
