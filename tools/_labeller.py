@@ -32,6 +32,7 @@ EXPORT: dict[type, dict[str, str]] = {
         "edges": "export.edges",
         "flip": "export.flip",
         "scales": "export.scales",
+        "level": "export.level",
     },
 }
 """The settings that become which parameters."""
@@ -100,6 +101,7 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
         size=input_size(cfg),
+        level=cfg.export.level,
     )
 
 

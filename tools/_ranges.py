@@ -59,6 +59,7 @@ NUMBERS = {
     "export.rounds": COUNT,
     "export.edges": COUNT,
     "export.min_pixels": AT_LEAST_ONE,
+    "export.level": Number(0, 1, whole=False, null=True),
     "export.beta": Number(0, whole=False, null=True, above=True),
     "predict.score": SHARE,
     "predict.overlay_score": SHARE,

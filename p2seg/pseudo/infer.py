@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +28,7 @@ from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.edges import mended, to_edges
+from p2seg.semantic.missed import regions_of_missed
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
 FUSED_ODDS = 3.0
@@ -150,6 +152,8 @@ class NetworkLabeller:
         decode: how S2I reads offsets; None: as in the rounds, or `point` where there are none.
         size: at which the network sees an image, as in its training. The rounds work at that size;
             edges, the split into instances and scores have the image's own.
+        level: of the region that a click outside of its class's silhouette gets, see
+            `p2seg.semantic.missed.regions_of_missed`; None: it gets none.
     """
 
     network: nn.Module
@@ -165,6 +169,7 @@ class NetworkLabeller:
     scales: tuple[float, ...] = (1.0,)
     decode: Decode | None = None
     size: InputSize = AS_IT_IS
+    level: float | None = None
     needs_image: bool = True
 
     def __post_init__(self) -> None:
@@ -238,6 +243,8 @@ class NetworkLabeller:
         if self.silhouette == "S0":
             first = mended(first, image, points, self.foreground, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
+        if self.silhouette != "S0":
+            split = self._with_missed(split, probabilities, classes, points)
         offset = upsample(outputs.offset, size)
         ratio = offset.new_tensor([own[0] / size[0], own[1] / size[1]])[:, None, None]
         [instances] = semantic_to_instances(
@@ -324,6 +331,23 @@ class NetworkLabeller:
             probabilities = probabilities * (1 + (FUSED_ODDS - 1) * given)
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
+
+    def _with_missed(
+        self, split: Tensor, probabilities: Tensor, classes: Tensor, points: Points
+    ) -> Tensor:
+        """The map `[H, W]` with a region for each click that is not in its class there."""
+        yx, labels = points.pixels.numpy(), points.labels.numpy()
+        found = split.cpu().numpy()
+        missed = found[tuple(yx.T)] != labels
+        if self.level is None or not missed.any():
+            return split
+        made = found.copy()
+        for label in np.unique(labels[missed]):
+            channel = probabilities[(classes == int(label)).nonzero()[0, 0]].float().cpu().numpy()
+            asked = missed & (labels == label)
+            regions = regions_of_missed(channel, found == label, yx, asked, self.level)
+            made[regions > 0] = label
+        return torch.from_numpy(made).to(split.device)
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from skimage.filters import threshold_otsu
 
 from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
+from p2seg.semantic.missed import regions_of_missed, voronoi
 from p2seg.semantic.source import MapTask
 
 Mask = NDArray[np.bool_]
 Channel = NDArray[np.float32]
-
-FAINT = 0.03
-"""Standard deviations of a channel; a click that differs less from its surroundings stays alone."""
 
 RIDGE = 0.1
 """What is added to the covariance of the colors, in mean variances, before it is inverted."""
@@ -41,21 +38,16 @@ class Threshold:
     nearest click.
 
     Attributes:
-        level: of a missed click, from 0 (the median of the background in its cell) to 1 (the
+        level: of a missed click's region, from 0 (the ground in its cell) to 1 (the
             click's own value).
-        reach: the farthest pixel of a missed click's region, in short sides of the image.
     """
 
     level: float = 0.7
-    reach: float = 0.2
     name = "threshold"
 
     def __post_init__(self) -> None:
-        for key in ("level", "reach"):
-            if not 0 < getattr(self, key) < 1:
-                raise UserError(
-                    f"semantic.source.{key}={getattr(self, key)}: must be between 0 and 1"
-                )
+        if not 0 < self.level < 1:
+            raise UserError(f"semantic.source.level={self.level}: must be between 0 and 1")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -82,36 +74,10 @@ class Threshold:
         """
         if not len(yx):
             return np.zeros(image.shape[:2], np.uint8)
-        nearest, distance = voronoi(image.shape[:2], yx)
         inside, channel = _best_split(image, yx)
-        reachable = distance <= self.reach * min(image.shape[:2])
-        for k in np.flatnonzero(~inside[tuple(yx.T)]):
-            inside |= self._missed(channel, inside, reachable & (nearest == k), tuple(yx[k]))
-        inside[tuple(yx.T)] = True
-        return np.where(inside, labels[nearest], 0).astype(np.uint8)
-
-    def _missed(self, channel: Channel, inside: Mask, cell: Mask, click: tuple[int, int]) -> Mask:
-        """The region of a click that the threshold of the whole image misses."""
-        smooth = cv2.GaussianBlur(channel, (0, 0), 1.0)
-        ground = float(np.median(channel[cell & ~inside]))
-        value = float(smooth[click])
-        if abs(value - ground) < FAINT * channel.std():
-            return np.zeros_like(inside)
-        threshold = ground + self.level * (value - ground)
-        alike = cell & (smooth > threshold if value > ground else smooth < threshold)
-        regions = np.asarray(cv2.connectedComponents(alike.astype(np.uint8))[1])
-        region: Mask = alike & (regions == regions[click])
-        return region
-
-
-def voronoi(
-    shape: tuple[int, ...], yx: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest click of every pixel, and its distance in pixels, both `[H, W]`."""
-    pixels = np.indices(shape[:2]).reshape(2, -1).T
-    distance, nearest = cKDTree(yx).query(pixels)
-    height, width = shape[:2]
-    return np.reshape(nearest, (height, width)), np.reshape(distance, (height, width))
+        missed = regions_of_missed(channel, inside, yx, ~inside[tuple(yx.T)], self.level)
+        nearest, _ = voronoi((image.shape[0], image.shape[1]), yx)
+        return np.where(inside | (missed > 0), labels[nearest], 0).astype(np.uint8)
 
 
 def _best_split(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> tuple[Mask, Channel]:

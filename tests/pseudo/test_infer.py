@@ -483,3 +483,25 @@ def test_offsets_are_of_the_images_own_pixels(size):
     # beside the clicks' own pixels, and what bilinear interpolation blurs in the middle
     assert (made[:30, :26] == 2).all()
     assert (made[:30, 38:] == 1).all()
+
+
+def two_lamps():
+    """A bright object and one that is darker than half, on dark ground; and a click on each."""
+    image = torch.full((3, 48, 64), 20, dtype=torch.uint8)
+    image[:, 8:24, 8:24] = 240
+    image[:, 28:44, 36:52] = 90
+    truth = torch.zeros(48, 64, dtype=torch.long)
+    truth[8:24, 8:24], truth[28:44, 36:52] = 1, 2
+    points = points_of([(16, 16), (36, 44)], [1, 1])
+    return image, points, truth
+
+
+@pytest.mark.parametrize(("level", "found"), [(None, [1.0, 0.0]), (0.5, [1.0, 1.0])])
+def test_a_missed_click_gets_a_region_by_its_own_threshold(level, found):
+    image, points, truth = two_lamps()
+    labeller = NetworkLabeller(Beacon(detail=True), MDM, 0, "network", snap_radius=0, level=level)
+    made = labeller(image, points, torch.zeros(48, 64, dtype=torch.long))
+    for number, least in enumerate(found, start=1):
+        ours, theirs = made.instances == number, truth == number
+        overlap = float((ours & theirs).sum() / (ours | theirs).sum())
+        assert overlap > 0.8 if least else overlap < 0.05

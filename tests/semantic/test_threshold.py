@@ -67,7 +67,7 @@ def test_plain_images_and_images_without_clicks_are_background() -> None:
     assert only_click[10, 10] == 1
 
 
-@pytest.mark.parametrize("settings", [{"level": 0.0}, {"level": 1.0}, {"reach": 0.0}])
+@pytest.mark.parametrize("settings", [{"level": 0.0}, {"level": 1.0}])
 def test_a_setting_out_of_range_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(UserError, match="must be between 0 and 1"):
         Threshold(**settings)

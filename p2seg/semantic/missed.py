@@ -1,0 +1,92 @@
+"""The region of a click that a threshold of the whole image misses.
+
+A faint object beside bright ones is below any threshold that suits all. Its click says where it is,
+so it gets a threshold of its own, between its surroundings and the value at the click.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+Mask = NDArray[np.bool_]
+
+FAINT = 0.03
+"""Standard deviations of a channel; a click that differs less from its surroundings stays alone."""
+
+REACH = 0.45
+"""Short sides of the image between a click and the farthest pixel of its region."""
+
+GROUND = 0.25
+"""Quantile of the pixels of a cell that is its ground, counted from the side that is farther from
+the click's value: the object may fill three quarters of the cell."""
+
+BLUR = 1.0
+"""Standard deviation in pixels of the Gaussian that the channel is smoothed by."""
+
+
+def voronoi(
+    shape: tuple[int, int], yx: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest click of every pixel, and its distance in pixels, both `[H, W]`.
+
+    Args:
+        shape: (H, W).
+        yx: `[K, 2]` int64, the clicked pixels, K at least 1.
+    """
+    pixels = np.indices(shape).reshape(2, -1).T
+    distance, nearest = cKDTree(yx).query(pixels)
+    return np.reshape(nearest, shape), np.reshape(distance, shape)
+
+
+def regions_of_missed(
+    channel: NDArray[Any], inside: Mask, yx: NDArray[np.int64], missed: Mask, level: float
+) -> NDArray[np.int64]:
+    """The connected region around each missed click whose values are near the click's.
+
+    A region stays in the Voronoi cell of its click, at most `REACH` away.
+
+    Args:
+        channel: `[H, W]` float32, what was thresholded.
+        inside: `[H, W]`, the foreground that the threshold found.
+        yx: `[K, 2]` int64, all clicked pixels of the image.
+        missed: `[K]`, the clicks that get a region.
+        level: of a region's threshold, from 0 (the ground in the cell) to 1 (the smoothed value at
+            the click).
+
+    Returns:
+        `[H, W]`: 0, or k + 1 in the region of the k-th click, which has the clicked pixel alone if
+        it differs too little from its surroundings.
+    """
+    regions = np.zeros(channel.shape, np.int64)
+    if not missed.any():
+        return regions
+    height, width = channel.shape
+    nearest, distance = voronoi((height, width), yx)
+    near = distance <= REACH * min(height, width)
+    smooth, least = cv2.GaussianBlur(channel, (0, 0), BLUR), FAINT * float(channel.std())
+    for k in np.flatnonzero(missed)[::-1]:  # of several clicks on one pixel the first wins
+        click = tuple(yx[k])
+        cell = near & (nearest == nearest[click])
+        value = float(smooth[click])
+        ground = _ground(channel[cell & ~inside], value)
+        if abs(value - ground) >= least:
+            threshold = ground + level * (value - ground)
+            alike = cell & (smooth > threshold if value > ground else smooth < threshold)
+            parts = np.asarray(cv2.connectedComponents(alike.astype(np.uint8))[1])
+            regions[alike & (parts == parts[click])] = k + 1
+    for k in np.flatnonzero(missed)[::-1]:
+        regions[tuple(yx[k])] = k + 1
+    return regions
+
+
+def _ground(outside: NDArray[Any], value: float) -> float:
+    """The ground around an object of some value, from the pixels that no object has yet."""
+    if not outside.size:
+        return 0.0
+    low, high = np.quantile(outside, [GROUND, 1 - GROUND])
+    return float(low if value - low > high - value else high)
