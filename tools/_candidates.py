@@ -21,6 +21,7 @@ from p2seg.errors import UserError, check_choice
 from p2seg.progress import console, track
 from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedFallback
 from p2seg.runs.claims import claim
+from p2seg.runs.launched import is_first
 from p2seg.runs.outputs import refuse_inputs, replacing
 from p2seg.runs.ranks import Ranks
 from p2seg.sam.candidates import CANDIDATES, CandidateFolder
@@ -29,9 +30,10 @@ from p2seg.sam.chosen import ChosenLabeller, ChosenMaps, Selection, Snapped
 from p2seg.sam.evidence import Evidence
 from p2seg.sam.options import Options
 from p2seg.sam.prompts import Prompting
+from p2seg.semantic.auto import Auto
 from p2seg.semantic.generate import generate
 from p2seg.semantic.manifest import MANIFEST, read_manifest
-from p2seg.semantic.source import Source
+from p2seg.semantic.source import MapTask, Source
 
 SELECT = ("score", "largest", "smallest", "consistent", "network")
 SAMPLE = 4000
@@ -110,10 +112,21 @@ def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
 def maps_of(cfg: DictConfig, points: PointSet) -> Source[SemanticMap]:
     """The source of first maps; with a segmenter those painted from the chosen masks."""
     if not is_prompted(cfg):
-        return cast(Source[SemanticMap], build(cfg.semantic.source))
+        source = build(cfg.semantic.source)
+        return _chosen(cfg, source, points) if isinstance(source, Auto) else source
     selection = selection_of(cfg, points)
     manifest = read_manifest(selection.candidates.folder)
     return ChosenMaps(selection, manifest.source, manifest.parameters)
+
+
+def _chosen(cfg: DictConfig, auto: Auto, points: PointSet) -> Source[SemanticMap]:
+    """The source that suits the images best."""
+    folder, classes = path_of(cfg, "data.images"), tuple(c.name for c in points.categories)
+    pairs = zip(points.images, points.points, strict=True)
+    choice = auto.choose([MapTask.of(record, own, folder, classes) for record, own in pairs])
+    if is_first():
+        console.print(str(choice), markup=False)
+    return choice.source
 
 
 def masks_of(
