@@ -22,6 +22,7 @@ from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
 from _figures import Figures
 from _inputs import key_of
+from _labeller import check_affinities
 from _trained import told_of
 from omegaconf import DictConfig, OmegaConf
 
@@ -81,6 +82,8 @@ class Experiment:
                 "pipeline.reselect=true lets a trained network choose among candidates; give "
                 "semantic=sam and pipeline.network=true"
             )
+        if cfg.pipeline.network:
+            check_affinities(cfg)
         if "sam" in cfg.pipeline.segmentors and not is_prompted(cfg):
             raise UserError("pipeline.segmentors=[sam] is of chosen candidates; give semantic=sam")
         self.masks: list[str] = []
@@ -186,7 +189,7 @@ class Experiment:
             # the yardstick of every experiment: Eq. 1, no network
             change |= {"mdm.distance": "euclidean", "mdm.conflict": "points_first"}
         if not asks:
-            without |= {"model", "affinity"}
+            without |= {"model"}
         if not is_prompted(self.cfg):
             without |= {"data.candidates"}
         cfg = self._with(**change)
