@@ -16,7 +16,6 @@ import make_points
 import predict
 import train
 import train_segmentor
-from _build import build
 from _candidates import is_prompted
 from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
@@ -277,7 +276,7 @@ class Experiment:
         given = {"truth": True, "ckpt": self.network, "runs": self.network.parent}
         drawer = Figures(self._with(**layout, **given, names=names))
         figures = {"One image through the rounds": drawer.rounds(), "Offsets": drawer.offset()}
-        if build(self.cfg.method).mdm is not None:
+        if OmegaConf.select(self.cfg, "model.network.embedding"):
             figures["Affinities of clicked pixels"] = drawer.affinity()
         if any(self.network.parent.glob("snapshots/*.pt")):
             figures["Instances, step by step"] = drawer.progress()

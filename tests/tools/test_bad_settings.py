@@ -268,7 +268,8 @@ def test_a_training_with_the_old_schedule_is_not_resumed_in_silence(tools, tmp_p
 
 
 def test_a_training_says_what_it_goes_on_from_and_that_no_round_takes_part(tools):
-    said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
+    words = ("mdm=paper", "mdm.start_step=5", "optim.warmup_steps=0")
+    said = works(tools("train", *words))
     assert "no round of MDM takes part: mdm.start_step=5 is not reached" in said
-    said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
+    said = works(tools("train", *words))
     assert "is at step 1 of 1: there is nothing left to do" in said
