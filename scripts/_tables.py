@@ -228,7 +228,6 @@ TABLES = {
                 Row(f"{n} rounds in training too", COCO, (*PAPER, f"mdm.rounds={n}"))
                 for n in (2, 3)
             ),
-            Row("mdm=best, no rounds", COCO, ("mdm=best",)),
         ],
         note=MASKS_NOTE,
         words=NO_SEGMENTOR,
