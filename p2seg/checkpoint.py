@@ -15,7 +15,6 @@ from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
 from p2seg.files import atomic_path, read_json, write_json, write_second_name
 from p2seg.finite import not_finite
-from p2seg.runs.renamed import rename_settings
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
@@ -72,7 +71,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         kind: what the checkpoint must be of, `network` or `segmentor`.
 
     Returns:
-        Its content; settings of earlier versions have the names of today.
+        Its content.
 
     Raises:
         Ruined: weights that are not finite.
@@ -112,7 +111,6 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     if not _well_formed(content):
         raise UserError(f"{path} is a checkpoint of p2seg that was changed since; train again")
     _check_read(path, content, _WEIGHTS)
-    rename_settings(content)
     return content
 
 

@@ -21,7 +21,7 @@ from p2seg.losses import offset_targets
 from p2seg.mdm.i2s import affinities_of, cells_of
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.infer import NetworkLabeller
-from p2seg.structures import STRIDE, Batch, Outputs, Points, Round
+from p2seg.structures import STRIDE, Batch, Labels, Outputs, Points
 from p2seg.visualize import (
     Mask,
     Picture,
@@ -205,7 +205,9 @@ def affinity_figure(
     for scene in scenes:
         outputs = labeller.outputs(scene.image.to(labeller.device), scene.points)
         if outputs.embedding is None:
-            raise UserError("this network has no affinities (mdm=bestie); draw another figure")
+            raise UserError(
+                "this network has no affinities; draw another figure, or train with mdm=paper"
+            )
         for k in range(min(clicks, len(scene.points))):
             size = labeller.size
             drawn = [_with_affinity(scene, size, outputs, k, power) for power in (1, beta)]
@@ -219,7 +221,7 @@ def training_pictures(
     model: nn.Module,
     batch: Batch,
     step: int,  # noqa: ARG001
-    labels: Callable[[Outputs, Batch], list[Round]],
+    labels: Callable[[Outputs, Batch], list[Labels]],
     images: int = 4,
 ) -> Mapping[str, Picture]:
     """What TensorBoard shows of a batch: labels of every round, and offsets as colours.
@@ -242,8 +244,8 @@ def training_pictures(
         points = Points(batch.points[b].yx.cpu(), batch.points[b].labels, batch.points[b].ids)
         row = [draw_points(image, points)]
         for each in rounds:
-            row.append(draw_semantic(image, each.labels.semantic[b].cpu().numpy()))
-            row.append(draw_instances(image, each.labels.instances[b].cpu().numpy()))
+            row.append(draw_semantic(image, each.semantic[b].cpu().numpy()))
+            row.append(draw_instances(image, each.instances[b].cpu().numpy()))
         rows.append([*row, draw_offset(outputs.offset[b].float().cpu().numpy())])
     names = ["seed", *(f"round {t}" for t in range(1, len(rounds)))]
     titles = [f"{what} of {name}" for name in names for what in ("semantic", "instances")]
@@ -271,7 +273,7 @@ def _only(points: Points, k: int) -> Points:
 def _with_affinity(scene: Scene, size: InputSize, outputs: Outputs, k: int, beta: float) -> Picture:
     points = moved_points(scene.points, scene.size, size.of(*scene.size))
     cell = cells_of(points, outputs)[k : k + 1]
-    heat = affinities_of(outputs, [scene.points], cell)[0, 0].float().pow(beta)
+    heat = affinities_of(outputs, cell)[0, 0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
     drawn = draw_heat(scene.large, heat.cpu().numpy())
     return draw_points(drawn, _only(scene.points, k), scene.scale)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
-from p2seg.ops.affinity import Factors, Pairs, Way, pair_sum
+from p2seg.ops.affinity import Pairs, Way, pair_sum
 from p2seg.ops.lookup import look_up
 from p2seg.runs.ranks import shared_count
 from p2seg.structures import (
@@ -26,20 +26,14 @@ from p2seg.structures import (
     Outputs,
     PointBatch,
     Points,
-    Round,
     class_set,
     pixel_grid,
 )
 
-Balance = Literal["group", "pairs"]
 Trust = Literal["margin", "one"]
 Classes = Literal["all", "image"]
 Background = Literal["group", "apart", "unpaired"]
 Target = Literal["first", "round"]
-
-PROBABILITY_FLOOR = 1e-3
-"""Share of the uniform distribution mixed into probabilities before their logarithm is taken: a
-clamp would stop the gradient exactly where it is needed."""
 
 
 def hardest_mean(losses: Tensor, valid: Tensor, ratio: float) -> Tensor:
@@ -79,14 +73,6 @@ def segmentation_loss(log_probabilities: Tensor, target: Tensor, ratio: float) -
     return hardest_mean(losses, target != IGNORED, ratio)
 
 
-def log_of_probabilities(probabilities: Tensor) -> Tensor:
-    """Logarithm of `[B, C+1, H, W]` probabilities, each image's over the classes it has."""
-    present = probabilities.amax((2, 3), keepdim=True) > 0
-    uniform = present / present.sum(1, keepdim=True)
-    mixed = (1 - PROBABILITY_FLOOR) * probabilities + PROBABILITY_FLOOR * uniform
-    return mixed.clamp(min=torch.finfo(mixed.dtype).tiny).log()
-
-
 def offset_targets(instances: Tensor, points: list[Points]) -> Tensor:
     """Offsets from every pixel to its point. Paper: Eq. 2.
 
@@ -122,21 +108,13 @@ def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[
     return means.sum() / shared_count((pixels > 0).sum())
 
 
-def pair_coefficients(
-    size: Tensor,
-    label: Tensor,
-    balance: Balance,
-    same_class: float,
-    background: Background = "group",
-) -> tuple[Tensor, Tensor]:
+def pair_coefficients(size: Tensor, background: Background) -> tuple[Tensor, Tensor]:
     """What a pair of pixels of each two groups counts in Eq. 5.
+
+    Every positive pair counts alike, and every negative one.
 
     Args:
         size: `[..., G]` int64, pixels of each group, the background's first.
-        label: `[..., G]` int64, class of each group.
-        balance: `pairs`: every positive pair counts alike, and every negative one (Eq. 5 as it
-            is written). `group`: every group counts alike, by the mean over its own pairs.
-        same_class: weight of a negative pair of one class beside one of two classes.
         background: two background pixels are a positive pair (`group`), a negative one (`apart`),
             or no pair (`unpaired`).
 
@@ -144,33 +122,23 @@ def pair_coefficients(
         `[..., G, G]` float64 coefficients of the positive pairs (its diagonal) and of the negative
         ones.
     """
-    present = size > 0
     n = size.double()
     pairs = n[..., :, None] * n[..., None, :]
     own = torch.eye(size.shape[-1], dtype=torch.bool, device=size.device)
-    weight = torch.where(label[..., :, None] == label[..., None, :], same_class, 1.0).double()
-    weight = weight.masked_fill(own, 0.0)
+    other = (~own).double().expand_as(pairs).clone()
     if background != "group":
         own[0, 0] = False
-        present = F.pad(present[..., 1:], (1, 0))
-        weight[..., 0, 0] = background == "apart"
-    if balance == "pairs":
-        positive = own / (pairs * own).sum((-2, -1), keepdim=True).clamp(min=1)
-        negative = weight / (weight * pairs).sum((-2, -1), keepdim=True).clamp(min=1e-9)
-        return positive, negative
-    positive = own / pairs.clamp(min=1) / present.sum(-1).clamp(min=1)[..., None, None]
-    total = (weight * pairs).sum(-1, keepdim=True)
-    groups = (total > 0).sum((-2, -1), keepdim=True).clamp(min=1)
-    return positive, weight / total.clamp(min=1e-9) / groups
+        other[..., 0, 0] = background == "apart"
+    positive = own / (pairs * own).sum((-2, -1), keepdim=True).clamp(min=1)
+    negative = other / (other * pairs).sum((-2, -1), keepdim=True).clamp(min=1e-9)
+    return positive, negative
 
 
 def affinity_loss(
-    factors: Factors,
+    factors: Tensor,
     groups: Tensor,
-    labels: Tensor,
+    count: int,
     *,
-    balance: Balance = "group",
-    same_class: float = 4.0,
     background: Background = "group",
     way: Way = "auto",
 ) -> Tensor:
@@ -179,11 +147,9 @@ def affinity_loss(
     The label's own sigmoid in Eq. 5 is a constant and left out.
 
     Args:
-        factors: of the affinity logit.
+        factors: `[B, N, d]` of the affinity logit.
         groups: `[B, R, N]` int64 of R rounds: 0 background, k + 1 instances, -1 in no pair.
-        labels: `[B, G]` int64, the class of every group, background's is 0.
-        balance: `group` or `pairs`.
-        same_class: weight of same-class negatives.
+        count: G, groups there can be, the background among them.
         background: what two background pixels are, see `pair_coefficients`.
         way: of the affinity operators.
 
@@ -191,10 +157,10 @@ def affinity_loss(
         `[]` float32 in 0..2: mean over the images that have a pair, then over the rounds.
     """
     images, rounds, _ = groups.shape
-    size = labels.new_zeros(images, rounds, labels.shape[1] + 1)
+    size = groups.new_zeros(images, rounds, count + 1)
     size.scatter_add_(2, groups + 1, torch.ones_like(groups))
     size = size[:, :, 1:]
-    positive, negative = pair_coefficients(size, labels[:, None], balance, same_class, background)
+    positive, negative = pair_coefficients(size, background)
     some = (size.sum(2) > 0).double()
     share = some / shared_count(some.sum(0)) / rounds
     pairs = size[..., :, None].double() * size[..., None, :].double()
@@ -206,26 +172,24 @@ def affinity_loss(
 
 def label_losses(
     outputs: Outputs,
-    rounds: list[Round],
+    rounds: list[Labels],
     batch: Batch,
     *,
     hard_pixel_ratio: float,
     offset_weight: Trust,
     classes: Classes = "all",
     target: Target = "first",
-    refined: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Eqs. 4 and 3 of a batch, each averaged over the rounds.
 
     Args:
         outputs: of the network on the batch.
-        rounds: the seed first.
+        rounds: their labels, the seed first.
         batch: the batch.
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
         offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
         classes: that class logits compete with in Eq. 4: `all`, or an `image`'s own and background.
         target: of Eq. 4 in each round: the `first` map, or the map that the `round` starts from.
-        refined: whether the maps `S_t` have a loss too, against the first map.
 
     Returns:
         `[]` and `[]`.
@@ -241,18 +205,15 @@ def label_losses(
         logits = logits.masked_fill(~present[:, :, None, None], -torch.inf)
     own = F.log_softmax(logits, 1)
     segmentation = [segmentation_loss(own, given, hard_pixel_ratio)]
-    for r in rounds[1:]:
+    for labels in rounds[1:]:
         if target == "round":
-            later = r.labels.semantic.masked_fill(given == IGNORED, IGNORED)
+            later = labels.semantic.masked_fill(given == IGNORED, IGNORED)
             later = segmentation_target(later, batch.points)
             segmentation.append(segmentation_loss(own, later, hard_pixel_ratio))
-        if refined and r.semantic is not None:
-            log_map = log_of_probabilities(_at_input_size(r.semantic, size))
-            segmentation.append(segmentation_loss(log_map, given, hard_pixel_ratio))
     offsets = []
-    for r in rounds:
-        weight = r.labels.weight if offset_weight == "margin" else r.labels.weight * 0 + 1
-        offsets.append(offset_loss(offset, r.labels.instances, weight, batch.points))
+    for labels in rounds:
+        weight = labels.weight if offset_weight == "margin" else labels.weight * 0 + 1
+        offsets.append(offset_loss(offset, labels.instances, weight, batch.points))
     return torch.stack(segmentation).mean(), torch.stack(offsets).mean()
 
 
@@ -266,14 +227,10 @@ class P2SegLoss:
         affinity: weight of Eq. 5.
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
         offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
-        balance: of the pairs of Eq. 5.
-        same_class: weight of same-class negatives in Eq. 5.
-        min_weight: pixels whose label is trusted less are in no pair of Eq. 5.
         classes: that class logits compete with in Eq. 4: `all` (the paper's), or an `image`'s own
             and background, as at export: sooner learned where images are few and classes many.
         background: what two background pixels are in Eq. 5, see `pair_coefficients`.
         target: of Eq. 4 in each round, see `label_losses`.
-        refined: whether the maps `S_t` have a loss too.
     """
 
     segmentation: float = 1.0
@@ -281,13 +238,9 @@ class P2SegLoss:
     affinity: float = 1.0
     hard_pixel_ratio: float = 0.2
     offset_weight: Trust = "margin"
-    balance: Balance = "group"
-    same_class: float = 4.0
-    min_weight: float = 0.4
     classes: Classes = "all"
     background: Background = "group"
     target: Target = "first"
-    refined: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1:
@@ -298,22 +251,23 @@ class P2SegLoss:
     def __call__(
         self,
         outputs: Outputs,
-        rounds: list[Round],
+        rounds: list[Labels],
         batch: Batch,
-        factors: Factors,
+        factors: Tensor | None,
         way: Way = "auto",
     ) -> dict[str, Tensor]:
         """The weighted losses, each averaged over the rounds.
 
         Args:
             outputs: of the network on the batch.
-            rounds: of MDM, the seed first.
+            rounds: labels of MDM, the seed's first.
             batch: the batch.
-            factors: of the affinity logit.
+            factors: `[B, N, d]` of the affinity logit; None: without Eq. 5.
             way: of the affinity operators, which changes no result.
 
         Returns:
-            `segmentation`, `offset` and `affinity`, each `[]`; the objective is their sum.
+            `segmentation`, `offset` and, with factors, `affinity`, each `[]`; the objective is
+            their sum.
         """
         segmentation, offset = label_losses(
             outputs,
@@ -323,41 +277,33 @@ class P2SegLoss:
             offset_weight=self.offset_weight,
             classes=self.classes,
             target=self.target,
-            refined=self.refined,
         )
-        groups = [pixel_groups(r.labels, self.min_weight).flatten(1) for r in rounds]
-        labels = F.pad(PointBatch.of(batch.points, segmentation.device).labels, (1, 0))
+        losses = {"segmentation": self.segmentation * segmentation, "offset": self.offset * offset}
+        if factors is None:
+            return losses
         affinity = affinity_loss(
             factors,
-            torch.stack(groups, 1),
-            labels,
-            balance=self.balance,
-            same_class=self.same_class,
+            torch.stack([pixel_groups(labels).flatten(1) for labels in rounds], 1),
+            1 + max(1, *map(len, batch.points)),
             background=self.background,
             way=way,
         )
-        return {
-            "segmentation": self.segmentation * segmentation,
-            "offset": self.offset * offset,
-            "affinity": self.affinity * affinity,
-        }
+        return losses | {"affinity": self.affinity * affinity}
 
 
-def pixel_groups(labels: Labels, min_weight: float) -> Tensor:
+def pixel_groups(labels: Labels) -> Tensor:
     """The group of every pixel of the stride-4 grid in Eq. 5.
 
     Args:
         labels: of `[B, H, W]`, H and W multiples of 4.
-        min_weight: an instance label trusted less is in no pair.
 
     Returns:
-        `[B, h, w]` int64: 0 background, k + 1 instances, -1 in no pair (ignored, without an
-        instance, or not trusted).
+        `[B, h, w]` int64: 0 background, k + 1 instances, -1 in no pair (ignored, or without an
+        instance).
     """
     at = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
-    semantic, instances, weight = labels.semantic[at], labels.instances[at], labels.weight[at]
-    sure = (instances > 0) & (weight >= min_weight)
-    groups = torch.where(sure, instances, -1)
+    semantic, instances = labels.semantic[at], labels.instances[at]
+    groups = torch.where(instances > 0, instances, -1)
     return torch.where((semantic == 0) & (instances == 0), 0, groups)
 
 

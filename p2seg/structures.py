@@ -235,11 +235,8 @@ class Outputs(NamedTuple):
     Attributes:
         class_logits: `[B, C+1, h, w]`, channel 0 background.
         offset: `[B, 2, h, w]`, (dy, dx) in input pixels from a pixel to its point.
-        embedding: `[B, d, h, w]`; the affinity logit is `f_i . f_j / sqrt(d) - affinity_bias`.
-            None of a network without affinities (BESTIE's).
-        affinity_bias: `[]`, or None.
-        affinity_scale: `[]`, pixels: the spread `s` of votes of one instance, where the affinity
-            also looks at positions (`affinity.position=vote`); None where it does not.
+        embedding: `[B, d, h, w]`; the affinity logit is `f_i . f_j / sqrt(d)`. None of a network
+            without affinities.
         centre: `[B, C, h, w]`, one heatmap of clicks per class, of a network that has them
             (BESTIE's).
         detailed_logits: `[B, C+1, H, W]`, class logits of every pixel, of a network with a detail
@@ -249,21 +246,5 @@ class Outputs(NamedTuple):
     class_logits: Tensor
     offset: Tensor
     embedding: Tensor | None = None
-    affinity_bias: Tensor | None = None
-    affinity_scale: Tensor | None = None
     centre: Tensor | None = None
     detailed_logits: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Round:
-    """One round of MDM: the labels it made, and the map they were made from.
-
-    Attributes:
-        labels: `Labels` of `[B, H, W]`, without gradient.
-        semantic: `[B, C+1, h, w]` probabilities `S_t` with gradient; None in round 0, whose map
-            is the given one.
-    """
-
-    labels: Labels
-    semantic: Tensor | None

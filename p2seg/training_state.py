@@ -134,8 +134,6 @@ class TrainingState:
         try:
             self.module.load_state_dict(saved["model"])
             self._restore_optimizer(saved["optimizer"])
-        except UserError as error:
-            raise UserError(f"{path} cannot be used: {error}") from error
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"{path} holds another model than this command builds; give another out=DIR, or "

@@ -33,14 +33,14 @@ def test_what_a_checkpoint_holds(run):
     state = run.network.state_dict()
     assert all(torch.equal(state[name], saved["model"][name]) for name in state)
     assert saved["average"].keys() == state.keys()
-    other = tiny_network(seed=5, affinity_position="vote")
+    other = tiny_network(seed=5)
     other.load_state_dict(saved["average"])
 
 
 def test_the_average_is_of_the_weights_after_every_step(run, monkeypatch):
     path = run.fit(dataclasses.replace(TRAINER, max_steps=1))
     saved = load_checkpoint(path, "network")
-    start = tiny_network(affinity_position="vote").state_dict()
+    start = tiny_network().state_dict()
     key = "class_head.1.weight"
     wanted = 0.1 * start[key] + 0.9 * saved["model"][key]  # the first decay is 1/10
     torch.testing.assert_close(saved["average"][key], wanted)
@@ -53,7 +53,7 @@ def test_without_an_average(run):
 
 
 def test_snapshots_are_the_weights_of_their_steps(run):
-    start = tiny_network(affinity_position="vote").state_dict()
+    start = tiny_network().state_dict()
     trainer = dataclasses.replace(TRAINER, snapshots=(0, 3, 6))
     last = load_checkpoint(run.fit(trainer), "network")
     files = sorted((run.out / "snapshots").iterdir())
@@ -194,19 +194,19 @@ def test_a_machine_without_that_is_one_sentence(change):
 
 
 GOLDEN = [
-    [1.49836, 0.05153, 1.06850],
-    [1.46827, 0.05313, 0.98381],
-    [1.46898, 0.06849, 1.02632],
-    [1.02198, 0.06348, 0.96857],
-    [1.09557, 0.06235, 0.99637],
+    [1.49836, 0.07386, 1.06846],
+    [1.46553, 0.07376, 1.0299],
+    [1.42231, 0.0772, 1.01638],
+    [1.25868, 0.0799, 0.8611],
+    [1.33589, 0.04481, 0.79274],
 ]
 """Segmentation, offset and affinity of five steps; a refactoring must not move them. When a change
 of the method does, run the test, look at why, and put the new numbers here."""
 
 
 @pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15),
-    reason="another release of torch draws and resizes a little differently",
+    tuple(map(int, torch.__version__.split(".")[:2])) != (2, 14),
+    reason="the numbers are of torch 2.14; another release draws a little differently",
 )
 def test_golden_trace(run):
     """In float64: mining and labels are choices, and float32's last bit, another on every kind of

@@ -20,7 +20,7 @@ from p2seg.figures import (
     rounds_figure,
 )
 from p2seg.losses import offset_targets
-from p2seg.mdm.i2s import affinities_of, affinity_factors, class_probabilities
+from p2seg.mdm.i2s import affinities_of, affinity_factors
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.infer import NetworkLabeller
@@ -55,8 +55,8 @@ class Knowing(nn.Module):
         offset = offset * (cells > 0)
         if not self.affinity:
             return Outputs(logits, offset, centre=(cells == 1).float())
-        embedding = torch.cat([(cells == k) * 4.0 for k in range(3)], 1)
-        return Outputs(logits, offset, embedding, self.bias)
+        embedding = torch.cat([(cells == k) * 3.5 - 1.2 for k in range(3)], 1)
+        return Outputs(logits, offset, embedding)
 
 
 @pytest.fixture
@@ -88,14 +88,10 @@ def test_affinities_of_some_pixels_are_rows_of_the_matrix():
         torch.randn(2, 2, 4, 6),
         torch.randn(2, 2, 4, 6),
         torch.randn(2, 3, 4, 6),
-        torch.tensor(0.5),
-        torch.tensor(3.0),
     )
-    points = [points_of([(3, 3)], [1])] * 2
-    foreground = class_probabilities(outputs.class_logits, points).argmax(1) > 0
-    given = affinity_factors(outputs, foreground)
-    matrix = (given.left @ given.right.transpose(1, 2) - given.bias).sigmoid()
-    rows = affinities_of(outputs, points, torch.tensor([13, 2]))
+    given = affinity_factors(outputs)
+    matrix = (given @ given.transpose(1, 2)).sigmoid()
+    rows = affinities_of(outputs, torch.tensor([13, 2]))
     torch.testing.assert_close(rows.flatten(2), matrix[:, [13, 2]])
     assert not torch.allclose(rows[:, 0].flatten(1), matrix[:, 12])
 

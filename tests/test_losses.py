@@ -11,15 +11,14 @@ from p2seg.losses import (
     P2SegLoss,
     affinity_loss,
     hardest_mean,
-    log_of_probabilities,
     offset_loss,
     offset_targets,
     pixel_groups,
     segmentation_loss,
     segmentation_target,
 )
-from p2seg.ops.affinity import Factors, factors
-from p2seg.structures import Batch, Labels, Outputs, Round
+from p2seg.ops.affinity import factors
+from p2seg.structures import Batch, Labels, Outputs
 
 
 def test_hardest_mean_takes_the_share_of_each_image():
@@ -37,19 +36,6 @@ def test_segmentation_loss_is_cross_entropy_without_ignored_pixels():
     want = F.cross_entropy(logits, target, ignore_index=255)
     got = segmentation_loss(F.log_softmax(logits, 1), target, 1.0)
     torch.testing.assert_close(got, want)
-
-
-def test_log_of_probabilities_has_a_gradient_at_zero():
-    p = torch.tensor([[[[0.0]], [[1.0]], [[0.0]]]]).requires_grad_()
-    p_two = torch.cat([p, p.flip(1)], 3)  # the middle class everywhere, the others nowhere
-    log = log_of_probabilities(p_two)
-    log[0, 1].sum().backward()
-    assert p.grad is not None
-    zero = torch.tensor([[[[0.0, 0.5]], [[1.0, 0.5]]]]).requires_grad_()
-    log_of_probabilities(zero)[0, 0, 0, 0].backward()
-    assert zero.grad[0, 0, 0, 0] > 100
-    expected = torch.tensor(1e-3 / 2).log()
-    torch.testing.assert_close(log_of_probabilities(zero.detach())[0, 0, 0, 0], expected)
 
 
 def test_offsets_point_to_the_click_and_vanish_there():
@@ -71,98 +57,37 @@ def test_offset_loss_is_smooth_l1_weighted_over_labelled_pixels():
     assert offset_loss(offset, instances * 0, weight, points) == 0
 
 
-@pytest.mark.parametrize("balance", ["group", "pairs"])
-def test_affinity_loss_equals_the_loop_over_pairs(balance):
+@pytest.mark.parametrize("background", ["group", "apart", "unpaired"])
+def test_affinity_loss_equals_the_loop_over_pairs(background):
+    """Sec. 3.2: 1 where two pixels are of one instance, else 0; the background by its reading."""
     random = torch.Generator().manual_seed(0)
     f = torch.randn(12, 3, generator=random, dtype=torch.float64)
-    groups = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2, 3, -1, -1])
-    labels = torch.tensor([0, 1, 1, 2, 2])  # group 4 has no pixel
-    sigma = (f @ f.T - 0.5).sigmoid()
-    own = [(groups == g).nonzero()[:, 0].tolist() for g in range(4)]
-    weight = lambda g, h: 4.0 if labels[g] == labels[h] else 1.0  # noqa: E731
-    if balance == "group":
-        positive = [sum(1 - sigma[i, j] for i in a for j in a) / len(a) ** 2 for a in own]
-        negative = []
-        for g, a in enumerate(own):
-            others = [
-                (i, j, weight(g, h)) for h, b in enumerate(own) if h != g for i in a for j in b
-            ]
-            negative.append(sum(w * sigma[i, j] for i, j, w in others) / sum(w for *_, w in others))
-        want = sum(positive) / 4 + sum(negative) / 4
-    else:
-        same = [(i, j) for a in own for i in a for j in a]
-        other = [
-            (i, j, weight(g, h))
-            for g, a in enumerate(own)
-            for h, b in enumerate(own)
-            if g != h
-            for i in a
-            for j in b
-        ]
-        want = sum(1 - sigma[i, j] for i, j in same) / len(same)
-        want = want + sum(w * sigma[i, j] for i, j, w in other) / sum(w for *_, w in other)
-    made = Factors(torch.stack([f, f * 9, f]), torch.tensor(0.5, dtype=torch.float64))
+    groups = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2, 3, -1, -1])  # group 4 has no pixel
+    sigma = (f @ f.T).sigmoid()
+    positive, negative = [], []
+    for i, g in enumerate(groups.tolist()):
+        for j, h in enumerate(groups.tolist()):
+            kind = background if g == h == 0 else "group" if g == h else "apart"
+            if min(g, h) >= 0 and kind != "unpaired":
+                (positive if kind == "group" else negative).append(float(sigma[i, j]))
+    want = 1 - sum(positive) / len(positive) + sum(negative) / len(negative)
+    made = torch.stack([f, f * 9, f])
     alone = torch.full_like(groups, -1)
     # rounds of other groups, an image whose first round has no pair, one without any
     rounds = torch.stack([groups, groups.roll(3), alone, alone, alone, groups]).view(3, 2, 12)
-    got = affinity_loss(made, rounds, labels.repeat(3, 1), balance=balance)
+    got = affinity_loss(made, rounds, 5, background=background)
     single = lambda b, r: affinity_loss(  # noqa: E731
-        Factors(made.left[b, None], made.bias),
-        rounds[b, None, r, None],
-        labels[None],
-        balance=balance,
+        made[b, None], rounds[b, None, r, None], 5, background=background
     )
-    assert float(single(0, 0)) == pytest.approx(float(want), rel=1e-5)
+    assert float(single(0, 0)) == pytest.approx(want, rel=1e-5)
     whole = (single(0, 0) + (single(0, 1) + single(2, 1)) / 2) / 2
     torch.testing.assert_close(got, whole)
-    got = single(0, 0)
-    assert float(got) == pytest.approx(float(want), rel=1e-5)
-
-
-@pytest.mark.parametrize("balance", ["group", "pairs"])
-@pytest.mark.parametrize("background", ["apart", "unpaired"])
-def test_background_pixels_are_no_positive_pair_where_asked(balance, background):
-    """Sec. 3.2: 1 where two pixels are of one instance, else 0."""
-    random = torch.Generator().manual_seed(0)
-    f = torch.randn(9, 3, generator=random, dtype=torch.float64)
-    groups = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
-    labels = torch.tensor([0, 1, 2])
-    sigma = (f @ f.T).sigmoid()
-    own = [(groups == g).nonzero()[:, 0].tolist() for g in range(3)]
-    means = [float(sigma[a][:, a].mean()) for a in own[1:]]
-    both = sum(float(sigma[a][:, a].sum()) for a in own[1:])
-    pairs = [
-        [
-            (i, j)
-            for h, b in enumerate(own)
-            if h != g or (g == 0 and background == "apart")
-            for i in a
-            for j in b
-        ]
-        for g, a in enumerate(own)
-    ]
-    negative = [sum(float(sigma[i, j]) for i, j in each) / len(each) for each in pairs]
-    if balance == "group":
-        want = 1 - sum(means) / 2 + sum(negative) / 3
-    else:
-        every = [pair for each in pairs for pair in each]
-        want = 1 - both / (4 + 9) + sum(float(sigma[i, j]) for i, j in every) / len(every)
-    got = affinity_loss(
-        Factors(f[None], torch.tensor(0.0, dtype=torch.float64)),
-        groups[None, None],
-        labels[None],
-        balance=balance,
-        same_class=1.0,
-        background=background,
-    )
-    assert float(got) == pytest.approx(want, rel=1e-5)
 
 
 def test_affinity_loss_of_one_group_and_of_none():
-    f = Factors(torch.zeros(1, 4, 2), torch.tensor(0.0))
-    label = torch.zeros(1, 1, dtype=torch.long)
-    assert affinity_loss(f, torch.zeros(1, 1, 4, dtype=torch.long), label) == pytest.approx(0.5)
-    assert affinity_loss(f, torch.full((1, 1, 4), -1), label) == 0
+    f = torch.zeros(1, 4, 2)
+    assert affinity_loss(f, torch.zeros(1, 1, 4, dtype=torch.long), 1) == pytest.approx(0.5)
+    assert affinity_loss(f, torch.full((1, 1, 4), -1), 1) == 0
 
 
 def test_pixel_groups_leave_out_what_is_not_known():
@@ -172,9 +97,8 @@ def test_pixel_groups_leave_out_what_is_not_known():
     instances = torch.zeros_like(semantic)
     instances[..., 4:12] = 3
     weight = torch.ones(1, 4, 20)
-    weight[..., 8:12] = 0.3
-    # background, sure instance, unsure instance, class without an instance, ignored
-    assert pixel_groups(Labels(semantic, instances, weight), 0.4).tolist() == [[[0, 3, -1, -1, -1]]]
+    # background, instance, instance, class without an instance, ignored
+    assert pixel_groups(Labels(semantic, instances, weight)).tolist() == [[[0, 3, 3, -1, -1]]]
 
 
 def test_points_carry_their_class():
@@ -194,20 +118,19 @@ def batch_and_outputs(seed: int = 0) -> tuple[Batch, Outputs]:
     points = [points_of([(8, 6), (8, 12)], [1, 1])] * 2
     batch = Batch(["a", "b"], torch.zeros(2, 3, 16, 16, dtype=torch.uint8), points, labels)
     draw = lambda *shape: torch.randn(*shape, generator=random, requires_grad=True)  # noqa: E731
-    bias = torch.tensor(2.0, requires_grad=True)
-    return batch, Outputs(draw(2, 3, 4, 4), draw(2, 2, 4, 4), draw(2, 8, 4, 4), bias)
+    return batch, Outputs(draw(2, 3, 4, 4), draw(2, 2, 4, 4), draw(2, 8, 4, 4))
 
 
 def test_the_objective_reaches_every_output_and_averages_rounds():
     batch, outputs = batch_and_outputs()
     loss = P2SegLoss()
-    f = factors(outputs.embedding, outputs.affinity_bias)
-    once = loss(outputs, [Round(batch.labels, None)], batch, f)
-    twice = loss(outputs, [Round(batch.labels, None)] * 2, batch, f)
+    f = factors(outputs.embedding)
+    once = loss(outputs, [batch.labels], batch, f)
+    twice = loss(outputs, [batch.labels] * 2, batch, f)
     for name in ("segmentation", "offset", "affinity"):
         torch.testing.assert_close(once[name], twice[name])
     torch.stack(list(once.values())).sum().backward()
-    for each in outputs[:4]:
+    for each in outputs[:3]:
         assert each.grad is not None
         assert each.grad.abs().sum() > 0
 
@@ -215,27 +138,26 @@ def test_the_objective_reaches_every_output_and_averages_rounds():
 def test_each_round_may_have_the_map_that_it_starts_from_as_its_target():
     """Sec. 3.1: since the second stage, the semantic map is that of the stage before."""
     batch, outputs = batch_and_outputs()
-    f = factors(outputs.embedding, outputs.affinity_bias)
+    f = factors(outputs.embedding)
     later = batch.labels.semantic.clone()
     later[:, :, ::2] = 1
-    semantic = outputs.class_logits.softmax(1)
-    second = Round(Labels(later, batch.labels.instances, batch.labels.weight), semantic)
-    first = Round(batch.labels, None)
+    second = Labels(later, batch.labels.instances, batch.labels.weight)
+    first = batch.labels
 
     def loss(rounds, **settings):
         made = P2SegLoss(hard_pixel_ratio=1.0, **settings)(outputs, rounds, batch, f)
         return made["segmentation"]
 
-    literal = loss([first, second], target="round", refined=False)
+    literal = loss([first, second], target="round")
     alone = loss([first])
-    moved = Batch(batch.names, batch.images, batch.points, second.labels)
-    other = P2SegLoss(hard_pixel_ratio=1.0)(outputs, [Round(second.labels, None)], moved, f)
+    moved = Batch(batch.names, batch.images, batch.points, second)
+    other = P2SegLoss(hard_pixel_ratio=1.0)(outputs, [second], moved, f)
     known = batch.labels.semantic != 255
     assert known.all()
     torch.testing.assert_close(literal, (alone + other["segmentation"]) / 2)
-    # without either, rounds change the labels of offsets and affinities alone
-    torch.testing.assert_close(loss([first, second], refined=False), alone)
-    assert not torch.equal(loss([first, second]), alone)
+    # otherwise rounds change the labels of offsets and affinities alone
+    torch.testing.assert_close(loss([first, second]), alone)
+    assert not torch.equal(literal, alone)
 
 
 def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
@@ -244,17 +166,15 @@ def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
         batch.labels.semantic * 0 + 255, batch.labels.instances * 0, batch.labels.weight
     )
     empty = Batch(batch.names, batch.images, [points_of([], [])] * 2, nothing)
-    losses = P2SegLoss()(
-        outputs, [Round(nothing, None)], empty, factors(outputs.embedding, outputs.affinity_bias)
-    )
+    losses = P2SegLoss()(outputs, [nothing], empty, factors(outputs.embedding))
     assert all(float(value.detach()) == 0 for value in losses.values())
     torch.stack(list(losses.values())).sum().backward()
 
 
 def test_logits_compete_with_the_image_s_own_classes_where_asked():
     batch, outputs = batch_and_outputs()  # its points are of class 1 alone
-    rounds = [Round(batch.labels, None)]
-    f = factors(outputs.embedding, outputs.affinity_bias)
+    rounds = [batch.labels]
+    f = factors(outputs.embedding)
     loss = P2SegLoss(classes="image", hard_pixel_ratio=1.0)(outputs, rounds, batch, f)
     loss["segmentation"].backward()
     slope = outputs.class_logits.grad

@@ -142,8 +142,9 @@ def test_tables_share_their_runs(reproduce):
         lines = [line for line in plan.splitlines() if "pipeline.py" in line]
         return {line.split("out=")[1].split()[0] for line in lines}
 
-    assert "outputs/demo_default_seed0" in runs(3) & runs(4) & runs("beta") & runs("rounds")
-    assert len(runs(3) & runs("rounds")) == 3
+    assert "outputs/demo_default_seed0" in runs(3) & runs(4) & runs("rounds")
+    assert "outputs/demo_mdm-paper_seed0" in runs(3) & runs("beta") & runs("rounds")
+    assert len(runs(3) & runs("rounds")) == 4
     assert runs("points").isdisjoint(runs(3))
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from p2seg.figures import training_pictures
-from p2seg.structures import Batch, Labels, Points, Round, Sample
+from p2seg.structures import Batch, Labels, Points, Sample
 from p2seg.visualize import (
     draw_heat,
     draw_instances,
@@ -221,9 +221,9 @@ def test_training_pictures_leave_the_model_as_it_was() -> None:
     before = model.norm.running_mean.clone()
     calls = []
 
-    def mdm(outputs: Any, given: Batch) -> list[Round]:
+    def mdm(outputs: Any, given: Batch) -> list[Labels]:
         calls.append(given)
-        return [Round(given.labels, None), Round(given.labels, None)]
+        return [given.labels, given.labels]
 
     pictures = training_pictures(model, batch, 7, labels=mdm, images=2)
     assert model.training

@@ -185,10 +185,6 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
         with torch.device("meta"):  # shapes alone: a stranger's settings may be of any size
             planned = network_of(cfg)
         fits, reason = _shapes(planned.state_dict()) == _shapes(weights), "other names or shapes"
-        if not fits:
-            planned.load_state_dict(weights)  # it may know weights of an earlier kind
-    except UserError as error:
-        raise UserError(f"{cfg.ckpt} cannot be used: {error}") from error
     except Exception as error:  # settings that cannot be come to whatever torch and timm say
         fits, reason = False, " ".join(str(error).split())[:200]
     if not fits:
@@ -207,7 +203,7 @@ def _shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
     """What a checkpoint says of itself: settings, classes, inputs and versions."""
-    keys = ("model", "mdm", "affinity", "loss", "optim")
+    keys = ("model", "mdm", "loss", "optim")
     return {
         "config": {
             "seed": cfg.seed,

@@ -16,12 +16,12 @@ import make_points
 import predict
 import train
 import train_segmentor
-from _build import build
 from _candidates import is_prompted
 from _common import output_folder, path_of, plain, reader_of
 from _entry import literal
 from _figures import Figures
 from _inputs import key_of
+from _labeller import check_affinities
 from _trained import told_of
 from omegaconf import DictConfig, OmegaConf
 
@@ -81,6 +81,8 @@ class Experiment:
                 "pipeline.reselect=true lets a trained network choose among candidates; give "
                 "semantic=sam and pipeline.network=true"
             )
+        if cfg.pipeline.network:
+            check_affinities(cfg)
         if "sam" in cfg.pipeline.segmentors and not is_prompted(cfg):
             raise UserError("pipeline.segmentors=[sam] is of chosen candidates; give semantic=sam")
         self.masks: list[str] = []
@@ -186,7 +188,7 @@ class Experiment:
             # the yardstick of every experiment: Eq. 1, no network
             change |= {"mdm.distance": "euclidean", "mdm.conflict": "points_first"}
         if not asks:
-            without |= {"model", "affinity"}
+            without |= {"model"}
         if not is_prompted(self.cfg):
             without |= {"data.candidates"}
         cfg = self._with(**change)
@@ -274,7 +276,7 @@ class Experiment:
         given = {"truth": True, "ckpt": self.network, "runs": self.network.parent}
         drawer = Figures(self._with(**layout, **given, names=names))
         figures = {"One image through the rounds": drawer.rounds(), "Offsets": drawer.offset()}
-        if build(self.cfg.method).mdm is not None:
+        if OmegaConf.select(self.cfg, "model.network.embedding"):
             figures["Affinities of clicked pixels"] = drawer.affinity()
         if any(self.network.parent.glob("snapshots/*.pt")):
             figures["Instances, step by step"] = drawer.progress()

@@ -86,6 +86,7 @@ def labeller_of(
 
 def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
     """A network with the config's export around it."""
+    check_affinities(cfg)
     method: Method = build(cfg.method)
     return NetworkLabeller(
         network=network,
@@ -107,8 +108,22 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
 
 def _rounds(cfg: DictConfig, mdm: MutualDistillation | None) -> MutualDistillation | None:
     """The rounds at export, whose power may be another than in training."""
-    if cfg.export.beta is None:
+    if mdm is None or cfg.export.beta is None:
         return mdm
-    if mdm is None:
-        raise UserError(f"export.beta={cfg.export.beta} is of affinities, which mdm=bestie has not")
     return replace(mdm, beta=cfg.export.beta)
+
+
+def check_affinities(cfg: DictConfig) -> None:
+    """Compares the rounds at export with the network.
+
+    Raises:
+        UserError: there are rounds, or their power is given, but the network has no affinities.
+    """
+    if OmegaConf.select(cfg, "model.network.embedding"):
+        return
+    for key, none in (("rounds", 0), ("beta", None)):
+        if cfg.export[key] != none:
+            raise UserError(
+                f"export.{key}={cfg.export[key]} needs affinities, which this network does not "
+                "have; leave it out, or train with mdm=paper"
+            )

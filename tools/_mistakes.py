@@ -23,7 +23,6 @@ from omegaconf.errors import (
 )
 
 from p2seg.errors import UserError, refusal
-from p2seg.runs.renamed import RENAMED
 
 
 def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
@@ -107,7 +106,7 @@ def _unknown_key(key: str, configs: Path, config: str) -> str:
     with initialize_config_dir(str(configs), version_base="1.3"):
         known = list(_keys(compose(config)))
     last = key.rpartition(".")[2]
-    near = [RENAMED[key]] if key in RENAMED else get_close_matches(key, known, 1, 0.75)
+    near = get_close_matches(key, known, 1, 0.75)
     near = near or [each for each in known if each.rpartition(".")[2] == last][:1]
     if near:
         return f"there is no setting {key}; did you mean {near[0]}?"

@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.errors import UserError
-from p2seg.runs.renamed import REMOVED, RENAMED
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ NUMBERS = {
     "optim.warmup_steps": Number(0, null=True),
     "model.width": AT_LEAST_ONE,
     "model.embedding": AT_LEAST_ONE,
+    "model.network.embedding": COUNT,
     "model.detail": COUNT,
     "export.rounds": COUNT,
     "export.edges": COUNT,
@@ -115,13 +115,8 @@ def check_ranges(cfg: DictConfig) -> None:
     """Compares settings with what they can be, where the tool has them.
 
     Raises:
-        UserError: a value that cannot be, or a setting of an earlier version in an experiment of
-            the user, which Hydra would accept.
+        UserError: a value that cannot be.
     """
-    for key in (*RENAMED, *REMOVED):
-        if OmegaConf.select(cfg, key, default=_ABSENT) is not _ABSENT:
-            today = f"its name is {RENAMED[key]}" if key in RENAMED else "it was removed"
-            raise UserError(f"there is no setting {key} any more; {today}")
     for key, number in NUMBERS.items():
         value = OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=False)
         if value is not _ABSENT and not number.takes(value):

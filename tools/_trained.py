@@ -36,10 +36,10 @@ METHODS = {
 }
 """By what `method._target_` names: the method's name, and the `mdm=...` of its paper."""
 
-CHOSEN_BY = {"mdm": ("mdm", "affinity", "loss"), "model": ("model",), "data": SIZE}
+CHOSEN_BY = {"mdm": ("mdm", "loss"), "model": ("model",), "data": SIZE}
 """The settings that a word such as `mdm=paper` chooses."""
 
-COMPARED = ("mdm", "affinity", "loss", "model.detail", "export")
+COMPARED = ("mdm", "loss", "model.detail", "export")
 """What can depart from the paper; backbone, width and schedule are an experiment's own."""
 SCHEDULE = "mdm.start_step"
 

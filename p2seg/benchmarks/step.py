@@ -64,10 +64,10 @@ def network_of(device: torch.device) -> tuple[P2SegNetwork, int, str]:
     torch.manual_seed(0)
     if device.type == "cuda":
         backbone = build_backbone("hrnet_w48.ms_in1k", pretrained=False, feature_location="")
-        made = P2SegNetwork(backbone, CLASSES, affinity_position="vote")
+        made = P2SegNetwork(backbone, CLASSES)
         return made.to(device), 416, "HRNet-48"
     small = build_backbone("resnet18", pretrained=False)
-    made = P2SegNetwork(small, CLASSES, width=64, embedding=32, affinity_position="vote")
+    made = P2SegNetwork(small, CLASSES, width=64, embedding=32)
     return made, 128, "ResNet-18"
 
 
@@ -83,6 +83,7 @@ def _row(setting: Setting, device: torch.device, repeats: int) -> Row:
         network.to(memory_format=torch.channels_last)
     if setting.compiled:
         network.compile()
+    assert network.affinity_head is not None
     batch = to_device(batch_of(side), device)
     method = P2Seg(MutualDistillation(rounds=1, beta=20.0), P2SegLoss(), start_step=0)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from p2seg.errors import UserError
 from p2seg.mdm.grid import upsample
-from p2seg.ops.affinity import Factors, Spread, Way, factors, refine
-from p2seg.structures import STRIDE, Outputs, Points, class_set, pixel_grid
+from p2seg.ops.affinity import Spread, Way, factors, refine
+from p2seg.structures import STRIDE, Outputs, Points, class_set
 
 FAINT = 1e-3
 """Added to probabilities whose ratio is taken, so that a class which a cell does not have stays
@@ -86,24 +87,21 @@ def at_full_size(
     return made / made.sum(1, keepdim=True)
 
 
-def affinity_factors(outputs: Outputs, foreground: Tensor) -> Factors:
-    """Factors of the affinity logit of a batch, with votes where the network uses them.
+def affinity_factors(outputs: Outputs) -> Tensor:
+    """Factors of the affinity logit of a batch, see `p2seg.ops.affinity.factors`.
 
     Args:
         outputs: of the network.
-        foreground: `[B, h, w]` bool, the pixels that vote.
 
     Raises:
-        ValueError: the network has no affinities.
+        UserError: the network has no affinities.
     """
-    if outputs.embedding is None or outputs.affinity_bias is None:
-        raise ValueError("this network has no affinities")
-    if outputs.affinity_scale is None:
-        return factors(outputs.embedding, outputs.affinity_bias)
-    middle = pixel_grid(foreground) * STRIDE + (STRIDE - 1) / 2
-    voter = foreground[:, None].to(outputs.offset)
-    votes = torch.cat([middle + outputs.offset, voter], 1)
-    return factors(outputs.embedding, outputs.affinity_bias, votes, outputs.affinity_scale)
+    if outputs.embedding is None:
+        raise UserError(
+            "rounds of I2S and loss.affinity need affinities, which this network does not have; "
+            "set mdm.rounds, export.rounds and loss.affinity to 0, or train with mdm=paper"
+        )
+    return factors(outputs.embedding)
 
 
 def cells_of(points: Points, outputs: Outputs) -> Tensor:
@@ -113,57 +111,46 @@ def cells_of(points: Points, outputs: Outputs) -> Tensor:
     return y.clamp(max=height - 1) * width + x.clamp(max=width - 1)
 
 
-def affinities_of(outputs: Outputs, points: list[Points], cells: Tensor) -> Tensor:
+def affinities_of(outputs: Outputs, cells: Tensor) -> Tensor:
     """The affinity of every pixel to some.
 
     Args:
         outputs: of the network.
-        points: of the B images.
         cells: `[n]` int64, raster indices of these on the stride-4 grid.
 
     Returns:
         `[B, n, h, w]` float32 in 0..1.
     """
-    foreground = class_probabilities(outputs.class_logits, points).argmax(1) > 0
-    given = affinity_factors(outputs, foreground)
-    logit: Tensor = given.right[:, cells] @ given.left.transpose(1, 2) - given.bias
-    return logit.sigmoid().view(*logit.shape[:2], *foreground.shape[1:])
+    given = affinity_factors(outputs)
+    logit: Tensor = given[:, cells] @ given.transpose(1, 2)
+    return logit.sigmoid().view(*logit.shape[:2], *outputs.offset.shape[2:])
 
 
 def instance_to_semantic(
-    factors: Factors,
+    factors: Tensor,
     probabilities: Tensor,
     channels: Tensor,
     *,
     beta: float,
-    gamma: float = 1.0,
-    instances: Tensor | None = None,
     valid: Tensor | None = None,
     way: Way = "auto",
 ) -> Tensor:
-    """One step of I2S: `S_t = W_{t-1} P_{t-1}`.
+    """One step of I2S: `S_t = W P_{t-1}`.
 
     Args:
-        factors: of the affinity logit.
+        factors: `[B, N, d]` of the affinity logit.
         probabilities: `[B, C+1, h, w]`, `P_{t-1}`.
         channels: `[B, n]` int64, those that are not 0 everywhere.
         beta: the Hadamard power.
-        gamma: what the affinity of pixels of different instances counts.
-        instances: `[B, h, w]` int64, `I_{t-1}`; None in the first round.
         valid: `[B, h, w]` bool, pixels that are neither padding nor ignored.
         way: of the affinity operators.
 
     Returns:
-        `[B, C+1, h, w]` float32 probabilities.
+        `[B, C+1, h, w]` float32 probabilities, without gradient.
     """
     given = channels_of(probabilities, channels)
-    spread = Spread(
-        given.flatten(2).transpose(1, 2),
-        beta,
-        None if valid is None else valid.flatten(1),
-        None if instances is None else instances.flatten(1),
-        gamma,
-    )
+    shown = None if valid is None else valid.flatten(1)
+    spread = Spread(given.flatten(2).transpose(1, 2), beta, shown)
     refined = refine(factors, spread, way).transpose(1, 2).view_as(given)
     at = channels[:, :, None, None].expand_as(refined)
     return refined.new_zeros(probabilities.shape).scatter(1, at, refined)

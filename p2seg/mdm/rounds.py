@@ -20,8 +20,8 @@ from p2seg.mdm.i2s import (
     instance_to_semantic,
 )
 from p2seg.mdm.s2i import Decode, semantic_to_instances
-from p2seg.ops.affinity import Factors, Way
-from p2seg.structures import IGNORED, STRIDE, Batch, Labels, Outputs, Points, Round
+from p2seg.ops.affinity import Way
+from p2seg.structures import IGNORED, Batch, Labels, Outputs, Points
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,20 @@ class MutualDistillation:
     Attributes:
         rounds: T, rounds after the seed.
         beta: Hadamard power of the affinity.
-        gamma: weight of the affinity between pixels of different instances from round 2 on; 1 is a
-            plain random walk.
         decode: how S2I reads offsets, `vote` or `point`.
         way: of the affinity operators, which changes no result.
     """
 
     rounds: int = 1
     beta: float = 3.0
-    gamma: float = 0.1
     decode: Decode = "vote"
     way: Way = "auto"
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.beta <= 0 or not 0 <= self.gamma <= 1:
+        if self.rounds < 0 or self.beta <= 0:
             raise UserError(
-                f"mdm.rounds={self.rounds} mdm.beta={self.beta} mdm.gamma={self.gamma} cannot be; "
-                "there are 0 or more rounds, beta is above 0 and gamma in 0..1"
+                f"mdm.rounds={self.rounds} mdm.beta={self.beta}: rounds must be 0 or more, and "
+                "beta above 0"
             )
 
     def __call__(
@@ -55,40 +52,33 @@ class MutualDistillation:
         outputs: Outputs,
         batch: Batch,
         rounds: int | None = None,
-        factors: Factors | None = None,
-    ) -> list[Round]:
+        factors: Tensor | None = None,
+    ) -> list[Labels]:
         """Labels of round 0 (the seed) to T for a batch.
 
         Args:
             outputs: of the network on the batch.
             batch: its first semantic map, seed and points.
             rounds: T for this call; None: the module's.
-            factors: of the affinity logit; None: they are made.
+            factors: `[B, N, d]` of the affinity logit; None: they are made.
 
         Returns:
-            T + 1 rounds, their labels at `[B, H, W]`, without gradient.
+            T + 1 labels of `[B, H, W]`, without gradient.
         """
-        labels = [batch.labels]
-        maps: list[Tensor] = []
         T = self.rounds if rounds is None else rounds
         first = batch.labels.semantic
-        for semantic in self.semantics(outputs, batch.points, first, T, factors):
-            maps.append(semantic)
-            labels.append(self.labels_of(semantic, outputs, batch.points, first))
-        return [Round(labels[0], None), *map(Round, labels[1:], maps)]
+        maps = self.semantics(outputs, batch.points, first, T, factors)
+        later = [self.labels_of(each, outputs, batch.points, first) for each in maps]
+        return [batch.labels, *later]
 
-    def factors(self, outputs: Outputs, points: list[Points]) -> Factors:
-        """Factors of the affinity logit; pixels that look like objects vote."""
-        p = class_probabilities(outputs.class_logits.detach(), points)
-        return affinity_factors(outputs, p.argmax(1) > 0)
-
+    @torch.no_grad()
     def semantics(
         self,
         outputs: Outputs,
         points: list[Points],
         first: Tensor,
         rounds: int,
-        factors: Factors | None = None,
+        factors: Tensor | None = None,
     ) -> list[Tensor]:
         """`S_1 .. S_T` of a batch.
 
@@ -97,10 +87,10 @@ class MutualDistillation:
             points: of the B images.
             first: `[B, H, W]` int64, the first semantic map; its 255 takes part in nothing.
             rounds: T.
-            factors: of the affinity logit; None: they are made.
+            factors: `[B, N, d]` of the affinity logit; None: they are made.
 
         Returns:
-            T maps `[B, C+1, h, w]`, float32 probabilities, with gradient.
+            T maps `[B, C+1, h, w]`, float32 probabilities, without gradient.
         """
         if rounds == 0:
             return []
@@ -109,23 +99,13 @@ class MutualDistillation:
         h, w = p.shape[2:]
         grid = on_grid(first)[:, :h, :w]
         if factors is None:
-            factors = self.factors(outputs, points)
+            factors = affinity_factors(outputs)
         maps: list[Tensor] = []
-        instances: Tensor | None = None
-        for t in range(rounds):
+        for _ in range(rounds):
             p = instance_to_semantic(
-                factors,
-                p,
-                channels,
-                beta=self.beta,
-                gamma=self.gamma,
-                instances=instances,
-                valid=grid != IGNORED,
-                way=self.way,
+                factors, p, channels, beta=self.beta, valid=grid != IGNORED, way=self.way
             )
             maps.append(p)
-            if t + 1 < rounds:
-                instances = self._instances_on_grid(p.detach(), outputs.offset.detach(), points)
         return maps
 
     @torch.no_grad()
@@ -151,13 +131,6 @@ class MutualDistillation:
         )
         weight = mean_over_masks(confidence, instances, max(map(len, points)))
         return Labels(classes, instances, weight.clamp(0.1, 1))
-
-    def _instances_on_grid(self, semantic: Tensor, offset: Tensor, points: list[Points]) -> Tensor:
-        shrunk = [Points(p.yx / STRIDE, p.labels, p.ids) for p in points]
-        origin = (STRIDE - 1) / 2 / STRIDE  # the middle of 4 pixels, in cells
-        return semantic_to_instances(
-            semantic.argmax(1), offset / STRIDE, shrunk, decode=self.decode, origin=origin
-        )
 
 
 def mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:

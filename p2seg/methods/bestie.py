@@ -8,9 +8,8 @@ docs/method.md lists what differs from the authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,6 @@ from p2seg.structures import (
     Outputs,
     PointBatch,
     Points,
-    Round,
     pixel_grid,
 )
 
@@ -72,23 +70,6 @@ class BestieNetwork(Trunk):
         outputs, instance = self.see(images)
         h, w = outputs.offset.shape[2:]
         return outputs._replace(centre=self.centre_head(instance)[..., :h, :w].float())
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Loads weights.
-
-        Raises:
-            UserError: they are of the network with one heatmap for all classes.
-        """
-        bias = [*self.centre_head.state_dict(prefix="centre_head.")][-1]
-        theirs = state_dict.get(bias)
-        if isinstance(theirs, Tensor) and theirs.shape == (1,) and self.num_classes > 1:
-            raise UserError(
-                "this checkpoint of BESTIE has one heatmap for all classes, but one per class is "
-                f"needed (here {self.num_classes}); train it again"
-            )
-        return super().load_state_dict(state_dict, strict, assign)
 
 
 def first_labels(seed: Labels, count: int, min_region: int) -> Labels:
@@ -201,7 +182,7 @@ class BestieLoss:
                 "ratio must be above 0 and at most 1, sigma above 0"
             )
 
-    def __call__(self, outputs: Outputs, rounds: list[Round], batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, outputs: Outputs, labels: list[Labels], batch: Batch) -> dict[str, Tensor]:
         """The weighted losses.
 
         Offsets of the first labels point to the centroid of the region, those of the refined labels
@@ -210,14 +191,14 @@ class BestieLoss:
 
         Args:
             outputs: of a `BestieNetwork` on the batch.
-            rounds: the first labels and the refined ones.
+            labels: the first labels and the refined ones.
             batch: the batch.
 
         Returns:
             `segmentation`, `offset` and `centre`, each `[]`; the objective is their sum.
         """
         assert outputs.centre is not None
-        first, refined = (r.labels.instances for r in rounds)
+        first, refined = (each.instances for each in labels)
         size = first.shape[1], first.shape[2]
         logits = outputs.detailed_logits
         if logits is None:
@@ -266,8 +247,8 @@ class Bestie:
         outputs: Outputs = model(batch.images)
         return self.loss(outputs, self.labels(outputs, batch), batch)
 
-    def labels(self, outputs: Outputs, batch: Batch) -> list[Round]:
+    def labels(self, outputs: Outputs, batch: Batch) -> list[Labels]:
         """The first labels, and those that the network's own offsets make."""
         count = max(map(len, batch.points))
         first = first_labels(batch.labels, count, self.min_region)
-        return [Round(first, None), Round(refined_labels(outputs, batch), None)]
+        return [first, refined_labels(outputs, batch)]

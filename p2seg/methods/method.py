@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode
-from p2seg.structures import Batch, Outputs, Round
+from p2seg.structures import Batch, Labels, Outputs
 
 
 class Method(Protocol):
@@ -16,7 +16,7 @@ class Method(Protocol):
 
     @property
     def mdm(self) -> MutualDistillation | None:
-        """The rounds, also at export; None: the method has no affinities."""
+        """The rounds, also at export; None: the method has none."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class Method(Protocol):
         """
         ...
 
-    def labels(self, outputs: Outputs, batch: Batch) -> list[Round]:
+    def labels(self, outputs: Outputs, batch: Batch) -> list[Labels]:
         """The labels of a batch: the seed's first, then those of each round.
 
         Args:
@@ -45,6 +45,6 @@ class Method(Protocol):
             batch: with its first semantic map, seed and points.
 
         Returns:
-            Rounds with labels of `[B, H, W]`, without gradient.
+            Labels of `[B, H, W]`, without gradient.
         """
         ...

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from p2seg.losses import P2SegLoss
+from p2seg.mdm.i2s import affinity_factors
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode
-from p2seg.structures import Batch, Outputs, Round
+from p2seg.structures import Batch, Labels, Outputs
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,20 @@ class P2Seg:
         return self.mdm.decode
 
     def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The weighted losses of a step: `segmentation`, `offset` and `affinity`, each `[]`."""
+        """The weighted losses of a step: `segmentation`, `offset` and `affinity`, each `[]`.
+
+        Raises:
+            UserError: there are rounds or a weight of `affinity`, but the network has no
+                affinities. If it has none and needs none, there is no loss `affinity`.
+        """
         outputs: Outputs = model(batch.images)
-        factors = self.mdm.factors(outputs, batch.points)
+        needed = self.mdm.rounds > 0 or self.loss.affinity > 0
+        some = needed or outputs.embedding is not None  # DDP wants a gradient of every parameter
+        factors = affinity_factors(outputs) if some else None
         rounds = self.mdm.rounds if step >= self.start_step else 0
         labels = self.mdm(outputs, batch, rounds, factors)
         return self.loss(outputs, labels, batch, factors, self.mdm.way)
 
-    def labels(self, outputs: Outputs, batch: Batch) -> list[Round]:
+    def labels(self, outputs: Outputs, batch: Batch) -> list[Labels]:
         """The labels of all rounds, the seed's first."""
         return self.mdm(outputs, batch)

@@ -17,7 +17,7 @@ from typing import Any
 from p2seg.errors import UserError, shown
 from p2seg.runs.settings import effect_of
 
-FIXED = ("mdm", "affinity", "loss", "method", "model")
+FIXED = ("mdm", "loss", "method", "model")
 """Groups of settings that decide what a network learns."""
 SIZE = ("data.short_side", "data.long_side")
 """The size at which the network saw images (`p2seg.data.input_size`)."""

@@ -117,21 +117,17 @@ class Trunk(nn.Module):
 
 
 class P2SegNetwork(Trunk):
-    """Class logits, offsets and affinity embeddings at stride 4.
+    """Class logits, offsets and, if there are affinities, their embeddings at stride 4.
 
     Args:
         backbone: feature maps at strides 4 to 32.
         num_classes: C, without background.
         decoder: see `Trunk`.
         width: see `Trunk`.
-        embedding: d, channels of the affinity embedding.
+        embedding: d, channels of the affinity embedding; 0: the network has no affinities.
         dilations: of the decoders' ASPP.
         norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
         detail: see `Trunk`.
-        affinity_bias: whether the affinity logit has a learned bias (2 at the start); without it
-            (the literal reading) a Gram matrix cannot push all groups apart.
-        affinity_position: `vote` lowers the affinity of foreground pixels by how far apart they
-            point (semi-convolutional, Novotny et al. 2018); `none` is the literal reading.
     """
 
     def __init__(
@@ -145,24 +141,15 @@ class P2SegNetwork(Trunk):
         dilations: Sequence[int] = (3, 6, 9),
         norm: Norm = "batch",
         detail: int = 0,
-        affinity_bias: bool = True,
-        affinity_position: Literal["none", "vote"] = "none",
     ) -> None:
         super().__init__(backbone, num_classes, decoder, width, dilations, detail)
-        self.affinity_head = self.head(embedding)
-        start = torch.tensor(2.0 if affinity_bias else 0.0)
-        self.affinity_bias = nn.Parameter(start, requires_grad=affinity_bias)
-        self.log_scale: nn.Parameter | None = None
-        if affinity_position == "vote":
-            self.log_scale = nn.Parameter(torch.tensor(20.0).log())
+        self.affinity_head = self.head(embedding) if embedding else None
         self.set_norms(norm)
 
     def forward(self, images: Tensor) -> Outputs:
         """Runs the network; images and sizes are those of `Trunk.see`."""
         outputs, instance = self.see(images)
+        if self.affinity_head is None:
+            return outputs
         h, w = outputs.offset.shape[2:]
-        return outputs._replace(
-            embedding=self.affinity_head(instance)[..., :h, :w],
-            affinity_bias=self.affinity_bias,
-            affinity_scale=None if self.log_scale is None else self.log_scale.exp(),
-        )
+        return outputs._replace(embedding=self.affinity_head(instance)[..., :h, :w])

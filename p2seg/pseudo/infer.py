@@ -31,16 +31,13 @@ from p2seg.pseudo.edges import mended, to_edges
 from p2seg.semantic.missed import regions_of_missed
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
-FUSED_ODDS = 3.0
-"""How much more probable another class must be before `fused` leaves the first map's."""
-
 COARSEST = 32
 """The coarsest stride of a backbone, input pixels."""
 
 DEFAULT_SCORE = 0.5
 """Score of a mask that the network has not found: of the seed, or the default box."""
 
-Silhouette = Literal["S0", "network", "fused"]
+Silhouette = Literal["S0", "network"]
 
 
 @dataclass(frozen=True)
@@ -132,11 +129,10 @@ class NetworkLabeller:
 
     Attributes:
         network: on its device, in evaluation mode.
-        mdm: the rounds; None: the network has no affinities (BESTIE's).
+        mdm: the rounds; None: the method has none (BESTIE).
         rounds: T at export.
         silhouette: which map is split into instances: the first one (`S0`; its 255 filled by the
-            network), the last round's (`network`), or the first one's class wherever the last round
-            does not find another three times as probable (`fused`).
+            network), or the last round's (`network`).
         orphans: `nearest` or `drop`.
         snap_radius: as in the seeds.
         distance: `geodesic` splits a region with several points by geodesic distance;
@@ -326,9 +322,6 @@ class NetworkLabeller:
             classes: `[n]` int64, the class of each channel.
             first: `[H, W]` int64, the first map.
         """
-        if self.silhouette == "fused":
-            given = (first[None] == classes[:, None, None]).float()
-            probabilities = probabilities * (1 + (FUSED_ODDS - 1) * given)
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
 

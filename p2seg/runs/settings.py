@@ -39,7 +39,7 @@ def _table(*groups: dict[str, Setting]) -> dict[str, Setting]:
 
 SETTINGS = _table(
     # The method. A group stands for all settings below it that have no row of their own.
-    _rows("result", "train gen_pseudo", "mdm", "method", "seeder", "affinity", "model"),
+    _rows("result", "train gen_pseudo", "mdm", "method", "seeder", "model"),
     _rows("result", "train", "loss", "optim", "data.augment"),
     _rows("result", "train gen_pseudo", "data.short_side", "data.long_side"),
     _rows("result", "gen_pseudo", "export"),

@@ -1,4 +1,4 @@
-"""What a trained network thinks of masks: its class probabilities, shared out by affinity."""
+"""What a trained network thinks of masks: its class probabilities, shared out by its offsets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from p2seg.data.input_size import Size, moved_points
-from p2seg.errors import UserError
-from p2seg.mdm.i2s import affinities_of, cells_of, class_probabilities
+from p2seg.mdm.i2s import class_probabilities
 from p2seg.pseudo.infer import NetworkLabeller
-from p2seg.structures import STRIDE, Outputs, Points
-
-FAINT = 1e-6
-"""Affinities below this count as this."""
+from p2seg.structures import STRIDE, Outputs, Points, pixel_grid
 
 
 @dataclass(frozen=True)
@@ -32,10 +28,6 @@ class Evidence:
 
     labeller: NetworkLabeller
     provenance: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if self.labeller.mdm is None:
-            raise UserError("semantic.select=network needs affinities, which mdm=bestie has not")
 
     @torch.inference_mode()
     def __call__(
@@ -53,11 +45,10 @@ class Evidence:
             `[M]` in 0..1: soft IoU with the point's pixels as the network sees them.
         """
         outputs = self.labeller.outputs(image.to(self.labeller.device), points)
-        assert self.labeller.mdm is not None
         own = (image.shape[1], image.shape[2])
         size = self.labeller.size.of(*own)
         there = moved_points(points, own, size)
-        seen = objects_seen(outputs, there, self.labeller.mdm.beta).cpu().numpy()
+        seen = objects_seen(outputs, there).cpu().numpy()
         cells = seen.shape[1:]
         agreed = [
             soft_iou(on_grid(_at(size, mask), cells), seen[k])
@@ -66,28 +57,28 @@ class Evidence:
         return np.asarray(agreed, np.float64)
 
 
-def objects_seen(outputs: Outputs, points: Points, power: float) -> Tensor:
+def objects_seen(outputs: Outputs, points: Points) -> Tensor:
     """The probability of every cell to be of each point's object.
 
-    That of the point's class, shared among the points of this class by their affinities to the
-    cell, to the power that I2S gives them.
+    That of the point's class, if of all points of this class the cell points nearest to this one.
 
     Args:
         outputs: of the network, B = 1.
         points: K of the image, in pixels of what the network sees.
-        power: Hadamard power of the affinities.
 
     Returns:
         `[K, h, w]` float32 in 0..1.
     """
     labels = points.labels.to(outputs.offset.device)
     classes = class_probabilities(outputs.class_logits, [points])[0]
-    near = affinities_of(outputs, [points], cells_of(points, outputs))[0]
-    log = power * near.float().clamp(min=FAINT).log()
-    seen = torch.zeros_like(log)
+    offset = outputs.offset[0].float()
+    goal = pixel_grid(offset) * STRIDE + (STRIDE - 1) / 2 + offset
+    away = (goal - points.yx.to(goal)[:, :, None, None]).square().sum(1)
+    seen = torch.zeros_like(away)
     for label in points.labels.unique().tolist():
         rivals = labels == label
-        seen[rivals] = classes[label] * log[rivals].softmax(0)
+        nearest = away[rivals] == away[rivals].amin(0)
+        seen[rivals] = classes[label] * nearest
     return seen
 
 

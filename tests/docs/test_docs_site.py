@@ -83,7 +83,7 @@ def test_every_setting_is_there_with_its_default(site, home):
 
 
 def test_comments_go_along(site):
-    assert "mdm.beta | 20.0 | Hadamard power of the affinity, in training" in shown(
+    assert "mdm.beta | 3.0 | Hadamard power of the affinity" in shown(
         site / "reference" / "config-mdm.html"
     )
     # of the line below it, of a file that this one takes, and of the docstring of what is made

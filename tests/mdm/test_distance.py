@@ -103,7 +103,7 @@ class Still(nn.Module):
         logits = torch.zeros(len(images), 2, height // 4, width // 4)
         logits[:, 1] = 9
         offset = torch.zeros_like(logits)
-        return Outputs(logits, offset, torch.randn_like(logits), self.one)
+        return Outputs(logits, offset, torch.randn_like(logits))
 
 
 def test_export_follows_the_image_whatever_the_rounds():

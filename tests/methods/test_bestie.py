@@ -84,13 +84,13 @@ def test_first_labels_lack_the_shared_region_and_refined_ones_have_it():
     offset[:, 1, :, :7] = -9.0  # the left part points left, the rest right
     offset[:, 1, :, 7:] = 9.0
     seed, refined = Bestie(BestieLoss()).labels(outputs_of(offset), batch)
-    assert torch.equal(seed.labels.instances, batch.labels.instances)
-    assert not seed.labels.instances[shared].any()
-    instances = refined.labels.instances
+    assert torch.equal(seed.instances, batch.labels.instances)
+    assert not seed.instances[shared].any()
+    instances = refined.instances
     assert set(instances[shared].unique().tolist()) == {1, 2}
     assert (instances[batch.labels.semantic == 2] == 3).all()
     assert not instances[(batch.labels.semantic == 0) | (batch.labels.semantic == 255)].any()
-    for labels in (seed.labels, refined.labels):
+    for labels in (seed, refined):
         assert torch.equal(labels.weight, (labels.instances > 0).float()), "all count alike"
 
 
@@ -105,7 +105,7 @@ def test_a_pixel_goes_where_it_points_in_every_region_of_its_class():
     batch = batch_of()
     labels = replace(batch.labels, semantic=semantic[None])
     batch = replace(batch, labels=labels, points=[points])
-    made = Bestie(BestieLoss()).labels(outputs_of(offset), batch)[1].labels.instances[0]
+    made = Bestie(BestieLoss()).labels(outputs_of(offset), batch)[1].instances[0]
     large = enlarged(offset)
     for y in range(64):
         for x in range(64):
@@ -125,9 +125,9 @@ def test_a_region_below_50_pixels_makes_no_first_label(side, kept):
     labels = replace(batch.labels, semantic=semantic, instances=instances)
     batch = replace(batch, labels=labels, points=[points_of([(5, 5)], [1])])
     first, refined = Bestie(BestieLoss()).labels(outputs_of(), batch)
-    assert bool(first.labels.instances.any()) == kept
-    assert torch.equal(refined.labels.instances, instances), "refined labels have no such rule"
-    assert first.labels.semantic is semantic, "the class stays"
+    assert bool(first.instances.any()) == kept
+    assert torch.equal(refined.instances, instances), "refined labels have no such rule"
+    assert first.semantic is semantic, "the class stays"
     losses = BestieLoss()(outputs_of(), [first, refined], batch)
     assert (float(losses["centre"]) > 0) == kept
 
@@ -150,7 +150,7 @@ def test_the_objective_by_hand():
     batch, outputs = batch_of(), outputs_of()
     method = Bestie(BestieLoss(segmentation=2.0, offset=0.5, centre=3.0))
     made = method.objective(lambda _: outputs, batch, 0)
-    first, refined = (r.labels.instances[0].numpy() for r in method.labels(outputs, batch))
+    first, refined = (each.instances[0].numpy() for each in method.labels(outputs, batch))
     offset, centre = enlarged(outputs.offset), enlarged(outputs.centre)
     clicks = batch.points[0].yx.double().numpy()
     heat = heatmaps(batch.points[0], 2, 64, 64, 6.0)
@@ -215,17 +215,6 @@ def test_it_labels_images_by_its_own_offsets():
     known = made.semantic  # what is 255 in the first map is the network's
     [want] = semantic_to_instances(known[None], offset, [batch.points[0]], decode="point")
     assert torch.equal(made.instances, want)
-
-
-def test_the_weights_of_one_heatmap_for_all_classes_are_refused():
-    network = bestie_network(3)
-    old = bestie_network(3).state_dict()
-    for name in [key for key in old if key.startswith("centre_head.")]:
-        if old[name].shape[:1] == (3,):  # of the last convolution
-            old[name] = old[name][:1]
-    with pytest.raises(UserError, match=r"one heatmap for all classes.*train it again"):
-        network.load_state_dict(old)
-    network.load_state_dict(bestie_network(3).state_dict())
 
 
 def test_settings_that_cannot_be_are_refused():

@@ -13,10 +13,10 @@ from torch import nn
 from p2seg.losses import P2SegLoss
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
+from p2seg.methods.p2seg import P2Seg
 from p2seg.models.heads import ASPP
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD, OFFSET_UNIT
-from p2seg.ops.affinity import factors
-from p2seg.structures import Batch, Labels, Round, Sample
+from p2seg.structures import Batch, Labels, Sample
 
 
 def batch_of(side=64, count=2):
@@ -51,8 +51,7 @@ def test_outputs_are_at_stride_4_for_any_size(size):
     assert made.class_logits.shape == (2, 6, h, w)
     assert made.offset.shape == (2, 2, h, w)
     assert made.embedding.shape == (2, 4, h, w)
-    assert made.affinity_bias.shape == ()
-    assert all(bool(each.isfinite().all()) for each in made[:4])
+    assert all(bool(each.isfinite().all()) for each in made[:3])
 
 
 def test_a_batch_of_one_can_be_trained():
@@ -78,30 +77,30 @@ OPTIONS = [
     {},
     {"norm": "group"},
     {"norm": "frozen"},
-    {"affinity_position": "vote"},
-    {"affinity_bias": False},
+    {"embedding": 0},
     {"detail": 4},
     {"decoder": "none"},
 ]
+
+
+def method_of(options):
+    """A method with rounds and affinities, or without them."""
+    some = options.get("embedding") != 0
+    loss = P2SegLoss(affinity=float(some), hard_pixel_ratio=1.0)
+    return P2Seg(MutualDistillation(rounds=int(some)), loss, start_step=0)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_parameter_gets_a_gradient_from_the_objective(options):
     network = tiny_network(2, **options).train()
     batch = batch_of()
-    mdm = MutualDistillation(rounds=1)
-    outputs = network(batch.images)
-    losses = P2SegLoss()(outputs, mdm(outputs, batch), batch, mdm.factors(outputs, batch.points))
+    losses = method_of(options).objective(network, batch, 0)
     torch.stack(list(losses.values())).sum().backward()
-    frozen = {"affinity_bias"} if options == {"affinity_bias": False} else set()
     for name, parameter in network.named_parameters():
-        if name in frozen:
-            assert not parameter.requires_grad
-        else:
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-            unseen = options.get("decoder") == "none" and name.startswith("backbone.")
-            assert unseen or parameter.grad.abs().sum() > 0, name
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        unseen = options.get("decoder") == "none" and name.startswith("backbone.")
+        assert unseen or parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("options", OPTIONS[:4], ids=str)
@@ -115,53 +114,12 @@ def test_a_batch_without_any_label_keeps_every_parameter_in_the_graph(options):
         torch.zeros_like(batch.labels.weight),
     )
     batch = replace(batch, labels=nothing, points=[points_of([(-9, -9)], [1])] * 2)
-    mdm = MutualDistillation(rounds=1)
-    for rounds in (0, 1):
+    method = replace(method_of(options), start_step=1)
+    for step in (0, 1):
         network.zero_grad()
-        outputs = network(batch.images)
-        made = mdm(outputs, batch, rounds=rounds)
-        labels = Round(nothing, made[-1].semantic)  # also where the network guesses something
-        losses = P2SegLoss()(outputs, [labels], batch, mdm.factors(outputs, batch.points))
+        losses = method.objective(network, batch, step)
         torch.stack(list(losses.values())).sum().backward()
         assert all(p.grad is not None for p in network.parameters())
-
-
-def test_the_affinity_bias_starts_at_two_or_is_none():
-    assert tiny_network().affinity_bias == 2
-    literal = tiny_network(affinity_bias=False)
-    assert literal.affinity_bias == 0
-    assert not literal.affinity_bias.requires_grad
-
-
-def test_position_vote_has_a_learned_spread_of_20_pixels():
-    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    assert tiny_network().eval()(images).affinity_scale is None
-    network = tiny_network(affinity_position="vote").eval()
-    scale = network(images).affinity_scale
-    assert float(scale.detach()) == pytest.approx(20)
-    scale.backward()
-    assert network.log_scale.grad != 0
-
-
-def test_votes_lower_the_affinity_of_pixels_that_point_apart():
-    """The network's own outputs, through MDM's factors: only voters, only by where they point."""
-    batch = batch_of(count=1)
-    outputs = tiny_network(affinity_position="vote").eval()(batch.images)
-    far = torch.zeros_like(outputs.offset)
-    far[:, 1, :, 8:] = 500  # the right half points far away
-    logits = torch.zeros_like(outputs.class_logits)
-    logits[:, 1, :8] = 9  # the upper half is foreground
-    logits[:, 0, 8:] = 9
-    outputs = outputs._replace(offset=far, class_logits=logits)
-    voted = MutualDistillation().factors(outputs, batch.points)
-    plain = factors(outputs.embedding, outputs.affinity_bias)
-    logits = [each.left[0] @ each.right[0].T for each in (voted, plain)]
-    change = (logits[0] - logits[1]).detach().reshape(16, 16, 16, 16)
-    assert change[0, 0, 0, 15] < -200  # left and right, both foreground
-    assert change[0, 0, 15, 15] == pytest.approx(0, abs=1e-3)  # background does not vote
-    assert change[15, 0, 15, 15] == pytest.approx(0, abs=1e-3)
-    near = -(4**2) / (2 * 20**2)  # neighbours on the grid, 4 pixels apart
-    assert change[0, 0, 0, 1] == pytest.approx(near, abs=1e-3)
 
 
 def test_images_are_normalised_as_imagenet_was():
@@ -242,7 +200,6 @@ def test_without_decoders_heads_look_at_the_finest_map():
     own = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("backbone."))
     channels = network.backbone.channels[0]
     outputs = 3 + 2 + 5
-    bias = 1  # of the affinity
-    assert own == 3 * (channels * 16 * 9 + 2 * 16) + outputs * (16 + 1) + bias
+    assert own == 3 * (channels * 16 * 9 + 2 * 16) + outputs * (16 + 1)
     made = network(torch.zeros(1, 3, 64, 48, dtype=torch.uint8))
     assert made.embedding.shape == (1, 5, 16, 12)

@@ -19,23 +19,23 @@ from p2seg.ops.affinity import triton as affinity
 from p2seg.ops.components import triton as components
 from p2seg.ops.owners import triton as owners
 
-INTEGERS = {"groups": "*i32", "gate": "*i32", "valid": "*u8", "labels": "*i32", "parent": "*i32",
+INTEGERS = {"groups": "*i32", "valid": "*u8", "labels": "*i32", "parent": "*i32",
             "numbers": "*i32", "regions": "*i32", "sole": "*i64", "start": "*i64", "stop": "*i64",
             "order": "*i64", "owner": "*i64"}
 SIZES = "N", "N_PAD", "height", "width", "pixels", "count", "candidates"
 SCALARS = dict.fromkeys(SIZES, "i32")
-SCALARS |= {"origin": "fp32", "beta": "fp32", "log_gamma": "fp32"}
+SCALARS |= {"origin": "fp32", "beta": "fp32"}
 kind, channels, matrix, target = sys.argv[1:]
 content = {"float32": "*fp32", "bfloat16": "*bf16"}[matrix]
-constants = dict(D=int(channels), P_PAD=16, CLASSES=4, ROUNDS=2, GROUPS=61, VOTES=True, SPREAD=True,
-                 GATE=True, VALID=True, PRECISION="tf32", BLOCK=256, MOVED=True)
+constants = dict(D=int(channels), P_PAD=16, CLASSES=4, ROUNDS=2, GROUPS=61, VALID=True,
+                 PRECISION="tf32", BLOCK=256, MOVED=True)
 kernels = {
-    "forward": affinity.forward_kernel, "backward": affinity.backward_kernel,
+    "pairs": affinity.pair_kernel, "spread": affinity.spread_kernel,
     "merge": components._merge, "look_up": components._look_up, "owners": owners._owners,
 }
 kernel = kernels[kind]
 import torch
-rows, columns = affinity._block(getattr(torch, matrix), kind == "backward")
+rows, columns = affinity._block(getattr(torch, matrix), kind == "pairs")
 constants |= dict(ROWS=rows, COLUMNS=columns)
 used = {name: constants[name] for name in kernel.arg_names if name in constants}
 pointers = {"content": content, **INTEGERS}
@@ -65,7 +65,7 @@ def compiled(kind: str, channels: int, matrix: str, target: int) -> dict:
 @pytest.mark.parametrize("target", SHARED)
 @pytest.mark.parametrize("matrix", ["float32", "bfloat16"])
 @pytest.mark.parametrize("channels", [64, 256])
-@pytest.mark.parametrize("kind", ["forward", "backward"])
+@pytest.mark.parametrize("kind", ["pairs", "spread"])
 def test_affinity_kernels(kind, channels, matrix, target):
     made = compiled(kind, channels, matrix, target)
     assert made["matrix units"]

@@ -26,7 +26,6 @@ from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.infer import (
-    FUSED_ODDS,
     Labelled,
     NetworkLabeller,
     SeedFallback,
@@ -70,7 +69,7 @@ class Beacon(nn.Module):
             [middle[0][:, None, None] - cell_y, middle[1][:, None, None] - cell_x], 1
         )
         logits = torch.cat([(1 - p).log(), p.log()], 1)
-        made = Outputs(logits, offset, torch.zeros(len(p), 2, h, w), self.parameter)
+        made = Outputs(logits, offset, torch.zeros(len(p), 2, h, w))
         p = bright[..., :height, :width].clamp(0.02, 0.98)
         whole = torch.cat([(1 - p).log(), p.log()], 1)
         return made._replace(detailed_logits=whole) if self.detail else made
@@ -138,9 +137,7 @@ def test_the_average_is_of_probabilities_and_of_offsets():
             self.calls += 1
             logits = torch.tensor([1 - p, p]).log().view(1, 2, 1, 1).expand(1, 2, 8, 8)
             offset = torch.tensor([3.0, dx]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
-            return Outputs(
-                logits, offset, torch.full((1, 2, 8, 8), float(self.calls)), self.parameter
-            )
+            return Outputs(logits, offset, torch.full((1, 2, 8, 8), float(self.calls)))
 
     made = NetworkLabeller(Alternating(), MDM, flip=True).outputs(
         torch.zeros(3, 32, 32, dtype=torch.uint8), points_of([(1, 1)], [1])
@@ -165,7 +162,7 @@ def test_foreground_raises_the_odds_of_classes_before_the_rounds(mdm):
             p[..., :4] = 0.4
             logits = torch.cat([1 - p, p], 1).log()
             alike = torch.zeros(1, 2, 8, 8)  # no affinity tells pixels apart: a round is a mean
-            return Outputs(logits, alike, alike, self.parameter)
+            return Outputs(logits, alike, alike)
 
     image, points = torch.zeros(3, 32, 32, dtype=torch.uint8), points_of([(16, 8)], [1])
     first = torch.zeros(32, 32, dtype=torch.long)
@@ -247,21 +244,18 @@ def test_silhouette_s0_splits_the_first_map_by_the_networks_offsets(decode):
     assert torch.equal(made.instances, wanted)
 
 
-def test_silhouettes_of_the_network_and_of_both():
+def test_silhouettes_of_the_network_and_of_the_first_map():
     classes = torch.tensor([0, 2])
-    first = torch.tensor([[0, 2, 0, 2, 0, 2, 255]])
-    doubt = FUSED_ODDS / (1 + FUSED_ODDS)
-    two = torch.tensor([[0.6, 0.4, doubt - 0.01, 1.01 - doubt, doubt + 0.01, 0.99 - doubt, 0.6]])
+    first = torch.tensor([[0, 2, 0, 2, 255]])
+    two = torch.tensor([[0.6, 0.4, 0.4, 0.6, 0.6]])
     p = torch.stack([1 - two, two])
 
     def silhouette(name):
         labeller = NetworkLabeller(Beacon(), MDM, silhouette=name)
         return labeller.silhouette_of(p, classes, first).tolist()
 
-    assert silhouette("S0") == [[0, 2, 0, 2, 0, 2, 2]]
-    assert silhouette("network") == [[2, 0, 2, 0, 2, 0, 2]]
-    # the first map's class wherever the network is not three times as sure of another
-    assert silhouette("fused") == [[0, 2, 0, 2, 2, 0, 2]]
+    assert silhouette("S0") == [[0, 2, 0, 2, 2]]
+    assert silhouette("network") == [[2, 0, 0, 2, 2]]
 
 
 def test_scores_are_the_mean_probability_of_the_class_over_the_mask():
@@ -302,7 +296,7 @@ def test_orphans(orphans):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 600), (37, 3)])
-@pytest.mark.parametrize("silhouette", ["S0", "network", "fused"])
+@pytest.mark.parametrize("silhouette", ["S0", "network"])
 def test_odd_images(size, silhouette):
     image = torch.zeros(3, *size, dtype=torch.uint8)
     first = torch.ones(size, dtype=torch.long)
@@ -406,7 +400,7 @@ def scene_of_size(height, width):
 
 
 @pytest.mark.parametrize("detail", [0, 4])
-@pytest.mark.parametrize("silhouette", ["S0", "network", "fused"])
+@pytest.mark.parametrize("silhouette", ["S0", "network"])
 def test_an_images_own_size_changes_nothing(detail, silhouette):
     image, points, first = scene_of_size(45, 61)
     network = tiny_network(2, detail=detail).eval()
@@ -471,7 +465,7 @@ class Crossing(nn.Module):
         goal = torch.where(x < 2 * w, 3 * w, w)  # at 3/4 and 1/4 of the width
         offset = torch.cat([0 * x, goal - x], 1)
         logits = torch.tensor([-5.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, h, w)
-        return Outputs(logits, offset, torch.zeros(1, 2, h, w), self.parameter)
+        return Outputs(logits, offset, torch.zeros(1, 2, h, w))
 
 
 @pytest.mark.parametrize("size", [InputSize(), InputSize(32), InputSize(16), InputSize(128)])

@@ -17,7 +17,6 @@ from strategies import points_of
 from p2seg.data.input_size import InputSize
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
-from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.infer import NetworkLabeller, SeedLabeller
@@ -26,7 +25,7 @@ from p2seg.sam.choose import Chooser
 from p2seg.sam.chosen import Choice, ChosenLabeller, ChosenMaps, Selection, Snapped
 from p2seg.sam.evidence import Evidence, objects_seen, on_grid, soft_iou
 from p2seg.semantic.manifest import Manifest, write_manifest
-from p2seg.structures import Outputs
+from p2seg.structures import Outputs, pixel_grid
 
 SIZE = (40, 60)
 YX = [(20, 15), (20, 35)]
@@ -153,34 +152,30 @@ def test_an_iou_that_cannot_be_is_refused(tmp_path: Path, iou: float) -> None:
         Snapped(SeedLabeller(Seeder()), borders(folder(tmp_path, [])), iou)
 
 
-def outputs(left: float, right: float) -> Outputs:
+def outputs(border: int) -> Outputs:
     """A network that sees class 1 in both boxes, and which of them is which.
 
     Args:
-        left: its embedding there.
-        right: the other's.
+        border: the column of cells from which on cells point to the right box's click.
     """
     height, width = SIZE[0] // 4, SIZE[1] // 4
     seen = torch.from_numpy(on_grid(BOTH, (height, width)))
     logits = torch.stack([torch.zeros_like(seen), (2 * seen - 1) * 9, -9 * torch.ones_like(seen)])
-    embedding = torch.zeros(1, 2, height, width)
-    embedding[0, 0, :, : 25 // 4] = left
-    embedding[0, 0, :, 25 // 4 :] = right
-    return Outputs(logits[None], torch.zeros(1, 2, height, width), embedding, torch.tensor(0.0))
+    goal = torch.tensor([YX[0]] * border + [YX[1]] * (width - border)).T[:, None]
+    offset = goal - (pixel_grid(seen) * 4 + 1.5)
+    return Outputs(logits[None], offset[None])
 
 
-def test_a_class_is_shared_among_its_points_by_affinity() -> None:
+def test_a_class_is_shared_among_its_points_by_where_cells_point() -> None:
     near = points((1, 1))
-    seen = objects_seen(outputs(3.0, -3.0), near, power=4.0).numpy()
+    seen = objects_seen(outputs(25 // 4), near).numpy()
     assert seen.shape == (2, 10, 15)
     assert seen.sum(0).max() <= 1 + 1e-6
     assert seen[0, 5, 3] > 0.95
     assert seen[1, 5, 3] < 0.05
     assert seen[1, 5, 8] > 0.95
     assert seen[0, 0, 0] < 0.01  # background
-    even = objects_seen(outputs(1.0, 1.0), near, power=4.0).numpy()
-    np.testing.assert_allclose(even[:, 5, 3], 0.5, atol=0.01)
-    other = objects_seen(outputs(3.0, -3.0), points((1, 2)), power=4.0).numpy()
+    other = objects_seen(outputs(25 // 4), points((1, 2))).numpy()
     assert other[0, 5, 8] > 0.95  # a point of another class takes nothing
 
 
@@ -212,9 +207,7 @@ def test_the_network_chooses_the_granularity(tmp_path: Path) -> None:
     part = block(16, 10, 24, 20)
     offered = [candidate(part, 0.9), candidate(LEFT, 0.6), candidate(BOTH, 0.95)]
     lone = points((1,))
-    evidence = Evidence(
-        NetworkLabeller(Seeing(outputs(3.0, -3.0)), MutualDistillation(beta=4.0)), {"of": "test"}
-    )
+    evidence = Evidence(NetworkLabeller(Seeing(outputs(25 // 4)), None), {"of": "test"})
     image = torch.zeros(3, *SIZE, dtype=torch.uint8)
     both = points((1, 1))
     candidates = folder(tmp_path, offered, [candidate(RIGHT)])
@@ -233,13 +226,8 @@ def test_the_network_chooses_the_granularity(tmp_path: Path) -> None:
     assert ChosenLabeller(selection).needs_image
 
 
-def test_a_network_without_affinities_is_refused() -> None:
-    with pytest.raises(UserError, match="needs affinities"):
-        Evidence(NetworkLabeller(tiny_network(), None), {})
-
-
 def test_agreement_of_a_real_network_is_in_range() -> None:
-    evidence = Evidence(NetworkLabeller(tiny_network().eval(), MutualDistillation()), {})
+    evidence = Evidence(NetworkLabeller(tiny_network().eval(), None), {})
     image = torch.randint(0, 255, (3, 43, 57), dtype=torch.uint8)
     masks = np.stack([block(3, 4, 30, 40, (43, 57)), block(0, 0, 43, 57, (43, 57))])
     found = evidence(image, points(), masks, np.array([0, 1]))
@@ -252,9 +240,9 @@ def test_agreement_is_of_what_a_network_sees() -> None:
     small = torch.randint(0, 255, (3, 40, 60), generator=torch.manual_seed(2)).byte()
     large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
     masks, of = np.stack([LEFT, RIGHT]), np.array([0, 1])
-    network, mdm = tiny_network().eval(), MutualDistillation()
-    wanted = Evidence(NetworkLabeller(network, mdm), {})(small, points(), masks, of)
+    network = tiny_network().eval()
+    wanted = Evidence(NetworkLabeller(network, None), {})(small, points(), masks, of)
     there = replace(points(), yx=points().yx * 2 + 0.5)
-    evidence = Evidence(NetworkLabeller(network, mdm, size=InputSize(40)), {})
+    evidence = Evidence(NetworkLabeller(network, None, size=InputSize(40)), {})
     found = evidence(large, there, masks.repeat(2, 1).repeat(2, 2), of)
     np.testing.assert_allclose(found, wanted, atol=0.01)

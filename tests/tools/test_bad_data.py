@@ -270,7 +270,7 @@ def test_a_tiny_and_a_very_wide_image_work(made, tools, size, tmp_path, run_tool
 
     change(made.file, edit)
     for tool in ALL:
-        works(tools(tool, "export.semantic=fused"))
+        works(tools(tool, "export.semantic=S0"))
     for name in ("pseudo.json", "seeds.json"):
         [only] = read_instances(tmp_path / name).instances[0]
         assert decode(only)[y, x]

@@ -100,27 +100,22 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("train", "mdm.conflict=fight", "mdm.conflict=fight cannot be; it is points_first or"),
         ("train", "mdm.rounds=-1", "mdm.rounds=-1"),
         ("train", "mdm.beta=0", "mdm.beta=0"),
-        ("train", "mdm.prior=S0", "there is no setting mdm.prior"),
-        ("train", "mdm.prior_epsilon=0.1", "there is no setting mdm.prior_epsilon"),
-        ("train", "loss.border=2", "there is no setting loss.border"),
-        ("train", "+loss.border=2", "there is no setting loss.border"),
-        ("train", "mdm.ways.vote=1", "there is no setting mdm.ways.vote"),
-        ("train", "mdm.ways.kind=straight", "mdm.ways.kind; did you mean mdm.distance?"),
-        (
-            "train",
-            "+mdm.ways={kind: straight}",
-            "no setting mdm.ways.kind any more; its name is mdm",
-        ),
-        ("train", "+mdm.prior=S0", "there is no setting mdm.prior any more; it was removed"),
+        ("train", "mdm.gamma=1", "there is no setting mdm.gamma"),
+        ("train", "affinity.bias=true", "there is no setting affinity.bias"),
+        ("train", "loss.balance=group", "there is no setting loss.balance"),
+        ("train", "+loss.balance=group", "there is no setting loss.balance"),
+        ("train", "mdm.rounds=1", "need affinities, which this network does not have; set mdm.r"),
+        ("train", "loss.affinity=1", "need affinities, which this network does not have"),
+        ("gen_pseudo", "export.rounds=1", "export.rounds=1 needs affinities, which this network"),
+        ("gen_pseudo", "export.beta=9", "export.beta=9 needs affinities, which this network"),
         ("train", "mdm.distance=straight", "mdm.distance=straight cannot be; it is euclidean or g"),
         ("train", "mdm.color_weight=-1", "mdm.color_weight=-1 cannot be; it is a number from 0"),
-        ("train", "affinity.position=here", "affinity.position=here cannot be; it is none or"),
         ("train", "model.norm=layer", "model.norm=layer cannot be; it is batch, group or frozen"),
         ("train", "model.width=wide", "model.width=wide cannot be; it is a whole number"),
         ("train", "model.backbone=no_net", "model.backbone=no_net: Unknown model"),
         ("train", "model.feature_location=''", "model.feature_location is for HRNets"),
         ("train", "model.weights=/no.pth", "no backbone weights at /no.pth"),
-        ("train", "loss.balance=none", "loss.balance=none cannot be; it is group or pairs"),
+        ("train", "loss.background=none", "loss.background=none cannot be; it is group, apart"),
         ("train", "loss.hard_pixel_ratio=0", "loss.hard_pixel_ratio=0"),
         ("train", "optim.lr=fast", "optim.lr=fast cannot be; it is a number"),
         ("train", "optim.lr=-1", "optim.lr=-1"),
@@ -137,7 +132,7 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("gen_pseudo", "data.long_side=1.5", "data.long_side=1.5 cannot be; it is a whole number"),
         ("train", "data.num_classes=20", "data.num_classes is 20; add data.num_classes=2"),
         ("train", "seed=now", "seed=now cannot be"),
-        ("gen_pseudo", "export.semantic=S1", "export.semantic=S1 cannot be; it is S0, network or"),
+        ("gen_pseudo", "export.semantic=S1", "export.semantic=S1 cannot be; it is S0 or network"),
         ("gen_pseudo", "export.scales=[]", "export.scales=[]"),
         ("gen_pseudo", "export.scales=[0]", "export.scales=[0]"),
         ("gen_pseudo", "export.scales=1", "export.scales=1 cannot be; it is a list of numbers"),
@@ -273,7 +268,8 @@ def test_a_training_with_the_old_schedule_is_not_resumed_in_silence(tools, tmp_p
 
 
 def test_a_training_says_what_it_goes_on_from_and_that_no_round_takes_part(tools):
-    said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
+    words = ("mdm=paper", "mdm.start_step=5", "optim.warmup_steps=0")
+    said = works(tools("train", *words))
     assert "no round of MDM takes part: mdm.start_step=5 is not reached" in said
-    said = works(tools("train", "mdm.start_step=5", "optim.warmup_steps=0"))
+    said = works(tools("train", *words))
     assert "is at step 1 of 1: there is nothing left to do" in said

@@ -175,7 +175,7 @@ def test_the_papers_numbers(exp, name, steps, warm_up):
     assert cfg.data.augment.scale == [0.7, 1.3]
     assert cfg.loss.hard_pixel_ratio == 0.2
     assert (cfg.loss.segmentation, cfg.loss.offset, cfg.loss.affinity) == (1.0, 0.01, 1.0)
-    assert cfg.model.embedding == 256
+    assert cfg.model.network.embedding == 256
     assert cfg.data.num_classes == (80 if "coco" in exp else 20)
     assert cfg.trainer.max_steps == cfg.optim.schedule.max_steps
 
@@ -184,7 +184,7 @@ def test_the_papers_numbers(exp, name, steps, warm_up):
 def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_beside(exp):
     literal, best = (compose("train", [f"+exp={name}"]) for name in (exp, f"{exp}_best"))
     paper = compose("train", [f"+exp={exp}", "mdm=paper"])
-    for key in ("mdm", "method", "loss", "affinity"):
+    for key in ("mdm", "method", "loss"):
         assert literal[key] == paper[key], key
     assert literal.export.semantic == best.export.semantic == "network"
     assert (literal.mdm.distance, best.mdm.distance) == ("euclidean", "geodesic")
@@ -204,10 +204,20 @@ def test_a_method_sets_what_an_unclaimed_point_gets(words, unclaimed):
 
 def test_the_literal_reading_is_one_config():
     cfg = compose("train", ["mdm=paper"])
-    assert (cfg.mdm.gamma, cfg.mdm.decode) == (1.0, "point")
-    assert cfg.model.network.affinity_bias is False
-    assert cfg.model.network.affinity_position == "none"
-    assert (cfg.loss.offset_weight, cfg.loss.balance, cfg.loss.same_class) == ("one", "pairs", 1.0)
+    assert (cfg.mdm.rounds, cfg.export.rounds, cfg.mdm.beta) == (1, 1, 3.0)
+    assert (cfg.mdm.decode, cfg.loss.target, cfg.loss.background) == ("point", "round", "apart")
+    assert (cfg.loss.offset_weight, cfg.loss.affinity) == ("one", 1.0)
+
+
+@pytest.mark.parametrize("words", [[], ["+exp=demo"], ["+exp=voc_hrnet48_best"]])
+def test_the_best_has_no_rounds_and_no_affinities(words):
+    cfg = compose("train", words)
+    assert (cfg.mdm.rounds, cfg.export.rounds, cfg.loss.affinity) == (0, 0, 0)
+    assert cfg.model.network.embedding == 0
+    # with an embedding they can be had
+    cfg = compose("train", [*words, "mdm.rounds=1", "model.network.embedding=${model.embedding}"])
+    assert cfg.export.rounds == 1
+    assert cfg.model.network.embedding == cfg.model.embedding > 0
 
 
 def test_the_class_count_is_written_once():
@@ -297,22 +307,26 @@ def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decide
 
 @pytest.mark.parametrize(
     ("words", "power"),
-    [([], 100), (["mdm=paper"], 3), (["export.beta=7"], 7), (["export.beta=null"], 20)],
+    [([], 3), (["export.beta=7"], 7), (["mdm.beta=20"], 20), (["mdm.beta=9", "export.beta=7"], 7)],
 )
 def test_the_power_at_export(words, power):
     from _labeller import network_labeller
 
-    cfg = compose("gen_pseudo", words)
-    assert cfg.mdm.beta == (3 if "mdm=paper" in words else 20)
+    cfg = compose("gen_pseudo", ["mdm=paper", *words])
     assert network_labeller(cfg, torch.nn.Identity()).mdm.beta == power
 
 
-def test_the_baseline_has_no_power():
+@pytest.mark.parametrize("mdm", ["best", "bestie"])
+@pytest.mark.parametrize("word", ["export.beta=5", "export.rounds=1"])
+def test_rounds_of_a_network_without_affinities_are_one_sentence(mdm, word):
     from _labeller import network_labeller
 
-    with pytest.raises(UserError, match="of affinities"):
-        network_labeller(
-            compose("gen_pseudo", ["mdm=bestie", "export.beta=5"]), torch.nn.Identity()
-        )
+    with pytest.raises(UserError, match=f"{word} needs affinities.* train with mdm=paper"):
+        network_labeller(compose("gen_pseudo", [f"mdm={mdm}", word]), torch.nn.Identity())
+
+
+def test_the_baseline_has_no_rounds():
+    from _labeller import network_labeller
+
     labeller = network_labeller(compose("gen_pseudo", ["mdm=bestie"]), torch.nn.Identity())
     assert (labeller.mdm, labeller.decode) == (None, "point")

@@ -144,14 +144,13 @@ def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
     content = load_checkpoint(old, "network")
     for weights in (content["model"], content["average"]):
         for name in [key for key in weights if key.startswith("centre_head.")]:
-            if weights[name].shape[:1] == (len(CLASSES),):  # as it was: one heatmap for all
+            if weights[name].shape[:1] == (len(CLASSES),):  # one heatmap for all classes
                 weights[name] = weights[name][:1].clone()
     save_checkpoint(old, content)
-    for tool, more in {
-        "gen_pseudo": [f"ckpt={old}", f"out={tmp_path}/y.json"],
-        "train": [f"out={old.parent}", "trainer.max_steps=4", "resume=changed"],
-    }.items():
-        refused(run_tool(tool, *own, *more), str(old), "one heatmap for all classes", "train it")
+    answer = run_tool("gen_pseudo", *own, f"ckpt={old}", f"out={tmp_path}/y.json")
+    refused(answer, str(old), "does not hold the weights of the network", "other names or shapes")
+    more = [f"out={old.parent}", "trainer.max_steps=4", "resume=changed"]
+    refused(run_tool("train", *own, *more), str(old), "holds another model")
 
 
 def pipeline_words(root, *more):

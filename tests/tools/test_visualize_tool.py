@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("trained")
     made = training_set(root / "set")
-    words = [*made.words, *NETWORK]
+    words = [*made.words, *NETWORK, "mdm=paper"]
     tools = str(Path(__file__).resolve().parents[2] / "tools")
     sys.path.insert(0, tools)
     try:

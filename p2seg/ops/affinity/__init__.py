@@ -17,68 +17,67 @@ from torch import Tensor
 from p2seg.errors import UserError
 from p2seg.ops._kernels import HAS_TRITON, fused, interpreted
 from p2seg.ops.affinity import dense, tiled
-from p2seg.ops.affinity.inputs import Factors, Pairs, Spread, factors
+from p2seg.ops.affinity.inputs import Pairs, Spread, factors
 
-__all__ = ["Factors", "Pairs", "Spread", "Way", "affinity", "factors", "pair_sum", "refine"]
+__all__ = ["Pairs", "Spread", "Way", "factors", "pair_sum", "refine"]
 
-Results = tuple[Tensor | None, Tensor | None]
 Way = Literal["auto", "dense", "tiled", "triton"]
 
 
-def affinity(
-    factors: Factors, pairs: Pairs | None, spread: Spread | None, way: Way = "auto"
-) -> Results:
-    """The sum over pairs and the spread, of the same matrix, in the same sweeps.
+def pair_sum(factors: Tensor, pairs: Pairs, way: Way = "auto") -> Tensor:
+    """The sum over all pairs i, j (i = j too) and groupings of `weight * sigmoid(A)`.
+
+    Paper: Eq. 5.
 
     Args:
-        factors: of the logit A.
-        pairs: None: no sum is asked for.
-        spread: None: no spread is asked for.
+        factors: `[B, N, d]` of the logit A, see `factors`.
+        pairs: what each pair counts.
         way: which implementation; `auto` takes triton where it runs and tiled elsewhere.
 
     Raises:
         UserError: triton is asked for where it does not run.
 
     Returns:
-        `[B]`: the sum over all pairs i, j (i = j too) and groupings of `weight * sigmoid(A)`,
-        Paper: Eq. 5. And `[B, N, n]`: `W P` with `W = sigmoid(A) ** beta`, times gamma between
-        pixels of different groups, every row divided by its sum, Paper: Sec. 3.2,
-        `S = A^(o beta) * C`. Both with gradients to left, bias and probabilities.
+        `[B]`, with a gradient to the factors.
     """
-    return cast(Results, _outside_of_graphs(factors, pairs, spread, way))
+    return cast(Tensor, _outside_of_graphs("pair_sum", factors, pairs, way))
+
+
+def refine(factors: Tensor, spread: Spread, way: Way = "auto") -> Tensor:
+    """The spread `W P`: `W = sigmoid(A) ** beta`, every row divided by its sum.
+
+    Paper: Sec. 3.2, `S = A^(o beta) * C`.
+
+    Args:
+        factors: `[B, N, d]` of the logit A, see `factors`.
+        spread: the probabilities P, and how they are spread.
+        way: as of `pair_sum`.
+
+    Raises:
+        UserError: triton is asked for where it does not run.
+
+    Returns:
+        `[B, N, n]`, without a gradient: no loss looks at the refined map itself.
+    """
+    with torch.no_grad():
+        return cast(Tensor, _outside_of_graphs("refine", factors, spread, way))
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # there is nothing to fuse around it
 def _outside_of_graphs(
-    factors: Factors, pairs: Pairs | None, spread: Spread | None, way: Way
-) -> Results:
-    device = factors.left.device.type
+    what: Literal["pair_sum", "refine"], factors: Tensor, asked: Pairs | Spread, way: Way
+) -> Tensor:
+    device = factors.device.type
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     with torch.autocast(device, enabled=False):
-        if way == "triton" and not (HAS_TRITON and (factors.left.is_cuda or interpreted())):
+        if way == "triton" and not (HAS_TRITON and (factors.is_cuda or interpreted())):
             raise UserError(
                 "ops.affinity=triton needs a CUDA GPU and Triton; auto takes what there is"
             )
-        if way == "triton" or (way == "auto" and fused(factors.left)):
+        if way == "triton" or (way == "auto" and fused(factors)):
             from p2seg.ops.affinity import triton  # not on every machine
 
-            if way == "triton" or factors.left.dtype == torch.float32:
+            if way == "triton" or factors.dtype == torch.float32:
                 matrix = torch.bfloat16 if half and device == "cuda" else torch.float32
-                return triton.affinity(factors, pairs, spread, matrix)
-        if way == "dense":
-            return dense.affinity(factors, pairs, spread)
-        return tiled.affinity(factors, pairs, spread)
-
-
-def pair_sum(factors: Factors, pairs: Pairs, way: Way = "auto") -> Tensor:
-    """The sum over pairs alone, `[B]`."""
-    total, _ = affinity(factors, pairs, None, way)
-    assert total is not None
-    return total
-
-
-def refine(factors: Factors, spread: Spread, way: Way = "auto") -> Tensor:
-    """The spread alone, `[B, N, n]`."""
-    _, refined = affinity(factors, None, spread, way)
-    assert refined is not None
-    return refined
+                return cast(Tensor, getattr(triton, what)(factors, asked, matrix))
+        return cast(Tensor, getattr(dense if way == "dense" else tiled, what)(factors, asked))

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from p2seg.ops.affinity.inputs import Factors, Pairs, Spread
+from p2seg.ops.affinity.inputs import Pairs, Spread
 
 
-def affinity(
-    factors: Factors, pairs: Pairs | None, spread: Spread | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """As `p2seg.ops.affinity.affinity`; it holds several `[B, N, N]`."""
-    logit = factors.left @ factors.right.transpose(1, 2) - factors.bias
-    total = None if pairs is None else _pair_sum(logit, pairs)
-    return total, None if spread is None else _spread(logit, spread)
-
-
-def _pair_sum(logit: Tensor, pairs: Pairs) -> Tensor:
+def pair_sum(factors: Tensor, pairs: Pairs) -> Tensor:
+    """As `p2seg.ops.affinity.pair_sum`; it holds several `[B, N, N]`."""
+    logit = factors @ factors.transpose(1, 2)
     weight = torch.zeros_like(logit)
     for r, groups in enumerate(pairs.groups.unbind(1)):
         image = torch.arange(len(groups), device=groups.device)[:, None, None]
@@ -30,15 +21,12 @@ def _pair_sum(logit: Tensor, pairs: Pairs) -> Tensor:
     return (weight * logit.sigmoid()).sum((1, 2))
 
 
-def _spread(logit: Tensor, spread: Spread) -> Tensor:
-    p = spread.probabilities.to(logit.dtype)
-    log_weight = spread.beta * F.logsigmoid(logit)
-    if spread.groups is not None:
-        other = spread.groups[:, :, None] != spread.groups[:, None]
-        log_gamma = math.log(spread.gamma) if spread.gamma > 0 else -math.inf
-        log_weight = torch.where(other, log_weight + log_gamma, log_weight)
+def refine(factors: Tensor, spread: Spread) -> Tensor:
+    """As `p2seg.ops.affinity.refine`; it holds several `[B, N, N]`."""
+    p = spread.probabilities.to(factors.dtype)
+    log_weight = spread.beta * F.logsigmoid(factors @ factors.transpose(1, 2))
     if spread.valid is None:
         return log_weight.softmax(2) @ p
     # a row without any valid column would be 0 / 0; it is not used
-    log_weight = log_weight.masked_fill(~spread.valid[:, None], torch.finfo(logit.dtype).min)
+    log_weight = log_weight.masked_fill(~spread.valid[:, None], torch.finfo(p.dtype).min)
     return torch.where(spread.valid[:, :, None], log_weight.softmax(2) @ p, p)
