@@ -20,6 +20,7 @@ import torch
 from skimage.segmentation import watershed
 
 from p2seg.data.points import read_points
+from p2seg.files import fingerprint
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
 from p2seg.pseudo.infer import Labelled, SeedLabeller
@@ -80,11 +81,11 @@ def run(cfg: Any) -> Path:
     experiment.prepare()
     experiment.points()
     experiment.semantic()
-    out = experiment.home / "watershed.json"
+    out, labeller = experiment.home / "watershed.json", Watershed()
 
     def write() -> None:
         points = read_points(experiment.clicks)
-        reader, labeller = reader_of(cfg, points), Watershed()
+        reader = reader_of(cfg, points)
         stamps = stamps_of(points.images, reader.images, reader.semantic)
         info = {
             "description": "masks of the compact watershed",
@@ -103,7 +104,9 @@ def run(cfg: Any) -> Path:
     experiment.stages.run(
         "watershed",
         write,
-        key=lambda: key_of(cfg, "gen_pseudo", images, without=unused),
+        key=lambda: fingerprint(
+            [key_of(cfg, "gen_pseudo", images, without=unused), labeller.compactness]
+        ),
         outputs=[out],
     )
     experiment.masks.append("watershed")
