@@ -161,8 +161,9 @@ def _fits(word: str, row: Row, data: str) -> bool:
     prompted = row.experiments[data].endswith(("_sam", "_sam_baseline", "_simulated"))
     if word.startswith("semantic.sam."):
         return prompted
-    own_maps = prompted or any(own.startswith("semantic=") for own in row.words)
-    return not (own_maps and word.startswith(("semantic=", "semantic.maps=")))
+    if any(own.startswith("semantic=") for own in row.words):
+        return not word.startswith(("semantic=", "semantic."))
+    return not (prompted and word.startswith(("semantic=", "semantic.maps=")))
 
 
 def run_all(plan: Plan) -> dict[tuple[str, int], dict[str, Any]]:

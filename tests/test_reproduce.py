@@ -250,6 +250,13 @@ def test_a_segmentor_is_trained_on_the_masks_of_chosen_rows_alone(reproduce_real
     assert "true masks: not run, needs --segmentors" in plan
 
 
+def test_settings_of_the_initial_maps_are_not_given_to_a_row_with_maps_of_its_own(reproduce_real):
+    words = "--seeds", 0, "--rows", "control", "clusters", "semantic.source.level=0.5"
+    control, clusters = runs_of(reproduce_real("nuclei", "--dry-run", *words)[1])
+    assert "semantic.source.level=0.5" in control
+    assert "semantic.source.level=0.5" not in clusters
+
+
 def test_the_table_on_real_images(tmp_path, reproduce_real, monkeypatch):
     """Each row's own stage; the share is per seed; no place of this machine in the file."""
 

@@ -102,10 +102,7 @@ def touching(truths: Sequence[Instance]) -> list[bool]:
     reach = np.arange(-TOUCHING, TOUCHING + 1)
     disc = np.add.outer(reach**2, reach**2) <= TOUCHING**2
     found = [False] * len(truths)
-    for label in {truth.label for truth in truths}:
-        own = [k for k, truth in enumerate(truths) if truth.label == label]
-        if len(own) < 2:
-            continue
+    for own in _with_near_boxes(truths):
         covers = sum(codec.decode(truths[k].rle).astype(np.uint16) for k in own)
         for k in own:
             x, y, width, height = map(int, codec.box(truths[k].rle))
@@ -117,6 +114,18 @@ def touching(truths: Sequence[Instance]) -> list[bool]:
             others = np.asarray(covers)[window] > mask
             found[k] = bool((others & (cv2.dilate(mask, disc.astype(np.uint8)) > 0)).any())
     return found
+
+
+def _with_near_boxes(truths: Sequence[Instance]) -> list[list[int]]:
+    """For each class, the instances whose box is near another one's; only these are decoded."""
+    first = np.array([codec.box(truth.rle)[:2] for truth in truths]).reshape(-1, 2)
+    last = first + np.array([codec.box(truth.rle)[2:] for truth in truths]).reshape(-1, 2)
+    labels = np.array([truth.label for truth in truths])
+    near = (first[:, None] <= last[None] + TOUCHING).all(2)
+    near &= near.T & (labels[:, None] == labels)
+    several = near.sum(1) > 1
+    classes = np.unique(labels[several])
+    return [np.flatnonzero(several & (labels == label)).tolist() for label in classes]
 
 
 def _matched(
