@@ -58,7 +58,7 @@ MASKS: dict[str, Keys] = {
         size: ("mdm", "quality", "per_size", size, "mean_iou")
         for size in ("small", "medium", "large")
     },
-    **{f"IoU > .{n}": ("mdm", "quality", f"iou{n}0") for n in (5, 7, 9)},
+    **{f"IoU > 0.{n}": ("mdm", "quality", f"iou{n}0") for n in (5, 7, 9)},
     "mAP50": ("mdm", "voc_area", "mAP50"),
     "AJI": ("mdm", "matching", "AJI"),
     "PQ": ("mdm", "matching", "PQ"),

@@ -293,7 +293,7 @@ def test_the_table_on_real_images(tmp_path, reproduce_real, monkeypatch):
     means = {name: cell["mean"] for name, cell in best["ours"].items()}
     assert means == pytest.approx(
         {"initial map mIoU": 75, "mean IoU": 50, "touching": 25, "small": 50, "medium": 25}
-        | {"IoU > .5": 100, "IoU > .7": 50, "IoU > .9": 5, "mAP50": 50, "AJI": 25, "PQ": 12.5}
+        | {"IoU > 0.5": 100, "IoU > 0.7": 50, "IoU > 0.9": 5, "mAP50": 50, "AJI": 25, "PQ": 12.5}
         | {"default boxes": 7, "seed masks": 3, "segmentor AP50": 30, "share of true masks": 75}
     )
     assert best["ours"]["share of true masks"]["half_range"] == pytest.approx(25)
