@@ -330,7 +330,7 @@ def disc_set(folder: Path) -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        ("watershed",),
+        ("watershed", "geodesic"),
         pytest.param(("control", "watershed", "clusters", "geodesic"), marks=pytest.mark.slow),
     ],
     ids=len,
