@@ -140,8 +140,7 @@ def _quality_table(quality: dict[str, Any]) -> Table:
         f"touching: within {TOUCHING} pixels of one",
     )
     table.add_column("masks")
-    near = ("multi", "mean IoU", "touching", "mean IoU")
-    for column in ("instances", "mean IoU", "> .5", "> .7", "> .9", *near):
+    for column in ("instances", "mean IoU", "> .5", "> .7", "> .9", "multi", "mean IoU"):
         table.add_column(column, justify="right")
     for name, part in (("all", quality), ("boxes as 0", quality["no_box"])):
         table.add_row(
@@ -150,11 +149,10 @@ def _quality_table(quality: dict[str, Any]) -> Table:
             *(str(part[f"iou{level}"]) for level in (50, 70, 90)),
             str(part["multi_instances"]),
             fraction(part["multi_mean_iou"]),
-            str(part["touching_instances"]),
-            fraction(part["touching_mean_iou"]),
         )
     table.add_section()
-    for name, part in quality["per_size"].items():
+    touching = {key: quality[f"touching_{key}"] for key in ("instances", "mean_iou")}
+    for name, part in {"touching": touching, **quality["per_size"]}.items():
         table.add_row(name, *_part(part))
     return table
 

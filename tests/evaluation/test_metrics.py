@@ -145,7 +145,8 @@ def test_the_tables_show_percent_and_dashes():
         ["voc_area", "│", "-", "│", "25.0", "│", "25.0", "│", "25.0", "│", "25.0"]
     ]
     text = re.sub(" +", " ", text)
-    assert "all │ 3 │ 0.333 │ 1 │ 1 │ 1 │ 2 │ 0.500 │ 2 │ 0.500" in text
+    assert "all │ 3 │ 0.333 │ 1 │ 1 │ 1 │ 2 │ 0.500" in text
+    assert "touching │ 2 │ 0.500" in text
     assert "│ 2 │ 0.250 │ 0.333 │" in text  # images, AJI, PQ
     assert "[b]x[/b]" in text
 
