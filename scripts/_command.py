@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -104,6 +105,25 @@ def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
             f"{len(missing)} of {len(images)} images are not in {target}, the first is "
             f"{missing[0]}; add them, or take them out of the annotations"
         )
+
+
+def every_nth(instances: InstanceSet, every: int) -> InstanceSet:
+    """The first image of a set and every n-th after it.
+
+    Raises:
+        UserError: `every` is below 1.
+    """
+    if every < 1:
+        raise UserError(f"--every {every}: must be at least 1")
+    if every == 1:
+        return instances
+    kept = range(0, len(instances.images), every)
+    return replace(
+        instances,
+        images=[instances.images[k] for k in kept],
+        instances=[instances.instances[k] for k in kept],
+        info={**instances.info, "every": every},
+    )
 
 
 def summary(path: Path, instances: InstanceSet) -> None:

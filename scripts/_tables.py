@@ -40,6 +40,8 @@ class Row:
         network: the row whose network makes this row's masks, and whose words on the network this
             row has too; empty: its own.
         own_clicks: clicks and first maps are this row's, not shared by all rows of a seed.
+        script: what makes the run.
+        more: words of the run that change no mask, so that they do not name its folder.
     """
 
     name: str
@@ -51,10 +53,12 @@ class Row:
     stage: str = "mdm"
     network: str = ""
     own_clicks: bool = False
+    script: str = "tools/pipeline.py"
+    more: tuple[str, ...] = ()
 
     def words_of(self, data: str) -> tuple[str, ...]:
         """The words on some data."""
-        return tuple(word.replace("{size}", SIZES[data]) for word in self.words)
+        return tuple(word.replace("{size}", SIZES.get(data, "")) for word in self.words)
 
 
 @dataclass(frozen=True)

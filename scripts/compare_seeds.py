@@ -16,10 +16,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from _command import Parser, command, path, progress
+from _watershed import Watershed
 
 from p2seg.data.coco import Instance, InstanceSet, read_instances
 from p2seg.data.images import read_image
@@ -71,7 +70,7 @@ def main(words: list[str]) -> None:
     geodesic = SeedLabeller(Seeder(distance=Distance("geodesic", asked.color_weight)))
     splits: dict[str, Split] = {
         "control": control,
-        "watershed": _watershed(control, asked.compactness),
+        "watershed": Watershed(asked.compactness),
         "geodesic distance": geodesic,
     }
     if asked.edges:
@@ -115,34 +114,6 @@ def _masks(
         for name, split in splits.items():
             made[name].append(masks_of(split(image, points, first), points, MaskRules()))
     return made
-
-
-def _watershed(control: SeedLabeller, compactness: float) -> Split:
-    try:
-        from skimage.segmentation import watershed
-    except ImportError as error:
-        raise UserError("the watershed is scikit-image's; pip install scikit-image") from error
-
-    def split(image: torch.Tensor, points: Points, first: torch.Tensor) -> Labelled:
-        given = control(None, points, first)
-        lab = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)
-        smooth = cv2.GaussianBlur(lab.astype(np.float32), (0, 0), 1)
-        steps = [cv2.Sobel(smooth, cv2.CV_32F, *axis) / 8 for axis in ((1, 0), (0, 1))]
-        strength = np.sqrt(sum((step**2).sum(2) for step in steps))
-        owner = given.instances.numpy().copy()
-        markers = np.zeros_like(owner)
-        for k, (y, x) in reversed(list(enumerate(points.pixels.tolist()))):
-            markers[y, x] = k + 1
-        for label in points.labels.unique().tolist():
-            mine = np.flatnonzero(points.labels.numpy() == label) + 1
-            where = np.isin(owner, mine)
-            if len(mine) > 1 and where.any():
-                begin = np.where(where & np.isin(markers, mine), markers, 0)
-                flood = watershed(strength, begin, mask=where, compactness=compactness)
-                owner[flood > 0] = flood[flood > 0]
-        return replace(given, instances=torch.from_numpy(owner))
-
-    return split
 
 
 def _cell(values: list[float]) -> str:

@@ -6,14 +6,14 @@
 
 It writes `instances_<split>.json` into the output folder, and there a link `images` to the images,
 which stay where they are. VOC 2012 with SBD gives the customary lists: trainaug (10,582 images)
-and val (1,449).
+and val (1,449). `--every 3` keeps every third image, except of val.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from _command import CONSOLE, Parser, command, fetched, link, path, progress, summary
+from _command import CONSOLE, Parser, command, every_nth, fetched, link, path, progress, summary
 
 from p2seg.data.coco import ImageRecord, write_instances
 from p2seg.data.download import SBD, VOC2007, VOC2012, unpack
@@ -42,6 +42,9 @@ def parser() -> Parser:
     words.add_argument("--classes", metavar="A,B,C", help="the class names of another set")
     words.add_argument(
         "--splits", default="train,val", metavar="A,B", help="lists to read (default: train,val)"
+    )
+    words.add_argument(
+        "--every", type=int, default=1, metavar="N", help="keep every N-th image, except of val"
     )
     words.add_argument(
         "--out", type=path, metavar="DIR", help="default: data/voc2012, or the set's own name"
@@ -86,6 +89,8 @@ def main(words: list[str]) -> None:
     }
     if sbd is not None:
         sets["trainaug"] = read_trainaug(root, sbd, progress("trainaug"))
+    for split in sets.keys() - {"val"}:
+        sets[split] = every_nth(sets[split], args.every)
     images: list[ImageRecord] = [image for each in sets.values() for image in each.images]
     link(out / "images", root / "JPEGImages", images)
     for split, instances in sets.items():

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from _command import CONSOLE, Parser, command, path
-from _tables import NO_NETWORK, SEGMENTOR, TABLES, Row, Table
+from _tables import SEGMENTOR, TABLES, Row, Table
 
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, read_json, write_json
@@ -35,6 +35,7 @@ COST = {
     "demo": (0.15, 2, "measured on 2 cores"),
     "real_voc": (0.14, 4, "measured on 1 core"),
     "real_coco": (0.45, 4, "measured on 1 core"),
+    "real_nuclei": (0.5, 4, "guessed for 2 cores"),
     "voc_hrnet48": (5, 24, GUESS),
     "voc_hrnet48_best": (5, 24, GUESS),
     "voc_resnet101": (5, 24, GUESS),
@@ -45,6 +46,18 @@ COST = {
     "voc_sam_baseline": (2, 12, GUESS),
     "coco_sam_baseline": (20, 12, GUESS),
 }
+
+PLACES = {
+    "data.source=": "DIR",
+    "semantic.maps=": "DIR",
+    "semantic.sam.checkpoint=": "FILE",
+    "model.weights=": "FILE",
+    "segmentor.weights=": "FILE",
+}
+"""Words whose value is a place on this machine, and what a table shows instead."""
+
+COUNTS = r"iou\d+|default_boxes|seed_masks"
+"""Names of values that are counts; all others are fractions."""
 
 Plan = dict[tuple[str, int], tuple[Path, list[str]]]
 """Folder and command of every run, by row and seed."""
@@ -79,19 +92,16 @@ def main(words: list[str]) -> None:
     table = TABLES[asked.table]
     plan = plan_of(table, asked)
     if asked.dry_run:
-        _show(table, asked.data, plan)
+        show(table, asked.data, plan)
         return
-    run_all(plan)
-    reports = {
-        key: read_json(folder / "report.json", "report") for key, (folder, _) in plan.items()
-    }
-    out = asked.out / f"table_{asked.table}_{asked.data}"
-    content = _table(table, asked.data, asked.seeds, reports)
-    write_json(out.with_suffix(".json"), {**content, "commands": _commands(plan)})
-    lines = _markdown(table, content)
-    with atomic_path(out.with_suffix(".md")) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.stdout.write("\n".join(lines) + "\n")
+    reports = run_all(plan)
+    content = content_of(table, asked, reports)
+    name = asked.table
+    script = [f"table{name}.sh"] if name.isdigit() else ["ablation.sh", name]
+    command = command_of([*script, "--data", asked.data], asked)
+    for row in content["rows"]:
+        row["command"] = command
+    write_table(asked.out / f"table_{asked.table}_{asked.data}", content)
 
 
 def read_words(words_of: Parser, words: list[str]) -> Namespace:
@@ -131,7 +141,7 @@ def plan_of(table: Table, asked: Namespace) -> Plan:
     for row in rows.values():
         for seed in asked.seeds:
             given = [word for word in asked.words if _fits(word, row, asked.data)]
-            words = [*table.words, *row.words_of(asked.data), *given]
+            words = [*table.words, *row.words_of(asked.data), *row.more, *given]
             if row.network:
                 trained = _folder(asked, rows[row.network], seed)
                 words.append(f"ckpt={trained / 'network' / 'last.pt'}")
@@ -151,12 +161,13 @@ def _fits(word: str, row: Row, data: str) -> bool:
     prompted = row.experiments[data].endswith(("_sam", "_sam_baseline", "_simulated"))
     if word.startswith("semantic.sam."):
         return prompted
-    own_maps = prompted or any(own.startswith("semantic=") for own in row.words)
-    return not (own_maps and word.startswith(("semantic=", "semantic.maps=")))
+    if any(own.startswith("semantic=") for own in row.words):
+        return not word.startswith(("semantic=", "semantic."))
+    return not (prompted and word.startswith(("semantic=", "semantic.maps=")))
 
 
-def run_all(plan: Plan) -> None:
-    """Runs what is not done.
+def run_all(plan: Plan) -> dict[tuple[str, int], dict[str, Any]]:
+    """Runs what is not done, and gives the reports by row and seed.
 
     Raises:
         UserError: a run failed.
@@ -168,6 +179,7 @@ def run_all(plan: Plan) -> None:
                 f"the run of {name}, seed {seed}, failed; what is done is kept: mend what it says "
                 "above and call this again"
             )
+    return {key: read_json(folder / "report.json", "report") for key, (folder, _) in plan.items()}
 
 
 def _run(asked: Namespace, row: Row, seed: int, more: list[str]) -> tuple[Path, list[str]]:
@@ -182,17 +194,19 @@ def _run(asked: Namespace, row: Row, seed: int, more: list[str]) -> tuple[Path, 
         words.append(f"data.root={asked.out / f'{experiment}_data_seed{seed}'}")
     elif not row.own_clicks:  # the data stay where they are
         words.append(f"data.semantic={asked.out / f'{experiment}_semantic_seed{seed}'}")
-    return folder, [sys.executable, str(ROOT / "tools/pipeline.py"), *words, *more]
+    return folder, [sys.executable, str(ROOT / row.script), *words, *more]
 
 
 def _folder(asked: Namespace, row: Row, seed: int) -> Path:
     """Named by what the row changes, so that rows of several tables are one run."""
-    words = row.words_of(asked.data)
+    script = Path(row.script).stem.strip("_")
+    words = [*([] if script == "pipeline" else [script]), *row.words_of(asked.data)]
     changed = "_".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words)
     return asked.out / f"{row.experiments[asked.data]}_{changed or 'default'}_seed{seed}"
 
 
-def _show(table: Table, data: str, plan: Plan) -> None:
+def show(table: Table, data: str, plan: Plan) -> None:
+    """Prints the runs of a plan, their time and memory."""
     hours = 0.0
     lines = [table.title, ""]
     for (name, seed), (_, words) in distinct(plan).items():
@@ -200,7 +214,7 @@ def _show(table: Table, data: str, plan: Plan) -> None:
         each, memory, how = COST[row.experiments[data]]
         if row.network and table.words == SEGMENTOR:
             each, how = each / 3, "the segmentor alone"
-        elif row.network or table.words == NO_NETWORK:
+        elif row.network or "pipeline.network=false" in (*table.words, *row.words):
             each, how = each / 10, "no training"
         hours += each
         lines.append(f"{name}, seed {seed}: about {each:g} h, {memory} GB ({how})")
@@ -221,25 +235,56 @@ def _first(plan: Plan, run: tuple[Path, list[str]]) -> tuple[Path, list[str]]:
     return next(other for other in plan.values() if other == run)
 
 
-def _commands(plan: Plan) -> dict[str, str]:
-    return {folder.name: shlex.join(words[1:]) for folder, words in plan.values()}
+def command_of(words: list[str], asked: Namespace) -> str:
+    """The command of a table or of a row of it, without the places of this machine.
+
+    Args:
+        words: script below `scripts/reproduce_` and its own words.
+        asked: the command line, with `seeds` and `words`.
+    """
+    given = [
+        next((f"{k}{v}" for k, v in PLACES.items() if w.startswith(k)), w) for w in asked.words
+    ]
+    script, *more = words
+    seeds = ["--seeds", *map(str, asked.seeds)]
+    return shlex.join([f"./scripts/reproduce_{script}", *more, *seeds, *given])
 
 
-def _table(
-    table: Table, data: str, seeds: list[int], reports: dict[tuple[str, int], dict[str, Any]]
+def content_of(
+    table: Table, asked: Namespace, reports: dict[tuple[str, int], dict[str, Any]]
 ) -> dict[str, Any]:
-    rows = []
+    """What the JSON of a table holds; a value that no report has is left out."""
+    rows, data, seeds = [], asked.data, asked.seeds
     for row in table.rows:
         ours: dict[str, Any] = {}
         for column, keys in table.columns.items():
             own = [_of_stage(key, row.stage) for key in keys]
-            values = [_at(reports[row.name, s], own) for s in seeds if (row.name, s) in reports]
+            found = [_at(reports[row.name, s], own) for s in seeds if (row.name, s) in reports]
+            values = [value for value in found if value is not None]
             if values:
                 spread = (max(values) - min(values)) / 2
                 ours[column] = {"mean": sum(values) / len(values), "half_range": spread}
         paper = dict(zip(table.columns, row.paper, strict=False))
         rows.append({"row": row.name, "ours": ours, "paper": paper, "missing": row.missing})
-    return {"title": table.title, "data": data, "seeds": seeds, "rows": rows, "note": table.note}
+    known = {column for row in rows for column in (*row["ours"], *row["paper"])}
+    return {
+        "title": table.title,
+        "data": data,
+        "seeds": seeds,
+        "columns": [column for column in table.columns if column in known],
+        "rows": rows,
+        "note": table.note,
+        "commits": sorted({str(each["run"]["versions"]["commit"]) for each in reports.values()}),
+    }
+
+
+def write_table(out: Path, content: dict[str, Any]) -> None:
+    """Writes a table as `.json` and `.md`, and prints it."""
+    write_json(out.with_suffix(".json"), content)
+    text = "\n".join(markdown_of(content)) + "\n"
+    with atomic_path(out.with_suffix(".md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
 
 
 def _of_stage(key: str, stage: str) -> str:
@@ -249,30 +294,35 @@ def _of_stage(key: str, stage: str) -> str:
     return {"mdm": stage, "segmentor": f"segmentor_{stage}"}.get(key, key)
 
 
-def _at(report: dict[str, Any], keys: list[str]) -> float:
-    value: Any = report
-    for key in keys:
-        value = value[key]
-    return float(value) * (1 if re.fullmatch(r"iou\d+", keys[-1]) else 100)
+def _at(report: dict[str, Any], keys: list[str]) -> float | None:
+    """A value of a report, a count or a fraction as percent; None if the run has no such stage."""
+    value: Any = report.get(keys[0])
+    for key in keys[1:]:
+        value = None if value is None else value[key]
+    if value is None:
+        return None
+    return float(value) * (1 if re.fullmatch(COUNTS, keys[-1]) else 100)
 
 
-def _markdown(table: Table, content: dict[str, Any]) -> list[str]:
+def markdown_of(content: dict[str, Any]) -> list[str]:
+    """The lines of a table's Markdown, from what its JSON holds."""
     seeds = ", ".join(map(str, content["seeds"]))
-    lines = [f"**{table.title}**; ours: `{content['data']}` data, seeds {seeds}", ""]
+    lines = [f"**{content['title']}**; ours: `{content['data']}` data, seeds {seeds}", ""]
+    columns = content["columns"]
     compared = any(row["paper"] for row in content["rows"])  # ablations have no figure of the paper
-    head = [f"{c}, {who}" for c in table.columns for who in ("paper", "ours")]
-    head = head if compared else list(table.columns)
-    lines += ["| | " + " | ".join(head) + " |", "| --- " * (len(head) + 1) + "|"]
+    head = [f"{c}, {who}" for c in columns for who in ("paper", "ours")]
+    head = head if compared else columns
+    lines += ["| row | " + " | ".join(head) + " |", "| --- " * (len(head) + 1) + "|"]
     for row in content["rows"]:
         cells = []
-        for column in table.columns:
+        for column in columns:
             paper, ours = row["paper"].get(column), row["ours"].get(column)
             if compared:
                 cells.append("" if paper is None else f"{paper:g}")
             cells.append("" if ours is None else f"{ours['mean']:.1f} ± {ours['half_range']:.1f}")
         lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
     notes = [row["row"] + ": " + row["missing"] for row in content["rows"] if not row["ours"]]
-    return [*lines, "", *filter(None, [table.note, "; ".join(notes)])]
+    return [*lines, "", *filter(None, [content["note"], "; ".join(notes)])]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 @pytest.fixture
 def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Runs the script: its exit code, its table and what it said."""
-    pytest.importorskip("skimage")
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
     def run(*words: object) -> tuple[int, str, str]:

@@ -46,6 +46,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 PSEUDO_TITLES = {
     "seed": "seed",
     "control": "control",
+    "geodesic": "geodesic distance",
     "sam": "chosen masks",
     "sam_network": "chosen by the network",
     "untrained": "untrained network",
@@ -171,9 +172,10 @@ class Experiment:
         return self.home / "network" / "snapshots" / "step_000000.pt"
 
     def pseudo(self, stage: str) -> None:
-        """Masks: `seed` (as trained on), `control` (the export's rules, no network), `mdm`,
-        `untrained` (as `mdm`, by the network before its training), `sam` (the chosen candidates as
-        they are), `sam_network` (those that the network chooses)."""
+        """Masks: `seed` (as trained on), `control` (the export's rules, Eq. 1, no network),
+        `geodesic` (as the control, by geodesic distance), `mdm`, `untrained` (as `mdm`, by the
+        network before its training), `sam` (the chosen candidates as they are), `sam_network`
+        (those that the network chooses)."""
         asks = stage in ("mdm", "untrained", "sam_network")
         chooses, without = stage.startswith("sam"), set[str]()
         change: dict[str, Any] = {"out": self._masks(stage)}
@@ -184,9 +186,10 @@ class Experiment:
             change |= {"export.foreground": 1.0, "export.edges": 0, "export.snap": "none"}
         if stage == "seed":
             change["export.orphans"] = "drop"
-        if stage == "control":
-            # the yardstick of every experiment: Eq. 1, no network
-            change |= {"mdm.distance": "euclidean", "mdm.conflict": "points_first"}
+        if stage in ("control", "geodesic"):
+            # the yardsticks of every experiment, no network; the control is Eq. 1
+            distance = "euclidean" if stage == "control" else "geodesic"
+            change |= {"mdm.distance": distance, "mdm.conflict": "points_first"}
         if not asks:
             without |= {"model"}
         if not is_prompted(self.cfg):
@@ -247,7 +250,9 @@ class Experiment:
         points = read_points(self.clicks)
         reader = reader_of(self.cfg, points)
         truth = read_instances(self.gt)
-        columns = [Shown(PSEUDO_TITLES[s], read_instances(self._masks(s))) for s in self.masks]
+        columns = [
+            Shown(PSEUDO_TITLES.get(s, s), read_instances(self._masks(s))) for s in self.masks
+        ]
         columns.append(Shown("ground truth", truth))
         chosen = crowded(points, self.cfg.pipeline.rows)
         if "segmentor" in self.segmentors:

@@ -34,7 +34,9 @@ def run(cfg: DictConfig) -> Path:
     experiment.semantic()
     if cfg.pipeline.network:
         experiment.train()
-    for stage in ("seed", "control", *(["sam"] if is_prompted(cfg) else [])):
+    alone = not cfg.pipeline.network or "geodesic" in cfg.pipeline.segmentors
+    more = [*(["geodesic"] if alone else []), *(["sam"] if is_prompted(cfg) else [])]
+    for stage in ("seed", "control", *more):
         experiment.pseudo(stage)
     if cfg.pipeline.reselect:
         experiment.reselect()

@@ -14,6 +14,7 @@ from p2seg import files
 from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 from p2seg.evaluation import coco, voc
+from p2seg.evaluation.matching import matching
 from p2seg.evaluation.quality import quality
 from p2seg.evaluation.readers import align, read_ground_truth, read_predictions
 from p2seg.evaluation.semantic import masks_miou
@@ -24,6 +25,9 @@ __all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle", "saw_masks"]
 
 Kind = Literal["pseudo", "model"]
 """Pseudo masks of training images, made with the points, or a model's answers without points."""
+
+LEAST_SCORE: dict[Kind, float | None] = {"pseudo": None, "model": 0.5}
+"""The lowest score of a mask that counts for AJI and PQ, which do not rank masks; None: all."""
 
 
 def evaluate(
@@ -41,8 +45,10 @@ def evaluate(
     Returns:
         `voc_area` and `voc_11pt` (`mAP25`, `mAP50`, `mAP70`, `mAP75`), `coco` (`AP`, `AP25`,
         `AP50`, `AP70`, `AP75`), `scores_one` (those three again as if every score were 1),
-        `per_class` (AP50 by each definition), `quality` (kind pseudo only; see
-        `p2seg.evaluation.quality`; and `miou` of the class map that the masks make) and `run`.
+        `per_class` (AP50 by each definition), `matching` (`AJI` and `PQ`, of all pseudo masks or
+        of a model's masks from score 0.5; see `p2seg.evaluation.matching`), `quality` (kind
+        pseudo only; see `p2seg.evaluation.quality`; and `miou` of the class map that the masks
+        make) and `run`.
         If `images` images have more than 100 predictions or ground truths of a class, `coco_all`
         is `coco` at the limit `max_dets` that takes all; `scores_one` and `per_class` have it, too.
         Scores are fractions 0..1, None (JSON's null) where there is no ground truth.
@@ -62,6 +68,7 @@ def evaluate(
         "coco": coco.coco_scores(aps),
         "scores_one": {**voc.voc_scores(level), "coco": coco.coco_scores(level_aps)},
         "per_class": _per_class(gt, found, {"coco": aps}),
+        "matching": matching(gt, pred, LEAST_SCORE[kind], ranks),
     }
     crowded = coco.crowded(gt, pred)
     if crowded.images:

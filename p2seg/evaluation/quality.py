@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**
 """COCO's sizes: areas in pixels, the lower bound included."""
 LEVELS = {"50": 0.5, "70": 0.7, "90": 0.9}
 """The IoU an instance must exceed to be counted, by name (Paper: Table 6)."""
+TOUCHING = 3
+"""Pixels between two true masks of one class up to which the instances count as touching."""
 
 
 def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> dict[str, Any]:
@@ -31,9 +34,11 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
         ranks: that share the images; None: this process alone.
 
     Returns:
-        What `_summary` gives, `no_box` (the same with default boxes at IoU 0), `default_boxes`
-        (how many there are), `seed_masks` (how many the seeds gave, for the network found none),
-        and `per_class` and `per_size` with `instances` and `mean_iou` each.
+        What `_summary` gives (`multi`: with another instance of their class in the image;
+        `touching`: with one whose true mask is within 3 pixels), `no_box` (the same with default
+        boxes at IoU 0), `default_boxes` (how many there are), `seed_masks` (how many the seeds
+        gave, for the network found none), and `per_class` and `per_size` with `instances` and
+        `mean_iou` each.
 
     Raises:
         UserError: an id of `pred` is no instance of that image in `gt`, is of another class
@@ -46,8 +51,9 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
         for image, truths, guesses in ranks.share(images)
     ]
     rows = [row for of_image in ranks.merged(made) for row in of_image]
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    iou, is_box, of_seed, multi, label, area = table.T
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    iou, is_box, of_seed, multi, touching, label, area = table.T
+    near = {"multi": multi > 0, "touching": touching > 0}
     per_class = {
         category.name: _part(iou[label == k]) for k, category in enumerate(gt.categories, start=1)
     }
@@ -55,8 +61,8 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
         name: _part(iou[(area >= least) & (area < most)]) for name, (least, most) in SIZES.items()
     }
     return {
-        **_summary(iou, multi > 0),
-        "no_box": _summary(np.where(is_box > 0, 0.0, iou), multi > 0),
+        **_summary(iou, near),
+        "no_box": _summary(np.where(is_box > 0, 0.0, iou), near),
         "default_boxes": int(is_box.sum()),
         "seed_masks": int(of_seed.sum()),
         "per_class": per_class,
@@ -66,19 +72,60 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
 
 def _image(
     image: ImageRecord, truths: Sequence[Instance], guesses: Sequence[Instance], gt: InstanceSet
-) -> list[tuple[float, bool, bool, bool, int, int]]:
-    """For each instance: IoU, default box, of a seed, has a neighbor of its class, class, area."""
+) -> list[tuple[float, bool, bool, bool, bool, int, int]]:
+    """For each instance: IoU, default box, of a seed, `multi`, `touching`, class, area."""
     masks = _matched(image, truths, guesses, gt)
     labels = [truth.label for truth in truths]
+    near = touching(truths)
     rows = []
-    for truth in truths:
+    for truth, touches in zip(truths, near, strict=True):
         mask = masks.get(truth.id)
         iou = 0.0 if mask is None else float(iou_matrix([mask], [truth])[0, 0])
         is_box = mask is not None and mask.default_box
         of_seed = mask is not None and mask.from_seed
         multi = labels.count(truth.label) > 1
-        rows.append((iou, is_box, of_seed, multi, truth.label, codec.area(truth.rle)))
+        area = codec.area(truth.rle)
+        rows.append((iou, is_box, of_seed, multi, touches, truth.label, area))
     return rows
+
+
+def touching(truths: Sequence[Instance]) -> list[bool]:
+    """Whether each instance of an image is within 3 pixels of another one of its class.
+
+    Args:
+        truths: of one image, without crowds.
+
+    Returns:
+        A bool per instance: some pixel of its mask and some pixel of another mask of its class are
+        at most 3 pixels apart, or the same.
+    """
+    reach = np.arange(-TOUCHING, TOUCHING + 1)
+    disc = np.add.outer(reach**2, reach**2) <= TOUCHING**2
+    found = [False] * len(truths)
+    for own in _with_near_boxes(truths):
+        covers = sum(codec.decode(truths[k].rle).astype(np.uint16) for k in own)
+        for k in own:
+            x, y, width, height = map(int, codec.box(truths[k].rle))
+            window = (
+                slice(max(0, y - TOUCHING), y + height + TOUCHING),
+                slice(max(0, x - TOUCHING), x + width + TOUCHING),
+            )
+            mask = codec.decode(truths[k].rle)[window].astype(np.uint8)
+            others = np.asarray(covers)[window] > mask
+            found[k] = bool((others & (cv2.dilate(mask, disc.astype(np.uint8)) > 0)).any())
+    return found
+
+
+def _with_near_boxes(truths: Sequence[Instance]) -> list[list[int]]:
+    """For each class, the instances whose box is near another one's; only these are decoded."""
+    first = np.array([codec.box(truth.rle)[:2] for truth in truths]).reshape(-1, 2)
+    last = first + np.array([codec.box(truth.rle)[2:] for truth in truths]).reshape(-1, 2)
+    labels = np.array([truth.label for truth in truths])
+    near = (first[:, None] <= last[None] + TOUCHING).all(2)
+    near &= near.T & (labels[:, None] == labels)
+    several = near.sum(1) > 1
+    classes = np.unique(labels[several])
+    return [np.flatnonzero(several & (labels == label)).tolist() for label in classes]
 
 
 def _matched(
@@ -109,21 +156,19 @@ def _matched(
     return masks
 
 
-def _summary(iou: NDArray[Any], multi: NDArray[Any]) -> dict[str, Any]:
-    """Mean IoU, counts above each level and their share (recall), and the part with neighbours."""
+def _summary(iou: NDArray[Any], near: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Mean IoU, counts above each level and their share (recall), and the parts with neighbors."""
     instances = len(iou)
     counts = {f"iou{name}": int((iou > level).sum()) for name, level in LEVELS.items()}
     shares = {
         f"recall{name}": counts[f"iou{name}"] / instances if instances else None for name in LEVELS
     }
-    part = _part(iou[multi])
-    return {
-        **_part(iou),
-        **counts,
-        **shares,
-        "multi_instances": part["instances"],
-        "multi_mean_iou": part["mean_iou"],
+    parts = {
+        f"{name}_{key}": value
+        for name, those in near.items()
+        for key, value in _part(iou[those]).items()
     }
+    return {**_part(iou), **counts, **shares, **parts}
 
 
 def _part(iou: NDArray[Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.evaluation.metrics import from_oracle, saw_masks
+from p2seg.evaluation.quality import TOUCHING
 from p2seg.evaluation.tables import flat, fraction, percent
 from p2seg.evaluation.voc import THRESHOLDS
 from p2seg.files import write_bytes, write_json, write_text
@@ -43,6 +44,7 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("instances", ("quality", "instances"), str),
     ("mean IoU", ("quality", "mean_iou"), fraction),
     ("multi mean IoU", ("quality", "multi_mean_iou"), fraction),
+    ("touching mean IoU", ("quality", "touching_mean_iou"), fraction),
     ("mIoU of classes", ("quality", "miou"), percent),
     ("IoU > .5", ("quality", "iou50"), str),
     ("IoU > .7", ("quality", "iou70"), str),
@@ -51,6 +53,8 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("default boxes", ("quality", "default_boxes"), str),
     ("VOC mAP50", ("voc_area", "mAP50"), percent),
     ("VOC mAP75", ("voc_area", "mAP75"), percent),
+    ("AJI", ("matching", "AJI"), fraction),
+    ("PQ", ("matching", "PQ"), fraction),
     ("COCO AP", ("coco", "AP"), percent),
     (COCO_ALL, ("coco_all", "AP"), percent),
     ("VOC mAP50, scores 1", ("scores_one", "voc_area", "mAP50"), percent),
@@ -61,6 +65,8 @@ MODEL_COLUMNS: tuple[Column, ...] = (
     ("COCO AP50", ("coco", "AP50"), percent),
     ("COCO AP75", ("coco", "AP75"), percent),
     (COCO_ALL, ("coco_all", "AP"), percent),
+    ("AJI", ("matching", "AJI"), fraction),
+    ("PQ", ("matching", "PQ"), fraction),
 )
 
 
@@ -191,7 +197,8 @@ def _scores(stages: dict[str, dict[str, Any]]) -> Iterable[str]:
         yield _table("Semantic maps", "in percent", MAP_COLUMNS, maps)
     if pseudo:
         note = (
-            "points given; multi: with another instance of their class in the image; AP in percent"
+            "points given; multi: with another instance of their class in the image; "
+            f"touching: within {TOUCHING} pixels of one; AP in percent"
         )
         note = f"{_split(pseudo)}{note}"
         yield _table("Pseudo masks", note, PSEUDO_COLUMNS, pseudo, versus=("mdm", "control"))

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from p2seg.evaluation.coco import MAX_DETS
+from p2seg.evaluation.quality import TOUCHING
 from p2seg.semantic.check import MapCheck
 
 COMMIT = "versions.commit"
@@ -28,6 +29,7 @@ def score_tables(metrics: dict[str, Any]) -> list[Table]:
     tables = [_ap_table(metrics)]
     if "quality" in metrics:
         tables.append(_quality_table(metrics["quality"]))
+    tables.append(_matching_table(metrics["matching"]))
     facts = flat(metrics["run"]["pred_info"], depth=2)
     facts = {k: v for k, v in facts.items() if k == COMMIT or not k.startswith("versions.")}
     if facts:
@@ -134,7 +136,8 @@ def _ap_table(metrics: dict[str, Any]) -> Table:
 def _quality_table(quality: dict[str, Any]) -> Table:
     table = Table(
         title="pseudo masks against the instances they were clicked for",
-        caption="boxes: of unclaimed points; multi: with another of their class in the image",
+        caption="boxes: of unclaimed points; multi: with another of their class in the image; "
+        f"touching: within {TOUCHING} pixels of one",
     )
     table.add_column("masks")
     for column in ("instances", "mean IoU", "> .5", "> .7", "> .9", "multi", "mean IoU"):
@@ -148,8 +151,21 @@ def _quality_table(quality: dict[str, Any]) -> Table:
             fraction(part["multi_mean_iou"]),
         )
     table.add_section()
-    for name, part in quality["per_size"].items():
+    touching = {key: quality[f"touching_{key}"] for key in ("instances", "mean_iou")}
+    for name, part in {"touching": touching, **quality["per_size"]}.items():
         table.add_row(name, *_part(part))
+    return table
+
+
+def _matching_table(matching: dict[str, Any]) -> Table:
+    least = matching["least_score"]
+    table = Table(
+        title="measures for cell nuclei, mean over images",
+        caption="all masks" if least is None else f"masks with a score of at least {least:g}",
+    )
+    for name in ("images", "AJI", "PQ"):
+        table.add_column(name, justify="right")
+    table.add_row(str(matching["images"]), fraction(matching["AJI"]), fraction(matching["PQ"]))
     return table
 
 

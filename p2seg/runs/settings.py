@@ -50,7 +50,7 @@ SETTINGS = _table(
     _rows("result", "train gen_pseudo train_segmentor predict", "trainer.precision"),
     _rows("result", "train", "trainer.batch_size", "trainer.max_steps"),
     _rows("result", "train", "trainer.clip_norm", "trainer.ema"),
-    _rows("result", "prepare", "data.prepare"),
+    _rows("result", "prepare", "data.prepare", "data.every"),
     # The same result up to rounding.
     _rows("rounding", "", "ops", "method.mdm.way", "semantic.prompter.accelerator"),
     _rows("rounding", "", "trainer.accelerator", "trainer.channels_last", "trainer.compile"),

@@ -149,6 +149,44 @@ def test_a_coco_style_set(run: RunScript, tmp_path: Path) -> None:
     assert "1 of 1 images are not in in/photos, the first is 000000000009.jpg" in said
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_set_with_train_and_val_folders(run: RunScript, tmp_path: Path, kept: int) -> None:
+    """`--every 2` keeps the first and the third training image, and all of val."""
+    for split in ("train", "val"):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        images = []
+        for k in (1, 2, 3):
+            Image.new("RGB", (10, 8)).save(tmp_path / "in" / split / f"{k}.png")
+            images.append({"id": k, "file_name": f"{k}.png", "width": 10, "height": 8})
+        categories = [{"id": 44, "name": "bottle"}]
+        own = [{**POLYGON, "id": 70 + k, "image_id": k} for k in (1, 2, 3)]
+        content = {"images": images, "annotations": own, "categories": categories}
+        (tmp_path / "in" / f"instances_{split}.json").write_text(json.dumps(content))
+    code, said = run("prepare_coco", "--root", "in", "--out", "set", "--every", kept)
+    assert code == 0, said
+    found = {
+        split: read_instances(tmp_path / "set" / f"instances_{split}.json")
+        for split in ("train", "val")
+    }
+    assert [each.id for each in found["train"].images] == [1, 2, 3][::kept]
+    assert [each[0].id for each in found["train"].instances] == [71, 72, 73][::kept]
+    assert len(found["val"].images) == 3
+    assert (tmp_path / "set" / "train" / "3.png").is_file()
+
+
+def test_voc_keeps_every_second_training_image(run: RunScript, tmp_path: Path) -> None:
+    code, said = run("prepare_synthetic", "--out", "demo", "--train", 3, "--val", 2, "--size", 64)
+    assert code == 0, said
+    classes = "--classes", "fruit,leaf,star,ring"
+    code, said = run("prepare_voc", "--devkit", "demo/voc", *classes, "--out", "few", "--every", 2)
+    assert code == 0, said
+    whole, few = (
+        read_instances(tmp_path / name / "instances_train.json") for name in ("demo", "few")
+    )
+    assert [each.id for each in few.images] == [each.id for each in whole.images][::2]
+    assert len(read_instances(tmp_path / "few" / "instances_val.json").images) == 2
+
+
 def test_synthetic(run: RunScript, tmp_path: Path) -> None:
     words = ("--train", 3, "--val", 2, "--size", 64, "--seed", 1)
     code, said = run("prepare_synthetic", "--out", "demo", *words)
@@ -179,6 +217,7 @@ def test_mistakes_are_one_sentence(run: RunScript, tmp_path: Path) -> None:
         ("give either --root", "prepare_coco"),
         ("give either --root", "prepare_coco", "--root", "x", "--json", "y"),
         ("no instances file at", "prepare_coco", "--root", "x"),
+        ("--every 0: must be at least 1", "prepare_voc", "--devkit", "VOC2012", "--every", 0),
         ("has no 'images'", "prepare_coco", "--json", "bad.json", "--images", "."),
         ("give --seed from 0", "prepare_synthetic", "--seed", -1),
     ]:

@@ -201,7 +201,7 @@ def test_the_search_starts_from_disk(site):
 def test_pages_work_from_disk_in_a_browser(site, page):
     """Opened as files: the search finds, nothing is asked of the internet, no page is too wide."""
     page.set_viewport_size({"width": 400, "height": 800})
-    for name in ("index", "tutorial", "results", "reference/messages", "reference/base"):
+    for name in ("index", "tutorial", "tables", "results", "reference/messages", "reference/base"):
         page.goto((site / f"{name}.html").as_uri())
         wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wider <= 0, name

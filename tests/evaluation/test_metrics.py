@@ -144,7 +144,10 @@ def test_the_tables_show_percent_and_dashes():
     assert [line.split()[1:-1] for line in text.splitlines() if "voc_area  " in line] == [
         ["voc_area", "│", "-", "│", "25.0", "│", "25.0", "│", "25.0", "│", "25.0"]
     ]
-    assert "all │ 3 │ 0.333 │ 1 │ 1 │ 1 │ 2 │ 0.500" in re.sub(" +", " ", text)
+    text = re.sub(" +", " ", text)
+    assert "all │ 3 │ 0.333 │ 1 │ 1 │ 1 │ 2 │ 0.500" in text
+    assert "touching │ 2 │ 0.500" in text
+    assert "│ 2 │ 0.250 │ 0.333 │" in text  # images, AJI, PQ
     assert "[b]x[/b]" in text
 
 

@@ -7,7 +7,7 @@ import pytest
 from evaluation_sets import instance, instance_set
 
 from p2seg.errors import UserError
-from p2seg.evaluation.quality import quality
+from p2seg.evaluation.quality import quality, touching
 from p2seg.evaluation.readers import read_ground_truth
 
 
@@ -83,6 +83,43 @@ def test_a_neighbour_is_of_the_same_class_and_image_and_no_crowd():
     assert quality(gt, gt_without_crowds(gt))["multi_instances"] == 0
     gt = ten([instance(1, row(1), 1), instance(2, row(1), 1), instance(3, row(1), 1)])
     assert quality(gt, gt)["multi_instances"] == 3
+
+
+@pytest.mark.parametrize(("gap", "touches"), [(0, True), (2, True), (3, False)])
+def test_touching_is_within_three_pixels_of_another_of_its_class(gap, touches):
+    """Two squares with `gap` empty pixels between them; one of another class lies on the second."""
+    mask = np.zeros((3, 20, 40), bool)
+    mask[0, 4:9, 4:9] = True
+    mask[1, 4:9, 9 + gap : 20] = True
+    mask[2, 4:9, 12:20] = True
+    truths = [instance(k + 1, each, 1 + k // 2) for k, each in enumerate(mask)]
+    gt = instance_set(truths, size=(20, 40))
+    pred = instance_set(truths[:1], size=(20, 40))
+    result = quality(gt, pred)
+    assert result["touching_instances"] == (2 if touches else 0)
+    assert result["touching_mean_iou"] == (0.5 if touches else None)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_touching_equals_a_slow_loop_over_pixels(seed):
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((8, 20, 24), bool)
+    for mask in masks:
+        y, x = rng.integers(0, 20), rng.integers(0, 24)
+        mask[y : y + rng.integers(1, 5), x : x + rng.integers(1, 5)] = True
+    truths = [instance(k, mask, 1 + k % 2) for k, mask in enumerate(masks, 1)]
+    expected = [
+        any(
+            other.label == one.label
+            and np.min(np.linalg.norm(np.argwhere(a)[:, None] - np.argwhere(b), axis=2)) <= 3
+            for other, b in zip(truths, masks, strict=True)
+            if other is not one
+        )
+        for one, a in zip(truths, masks, strict=True)
+    ]
+    assert touching(truths) == expected
+    assert any(expected)
+    assert not all(expected)
 
 
 def gt_without_crowds(gt):

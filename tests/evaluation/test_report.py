@@ -100,6 +100,7 @@ def test_the_tables(tmp_path):
         "instances": "2",
         "mean IoU": "0.833",
         "multi mean IoU": "0.833",
+        "touching mean IoU": "0.833",
         "mIoU of classes": "75.0",
         "IoU > .5": "2",
         "IoU > .7": "1",
@@ -108,6 +109,8 @@ def test_the_tables(tmp_path):
         "default boxes": "0",
         "VOC mAP50": "100.0",
         "VOC mAP75": "25.0",
+        "AJI": "0.750",
+        "PQ": "0.833",
         "COCO AP": "55.1",
         "VOC mAP50, scores 1": "100.0",
     }

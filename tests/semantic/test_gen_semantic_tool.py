@@ -78,7 +78,7 @@ def test_a_missing_image_stops_or_is_skipped_and_listed(run_tool: Run, drawn: Dr
         (["semantic=oracle", "semantic.gt=none.json"], "no instances file at none.json"),
         (["semantic=grabcut", "data.images=nowhere"], "no image folder at nowhere"),
         (["semantic=grabcut", "data.points=nowhere.json"], "no points file at nowhere.json"),
-        (["semantic=magic"], "there is no semantic=magic; choose from grabcut"),
+        (["semantic=magic"], "there is no semantic=magic; choose from clusters, grabcut"),
     ],
 )
 def test_mistakes_are_one_sentence(

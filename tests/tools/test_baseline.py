@@ -21,6 +21,7 @@ EXPERIMENTS = [
     ["mdm=bestie"],
     *([f"+exp={exp}"] for exp in ("demo_bestie", "real_coco_bestie", "voc_bestie_hrnet48")),
     *([f"+exp={exp}", "mdm=bestie"] for exp in ("demo", "real_coco", "real_voc", "coco_hrnet48")),
+    ["+exp=real_nuclei", "mdm=bestie"],
 ]
 
 

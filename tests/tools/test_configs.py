@@ -33,6 +33,7 @@ SIZES = {
     **dict.fromkeys(("demo", "demo_bestie", "demo_simulated"), (128, None)),
     **dict.fromkeys(("real_coco", "real_coco_bestie", "real_voc"), (224, 896)),
     "real_coco_simulated": (176, 704),
+    "real_nuclei": (256, None),
     "voc_bestie_hrnet48": (449, 449),
 }
 """Short and long side of the experiments whose networks do not see images as they are."""
@@ -148,6 +149,7 @@ def test_every_group_composes_and_can_be_built(group, name):
         *(("voc_hrnet48_sam", 2000), ("voc_bestie_hrnet48", 2000), ("coco_hrnet48_sam", 5000)),
         *(("demo", 100), ("demo_bestie", 100), ("demo_simulated", 100)),
         *(("real_voc", 100), ("real_coco", 100), ("real_coco_simulated", 100)),
+        ("real_nuclei", 100),
     ],
 )
 def test_warm_up_does_not_depend_on_the_start_of_the_rounds(exp, warm_up):
