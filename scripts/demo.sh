@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the whole method on the embedded set and ends with a picture and a table of scores.
+# Runs the whole method on the drawn set and ends with a picture and a table of scores.
 # Makes .venv first if it is not there; run again, it goes on where it stopped.
 #   ./scripts/demo.sh               words are handed to tools/pipeline.py, as seed=1
 set -euo pipefail

@@ -29,7 +29,7 @@ ODD = "it's a {set}, ${x} ü=1"
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The embedded set, four images to learn from and two to look at, and instances files."""
+    """The drawn set, four images to learn from and two to look at, and instances files."""
     root = tmp_path_factory.mktemp(ODD)
     write_synthetic(root / "voc", seed=0, train=4, val=2, size=64)
     for split in ("train", "val"):
@@ -40,7 +40,7 @@ def drawn(tmp_path_factory):
 
 def words(drawn, *more):
     data = (
-        "data=demo",
+        "data=drawn",
         f"data.root={drawn}",
         f"data.images={drawn}/voc/JPEGImages",
         f"data.val_images={drawn}/voc/JPEGImages",
@@ -157,7 +157,7 @@ def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
 def pipeline_words(root, *more):
     prepare = '[prepare_synthetic.py,--out,"${data.root}",--train,"3",--val,"2",--size,"64"]'
     return [
-        "data=demo",
+        "data=drawn",
         f"data.root={root}/data",
         f"data.prepare={prepare}",
         "semantic=grabcut",
