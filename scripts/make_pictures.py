@@ -137,7 +137,7 @@ def _write(file: Path, image: NDArray[np.uint8]) -> None:
 
 def _publish(file: Path, image: NDArray[np.uint8]) -> None:
     """A picture for the README: JPEG, for these are photographs to a coder."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 80]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 76]
     write_bytes(file, cv2.imencode(".jpg", image[:, :, ::-1], quality)[1].tobytes())
 
 
