@@ -25,6 +25,7 @@ from p2seg.structures import STRIDE, Batch, Labels, Outputs, Points
 from p2seg.visualize import (
     Mask,
     Picture,
+    brighten,
     draw_heat,
     draw_instances,
     draw_offset,
@@ -66,7 +67,7 @@ class Scene:
     @property
     def large(self) -> Picture:
         """The image at the size it is drawn."""
-        return fit(self.image.permute(1, 2, 0).numpy(), SIDE)
+        return fit(brighten(self.image.permute(1, 2, 0).numpy()), SIDE)
 
     @property
     def clicked(self) -> Picture:
@@ -129,7 +130,7 @@ def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell:
     outputs = labeller.outputs(image, points)
     shown = {
         "clicks": scene.clicked,
-        "first map": draw_semantic(large, scene.first.numpy()),
+        "initial semantic map": draw_semantic(large, scene.first.numpy()),
         "first instances": draw_instances(large, _seeds(scene, seeder).numpy()),
         "offsets": draw_offset(outputs.offset[0].float().cpu().numpy()),
     }

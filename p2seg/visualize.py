@@ -48,6 +48,21 @@ def fit(image: Picture, side: int) -> Picture:
     return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
 
 
+def brighten(image: Picture) -> Picture:
+    """A dark image, such as a fluorescence micrograph, in full contrast; others unchanged.
+
+    An image is dark if 99.5 % of its values are below half of the range. Its values are multiplied
+    so that this share of them lies below the maximum.
+
+    Args:
+        image: `[H, W, 3]`.
+    """
+    top = float(np.percentile(image, 99.5))
+    if not 0 < top < 128:
+        return image
+    return np.minimum(np.round(image * (255 / top)), 255).astype(np.uint8)
+
+
 def draw_semantic(image: Picture, semantic: ArrayLike, opacity: float = 0.6) -> Picture:
     """Classes in the colours of `palette`, class k in the k-th; ignored pixels white.
 

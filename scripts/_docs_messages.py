@@ -48,7 +48,7 @@ TOPICS = {
     "Training and processes": "Runs that go on, ranks, devices and memory.",
     "Segmentors and export": "Mask R-CNN, SOLOv2, Mask2Former, and files for other runtimes.",
     "Predictions and scores": "What is compared with ground truth, and figures of it.",
-    "Preparing data sets": "VOC, SBD, COCO, the embedded set, downloads, and the scripts.",
+    "Preparing data sets": "VOC, SBD, COCO, the drawn set, downloads, and the scripts.",
 }
 """What the sentences are about, in the order in which one meets them."""
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 Keys = tuple[str, ...]
 
-VOC = {"demo": "demo", "real": "real_voc", "full": "voc_hrnet48"}
-COCO = {"demo": "demo", "real": "real_coco", "full": "coco_hrnet48"}
-BEST = {"demo": "demo", "real": "real_voc", "full": "voc_hrnet48_best"}
-PROMPTED = {"demo": "demo_simulated", "real": "real_coco_simulated", "full": "voc_hrnet48_sam"}
+VOC = {"drawn": "drawn", "real": "real_voc", "full": "voc_hrnet48"}
+COCO = {"drawn": "drawn", "real": "real_coco", "full": "coco_hrnet48"}
+BEST = {"drawn": "drawn", "real": "real_voc", "full": "voc_hrnet48_best"}
+PROMPTED = {"drawn": "drawn_simulated", "real": "real_coco_simulated", "full": "voc_hrnet48_sam"}
 BESTIE = ("mdm=bestie",)
 PAPER = ("mdm=paper",)
 S2I = ("mdm.rounds=0", "loss.affinity=0")
@@ -18,7 +18,7 @@ NO_NETWORK = ("pipeline.network=false", "pipeline.segmentors=[]")
 NO_SEGMENTOR = ("pipeline.segmentors=[]",)
 SEGMENTOR = ("pipeline.segmentors=[mdm]",)
 SAM_FILE = "semantic.sam.checkpoint="
-SIZES = {"demo": "lean", "real": "small", "full": "r50"}
+SIZES = {"drawn": "lean", "real": "small", "full": "r50"}
 """What `{size}` in the words of a row stands for, by data."""
 SOLO = ("segmentor=solov2_{size}",)
 MASK2FORMER = ("segmentor=mask2former_{size}",)
@@ -295,7 +295,7 @@ TABLES = {
             Row("P2Seg on the network's maps", PROMPTED, ("export.snap=none",), network=WHOLE),
             Row(WHOLE, PROMPTED),
         ],
-        note=MASKS_NOTE + " Candidates as they are where no P2Seg is named; demo and real: of the "
+        note=MASKS_NOTE + " Candidates as they are where no P2Seg is named; drawn and real: of the "
         "simulated segmenter.",
         words=NO_SEGMENTOR,
     ),

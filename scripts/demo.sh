@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the whole method on the embedded set and ends with a picture and a table of scores.
-# Makes .venv first if it is not there; run again, it goes on where it stopped.
-#   ./scripts/demo.sh               words are handed to tools/pipeline.py, as seed=1
+# Runs the whole method on 60 micrographs of cell nuclei and writes a report: outputs/demo/report.html.
+# Makes .venv first if it does not exist. A second run continues where the first one stopped.
+#   ./scripts/demo.sh               passes settings to tools/pipeline.py, for example seed=1
 set -euo pipefail
 . "$(dirname "$0")/_environment.sh"
 echo "running all stages of +exp=demo; the results go to outputs/demo"

@@ -1,4 +1,4 @@
-"""Makes the docs' pictures of the pages: photographs of scikit-image, and the embedded set.
+"""Makes the docs' pictures of the pages: photographs of scikit-image, and the drawn set.
 
 python scripts/make_page_pictures.py --out docs/pictures
 """
@@ -101,7 +101,7 @@ def annotate(page: Any, folder: Path) -> bytes:
 
 
 def drawn_gallery(home: Path) -> Path:
-    """A gallery of masks of seeds on the embedded set, with its true masks; its folder."""
+    """A gallery of masks of seeds on the drawn set, with its true masks; its folder."""
     drawn, points, maps = home / "drawn", home / "points.json", home / "maps"
     truth, masks, out = drawn / "instances_train.json", home / "masks.json", home / "gallery"
     scripts = Path(__file__).resolve().parent

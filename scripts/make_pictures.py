@@ -1,10 +1,11 @@
-"""Makes the pictures of README and docs: of the demo's run, and clicked coins of scikit-image.
+"""Makes the pictures of README and docs: of the demo's report, and clicked coins of scikit-image.
 
 python scripts/make_pictures.py --demo outputs/demo --out docs/pictures
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,13 @@ from p2seg.structures import Points
 from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, grid
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
-COLUMNS = ("image and clicks", "first map", "seed", "control", "MDM", "ground truth", "segmentor")
-SHOWN = "train_00149.jpg"
+MASKS = (
+    *("image and clicks", "initial semantic map", "control"),
+    *("untrained network", "P2Seg", "ground truth"),
+)
+UNSEEN = ("image", "ground truth", "segmentor")
+PICTURE = re.compile(r'src="report/(\d+)-(\d+-[^"]*)" alt="(.+?) of ')
+SHOWN = "dark_0179.png"
 """The image that docs/method.md follows."""
 # (x, y), clicked by hand
 COINS = (
@@ -43,7 +49,7 @@ def parser() -> Parser:
     words = Parser(description="Makes the README's pictures.", allow_abbrev=False)
     words.add_argument("--demo", type=path, default=Path("outputs/demo"), metavar="DIR")
     words.add_argument("--out", type=path, default=Path("docs/pictures"), metavar="DIR")
-    words.add_argument("--rows", type=int, default=4, help="of the demo's report (default: 4)")
+    words.add_argument("--rows", type=int, default=4, help="of each picture (default: 4)")
     return words
 
 
@@ -52,10 +58,11 @@ def main(words: list[str]) -> None:
     """Runs the command line's words."""
     args = parser().parse_args(words)
     _publish(args.out / "coins.jpg", coins())
-    pictures = sorted((args.demo / "report").glob("*.jpg"))
-    if not pictures:
+    report = args.demo / "report.html"
+    if not report.is_file():
         raise UserError(f"no report in {args.demo}; run ./scripts/demo.sh first")
-    _publish(args.out / "demo.jpg", demo_rows(args.demo / "report.html", args.rows))
+    _publish(args.out / "demo.jpg", rows_of(report, MASKS, args.rows))
+    _publish(args.out / "unseen.jpg", rows_of(report, UNSEEN, args.rows, per_line=2))
     _publish(args.out / "rounds.jpg", rounds(args.demo))
 
 
@@ -84,13 +91,29 @@ def coins() -> NDArray[np.uint8]:
     return grid([row], ["24 clicks", "GrabCut's map", "masks"], cell=420)
 
 
-def demo_rows(report: Path, rows: int) -> NDArray[np.uint8]:
-    """The first rows of a report's pictures."""
-    names = [part.split('"')[0] for part in report.read_text().split('src="')[1:]]
-    pictures = [cv2.imread(str(report.parent / name))[:, :, ::-1] for name in names]
-    width = len(COLUMNS)
+def rows_of(
+    report: Path, columns: tuple[str, ...], count: int, per_line: int = 1
+) -> NDArray[np.uint8]:
+    """Rows of a report that have all of some columns, spread over the whole table.
+
+    Args:
+        report: `report.html`.
+        columns: their titles.
+        count: rows; fewer if the report has fewer.
+        per_line: rows of the report in one line of the picture.
+    """
+    rows: dict[str, dict[str, Path]] = {}
+    for row, rest, title in PICTURE.findall(report.read_text(encoding="utf-8")):
+        rows.setdefault(row, {})[title] = report.parent / "report" / f"{row}-{rest}"
+    whole = [row for row in rows.values() if set(columns) <= set(row)]
+    if not whole:
+        raise UserError(f"{report} has no pictures of {', '.join(columns)}; run ./scripts/demo.sh")
+    places = np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)
+    files = [whole[place][title] for place in places for title in columns]
+    pictures = [cv2.imread(str(file))[:, :, ::-1] for file in files]
+    width = per_line * len(columns)
     table = [pictures[i : i + width] for i in range(0, len(pictures), width)]
-    return grid(table[:rows], COLUMNS, cell=200)
+    return grid(table, columns * per_line, cell=190)
 
 
 def rounds(demo: Path) -> NDArray[np.uint8]:
@@ -114,7 +137,7 @@ def _write(file: Path, image: NDArray[np.uint8]) -> None:
 
 def _publish(file: Path, image: NDArray[np.uint8]) -> None:
     """A picture for the README: JPEG, for these are photographs to a coder."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 76]
     write_bytes(file, cv2.imencode(".jpg", image[:, :, ::-1], quality)[1].tobytes())
 
 

@@ -1,6 +1,6 @@
-"""Draws the embedded set in VOC's layout and makes its instance files.
+"""Writes the drawn set in VOC's layout and makes its instance files.
 
-    python scripts/prepare_synthetic.py --out data/demo --seed 0
+    python scripts/prepare_synthetic.py --out data/drawn --seed 0
 
 The set lies in `<out>/voc` (`scripts/prepare_voc.py --devkit <out>/voc --classes ...` reads it as
 well); beside it are `instances_train.json`, `instances_val.json` and the link `images`.
@@ -22,9 +22,9 @@ from p2seg.errors import UserError
 
 def parser() -> Parser:
     """The command line."""
-    words = Parser(description="Draws the embedded set.", allow_abbrev=False)
+    words = Parser(description="Writes the drawn set.", allow_abbrev=False)
     words.add_argument(
-        "--out", type=path, metavar="DIR", default=Path("data/demo"), help="default: data/demo"
+        "--out", type=path, metavar="DIR", default=Path("data/drawn"), help="default: data/drawn"
     )
     words.add_argument("--seed", type=int, default=0, help="of all pictures (default: 0)")
     words.add_argument("--train", type=int, default=240, help="training images (default: 240)")

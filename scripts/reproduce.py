@@ -1,10 +1,10 @@
 """The paper's tables, and ablations beside them: runs every row on several seeds.
 
-    python scripts/reproduce.py 3 --data demo      # or ./scripts/reproduce_table3.sh --data demo
+    python scripts/reproduce.py 3 --data drawn      # or ./scripts/reproduce_table3.sh --data drawn
     python scripts/reproduce.py rounds --data real semantic=oracle --out outputs/oracle
     python scripts/reproduce.py 1 --data full --dry-run semantic.maps=DIR   # runs, time, memory
 
-`--data demo` is the embedded set, `real` a small part of VOC or COCO (`data.source=DIR
+`--data drawn` is the drawn set, `real` a small part of VOC or COCO (`data.source=DIR
 model.weights=FILE`), `full` the paper's own (`semantic.maps=DIR`, maps of any method). Words of the
 form key=value go to every run; give runs with other words another `--out`. What is done is not done
 again, and tables share their runs. The table goes to `table_<name>_<data>.md` and `.json` there.
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # of HRNet-48 takes 6.8 TFLOP (8 images), one of Mask R-CNN 0.73 an image.
 GUESS = "counted at 30 TFLOP/s, not measured"
 COST = {
-    "demo": (0.15, 2, "measured on 2 cores"),
+    "drawn": (0.15, 2, "measured on 2 cores"),
     "real_voc": (0.14, 4, "measured on 1 core"),
     "real_coco": (0.45, 4, "measured on 1 core"),
     "real_nuclei": (0.5, 4, "guessed for 2 cores"),
@@ -40,7 +40,7 @@ COST = {
     "voc_hrnet48_best": (5, 24, GUESS),
     "voc_resnet101": (5, 24, GUESS),
     "coco_hrnet48": (30, 24, GUESS),
-    "demo_simulated": (0.15, 2, "measured on 2 cores"),
+    "drawn_simulated": (0.15, 2, "measured on 2 cores"),
     "real_coco_simulated": (0.3, 4, "measured on 1 core"),
     "voc_hrnet48_sam": (6, 24, GUESS),
     "voc_sam_baseline": (2, 12, GUESS),
@@ -78,7 +78,7 @@ def parser() -> Parser:
 def common_parser(title: str) -> Parser:
     """The words of tables and figures."""
     words = Parser(description=title, allow_abbrev=False)
-    words.add_argument("--data", choices=["demo", "real", "full"], default="demo")
+    words.add_argument("--data", choices=["drawn", "real", "full"], default="drawn")
     words.add_argument("--dry-run", action="store_true", help="print the runs and do nothing")
     words.add_argument("--out", type=path, default=Path("outputs"), metavar="DIR")
     words.epilog = "words of the form key=value are settings of every run"

@@ -1,6 +1,6 @@
 """Figures 7 and 8 of the paper, of the runs of Table 3.
 
-    python scripts/reproduce_figures.py --data demo    # or ./scripts/reproduce_figures.sh
+    python scripts/reproduce_figures.py --data drawn    # or ./scripts/reproduce_figures.sh
 
 Figure 7: image, BESTIE's masks, ours, ground truth. Figure 8: instances that are found after more
 and more steps, without mutual distillation and with it. They go to `figure7_<data>.png` and

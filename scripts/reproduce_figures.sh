@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures 7 and 8 of the paper: --data demo|real|full, --dry-run, --seed 0; see
+# Figures 7 and 8 of the paper: --data drawn|real|full, --dry-run, --seed 0; see
 # scripts/reproduce_figures.py.
 set -euo pipefail
 . "$(dirname "$0")/_environment.sh"

@@ -1,6 +1,6 @@
 """Puts the reports of several seeds into one table: mean, and half the range between the seeds.
 
-python scripts/summarize.py outputs/demo_seed0/report.json outputs/demo_seed1/report.json
+python scripts/summarize.py outputs/drawn_seed0/report.json outputs/drawn_seed1/report.json
 """
 
 from __future__ import annotations

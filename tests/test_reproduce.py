@@ -1,4 +1,4 @@
-"""scripts/reproduce.py: its plans, and one table whole on a miniature of the embedded set."""
+"""scripts/reproduce.py: its plans, and one table whole on a miniature of the drawn set."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def composed():
     return of
 
 
-@pytest.mark.parametrize("data", ["demo", "real", "full"])
+@pytest.mark.parametrize("data", ["drawn", "real", "full"])
 @pytest.mark.parametrize(
     "table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps", "select", "segmentor"]
 )
@@ -160,8 +160,8 @@ def test_tables_share_their_runs(reproduce):
         lines = [line for line in plan.splitlines() if "pipeline.py" in line]
         return {line.split("out=")[1].split()[0] for line in lines}
 
-    assert "outputs/demo_default_seed0" in runs(3) & runs(4) & runs("rounds")
-    assert "outputs/demo_mdm-paper_seed0" in runs(3) & runs("beta") & runs("rounds")
+    assert "outputs/drawn_default_seed0" in runs(3) & runs(4) & runs("rounds")
+    assert "outputs/drawn_mdm-paper_seed0" in runs(3) & runs("beta") & runs("rounds")
     assert len(runs(3) & runs("rounds")) == 4
     assert runs("points").isdisjoint(runs(3))
 
@@ -179,7 +179,7 @@ def test_figures_are_of_the_third_tables_runs(reproduce_figures):
     masks, learned = drawn
     assert f"masks=[{folders[0]}/mdm.json,{folders[2]}/mdm.json]" in masks
     assert f"runs=[{folders[1]}/network,{folders[2]}/network]" in learned
-    assert "out=x/figure8_demo.png" in learned
+    assert "out=x/figure8_drawn.png" in learned
     assert "unrecognized arguments: 3" in reproduce_figures(3, "--dry-run")[2]
     assert "_seed4" in reproduce_figures("--seed", 4, "--dry-run")[1]
 
@@ -191,19 +191,19 @@ def test_a_table_is_made_once(reproduce, tmp_path):
     words = 6, "--seeds", 0, "--out", tmp_path, f"data.prepare={drawing}", "data.workers=0"
     code, table, said = reproduce(*words)
     assert code == 0, said
-    content = json.loads((tmp_path / "table_6_demo.json").read_text())
-    assert table.endswith((tmp_path / "table_6_demo.md").read_text())
+    content = json.loads((tmp_path / "table_6_drawn.json").read_text())
+    assert table.endswith((tmp_path / "table_6_drawn.md").read_text())
     semantic, points, geodesic = content["rows"]
     assert geodesic["row"] == "points first, geodesic distance"
     assert semantic["paper"]["IoU > .5"] == 5782
     assert semantic["ours"]["mean IoU"]["mean"] < points["ours"]["mean IoU"]["mean"]
     assert 1 <= points["ours"]["IoU > .5"]["mean"] <= 200  # a count, not a share
-    command = f"./scripts/reproduce_table6.sh --data demo --seeds 0 'data.prepare={drawing}'"
+    command = f"./scripts/reproduce_table6.sh --data drawn --seeds 0 'data.prepare={drawing}'"
     assert semantic["command"].startswith(command)
     assert "paper" in table
-    made = (tmp_path / "demo_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
+    made = (tmp_path / "drawn_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
     assert reproduce(*words)[0] == 0
-    again = (tmp_path / "demo_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
+    again = (tmp_path / "drawn_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
     assert again == made
 
 

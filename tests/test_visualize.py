@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from p2seg.figures import training_pictures
 from p2seg.structures import Batch, Labels, Points, Sample
 from p2seg.visualize import (
+    brighten,
     draw_heat,
     draw_instances,
     draw_offset,
@@ -39,6 +40,16 @@ def points_at(*yx: tuple[float, float]) -> Points:
         torch.ones(count, dtype=torch.int64),
         torch.arange(count),
     )
+
+
+def test_dark_images_are_brightened_and_no_others() -> None:
+    dark = np.zeros((20, 20, 3), np.uint8)
+    dark[5:10, 5:10] = 40
+    bright = brighten(dark)
+    assert (bright[dark == 40] == 255).all()
+    assert (bright[dark == 0] == 0).all()
+    for same in (GREY + 30, np.zeros_like(GREY)):
+        assert (brighten(same) == same).all()
 
 
 def test_palette_is_bright_distinct_and_grows_at_its_end() -> None:

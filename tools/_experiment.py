@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from copy import deepcopy
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,18 @@ from _entry import literal
 from _figures import Figures
 from _inputs import key_of
 from _labeller import check_affinities
-from _trained import told_of
+from _trained import METHODS, told_of
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.checkpoint import load_checkpoint
-from p2seg.data.coco import InstanceSet, read_instances, write_instances
+from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate_files
-from p2seg.evaluation.pictures import SHOWN_SCORE, Shown, crowded, report_rows
+from p2seg.evaluation.pictures import Shown, crowded, report_rows, unseen_rows
 from p2seg.evaluation.readers import read_predictions
-from p2seg.evaluation.report import write_report
+from p2seg.evaluation.report import SHOWN_SCORE, ReportRow, write_report
 from p2seg.evaluation.semantic import semantic_scores
 from p2seg.progress import console
 from p2seg.runs.lifetime import naming_parent
@@ -50,7 +49,6 @@ PSEUDO_TITLES = {
     "sam": "chosen masks",
     "sam_network": "chosen by the network",
     "untrained": "untrained network",
-    "mdm": "MDM",
 }
 
 
@@ -249,21 +247,22 @@ class Experiment:
             scores[name] = evaluate_files(self.val_gt, self._found(name), "model")
         points = read_points(self.clicks)
         reader = reader_of(self.cfg, points)
-        truth = read_instances(self.gt)
+        name, _ = METHODS.get(str(self.cfg.method._target_), ("trained network", ""))
+        titles = {**PSEUDO_TITLES, "mdm": name}
         columns = [
-            Shown(PSEUDO_TITLES.get(s, s), read_instances(self._masks(s))) for s in self.masks
+            Shown(titles.get(stage, stage), read_instances(self._masks(stage)))
+            for stage in self.masks
         ]
-        columns.append(Shown("ground truth", truth))
-        chosen = crowded(points, self.cfg.pipeline.rows)
-        if "segmentor" in self.segmentors:
-            found = self._seen(truth, {points.images[i].id for i in chosen})
-            columns.append(Shown("segmentor", found, SHOWN_SCORE))
+        columns.append(Shown("ground truth", read_instances(self.gt)))
+        labels = [own.labels.tolist() for own in points.points]
+        chosen = crowded(points.images, labels, self.cfg.pipeline.rows)
         rows = report_rows(points, reader, columns, chosen)
         run = {key: self._plain(key) for key in self.cfg if key not in ("hydra", "out")}
         figures = self._figures([points.images[i].file_name for i in chosen[:2]])
         run["versions"] = versions()
         method = told_of(self.cfg, network=self.cfg.pipeline.network)
-        write_report(self.home, rows, scores, run, self.stages.seconds, figures, method)
+        seconds, unseen = self.stages.seconds, self._unseen()
+        write_report(self.home, rows, scores, run, seconds, figures, method, unseen)
         return self.home / "report.html"
 
     def _figures(self, names: list[str]) -> dict[str, Picture]:
@@ -287,19 +286,18 @@ class Experiment:
             figures["Instances, step by step"] = drawer.progress()
         return figures
 
-    def _seen(self, truth: InstanceSet, ids: set[int]) -> InstanceSet:
-        """What the segmentor finds in the report's images."""
-        kept = [i for i, image in enumerate(truth.images) if image.id in ids]
-        few = replace(
-            truth,
-            images=[truth.images[i] for i in kept],
-            instances=[truth.instances[i] for i in kept],
-        )
-        file = self.home / "report" / "rows.json"
-        write_instances(file, few)
-        ckpt = self.home / "segmentor" / "last.pt"
-        change = {"ckpt": ckpt, "images": self.images, "gt": file, "out": file.parent}
-        return read_predictions(predict.run(self._with(**change)), few)
+    def _unseen(self) -> list[ReportRow]:
+        """What the segmentors find in images that they never saw."""
+        if not self.segmentors:
+            return []
+        truth = read_instances(self.val_gt)
+        columns = [Shown("ground truth", truth)]
+        for name in self.segmentors:
+            found = read_predictions(self._found(name), truth)
+            columns.append(Shown(name.replace("_", " "), found, SHOWN_SCORE))
+        labels = [[each.label for each in own if not each.crowd] for own in truth.instances]
+        chosen = crowded(truth.images, labels, self.cfg.pipeline.rows)
+        return unseen_rows(truth.images, path_of(self.cfg, "data.val_images"), columns, chosen)
 
     def _masks(self, stage: str) -> Path:
         return self.home / f"{stage}.json"

@@ -138,7 +138,7 @@ class Figures:
 
     def _titles(self, names: list[str]) -> list[str]:
         titles = self._list("titles") or names
-        taken = {"image and clicks", "first map", "ground truth"} & set(titles)
+        taken = {"image and clicks", "initial semantic map", "ground truth"} & set(titles)
         if taken:
             raise UserError(f"titles has {', '.join(taken)}, which other columns are called")
         if len(titles) != len(names) or len(set(titles)) != len(titles):
@@ -152,7 +152,8 @@ class Figures:
         """The images to draw."""
         names = self._list("names")
         if not names:
-            found = crowded(self.points, self.cfg.count)
+            labels = [own.labels.tolist() for own in self.points.points]
+            found = crowded(self.points.images, labels, self.cfg.count)
             some = [i for i, own in enumerate(self.points.points) if len(own)]
             if not some:
                 raise UserError(f"no image of {self.cfg.data.points} has a click; draw another set")

@@ -15,7 +15,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     InterpolationToMissingValueError,
     MissingMandatoryValue,
@@ -105,6 +105,14 @@ def _unknown_key(key: str, configs: Path, config: str) -> str:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs), version_base="1.3"):
         known = list(_keys(compose(config)))
+    group, _, name = key.partition(".")
+    owners = [
+        f"{group}={file.stem}"
+        for file in sorted((configs / group).glob("[!_]*.yaml"))
+        if name.partition(".")[0] in OmegaConf.load(file)
+    ]
+    if owners:
+        return f"{key} is a setting of {' or '.join(owners)}; add {owners[0]} to the command"
     last = key.rpartition(".")[2]
     near = get_close_matches(key, known, 1, 0.75)
     near = near or [each for each in known if each.rpartition(".")[2] == last][:1]

@@ -60,7 +60,7 @@ def batch_of(side: int, count: int = BATCH, classes: int = CLASSES) -> Batch:
 
 
 def network_of(device: torch.device) -> tuple[P2SegNetwork, int, str]:
-    """The paper's HRNet-48 at 416 px on a GPU; what the demo trains elsewhere."""
+    """The paper's HRNet-48 at 416 px on a GPU; what the drawn set trains elsewhere."""
     torch.manual_seed(0)
     if device.type == "cuda":
         backbone = build_backbone("hrnet_w48.ms_in1k", pretrained=False, feature_location="")

@@ -1,4 +1,4 @@
-"""The things the embedded set shows: shapes, and how they and the ground are painted.
+"""The things the drawn set shows: shapes, and how they and the ground are painted.
 
 Pictures are float32 RGB in 0..1. An object's own coordinates are (u, v): u along its axis, v
 across, both from -1 to 1 over the object.

@@ -1,4 +1,4 @@
-"""The embedded set: drawn still lifes in VOC's real layout, to see the whole method work at once.
+"""The drawn set: drawn still lifes in VOC's real layout, to see the whole method work at once.
 
 Four classes of objects lie on textured ground, mostly in heaps of one class whose members touch
 and overlap. They differ in size and many are long, so that splitting a heap by the nearest point

@@ -1,30 +1,32 @@
-"""The rows of a report: one image seen by every stage."""
+"""The rows of a report: one image seen by every stage, and images that only a segmentor sees."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.coco import Instance, InstanceSet, decode
 from p2seg.data.dataset import Reader
+from p2seg.data.images import read_image
 from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord
 from p2seg.evaluation.report import ReportRow
-from p2seg.structures import Points
-from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit
+from p2seg.visualize import brighten, draw_instances, draw_points, draw_semantic, fit
 
 SIDE = 480
 """Pixels of a picture's long side."""
 
-SHOWN_SCORE = 0.5
-"""Detections of a segmentor that are shown."""
+CROWD = 40
+"""Objects of an image that a small picture still shows apart."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A column of pictures: a stage's masks of the training images.
+    """A column of pictures: masks of a stage or a segmentor, or the true ones.
 
     Attributes:
         title: of the column.
@@ -37,19 +39,22 @@ class Shown:
     score: float = 0.0
 
 
-def crowded(points: PointSet, count: int) -> list[int]:
+def crowded(
+    images: Sequence[ImageRecord], labels: Sequence[Sequence[int]], count: int
+) -> list[int]:
     """The images with the most neighbours of one class, ascending indices.
 
-    Images of more than 20 points are hard to see and are taken only if there are no others.
+    Images of more than `CROWD` objects are hard to see and are taken only if there are no others.
 
     Args:
-        points: the images and their points.
+        images: to choose from.
+        labels: the class of every object, by image.
         count: images.
     """
-    several = [i for i, own in enumerate(points.points) if len(own) >= 2]
+    several = [i for i, own in enumerate(labels) if len(own) >= 2]
     chosen = sorted(
-        [i for i in several if len(points.points[i]) <= 20] or several,
-        key=lambda i: (-_neighbours(points.points[i]), points.images[i].id),
+        [i for i in several if len(labels[i]) <= CROWD] or several,
+        key=lambda i: (-_neighbours(labels[i]), images[i].id),
     )
     if len(chosen) < 2 * count:
         return sorted(chosen[:count])
@@ -71,20 +76,52 @@ def report_rows(
     return [_row(points, index, reader, columns) for index in indices]
 
 
-def _neighbours(points: Points) -> int:
-    counts = np.bincount(points.labels.numpy())
+def unseen_rows(
+    images: Sequence[ImageRecord], folder: Path, columns: Sequence[Shown], indices: Sequence[int]
+) -> list[ReportRow]:
+    """Images without clicks: what segmentors find in them, and what is there.
+
+    Args:
+        images: those of a validation.
+        folder: of their files.
+        columns: what stands beside the image.
+        indices: of the images.
+    """
+    rows = []
+    for record in (images[index] for index in indices):
+        image = read_image(folder / record.file_name, (record.height, record.width))
+        large = fit(brighten(image), SIDE)
+        pictures = {"image": large, **_columns(large, record, columns, {})}
+        rows.append(ReportRow(record.file_name, pictures))
+    return rows
+
+
+def _neighbours(labels: Sequence[int]) -> int:
+    counts = np.bincount(labels)
     return int(counts[counts > 1].sum())
 
 
 def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[Shown]) -> ReportRow:
     record, own = points.images[index], points.points[index]
     image = reader.image(record).permute(1, 2, 0).numpy()
-    large = fit(image, SIDE)
-    pictures: dict[str, NDArray[np.uint8]] = {
-        "image and clicks": draw_points(large, own, scale=large.shape[1] / image.shape[1]),
-        "first map": draw_semantic(large, reader.map(record, own).numpy()),
-    }
+    large = fit(brighten(image), SIDE)
     order = {int(id): k for k, id in enumerate(own.ids.tolist())}
+    pictures = {
+        "image and clicks": draw_points(large, own, scale=large.shape[1] / image.shape[1]),
+        "initial semantic map": draw_semantic(large, reader.map(record, own).numpy()),
+        **_columns(large, record, columns, order),
+    }
+    return ReportRow(record.file_name, pictures)
+
+
+def _columns(
+    large: NDArray[np.uint8],
+    record: ImageRecord,
+    columns: Sequence[Shown],
+    order: dict[int, int],
+) -> dict[str, NDArray[np.uint8]]:
+    """The columns that have the image, by title."""
+    pictures = {}
     for column in columns:
         place = {each.id: i for i, each in enumerate(column.instances.images)}
         if record.id not in place:
@@ -95,7 +132,7 @@ def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[Shown])
             if each.score >= column.score and not each.crowd
         ]
         pictures[column.title] = _drawn(large, found, order)
-    return ReportRow(record.file_name, pictures)
+    return pictures
 
 
 def _drawn(

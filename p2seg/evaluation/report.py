@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files as resources
@@ -46,9 +46,9 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("multi mean IoU", ("quality", "multi_mean_iou"), fraction),
     ("touching mean IoU", ("quality", "touching_mean_iou"), fraction),
     ("mIoU of classes", ("quality", "miou"), percent),
-    ("IoU > .5", ("quality", "iou50"), str),
-    ("IoU > .7", ("quality", "iou70"), str),
-    ("IoU > .9", ("quality", "iou90"), str),
+    ("IoU > 0.5", ("quality", "iou50"), str),
+    ("IoU > 0.7", ("quality", "iou70"), str),
+    ("IoU > 0.9", ("quality", "iou90"), str),
     ("masks of seeds", ("quality", "seed_masks"), str),
     ("default boxes", ("quality", "default_boxes"), str),
     ("VOC mAP50", ("voc_area", "mAP50"), percent),
@@ -59,6 +59,19 @@ PSEUDO_COLUMNS: tuple[Column, ...] = (
     (COCO_ALL, ("coco_all", "AP"), percent),
     ("VOC mAP50, scores 1", ("scores_one", "voc_area", "mAP50"), percent),
 )
+STAGES = {
+    "seed": "the labels that the network learns from",
+    "control": "Eq. 1, no network",
+    "sam": "the chosen masks as they are",
+    "sam_network": "the masks that the network chooses",
+    "untrained": "the network before its training",
+    "mdm": "the trained network",
+}
+"""What the stages of the table of pseudo masks are."""
+ROWS_NOTE = "one color per click"
+SHOWN_SCORE = 0.5
+"""Detections of a segmentor from this score on are shown."""
+UNSEEN_NOTE = f"no clicks; detections with a score of at least {SHOWN_SCORE}"
 MODEL_COLUMNS: tuple[Column, ...] = (
     *((f"VOC mAP{name}", ("voc_area", f"mAP{name}"), percent) for name in THRESHOLDS),
     ("COCO AP", ("coco", "AP"), percent),
@@ -92,6 +105,7 @@ def write_report(
     seconds: dict[str, float],
     figures: Mapping[str, NDArray[np.uint8]] | None = None,
     method: str = "",
+    unseen: Sequence[ReportRow] = (),
 ) -> None:
     """Writes `report.html` with its pictures in `report/`, and `report.json`.
 
@@ -106,9 +120,9 @@ def write_report(
         figures: pictures shown whole below the rows, by title, `[H, W, 3]` uint8 RGB; they lie in
             `report/` as PNG.
         method: a line about it, shown below the name.
+        unseen: pictures of images that the segmentors did not learn from, in a table of their own.
     """
-    pictures = _write_pictures(folder / "report", rows)
-    columns = list(dict.fromkeys(title for row in rows for title in row.images))
+    pictures = _write_pictures(folder / "report", [*rows, *unseen])
     name = str(run.get("name", folder.name))
     oracle = from_oracle(run) or any(_oracle(metrics) for metrics in stages.values())
     told = f'<p class="note">{escape(method)}</p>' if method else ""
@@ -117,7 +131,8 @@ def write_report(
         "<main>",
         *_scores(stages),
         _seconds(seconds),
-        _pictures(rows, columns, pictures),
+        _pictures("Training images", ROWS_NOTE, rows, pictures, 0),
+        _pictures("Images that the segmentor never saw", UNSEEN_NOTE, unseen, pictures, len(rows)),
         *_figures(folder / "report", figures or {}),
         _facts(run),
         "</main>",
@@ -200,7 +215,8 @@ def _scores(stages: dict[str, dict[str, Any]]) -> Iterable[str]:
             "points given; multi: with another instance of their class in the image; "
             f"touching: within {TOUCHING} pixels of one; AP in percent"
         )
-        note = f"{_split(pseudo)}{note}"
+        told = "".join(f"; {name}: {STAGES[name]}" for name in pseudo if name in STAGES)
+        note = f"{_split(pseudo)}{note}{told}"
         yield _table("Pseudo masks", note, PSEUDO_COLUMNS, pseudo, versus=("mdm", "control"))
     if models:
         note = f"{_split(models)}no points, no image labels; in percent"
@@ -287,12 +303,16 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _pictures(rows: list[ReportRow], columns: list[str], pictures: Pictures) -> str:
+def _pictures(
+    heading: str, note: str, rows: Sequence[ReportRow], pictures: Pictures, first: int
+) -> str:
+    """A table of pictures; `first` is the number of its first row in `pictures`."""
     if not rows:
         return ""
+    columns = list(dict.fromkeys(title for row in rows for title in row.images))
     head = "".join(f"<th>{escape(title)}</th>" for title in columns)
     body = ""
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, first):
         cells = ""
         for title in columns:
             if (number, title) not in pictures:
@@ -304,10 +324,12 @@ def _pictures(rows: list[ReportRow], columns: list[str], pictures: Pictures) -> 
             cells += f'<td><a href="{source}">{picture}</a></td>'
         body += f'<tr><th scope="row" colspan="{len(columns)}">{escape(row.name)}</th></tr>'
         body += f"<tr>{cells}</tr>\n"
+    width = f"width:min(100%,{14 * len(columns)}rem);min-width:{min(60, 8 * len(columns))}rem"
     table = (
-        f'<table class="pictures"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>'
+        f'<table class="pictures" style="{width}"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table>"
     )
-    return _section("Pictures", f'<div class="wide">{table}</div>')
+    return _section(heading, f'<div class="wide">{table}</div>', note)
 
 
 def _facts(run: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
+from p2seg.semantic.missed import voronoi
 from p2seg.semantic.source import MapTask
-from p2seg.semantic.threshold import voronoi
 from p2seg.structures import IGNORED
 
 CLUSTERS = 3

@@ -33,7 +33,7 @@ def test_a_suite_prints_a_table_and_writes_its_rows(run_tool, tmp_path):
 def test_the_cost_of_an_experiments_stages(run_tool, tmp_path, mdm, flip):
     out = tmp_path / "cost.json"
     code, shown, said = run_tool(
-        *("bench", "+exp=demo", f"mdm={mdm}", "suite=cost", "bench.repeats=1", f"out={out}"),
+        *("bench", "+exp=drawn", f"mdm={mdm}", "suite=cost", "bench.repeats=1", f"out={out}"),
         *("model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
         *("data.augment.crop=64", "trainer.batch_size=2", "segmentor.batch_size=1"),
         *("export.edges=0", f"export.flip={flip}"),

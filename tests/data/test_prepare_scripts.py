@@ -12,7 +12,7 @@ import pytest
 import voc_sets
 from PIL import Image
 
-from p2seg.data.coco import read_instances
+from p2seg.data.coco import decode, read_instances
 from p2seg.data.download import Archive, md5
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,17 +189,42 @@ def test_voc_keeps_every_second_training_image(run: RunScript, tmp_path: Path) -
 
 def test_synthetic(run: RunScript, tmp_path: Path) -> None:
     words = ("--train", 3, "--val", 2, "--size", 64, "--seed", 1)
-    code, said = run("prepare_synthetic", "--out", "demo", *words)
+    code, said = run("prepare_synthetic", "--out", "drawn", *words)
     assert code == 0, said
-    read = read_instances(tmp_path / "demo" / "instances_train.json")
+    read = read_instances(tmp_path / "drawn" / "instances_train.json")
     assert len(read.images) == 3
     assert read.info["seed"] == 1
-    assert (tmp_path / "demo" / "images" / read.images[0].file_name).is_file()
+    assert (tmp_path / "drawn" / "images" / read.images[0].file_name).is_file()
     code, said = run(
-        "prepare_voc", "--devkit", "demo/voc", "--classes", "fruit,leaf,star,ring", "--out", "again"
+        "prepare_voc", "--devkit", "drawn/voc", "--classes", "fruit,leaf,star,ring", "--out", "new"
     )
     assert code == 0, said
-    assert read_instances(tmp_path / "again" / "instances_train.json").instances == read.instances
+    assert read_instances(tmp_path / "new" / "instances_train.json").instances == read.instances
+
+
+def test_demo(run: RunScript, tmp_path: Path) -> None:
+    """The real images of the package: all readable, none in both splits, and small."""
+    for _ in range(2):  # twice is safe
+        code, said = run("prepare_demo", "--out", "set")
+        assert code == 0, said
+    assert "instances_train.json: 40 images, 1563 instances of 1 classes" in said
+    assert "instances_val.json: 20 images, 731 instances of 1 classes" in said
+    names = []
+    for split in ("train", "val"):
+        read = read_instances(tmp_path / "set" / f"instances_{split}.json")
+        assert [each.name for each in read.categories] == ["nucleus"]
+        for record, own in zip(read.images, read.instances, strict=True):
+            assert len(own) >= 12
+            with Image.open(tmp_path / "set" / "images" / record.file_name) as image:
+                assert image.size == (record.width, record.height)
+                image.load()
+            assert all(decode(each).shape == (record.height, record.width) for each in own)
+        names += [record.file_name for record in read.images]
+    assert len(set(names)) == 60
+    assert sum(name.startswith("colour") for name in names) == 12
+    shipped = [file for file in (ROOT / "p2seg" / "demo").rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in shipped) < 3e6
+    assert {file.name for file in shipped if file.suffix == ".png"} == set(names)
 
 
 def test_mistakes_are_one_sentence(run: RunScript, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The embedded set: VOC's layout, deterministic, and as hard as it should be."""
+"""The drawn set: VOC's layout, deterministic, and as hard as it should be."""
 
 from __future__ import annotations
 

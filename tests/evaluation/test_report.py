@@ -102,9 +102,9 @@ def test_the_tables(tmp_path):
         "multi mean IoU": "0.833",
         "touching mean IoU": "0.833",
         "mIoU of classes": "75.0",
-        "IoU > .5": "2",
-        "IoU > .7": "1",
-        "IoU > .9": "1",
+        "IoU > 0.5": "2",
+        "IoU > 0.7": "1",
+        "IoU > 0.9": "1",
         "masks of seeds": "0",
         "default boxes": "0",
         "VOC mAP50": "100.0",
@@ -115,7 +115,7 @@ def test_the_tables(tmp_path):
         "VOC mAP50, scores 1": "100.0",
     }
     gain = dict(zip(head, rows[3], strict=True))
-    assert (gain["mean IoU"], gain["IoU > .7"], gain["VOC mAP75"]) == ("+0.167", "+1", "+75.0")
+    assert (gain["mean IoU"], gain["IoU > 0.7"], gain["VOC mAP75"]) == ("+0.167", "+1", "+75.0")
 
 
 def test_pseudo_masks_and_models_stand_in_no_common_table(tmp_path):
@@ -128,7 +128,7 @@ def test_pseudo_masks_and_models_stand_in_no_common_table(tmp_path):
 def test_undefined_scores_have_no_column(tmp_path):
     nothing = instance_set([])
     sections = report(tmp_path, stages={"mdm": evaluate(nothing, nothing, "pseudo")}).sections
-    counts = ["IoU > .5", "IoU > .7", "IoU > .9", "masks of seeds", "default boxes"]
+    counts = ["IoU > 0.5", "IoU > 0.7", "IoU > 0.9", "masks of seeds", "default boxes"]
     assert sections["Pseudo masks"] == [
         ["", "instances", "mIoU of classes", *counts],
         ["mdm", "0", "100.0", "0", "0", "0", "0", "0"],
@@ -141,7 +141,7 @@ def test_pictures_are_made_small_and_stand_in_their_columns(tmp_path):
         ReportRow("b.jpg", {"image": picture(10), "ground truth": picture(0)}),
     ]
     page = report(tmp_path, rows)
-    assert page.sections["Pictures"] == [
+    assert page.sections["Training images"] == [
         ["image", "MDM", "ground truth"],
         ["a.jpg"],
         ["", "", ""],
@@ -160,6 +160,20 @@ def test_pictures_are_made_small_and_stand_in_their_columns(tmp_path):
     red, green, _ = pictures[1][0, 9]
     assert red > 240
     assert green < 15
+
+
+def test_images_that_the_segmentor_never_saw_have_a_table_of_their_own(tmp_path):
+    rows = [ReportRow("a.jpg", {"image": picture(0), "P2Seg": picture(1)})]
+    unseen = [ReportRow("b.jpg", {"image": picture(2), "segmentor": picture(3)})]
+    write_report(tmp_path, rows, STAGES, {"name": "x"}, {}, unseen=unseen)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.sections["Training images"][:2] == [["image", "P2Seg"], ["a.jpg"]]
+    shown = page.sections["Images that the segmentor never saw"]
+    assert shown[:2] == [["image", "segmentor"], ["b.jpg"]]
+    assert page.pictures[2:] == [
+        ("report/001-0-image.jpg", "image of b.jpg"),
+        ("report/001-1-segmentor.jpg", "segmentor of b.jpg"),
+    ]
 
 
 def test_pictures_of_an_earlier_report_are_removed(tmp_path):

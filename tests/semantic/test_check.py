@@ -176,7 +176,7 @@ def test_the_tool_checks_probabilities_through_a_class_map(
         np.savez(path, prob=np.stack([truth == 2, truth == 1]).astype(np.float16), keys=[15, 3])
     names = tmp_path / "a {class} map.json"
     names.write_text('{"3": "ball", "15": "box"}')
-    given = words(drawn, f"semantic.maps={tmp_path / 'cams'}", f"semantic.class_map={names}")
+    given = words(drawn, "semantic=png", f"semantic.maps={tmp_path / 'cams'}", f"semantic.class_map={names}")
     given += [f"data.gt={drawn.gt}", "semantic.background=0.3"]
     code, out, _ = run_tool("gen_semantic", *given, "--check")
     assert code == 0
@@ -195,7 +195,7 @@ def test_the_tool_checks_probabilities_through_a_class_map(
 
 
 def test_without_ground_truth_there_is_no_score(run_tool: Run, drawn: Drawn) -> None:
-    given = words(drawn, f"semantic.maps={drawn.out}", "--check")
+    given = words(drawn, "semantic=png", f"semantic.maps={drawn.out}", "--check")
     for gt in ("data.gt=nowhere.json", "data.gt=null"):
         code, out, _ = run_tool("gen_semantic", *given, gt)
         assert code == 0
@@ -207,7 +207,7 @@ def test_only_the_first_unread_maps_are_named(run_tool: Run, drawn: Drawn) -> No
     for n in range(1, 6):
         (drawn.out / f"part/{n}.png").unlink()
     code, out, _ = run_tool(
-        "gen_semantic", *words(drawn, f"semantic.maps={drawn.out}", "--check", "data.gt=null")
+        "gen_semantic", *words(drawn, "semantic=png", f"semantic.maps={drawn.out}", "--check", "data.gt=null")
     )
     assert code == 0
     assert "part/5.png: no semantic map" in out
@@ -245,7 +245,7 @@ def test_mistakes_are_one_sentence(run_tool: Run, drawn: Drawn, tmp_path: Path) 
         ([maps, "semantic.background=2"], "semantic.background=2 cannot be; it is a number from 0"),
         ([maps, "check=3"], "check=3 is unknown; it is one of true, false"),
     ):
-        code, _, err = run_tool("gen_semantic", *words(drawn, "check=true"), *more)
+        code, _, err = run_tool("gen_semantic", *words(drawn, "semantic=png", "check=true"), *more)
         assert code == 2, more
         assert sentence in err
         assert err.count("\n") == 1

@@ -78,7 +78,7 @@ def test_a_missing_image_stops_or_is_skipped_and_listed(run_tool: Run, drawn: Dr
         (["semantic=oracle", "semantic.gt=none.json"], "no instances file at none.json"),
         (["semantic=grabcut", "data.images=nowhere"], "no image folder at nowhere"),
         (["semantic=grabcut", "data.points=nowhere.json"], "no points file at nowhere.json"),
-        (["semantic=magic"], "there is no semantic=magic; choose from clusters, grabcut"),
+        (["semantic=magic"], "there is no semantic=magic; choose from auto, clusters"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -144,6 +144,7 @@ def test_an_experiment_makes_maps_again_when_its_class_map_changes(
     names, made = tmp_path / "classes.json", tmp_path / "made"
     given = [f"data.semantic={made}", f"data.points={drawn.points}", f"data.images={drawn.images}"]
     given += [
+        "semantic=png",
         f"semantic.maps={drawn.out}",
         f"semantic.class_map={names}",
         f"out={tmp_path / 'exp'}",

@@ -100,6 +100,7 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("train", "mdm.conflict=fight", "mdm.conflict=fight cannot be; it is points_first or"),
         ("train", "mdm.rounds=-1", "mdm.rounds=-1"),
         ("train", "mdm.beta=0", "mdm.beta=0"),
+        ("gen_semantic", "semantic.maps=x", "is a setting of semantic=png; add semantic=png to"),
         ("train", "mdm.gamma=1", "there is no setting mdm.gamma"),
         ("train", "affinity.bias=true", "there is no setting affinity.bias"),
         ("train", "loss.balance=group", "there is no setting loss.balance"),

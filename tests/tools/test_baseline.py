@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,8 +20,11 @@ from p2seg.models.backbones import build_backbone
 
 EXPERIMENTS = [
     ["mdm=bestie"],
-    *([f"+exp={exp}"] for exp in ("demo_bestie", "real_coco_bestie", "voc_bestie_hrnet48")),
-    *([f"+exp={exp}", "mdm=bestie"] for exp in ("demo", "real_coco", "real_voc", "coco_hrnet48")),
+    *([f"+exp={exp}"] for exp in ("drawn_bestie", "real_coco_bestie", "voc_bestie_hrnet48")),
+    *(
+        [f"+exp={exp}", "mdm=bestie"]
+        for exp in ("demo", "drawn", "real_coco", "real_voc", "coco_hrnet48")
+    ),
     ["+exp=real_nuclei", "mdm=bestie"],
 ]
 
@@ -39,7 +43,7 @@ def test_no_experiment_weakens_it(words):
     ratio = cfg.loss.hard_pixel_ratio
     assert method == Bestie(BestieLoss(hard_pixel_ratio=ratio), min_region=50)
     assert (method.loss.centre, method.loss.offset, method.loss.sigma) == (200, 0.01, 6)
-    assert ratio == (1.0 if "demo" in words[0] or "real" in words[0] else 0.2)
+    assert ratio == (1.0 if re.search("demo|drawn|real", words[0]) else 0.2)
     seeder = build(cfg.seeder)
     assert (seeder.conflict, seeder.snap_radius, seeder.distance.kind) == (
         "semantic_first",
@@ -61,7 +65,7 @@ def random_network(seed: int) -> BestieNetwork:
     return made.eval()
 
 
-@pytest.mark.parametrize("words", [["mdm=bestie"], ["+exp=demo_bestie"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["mdm=bestie"], ["+exp=drawn_bestie"]], ids=" ".join)
 def test_two_random_networks_make_different_masks(words):
     cfg = compose("gen_pseudo", words)
     random = torch.Generator().manual_seed(0)

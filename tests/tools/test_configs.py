@@ -30,7 +30,8 @@ GROUPS = [
     if path.parent.name != "exp" and path.stem[0] != "_"
 ]
 SIZES = {
-    **dict.fromkeys(("demo", "demo_bestie", "demo_simulated"), (128, None)),
+    "demo": (256, None),
+    **dict.fromkeys(("drawn", "drawn_bestie", "drawn_simulated"), (128, None)),
     **dict.fromkeys(("real_coco", "real_coco_bestie", "real_voc"), (224, 896)),
     "real_coco_simulated": (176, 704),
     "real_nuclei": (256, None),
@@ -67,7 +68,7 @@ def test_every_tool_has_its_config():
 
 
 PAIRS = [(tool, exp) for tool in TOOLS for exp in EXPERIMENTS]
-QUICK = {pair for pair in PAIRS if pair[0] == "pipeline" or pair[1] == "demo"}
+QUICK = {pair for pair in PAIRS if pair[0] == "pipeline" or pair[1] == "drawn"}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_every_group_composes_and_can_be_built(group, name):
     ("exp", "warm_up"),
     [
         *(("voc_hrnet48_sam", 2000), ("voc_bestie_hrnet48", 2000), ("coco_hrnet48_sam", 5000)),
-        *(("demo", 100), ("demo_bestie", 100), ("demo_simulated", 100)),
+        *(("demo", 100), ("drawn", 100), ("drawn_bestie", 100), ("drawn_simulated", 100)),
         *(("real_voc", 100), ("real_coco", 100), ("real_coco_simulated", 100)),
         ("real_nuclei", 100),
     ],
@@ -197,7 +198,7 @@ def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_besi
 
 @pytest.mark.parametrize(
     ("words", "unclaimed"),
-    [([], "seed"), (["mdm=paper"], "box"), (["mdm=bestie"], "box"), (["+exp=demo"], "seed")],
+    [([], "seed"), (["mdm=paper"], "box"), (["mdm=bestie"], "box"), (["+exp=drawn"], "seed")],
 )
 def test_a_method_sets_what_an_unclaimed_point_gets(words, unclaimed):
     assert compose("gen_pseudo", words).export.unclaimed == unclaimed
@@ -243,7 +244,7 @@ def test_no_config_names_a_path_of_one_machine():
 
 
 def test_a_checkpoint_holds_what_decides_a_training(tmp_path, monkeypatch):
-    cfg = compose("train", ["+exp=demo"])
+    cfg = compose("train", ["+exp=drawn"])
     for key, value in {"data.points": tmp_path / "p.json", "data.semantic": tmp_path}.items():
         OmegaConf.update(cfg, key, str(value))
     (tmp_path / "p.json").write_text('{"images": [], "annotations": [], "categories": []}')
@@ -295,7 +296,7 @@ def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decide
     from _segmentor import segmentor_provenance
 
     (tmp_path / "pseudo.json").write_text("{}")
-    words = ["+exp=demo", f"data.images={tmp_path}", f"pseudo={tmp_path}/pseudo.json"]
+    words = ["+exp=drawn", f"data.images={tmp_path}", f"pseudo={tmp_path}/pseudo.json"]
     cfg = compose("train_segmentor", words)
     other = OmegaConf.merge(cfg)
     OmegaConf.update(other, key, value)

@@ -29,7 +29,7 @@ ODD = "it's a {set}, ${x} ü=1"
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """The embedded set, four images to learn from and two to look at, and instances files."""
+    """The drawn set, four images to learn from and two to look at, and instances files."""
     root = tmp_path_factory.mktemp(ODD)
     write_synthetic(root / "voc", seed=0, train=4, val=2, size=64)
     for split in ("train", "val"):
@@ -40,7 +40,7 @@ def drawn(tmp_path_factory):
 
 def words(drawn, *more):
     data = (
-        "data=demo",
+        "data=drawn",
         f"data.root={drawn}",
         f"data.images={drawn}/voc/JPEGImages",
         f"data.val_images={drawn}/voc/JPEGImages",
@@ -156,7 +156,7 @@ def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
 def pipeline_words(root, *more):
     prepare = '[prepare_synthetic.py,--out,"${data.root}",--train,"3",--val,"2",--size,"64"]'
     return [
-        "data=demo",
+        "data=drawn",
         f"data.root={root}/data",
         f"data.prepare={prepare}",
         "semantic=grabcut",
@@ -185,7 +185,12 @@ def test_the_pipeline_does_every_stage_once(tmp_path, run_tool):
     assert set(report["seconds"]) >= {"prepare", "points", "semantic", "train", "mdm", "segmentor"}
     page = (root / "out" / "report.html").read_text()
     assert "method: P2Seg; departs from mdm=paper in " in page
-    assert page.count("<img") >= 2 * 5 + 4
+    assert page.count("<img") >= 2 * 7 + 2 * 3 + 4
+    truth = read_instances(root / "data" / "instances_val.json")
+    for image in truth.images:  # the segmentor is shown on images it never saw
+        assert f'alt="segmentor of {image.file_name}"' in page
+    learned = read_instances(root / "data" / "instances_train.json")
+    assert all(f'alt="segmentor of {each.file_name}"' not in page for each in learned.images)
     for title in ("one-image-through-the-rounds", "offsets", "instances-step-by-step"):
         assert f"report/figure-{title}.png" in page
         assert (root / "out" / "report" / f"figure-{title}.png").is_file()

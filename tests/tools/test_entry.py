@@ -30,7 +30,7 @@ nasty = st.text("\\'\"${}[](),=:~#%! \n\ta.", min_size=1)
 @example("out", "\\\n")
 @example("out", "\\${")
 @example("out", "a\\\\'\\")
-@example("ckpt", "+exp=demo")
+@example("ckpt", "+exp=drawn")
 def test_a_path_is_taken_to_the_letter(key, text):
     value = OverridesParser.create().parse_override(quoted(f"{key}={text}")).value()
     assert OmegaConf.create({"a": value}).a == (None if text == "null" else text)
@@ -122,10 +122,10 @@ def said(capsys):
         (["data.augment.short_side=224"], "data.augment.short_side; did you mean data.short_side?"),
         (["a.b.c=1"], "there is no setting a.b.c"),
         (["+exp=nope"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_best"),
-        (["+exp=[demo,nope]"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_best"),
-        (["exp=demo"], "write +exp=NAME, with a plus; NAME is one of coco_hrnet48, coco_hrnet48_b"),
-        (["+exp=demo", "+exp=demo"], "exp appears more than once"),
-        (["data=nope"], "there is no data=nope; choose from coco, custom, demo"),
+        (["+exp=[drawn,nope]"], "there is no exp=nope; choose from coco_hrnet48, coco_hrnet48_b"),
+        (["exp=drawn"], "write +exp=NAME, with a plus; NAME is one of coco_hrnet48, coco_hrnet48"),
+        (["+exp=drawn", "+exp=drawn"], "exp appears more than once"),
+        (["data=nope"], "there is no data=nope; choose from coco, custom, demo, drawn"),
         (["data="], "there is no data=; choose from coco, custom"),
         (["model=hrnet"], "there is no model=hrnet; choose from hrnet_w48"),
         (["foo"], "'foo' is no setting; settings are written key=value"),
@@ -221,7 +221,7 @@ def test_nothing_is_left_behind(tool, tmp_path, monkeypatch):
     """No dated folders, no changed folder, no changed arguments or environment."""
     monkeypatch.chdir(tmp_path)
     before = list(sys.argv), dict(os.environ)
-    assert tool("+exp=demo")[0] == 0
+    assert tool("+exp=drawn")[0] == 0
     assert tool("foo=1")[0] == 2
     assert (list(sys.argv), dict(os.environ)) == before
     assert Path.cwd() == tmp_path

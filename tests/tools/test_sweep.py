@@ -45,7 +45,7 @@ def test_an_output_that_is_given_becomes_one_a_job(jobs):
 
 
 def test_names_and_outputs_that_differ_already_stay(jobs):
-    _, seen = jobs("name=a,b", "+exp=demo,voc_hrnet48")
+    _, seen = jobs("name=a,b", "+exp=drawn,voc_hrnet48")
     assert sorted(words[0] for words in seen) == ["name=a", "name=a", "name=b", "name=b"]
     assert {len(words) for words in seen} == {2}
 

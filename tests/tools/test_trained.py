@@ -93,7 +93,7 @@ def read_network(content: bytes) -> str:
 def test_an_experiments_files_follow_the_checkpoint(trained, label):
     """It may be the one that trained it, with other words then, or one that names other data."""
     data = [word for word in trained.set.words if word != "data=custom"]
-    for experiment in ("demo", "voc_hrnet48_sam"):
+    for experiment in ("drawn", "voc_hrnet48_sam"):
         said, masks = label(f"+exp={experiment}", "data=custom", *data, trained.ckpt("paper"))
         info = json.loads(masks)["info"]
         assert (info["mdm"]["beta"], info["export"]["foreground"]) == (3, 2)
@@ -142,7 +142,7 @@ def test_every_free_setting_exists():
         ("paper", ["mdm=best"], ("mdm=best gives", "mdm.decode=vote", "leave mdm=best")),
         ("paper", ["model=mobilenetv2"], ("model.backbone=mobilenetv2_100", "test_resnet")),
         ("paper", ["mdm=bestie"], ("mdm=bestie is of the method BESTIE", "trained with P2Seg")),
-        ("paper", ["+exp=demo_bestie"], ("+exp=demo_bestie is of the method BESTIE",)),
+        ("paper", ["+exp=drawn_bestie"], ("+exp=drawn_bestie is of the method BESTIE",)),
         ("bestie", ["mdm=paper"], ("mdm=paper is of the method P2Seg", "trained with BESTIE")),
         ("bestie", ["loss.affinity=1"], ("loss.affinity=1 is of the method P2Seg",)),
         ("bestie", ["mdm.decode=vote"], ("mdm.decode=vote", "mdm.decode=point")),

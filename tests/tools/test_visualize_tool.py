@@ -104,7 +104,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
         (["figure=masks", "out=x.jpg"], "give out=FILE.png"),
         (["masks=[x.json]", "truth=true"], "instances_train.json"),
         (["masks=null"], "masks=None cannot be; it is a list of texts"),
-        (["masks=[x.json]", "titles=[first map]"], "which other columns are called"),
+        (["masks=[x.json]", "titles=[initial semantic map]"], "which other columns are called"),
         (["figure=rounds", "ckpt={root}/run/last.pt", "export.scales=2"], "export.scales=2"),
         (["figure=rounds", "ckpt={root}/run/last.pt", "names=[0.png]"], "has no image 0.png"),
         (["figure=rounds", "ckpt={root}/run/last.pt", "names=0.png"], "has no image 0.png"),
