@@ -109,7 +109,7 @@ def _unknown_key(key: str, configs: Path, config: str) -> str:
     owners = [
         f"{group}={file.stem}"
         for file in sorted((configs / group).glob("[!_]*.yaml"))
-        if name.partition(".")[0] in OmegaConf.load(file)
+        if name in list(_keys(OmegaConf.load(file)))
     ]
     if owners:
         return f"{key} is a setting of {' or '.join(owners)}; add {owners[0]} to the command"

@@ -176,7 +176,9 @@ def test_the_tool_checks_probabilities_through_a_class_map(
         np.savez(path, prob=np.stack([truth == 2, truth == 1]).astype(np.float16), keys=[15, 3])
     names = tmp_path / "a {class} map.json"
     names.write_text('{"3": "ball", "15": "box"}')
-    given = words(drawn, "semantic=png", f"semantic.maps={tmp_path / 'cams'}", f"semantic.class_map={names}")
+    given = words(
+        drawn, "semantic=png", f"semantic.maps={tmp_path / 'cams'}", f"semantic.class_map={names}"
+    )
     given += [f"data.gt={drawn.gt}", "semantic.background=0.3"]
     code, out, _ = run_tool("gen_semantic", *given, "--check")
     assert code == 0
@@ -207,7 +209,8 @@ def test_only_the_first_unread_maps_are_named(run_tool: Run, drawn: Drawn) -> No
     for n in range(1, 6):
         (drawn.out / f"part/{n}.png").unlink()
     code, out, _ = run_tool(
-        "gen_semantic", *words(drawn, "semantic=png", f"semantic.maps={drawn.out}", "--check", "data.gt=null")
+        "gen_semantic",
+        *words(drawn, "semantic=png", f"semantic.maps={drawn.out}", "--check", "data.gt=null"),
     )
     assert code == 0
     assert "part/5.png: no semantic map" in out
