@@ -38,8 +38,8 @@ def build(node: DictConfig, *arguments: Any) -> Any:
 
 
 def input_size(cfg: DictConfig) -> InputSize:
-    """The size at which the network sees images, in training and everywhere else."""
-    return InputSize(cfg.data.short_side, cfg.data.long_side)
+    """How the network sees images, in training and everywhere else."""
+    return InputSize(cfg.data.short_side, cfg.data.long_side, cfg.data.stretch)
 
 
 def check_values(function: Callable[..., Any], values: Values) -> None:

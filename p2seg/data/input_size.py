@@ -1,4 +1,4 @@
-"""The size at which a network sees an image: one rule for training, export and figures."""
+"""How a network sees an image, its size and contrast: one rule for training, export and figures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
+from p2seg.data.images import PERCENTILES
 from p2seg.errors import UserError
 from p2seg.structures import Points
 
@@ -23,6 +24,8 @@ class InputSize:
     Attributes:
         short_side: pixels that the image's short side is resized to; None: it is not resized.
         long_side: the most pixels that the long side can have then; None: any number.
+        stretch: whether the network sees an image's values from the 0.1th to the 99.9th
+            percentile as 0 to 255, all channels alike. A dark micrograph is a few gray values wide.
 
     Raises:
         UserError: a side below 1.
@@ -30,6 +33,7 @@ class InputSize:
 
     short_side: int | None = None
     long_side: int | None = None
+    stretch: bool = False
 
     def __post_init__(self) -> None:
         for key, side in (("short_side", self.short_side), ("long_side", self.long_side)):
@@ -54,6 +58,19 @@ class InputSize:
             factor = min(factor, self.long_side * scale / max(height, width))
         return max(1, round(height * factor)), max(1, round(width * factor))
 
+    def seen(self, image: Tensor, size: Size | None = None) -> Tensor:
+        """What the network sees of an image.
+
+        Args:
+            image: `[3, H, W]` uint8.
+            size: of the result; None: that of `of` at scale 1.
+
+        Returns:
+            `[3, h, w]` uint8.
+        """
+        wanted = size or self.of(image.shape[1], image.shape[2])
+        return resized_image(stretched(image) if self.stretch else image, wanted)
+
 
 AS_IT_IS = InputSize()
 """The network sees every image as it is."""
@@ -65,6 +82,14 @@ def resized_image(image: Tensor, size: Size) -> Tensor:
         return image
     resized: Tensor = F.resize(image, list(size), antialias=True)
     return resized
+
+
+def stretched(image: Tensor) -> Tensor:
+    """An image `[3, H, W]` uint8 whose values between `PERCENTILES` become 0 to 255."""
+    share = torch.bincount(image.flatten(), minlength=256).cumsum(0) / image.numel()
+    low, high = (int((share < each / 100).sum()) for each in PERCENTILES)
+    values = (torch.arange(256, device=image.device) - low) * 255 / max(1, high - low)
+    return values.round().clamp(0, 255).to(torch.uint8)[image.long()]
 
 
 def resized_labels(labels: Tensor, size: Size) -> Tensor:

@@ -18,7 +18,6 @@ from p2seg.data.input_size import (
     AS_IT_IS,
     InputSize,
     moved_points,
-    resized_image,
     resized_labels,
 )
 from p2seg.errors import UserError
@@ -83,7 +82,7 @@ class Augment:
         )
         low, high = self.scale
         size = self.size.of(height, width, low + (high - low) * _u(random))
-        picture: Tensor = tv_tensors.Image(resized_image(image, size))
+        picture: Tensor = tv_tensors.Image(self.size.seen(image, size))
         mask: Tensor = tv_tensors.Mask(resized_labels(packed, size).int())
         pixels = moved_points(points, (height, width), size).pixels.float()
         if self.flip and _u(random) < 0.5:

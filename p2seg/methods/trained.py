@@ -19,8 +19,8 @@ from p2seg.runs.settings import effect_of
 
 FIXED = ("mdm", "loss", "method", "model")
 """Groups of settings that decide what a network learns."""
-SIZE = ("data.short_side", "data.long_side")
-"""The size at which the network saw images (`p2seg.data.input_size`)."""
+SIZE = ("data.short_side", "data.long_side", "data.stretch")
+"""How the network saw images (`p2seg.data.input_size`)."""
 FREE = ("export", "ops", "mdm.snap_radius", "mdm.distance", "mdm.color_weight", *SIZE)
 """Settings, and groups of them, that a command with a trained network may choose: they decide how
 its outputs become masks. What the command does not name is as in training."""

@@ -15,7 +15,6 @@ from p2seg.data.input_size import (
     AS_IT_IS,
     InputSize,
     moved_points,
-    resized_image,
     resized_labels,
 )
 from p2seg.data.transforms import MEAN_COLOUR
@@ -269,7 +268,7 @@ class NetworkLabeller:
         Raises:
             NotFinite: the network gives NaN or infinity.
         """
-        image = resized_image(image, self.size.of(image.shape[1], image.shape[2]))
+        image = self.size.seen(image)
         first: Outputs = self._seen(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)

@@ -41,7 +41,7 @@ SETTINGS = _table(
     # The method. A group stands for all settings below it that have no row of their own.
     _rows("result", "train gen_pseudo", "mdm", "method", "seeder", "model"),
     _rows("result", "train", "loss", "optim", "data.augment"),
-    _rows("result", "train gen_pseudo", "data.short_side", "data.long_side"),
+    _rows("result", "train gen_pseudo", "data.short_side", "data.long_side", "data.stretch"),
     _rows("result", "gen_pseudo", "export"),
     _rows("result", "gen_semantic", "semantic"),
     _rows("result", "train_segmentor", "segmentor"),

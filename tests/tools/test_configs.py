@@ -30,14 +30,14 @@ GROUPS = [
     if path.parent.name != "exp" and path.stem[0] != "_"
 ]
 SIZES = {
-    "demo": (256, None),
+    "demo": (256, None, True),
     **dict.fromkeys(("drawn", "drawn_bestie", "drawn_simulated"), (128, None)),
     **dict.fromkeys(("real_coco", "real_coco_bestie", "real_voc"), (224, 896)),
     "real_coco_simulated": (176, 704),
-    "real_nuclei": (256, None),
+    "real_nuclei": (256, None, True),
     "voc_bestie_hrnet48": (449, 449),
 }
-"""Short and long side of the experiments whose networks do not see images as they are."""
+"""`InputSize` of the experiments whose networks do not see images as they are."""
 NO_WEIGHTS = ("model.pretrained=false", "model.weights=null")
 
 
