@@ -185,7 +185,7 @@ def test_the_pipeline_does_every_stage_once(tmp_path, run_tool):
     assert set(report["seconds"]) >= {"prepare", "points", "semantic", "train", "mdm", "segmentor"}
     page = (root / "out" / "report.html").read_text()
     assert "method: P2Seg; departs from mdm=paper in " in page
-    assert page.count("<img") >= 2 * 7 + 2 * 3 + 4
+    assert page.count("<img") >= 2 * 7 + 2 * 3 + 3
     truth = read_instances(root / "data" / "instances_val.json")
     for image in truth.images:  # the segmentor is shown on images it never saw
         assert f'alt="segmentor of {image.file_name}"' in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,11 @@ def candidates(folder: Path, each: Drawn) -> CandidateFolder:
 
 def exported(cfg: DictConfig, seed: int, each: Drawn, folder: Path) -> Tensor:
     """The masks of a network of random weights, as the experiment exports them."""
+    if cfg.data.num_classes == 1:
+        one = replace(each.points, labels=each.points.labels.clamp(max=1))
+        each = replace(
+            each, points=one, first=each.first.where(each.first > 200, each.first.clamp(max=1))
+        )
     torch.manual_seed(seed)
     labeller: Labeller = network_labeller(cfg, build(cfg.model.network).eval())
     if cfg.export.unclaimed == "seed":
