@@ -155,7 +155,7 @@ def test_results_do_not_replace_files_of_a_folder_that_is_read(tool, tmp_path, c
         put((source.parent if "*" in given else source) / "a.png")
         put(output.home / "validate.html")
     before = contents(tmp_path)
-    OmegaConf.update(cfg, key, str(source))
+    OmegaConf.update(cfg, key, str(source), force_add=True)  # maps are of semantic=png
     cfg.overwrite = True
     with pytest.raises(UserError, match="would be replaced"):
         run(cfg)
