@@ -3,8 +3,8 @@
     python scripts/_watershed.py +exp=real_nuclei pipeline.network=false "pipeline.segmentors=[]"
 
 It takes the settings of tools/pipeline.py, shares its clicks and initial semantic maps, and writes
-`watershed.json` and a report. Nobody needs it as a setting, because the geodesic distance is better
-and as fast; so it is not part of the package.
+`watershed.json` and a report. It is not a setting of the package: on nuclei it equals the geodesic
+distance, and on drawn images and photographs it is worse (docs/results.md).
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def counted(row: Row) -> list[tuple[str, list[str]]]:
 
 
 def make_set(folder: Path, images: int) -> None:
-    """A small part of the drawn set, with a click an object."""
+    """A small part of the drawn set, with one click per object."""
     drawn = ("--train", str(images), "--val", "4", "--size", "64")
     gt, points = folder / "instances_train.json", folder / "points.json"
     for script in (

@@ -79,12 +79,12 @@ def report_rows(
 def unseen_rows(
     images: Sequence[ImageRecord], folder: Path, columns: Sequence[Shown], indices: Sequence[int]
 ) -> list[ReportRow]:
-    """Images without clicks: what segmentors find in them, and what is there.
+    """Rows of images without clicks: the predictions of segmentors and the true masks.
 
     Args:
         images: those of a validation.
         folder: of their files.
-        columns: what stands beside the image.
+        columns: masks to show next to the image.
         indices: of the images.
     """
     rows = []

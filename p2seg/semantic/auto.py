@@ -100,7 +100,7 @@ class Auto:
 
 
 def mask_scores(image: NDArray[np.uint8], semantic: SemanticMap, task: MapTask) -> list[float]:
-    """How much each click's mask looks like an object: contrast along its border x solidity^2.
+    """The score of each click's mask: contrast along its border times solidity squared.
 
     The masks are the regions of the map, split between clicks by geodesic distance. The contrast
     is the lower quartile, along the border, of the difference between the mean colors on both

@@ -3,24 +3,21 @@ al. 2019). No weights, no labels except the points."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
 from p2seg.semantic.missed import voronoi
-from p2seg.semantic.source import MapTask
+from p2seg.semantic.source import ImageSource
 from p2seg.structures import IGNORED
 
 CLUSTERS = 3
-"""Foreground, background, and what is left open."""
+"""Foreground, background and ignored."""
 
 ATTEMPTS = 3
 """Starts of k-means; the most compact result is used."""
@@ -30,7 +27,7 @@ STEPS = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.01)
 
 
 @dataclass(frozen=True)
-class Clusters:
+class Clusters(ImageSource):
     """Three clusters of pixels by color and by distance to the nearest click.
 
     The cluster that covers most of the discs around the clicks is the foreground, the one that
@@ -56,31 +53,9 @@ class Clusters:
             if not 0 < getattr(self, key) < np.inf:
                 raise UserError(f"semantic.source.{key}={getattr(self, key)}: must be above 0")
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def inputs(self, task: MapTask) -> list[Path]:
-        return [task.image]
-
-    def __call__(self, task: MapTask) -> SemanticMap:
-        return self.segment(read_image(task.image, task.size), task.yx, task.labels)
-
-    def segment(
+    def _segment(
         self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
     ) -> SemanticMap:
-        """The map of an image.
-
-        Args:
-            image: `[H, W, 3]` uint8 RGB.
-            yx: `[K, 2]` int64, the clicked pixels.
-            labels: `[K]` int64, 1..C.
-
-        Returns:
-            `[H, W]` uint8, 0 background, 255 ignored; all background without clicks.
-        """
-        if not len(yx):
-            return np.zeros(image.shape[:2], np.uint8)
         nearest, distance = voronoi(image.shape[:2], yx)
         unit = _spacing(image.shape, yx)
         cluster = self._clusters(image, distance / (self.reach * unit))
@@ -91,13 +66,12 @@ class Clusters:
         foreground = cluster == counts.argmax()
         found[foreground] = labels[nearest][foreground]
         found[_edges(nearest)] = 0
-        found[tuple(yx.T)] = labels
         return found
 
     def _clusters(
         self, image: NDArray[np.uint8], distance: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """The cluster 0..2 of every pixel, `[H, W]`; `distance` is 1 where it is clipped."""
+        """The cluster 0..2 of every pixel, `[H, W]`. A `distance` above 1 counts as 1."""
         color = cv2.GaussianBlur(image, (0, 0), 1.0).reshape(-1, 3).astype(np.float32)
         color -= color.mean(0)
         color /= np.sqrt((color**2).sum(1).mean()) + 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
-from p2seg.semantic.source import MapTask
+from p2seg.semantic.source import ImageSource
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -48,7 +46,7 @@ METHOD = 2
 
 
 @dataclass(frozen=True)
-class GrabCut:
+class GrabCut(ImageSource):
     """Cuts each point's object out of a crop whose size the image decides.
 
     The reach of a point is the distance to the nearest other one, at most `lone` of the image's
@@ -97,31 +95,12 @@ class GrabCut:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {**asdict(self), "method": METHOD}
+        return {**super().parameters, "method": METHOD}
 
-    def inputs(self, task: MapTask) -> list[Path]:
-        return [task.image]
-
-    def __call__(self, task: MapTask) -> SemanticMap:
-        image = read_image(task.image, task.size)
-        return self.segment(image, task.yx, task.labels)
-
-    def segment(
+    def _segment(
         self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
     ) -> SemanticMap:
-        """The map of an image.
-
-        Args:
-            image: `[H, W, 3]` uint8 RGB.
-            yx: `[K, 2]` int64, the pixels clicked.
-            labels: `[K]` int64, 1..C.
-
-        Returns:
-            `[H, W]` uint8; each click's pixel has its class (of several clicks the first).
-        """
         semantic = np.zeros(image.shape[:2], np.uint8)
-        if not len(yx):
-            return semantic
         nearest, reach = self.reaches(yx, min(image.shape[:2]))
         claim = np.full(semantic.shape, np.inf)
         owner = np.full(semantic.shape, -1)
@@ -135,8 +114,6 @@ class GrabCut:
             claim[window][won] = far[won]
             owner[window][won] = k
             semantic[window][won] = labels[k]
-        for k in reversed(range(len(yx))):  # of several points on one pixel the first wins
-            semantic[tuple(yx[k])] = labels[k]
         return semantic
 
     def reaches(self, yx: Int, short_side: int) -> tuple[Float, Float]:

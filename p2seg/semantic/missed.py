@@ -1,7 +1,7 @@
 """The region of a click that a threshold of the whole image misses.
 
-A faint object beside bright ones is below any threshold that suits all. Its click says where it is,
-so it gets a threshold of its own, between its surroundings and the value at the click.
+A threshold of the whole image misses a faint object next to bright ones. The click shows where the
+object is, so the object gets its own threshold between its surroundings and the value at the click.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ REACH = 0.45
 """Short sides of the image between a click and the farthest pixel of its region."""
 
 GROUND = 0.25
-"""Quantile of the pixels of a cell that is its ground, counted from the side that is farther from
-the click's value: the object may fill three quarters of the cell."""
+"""Quantile of the pixels of a cell that is the background value, counted from the side farther
+from the click's value. The object can fill three quarters of the cell."""
 
 BLUR = 1.0
 """Standard deviation in pixels of the Gaussian that the channel is smoothed by."""
@@ -85,7 +85,7 @@ def regions_of_missed(
 
 
 def _ground(outside: NDArray[Any], value: float) -> float:
-    """The ground around an object of some value, from the pixels that no object has yet."""
+    """The value of the background around an object whose own value is `value`."""
     if not outside.size:
         return 0.0
     low, high = np.quantile(outside, [GROUND, 1 - GROUND])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.coco import ImageRecord
+from p2seg.data.images import read_image
+from p2seg.data.maps import SemanticMap
 from p2seg.structures import Points
 
 Made_co = TypeVar("Made_co", covariant=True)
@@ -76,3 +79,50 @@ class Source(Protocol[Made_co]):
         Raises:
             UserError: the image cannot be used; the others may be.
         """
+
+
+@dataclass(frozen=True)
+class ImageSource(ABC):
+    """A source of semantic maps that needs nothing but the image and its clicks.
+
+    The fields of a subclass are the parameters of its maps.
+    """
+
+    name = ""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def inputs(self, task: MapTask) -> list[Path]:
+        return [task.image]
+
+    def __call__(self, task: MapTask) -> SemanticMap:
+        return self.segment(read_image(task.image, task.size), task.yx, task.labels)
+
+    def segment(
+        self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> SemanticMap:
+        """The map of an image.
+
+        Args:
+            image: `[H, W, 3]` uint8 RGB.
+            yx: `[K, 2]` int64, the clicked pixels.
+            labels: `[K]` int64, 1..C.
+
+        Returns:
+            `[H, W]` uint8: 0 background, 1..C, 255 ignored. It is all background without clicks.
+            A clicked pixel has the class of its click; of several clicks the first counts.
+        """
+        if not len(yx):
+            return np.zeros(image.shape[:2], np.uint8)
+        semantic = self._segment(image, yx, labels)
+        _, first = np.unique(yx, axis=0, return_index=True)  # of each pixel's clicks
+        semantic[tuple(yx[first].T)] = labels[first]
+        return semantic
+
+    @abstractmethod
+    def _segment(
+        self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> SemanticMap:
+        """As `segment`, with at least one click; the clicked pixels may have any class."""

@@ -3,20 +3,17 @@ the ground, such as cells. No weights, no labels except the points."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
 from p2seg.semantic.missed import regions_of_missed, voronoi
-from p2seg.semantic.source import MapTask
+from p2seg.semantic.source import ImageSource
 
 Mask = NDArray[np.bool_]
 Channel = NDArray[np.float32]
@@ -26,7 +23,7 @@ RIDGE = 0.1
 
 
 @dataclass(frozen=True)
-class Threshold:
+class Threshold(ImageSource):
     """Otsu's threshold of one channel of the image, and a threshold of its own per missed click.
 
     The candidates are gray, red, green, blue, saturation and the direction in color space along
@@ -49,31 +46,9 @@ class Threshold:
         if not 0 < self.level < 1:
             raise UserError(f"semantic.source.level={self.level}: must be between 0 and 1")
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def inputs(self, task: MapTask) -> list[Path]:
-        return [task.image]
-
-    def __call__(self, task: MapTask) -> SemanticMap:
-        return self.segment(read_image(task.image, task.size), task.yx, task.labels)
-
-    def segment(
+    def _segment(
         self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
     ) -> SemanticMap:
-        """The map of an image.
-
-        Args:
-            image: `[H, W, 3]` uint8 RGB.
-            yx: `[K, 2]` int64, the clicked pixels.
-            labels: `[K]` int64, 1..C.
-
-        Returns:
-            `[H, W]` uint8, 0 background; all background without clicks.
-        """
-        if not len(yx):
-            return np.zeros(image.shape[:2], np.uint8)
         inside, channel = _best_split(image, yx)
         missed = regions_of_missed(channel, inside, yx, ~inside[tuple(yx.T)], self.level)
         nearest, _ = voronoi((image.shape[0], image.shape[1]), yx)

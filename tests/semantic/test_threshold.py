@@ -71,3 +71,10 @@ def test_plain_images_and_images_without_clicks_are_background() -> None:
 def test_a_setting_out_of_range_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(UserError, match="must be between 0 and 1"):
         Threshold(**settings)
+
+
+def test_of_clicks_on_one_pixel_the_first_counts() -> None:
+    image, _ = discs([200] * 4, 40)
+    twice = np.array([(20, 20), (20, 20), (60, 60)])
+    assert Threshold().segment(image, twice, np.array([2, 1, 1]))[20, 20] == 2
+    assert Threshold().segment(image, twice, np.array([1, 2, 1]))[20, 20] == 1
