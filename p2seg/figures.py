@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from p2seg.data.dataset import Reader
-from p2seg.data.input_size import InputSize, Size, moved_points
+from p2seg.data.network_input import NetworkInput, Size, moved_points
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.losses import offset_targets
@@ -139,7 +139,7 @@ def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell:
         shown["heatmap of clicks"] = draw_heat(large, heat.float().cpu().numpy())
     if outputs.embedding is not None:
         k = _middle(points)
-        shown["affinity to one click"] = _with_affinity(scene, labeller.size, outputs, k, 1)
+        shown["affinity to one click"] = _with_affinity(scene, labeller.input, outputs, k, 1)
     for t, semantic in enumerate(labeller.maps(outputs, points, first)):
         made = labeller.labelled(semantic, outputs, image, points, first)
         shown[f"classes, {_round(t)}"] = draw_semantic(large, semantic[0].argmax(0).cpu().numpy())
@@ -165,7 +165,7 @@ def offset_figure(
     for scene in scenes:
         image, first = scene.image.to(labeller.device), scene.first.to(labeller.device)
         outputs = labeller.outputs(image, scene.points)
-        seen = labeller.size.of(*scene.size)
+        seen = labeller.input.of(*scene.size)
         ratio = torch.tensor([own / side for own, side in zip(scene.size, seen, strict=True)])
         offset = outputs.offset[0].float().cpu() * ratio[:, None, None]  # pixels of the image
         wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
@@ -210,8 +210,8 @@ def affinity_figure(
                 "this network has no affinities; draw another figure, or train with mdm=paper"
             )
         for k in range(min(clicks, len(scene.points))):
-            size = labeller.size
-            drawn = [_with_affinity(scene, size, outputs, k, power) for power in (1, beta)]
+            seen = labeller.input
+            drawn = [_with_affinity(scene, seen, outputs, k, power) for power in (1, beta)]
             click = draw_points(scene.large, _only(scene.points, k), scene.scale)
             rows.append([click, *drawn])
     return grid(rows, ["click", "affinity", f"to the power {beta:g}"], cell)
@@ -271,8 +271,10 @@ def _only(points: Points, k: int) -> Points:
     return Points(points.yx[[k]], points.labels[[k]], points.ids[[k]])
 
 
-def _with_affinity(scene: Scene, size: InputSize, outputs: Outputs, k: int, beta: float) -> Picture:
-    points = moved_points(scene.points, scene.size, size.of(*scene.size))
+def _with_affinity(
+    scene: Scene, seen: NetworkInput, outputs: Outputs, k: int, beta: float
+) -> Picture:
+    points = moved_points(scene.points, scene.size, seen.of(*scene.size))
     cell = cells_of(points, outputs)[k : k + 1]
     heat = affinities_of(outputs, cell)[0, 0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum

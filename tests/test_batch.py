@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from training_sets import training_set
 
 from p2seg.data.dataset import PointDataset
-from p2seg.data.input_size import InputSize
 from p2seg.data.loader import batches_of
+from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import Augment
 from p2seg.errors import UserError
 from p2seg.losses import P2SegLoss
@@ -32,7 +32,11 @@ BATCH = 4
 def dataset(tmp_path_factory):
     made = training_set(tmp_path_factory.mktemp("set"), 6)
     return PointDataset(
-        made.points, made.reader, Seeder(), Augment(crop=32, size=InputSize(short_side=40)), seed=0
+        made.points,
+        made.reader,
+        Seeder(),
+        Augment(crop=32, input=NetworkInput(short_side=40)),
+        seed=0,
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from strategies import points_of
 from torch import nn
 
-from p2seg.data.input_size import InputSize
+from p2seg.data.network_input import NetworkInput
 from p2seg.errors import UserError
 from p2seg.figures import (
     Scene,
@@ -142,7 +142,7 @@ def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
     points = points_of([(48.5, 32.5), (48.5, 96.5)], [1, 1])
     large = Scene(scene.name, image, points, first)
     small = Scene(scene.name, scene.image, scene.points, scene.first)
-    half = replace(labeller(), size=InputSize(48))
+    half = replace(labeller(), input=NetworkInput(48))
     figures = (
         lambda each, by: affinity_figure([each], by, 3.0, 5, CELL),
         lambda each, by: offset_figure([each], by, Seeder(), CELL),

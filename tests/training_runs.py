@@ -10,8 +10,8 @@ from networks import tiny_network
 from training_sets import training_set
 
 from p2seg.data.dataset import PointDataset
-from p2seg.data.input_size import InputSize
 from p2seg.data.loader import StepSampler, batches
+from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import Augment
 from p2seg.engine import Trainer
 from p2seg.losses import P2SegLoss
@@ -55,7 +55,7 @@ class Run:
         made = training_set(root / "set")
         self.out = root / "out"
         self.dataset = PointDataset(
-            made.points, made.reader, Seeder(), Augment(InputSize(40), crop=32), seed=0
+            made.points, made.reader, Seeder(), Augment(NetworkInput(40), crop=32), seed=0
         )
         self.losses = {}
         self.rates = {}

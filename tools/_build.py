@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from p2seg.data.input_size import InputSize
+from p2seg.data.network_input import NetworkInput
 from p2seg.errors import UserError
 
 Values = Mapping[str, tuple[str, Any]]
@@ -37,9 +37,9 @@ def build(node: DictConfig, *arguments: Any) -> Any:
     return _built(cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True)), *arguments)
 
 
-def input_size(cfg: DictConfig) -> InputSize:
+def network_input(cfg: DictConfig) -> NetworkInput:
     """How the network sees images, in training and everywhere else."""
-    return InputSize(cfg.data.short_side, cfg.data.long_side, cfg.data.stretch)
+    return NetworkInput(cfg.data.short_side, cfg.data.long_side, cfg.data.stretch)
 
 
 def check_values(function: Callable[..., Any], values: Values) -> None:

@@ -196,7 +196,7 @@ def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
 def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:
     labeller, info = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
     asked = {key: OmegaConf.to_container(cfg.export)[key] for key in ("flip", "scales", "ema")}
-    given = {key: info[key] for key in ("checkpoint", "input_size")}
+    given = {key: info[key] for key in ("checkpoint", "network_input")}
     return Evidence(cast(NetworkLabeller, labeller), {**given, "export": asked})
 
 

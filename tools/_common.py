@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from _build import build, input_size
+from _build import build, network_input
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import Category
@@ -207,7 +207,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
     return {
         "config": {
             "seed": cfg.seed,
-            "data": {"augment": plain(cfg.data.augment), **asdict(input_size(cfg))},
+            "data": {"augment": plain(cfg.data.augment), **asdict(network_input(cfg))},
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
             # runs before this was recorded decayed from step 0 on, with a jump after the warm-up

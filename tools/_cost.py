@@ -10,7 +10,7 @@ from _labeller import network_labeller
 from omegaconf import DictConfig
 
 from p2seg.benchmarks import cost
-from p2seg.data.input_size import AS_IT_IS
+from p2seg.data.network_input import AS_IT_IS
 from p2seg.errors import UserError
 
 
@@ -22,7 +22,7 @@ def experiment_of(cfg: DictConfig) -> cost.Experiment:
         group.pretrained, group.weights = False, None
     labeller = network_labeller(cfg, network_of(cfg))
     return cost.Experiment(
-        labeller=replace(labeller, size=AS_IT_IS),  # its images have the size that a network sees
+        labeller=replace(labeller, input=AS_IT_IS),  # its images have the size that a network sees
         method=build(cfg.method),
         start_step=cfg.mdm.start_step,
         classes=cfg.data.num_classes,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _build import build, check_values, input_size
+from _build import build, check_values, network_input
 from _common import load_network, plain, set_classes
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -80,7 +80,7 @@ def labeller_of(
         raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of tools/train.py")
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
-    info["input_size"] = asdict(input_size(cfg))
+    info["network_input"] = asdict(network_input(cfg))
     return network_labeller(cfg, load_network(cfg, checkpoint, points).to(device)), info
 
 
@@ -101,7 +101,7 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
         edges=cfg.export.edges,
         flip=cfg.export.flip,
         scales=tuple(cfg.export.scales),
-        size=input_size(cfg),
+        input=network_input(cfg),
         level=cfg.export.level,
     )
 

@@ -19,7 +19,7 @@ from p2seg.checkpoint import load_checkpoint
 from p2seg.errors import UserError, shown
 from p2seg.methods.trained import (
     FIXED,
-    SIZE,
+    INPUT,
     Trained,
     departures,
     is_free,
@@ -36,7 +36,7 @@ METHODS = {
 }
 """By what `method._target_` names: the method's name, and the `mdm=...` of its paper."""
 
-CHOSEN_BY = {"mdm": ("mdm", "loss"), "model": ("model",), "data": SIZE}
+CHOSEN_BY = {"mdm": ("mdm", "loss"), "model": ("model",), "data": INPUT}
 """The settings that a word such as `mdm=paper` chooses."""
 
 COMPARED = ("mdm", "loss", "model.detail", "export")
@@ -156,7 +156,7 @@ def _words() -> list[Word]:
 def _settings(cfg: DictConfig) -> dict[str, Any]:
     """Values of the settings that a checkpoint can hold, by their names with dots."""
     nodes = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in (*FIXED, "export")}
-    return leaves(nodes) | {key: OmegaConf.select(cfg, key) for key in SIZE}
+    return leaves(nodes) | {key: OmegaConf.select(cfg, key) for key in INPUT}
 
 
 @cache

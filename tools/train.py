@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from _build import build, input_size
+from _build import build, network_input
 from _claims import writes
 from _common import network_of, output_folder, points_of, provenance, reader_of, report_inputs
 from _entry import entry
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> Path:
         told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
         console.print(f"no round of MDM takes part: {told}", markup=False)
     method: Method = build(cfg.method)
-    augment = build(cfg.data.augment, input_size(cfg))
+    augment = build(cfg.data.augment, network_input(cfg))
     dataset = PointDataset(points, reader, build(cfg.seeder), augment, cfg.seed)
     fabric = trainer.fabric()
     batches_from = batches_of(

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from p2seg.data.input_size import (
+from p2seg.data.network_input import (
     AS_IT_IS,
-    InputSize,
+    NetworkInput,
     moved_points,
     resized_labels,
 )
@@ -34,7 +34,7 @@ class Augment:
     """Resize, random scale, crop, flip and photometric distortion. Paper: Sec. 4.1.
 
     Attributes:
-        size: what the network sees of an image at scale 1.
+        input: what the network sees of an image at scale 1.
         crop: side of the square output, pixels, a multiple of the heads' stride.
         scale: range of the random scale.
         flip: horizontal flips, half of the time.
@@ -44,7 +44,7 @@ class Augment:
         UserError: a length or a range that cannot be.
     """
 
-    size: InputSize = AS_IT_IS
+    input: NetworkInput = AS_IT_IS
     crop: int = 416
     scale: tuple[float, float] = (0.7, 1.3)
     flip: bool = True
@@ -81,8 +81,8 @@ class Augment:
             [labels.semantic, labels.instances, (labels.weight * WEIGHT_STEPS).round().long()]
         )
         low, high = self.scale
-        size = self.size.of(height, width, low + (high - low) * _u(random))
-        picture: Tensor = tv_tensors.Image(self.size.seen(image, size))
+        size = self.input.of(height, width, low + (high - low) * _u(random))
+        picture: Tensor = tv_tensors.Image(self.input.seen(image, size))
         mask: Tensor = tv_tensors.Mask(resized_labels(packed, size).int())
         pixels = moved_points(points, (height, width), size).pixels.float()
         if self.flip and _u(random) < 0.5:

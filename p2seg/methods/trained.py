@@ -19,9 +19,9 @@ from p2seg.runs.settings import effect_of
 
 FIXED = ("mdm", "loss", "method", "model")
 """Groups of settings that decide what a network learns."""
-SIZE = ("data.short_side", "data.long_side", "data.stretch")
-"""How the network saw images (`p2seg.data.input_size`)."""
-FREE = ("export", "ops", "mdm.snap_radius", "mdm.distance", "mdm.color_weight", *SIZE)
+INPUT = ("data.short_side", "data.long_side", "data.stretch")
+"""How the network saw images (`p2seg.data.network_input`)."""
+FREE = ("export", "ops", "mdm.snap_radius", "mdm.distance", "mdm.color_weight", *INPUT)
 """Settings, and groups of them, that a command with a trained network may choose: they decide how
 its outputs become masks. What the command does not name is as in training."""
 OF_TRAINING = ("loss", "method", "mdm.start_step")
@@ -66,7 +66,7 @@ class Trained:
         seen = leaves({"data": data} if isinstance(data, Mapping) else {})
         return cls(
             path,
-            values | {key: seen[key] for key in SIZE if key in seen},
+            values | {key: seen[key] for key in INPUT if key in seen},
             _target_of(groups, "method"),
             _target_of(groups, "model", "network"),
         )
@@ -131,7 +131,7 @@ def is_free(key: str) -> bool:
 def is_kept(key: str) -> bool:
     """Whether a setting follows the checkpoint: all that decide results, but no weights."""
     weights = key.rpartition(".")[2] == "pretrained"
-    return is_in(key, (*FIXED, *SIZE, "export")) and effect_of(key) == "result" and not weights
+    return is_in(key, (*FIXED, *INPUT, "export")) and effect_of(key) == "result" and not weights
 
 
 def leaves(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2seg.data.input_size import (
+from p2seg.data.network_input import (
     AS_IT_IS,
-    InputSize,
+    NetworkInput,
     moved_points,
     resized_labels,
 )
@@ -145,7 +145,7 @@ class NetworkLabeller:
         scales: of what the network sees; probabilities and offsets are averaged, affinities are
             scale 1's.
         decode: how S2I reads offsets; None: as in the rounds, or `point` where there are none.
-        size: at which the network sees an image, as in its training. The rounds work at that size;
+        input: how the network sees an image, as in its training. The rounds work at its size;
             edges, the split into instances and scores have the image's own.
         level: of the region that a click outside of its class's silhouette gets, see
             `p2seg.semantic.missed.regions_of_missed`; None: it gets none.
@@ -163,7 +163,7 @@ class NetworkLabeller:
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     decode: Decode | None = None
-    size: InputSize = AS_IT_IS
+    input: NetworkInput = AS_IT_IS
     level: float | None = None
     needs_image: bool = True
 
@@ -210,7 +210,7 @@ class NetworkLabeller:
         if self.mdm is None:
             return [given]
         own = (first.shape[0], first.shape[1])
-        size = self.size.of(*own)
+        size = self.input.of(*own)
         points, first = moved_points(points, own, size), resized_labels(first, size)
         return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
@@ -231,7 +231,7 @@ class NetworkLabeller:
         """
         check_outputs(semantic)
         own = (image.shape[1], image.shape[2])
-        size = self.size.of(*own)
+        size = self.input.of(*own)
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
         whole = at_full_size(semantic, outputs, [points], size, classes[None])[0]
         probabilities = to_edges(_resized(whole[None], own)[0], image, self.edges)
@@ -268,7 +268,7 @@ class NetworkLabeller:
         Raises:
             NotFinite: the network gives NaN or infinity.
         """
-        image = self.size.seen(image)
+        image = self.input.seen(image)
         first: Outputs = self._seen(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from p2seg.data.input_size import Size, moved_points
+from p2seg.data.network_input import Size, moved_points
 from p2seg.mdm.i2s import class_probabilities
 from p2seg.pseudo.infer import NetworkLabeller
 from p2seg.structures import STRIDE, Outputs, Points, pixel_grid
@@ -46,7 +46,7 @@ class Evidence:
         """
         outputs = self.labeller.outputs(image.to(self.labeller.device), points)
         own = (image.shape[1], image.shape[2])
-        size = self.labeller.size.of(*own)
+        size = self.labeller.input.of(*own)
         there = moved_points(points, own, size)
         seen = objects_seen(outputs, there).cpu().numpy()
         cells = seen.shape[1:]

@@ -14,16 +14,16 @@ from strategies import points_of
 from training_sets import training_set
 
 from p2seg.data.dataset import PointDataset, usable
-from p2seg.data.input_size import InputSize
 from p2seg.data.labels import write_labels
+from p2seg.data.network_input import NetworkInput
 from p2seg.data.points import PointSet, read_points
 from p2seg.data.transforms import Augment
 from p2seg.errors import UserError
 from p2seg.mdm.seed import Seeder
 from p2seg.structures import Batch, Points
 
-AUGMENT = Augment(InputSize(40), crop=32)
-WHOLE = Augment(InputSize(40), crop=48, scale=(1, 1), flip=False, photometric=False)
+AUGMENT = Augment(NetworkInput(40), crop=32)
+WHOLE = Augment(NetworkInput(40), crop=48, scale=(1, 1), flip=False, photometric=False)
 
 
 def dataset_of(made, augment=AUGMENT, seeder=None, seed=0):
@@ -78,7 +78,7 @@ def test_seeds_are_made_on_the_whole_image(tmp_path):
         seen.append((tuple(semantic.shape[1:]), points[0].yx.tolist()))
         return Seeder()(semantic, points)
 
-    dataset = dataset_of(made, Augment(InputSize(40), crop=16, scale=(1, 1)), seeder)
+    dataset = dataset_of(made, Augment(NetworkInput(40), crop=16, scale=(1, 1)), seeder)
     for epoch in range(12):
         sample = dataset[(epoch, 0)]
         x = sample.points.pixels[:2, 1]

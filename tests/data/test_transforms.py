@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import points_of
 
-from p2seg.data.input_size import InputSize
 from p2seg.data.loader import sample_generator
+from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import MEAN_COLOUR, Augment
 from p2seg.errors import UserError
 from p2seg.structures import Labels
 
-PLAIN = Augment(InputSize(64), crop=64, scale=(1.0, 1.0), flip=False, photometric=False)
+PLAIN = Augment(NetworkInput(64), crop=64, scale=(1.0, 1.0), flip=False, photometric=False)
 
 
 def painted(height, width, yx):
@@ -45,7 +45,7 @@ def test_a_pixel_painted_at_the_point_is_found_at_the_point(height, width, v, u,
     """Enlarged, flipped and cropped: no pixel is lost, so that the point must lie on its own."""
     y, x = int(v * height) + part, int(u * width) + part
     image, points, labels = painted(height, width, [(y, x)])
-    augment = Augment(InputSize(90), crop=96, scale=(1.0, 1.4), photometric=False)
+    augment = Augment(NetworkInput(90), crop=96, scale=(1.0, 1.4), photometric=False)
     random = sample_generator(seed)
     image, points, labels = augment(image, points, labels, random)
     if points.inside(96, 96)[0]:
@@ -64,7 +64,7 @@ def test_labels_under_the_point_are_those_of_its_place(height, width, v, u, seed
     """At any scale, also smaller ones: the label under the moved point is of a pixel close by."""
     y, x = int(v * height), int(u * width)
     points = points_of([(float(y), float(x))], [1])
-    augment = Augment(InputSize(40), crop=64, scale=(0.3, 2.0), photometric=False)
+    augment = Augment(NetworkInput(40), crop=64, scale=(0.3, 2.0), photometric=False)
     image = torch.zeros(3, height, width, dtype=torch.uint8)
     random = sample_generator(seed)
     _, points, labels = augment(image, points, ramp(height, width), random)
@@ -72,7 +72,7 @@ def test_labels_under_the_point_are_those_of_its_place(height, width, v, u, seed
         row, column = points.pixels[0].tolist()
         here = int(labels.instances[row, column]) - 1
         assert here >= 0, "the point lies on padding"
-        low, high = (augment.size.of(height, width, scale) for scale in (0.3, 2.0))
+        low, high = (augment.input.of(height, width, scale) for scale in (0.3, 2.0))
         step = max(height / low[0], width / low[1], height / high[0], width / high[1], 1)
         assert abs(here // width - y) <= step / 2 + 0.5
         assert abs(here % width - x) <= step / 2 + 0.5
@@ -88,7 +88,7 @@ def test_corner_points_stay_in_the_corners_of_smaller_images():
 
 def test_points_outside_the_crop_keep_their_coordinates():
     image, points, labels = painted(64, 200, [(10, 5), (20, 150)])
-    augment = Augment(InputSize(64), crop=32, scale=(1, 1), flip=False, photometric=False)
+    augment = Augment(NetworkInput(64), crop=32, scale=(1, 1), flip=False, photometric=False)
     for seed in range(5):
         _, moved, cut = augment(image, points, labels, sample_generator(seed))
         assert len(moved) == 2
@@ -103,7 +103,7 @@ def test_points_outside_the_crop_keep_their_coordinates():
 def test_padding_is_ignored_and_has_the_mean_colour():
     labels = ramp(10, 20)
     image = torch.full((3, 10, 20), 7, dtype=torch.uint8)
-    augment = Augment(InputSize(10), crop=16, scale=(1, 1), flip=False, photometric=False)
+    augment = Augment(NetworkInput(10), crop=16, scale=(1, 1), flip=False, photometric=False)
     image, _, labels = augment(image, points_of([(0, 0)], [1]), labels, sample_generator(0))
     assert image.shape == (3, 16, 16)
     assert (image[:, :10] == 7).all()
@@ -116,7 +116,7 @@ def test_padding_is_ignored_and_has_the_mean_colour():
 
 
 def test_padding_to_the_right():
-    augment = Augment(InputSize(10), crop=16, scale=(1, 1), flip=False, photometric=False)
+    augment = Augment(NetworkInput(10), crop=16, scale=(1, 1), flip=False, photometric=False)
     image = torch.zeros(3, 20, 10, dtype=torch.uint8)
     _, _, labels = augment(image, points_of([(0, 0)], [1]), ramp(20, 10), sample_generator(0))
     assert (labels.semantic[:, 10:] == 255).all()
@@ -126,7 +126,7 @@ def test_padding_to_the_right():
 
 @given(st.integers(1, 9000), st.integers(1, 9000), st.floats(0.1, 2))
 def test_sides_are_never_zero_and_never_too_long(height, width, scale):
-    h, w = InputSize(480, 1920).of(height, width, scale)
+    h, w = NetworkInput(480, 1920).of(height, width, scale)
     assert min(h, w) >= 1
     assert max(h, w) <= 1920 * scale + 1
     assert min(h, w) <= 480 * scale + 1
@@ -142,7 +142,7 @@ def test_sides_are_never_zero_and_never_too_long(height, width, scale):
 )
 def test_a_size_is_kept_once_it_is_reached(height, width, short_side, long_side):
     """What was resized by the rule is not resized by it again."""
-    rule = InputSize(short_side, long_side)
+    rule = NetworkInput(short_side, long_side)
     once = rule.of(height, width)
     assert rule.of(*once) == once
     assert short_side is not None or max(once) <= max(height, width)
@@ -154,7 +154,7 @@ def test_a_size_is_kept_once_it_is_reached(height, width, short_side, long_side)
 @pytest.mark.parametrize("size", [(1, 1), (1, 6000), (6000, 1)])
 def test_odd_images_come_out_as_crops(size):
     image, points, labels = painted(*size, [(0, 0)])
-    image, _, labels = Augment(InputSize(40, 160), crop=32)(
+    image, _, labels = Augment(NetworkInput(40, 160), crop=32)(
         image, points, labels, sample_generator(1)
     )
     assert image.shape == (3, 32, 32)
@@ -164,7 +164,7 @@ def test_odd_images_come_out_as_crops(size):
 def test_the_same_generator_gives_the_same_sample_and_another_one_another():
     image, points, labels = painted(50, 70, [(10, 20), (40, 60)])
     image = torch.randint(0, 255, image.shape, dtype=torch.uint8, generator=sample_generator(9))
-    augment = Augment(InputSize(48), crop=32)
+    augment = Augment(NetworkInput(48), crop=32)
 
     def made(*seed):
         i, p, cut = augment(image, points, labels, sample_generator(*seed))
@@ -180,7 +180,7 @@ def test_the_same_generator_gives_the_same_sample_and_another_one_another():
 def test_photometric_changes_colours_alone():
     image, points, labels = painted(64, 64, [(10, 20)])
     image += torch.randint(0, 200, image.shape, dtype=torch.uint8, generator=sample_generator(9))
-    loud = Augment(InputSize(64), crop=64, scale=(1, 1), flip=False, photometric=True)
+    loud = Augment(NetworkInput(64), crop=64, scale=(1, 1), flip=False, photometric=True)
     changed = 0
     for seed in range(8):
         plain = PLAIN(image, points, labels, sample_generator(seed))
@@ -193,7 +193,7 @@ def test_photometric_changes_colours_alone():
 
 def test_flips_half_of_the_time():
     image, points, labels = painted(64, 64, [(10, 20)])
-    augment = Augment(InputSize(64), crop=64, scale=(1, 1), photometric=False)
+    augment = Augment(NetworkInput(64), crop=64, scale=(1, 1), photometric=False)
     columns = [
         int(augment(image, points, labels, sample_generator(seed))[1].pixels[0, 1])
         for seed in range(60)
@@ -204,7 +204,7 @@ def test_flips_half_of_the_time():
 
 def test_every_crop_position_is_drawn():
     image, points, labels = painted(64, 66, [(0, 0)])
-    augment = Augment(InputSize(64), crop=64, scale=(1, 1), flip=False, photometric=False)
+    augment = Augment(NetworkInput(64), crop=64, scale=(1, 1), flip=False, photometric=False)
     lefts = {
         -float(augment(image, points, labels, sample_generator(seed))[1].yx[0, 1])
         for seed in range(40)
@@ -229,4 +229,4 @@ def test_settings_that_cannot_work_are_refused(wrong, named):
 @pytest.mark.parametrize("sides", [(0, None), (None, 0), (-3, 5)])
 def test_sides_that_cannot_be_are_refused(sides):
     with pytest.raises(UserError, match=r"data\.(short|long)_side=(0|-3): must be"):
-        InputSize(*sides)
+        NetworkInput(*sides)

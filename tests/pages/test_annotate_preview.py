@@ -11,7 +11,7 @@ from annotate_sets import discs, scene
 from networks import tiny_network
 from PIL import Image
 
-from p2seg.data.input_size import InputSize
+from p2seg.data.network_input import NetworkInput
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.pages.annotate.album import Album
@@ -92,11 +92,13 @@ def test_of_requests_that_wait_the_last_one_counts(album):
     preview.close()
 
 
-@pytest.mark.parametrize(("size", "shown"), [(InputSize(), (600, 800)), (InputSize(90), (90, 120))])
+@pytest.mark.parametrize(
+    ("size", "shown"), [(NetworkInput(), (600, 800)), (NetworkInput(90), (90, 120))]
+)
 def test_a_network_sees_an_image_as_at_export(album, size, shown):
     network, seen = tiny_network(1).eval(), []
     network.register_forward_hook(lambda _module, given, _made: seen.append(given[0].shape[2:]))
-    labeller = NetworkLabeller(network, MutualDistillation(), size=size)
+    labeller = NetworkLabeller(network, MutualDistillation(), input=size)
     made = Preview(album, labeller, 200, [].append)
     made.close()
     found = made.find(0, points_at(discs(800, 600)))

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2seg.data.coco import decode
-from p2seg.data.input_size import InputSize
+from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import MEAN_COLOUR, Augment
 from p2seg.errors import UserError
 from p2seg.finite import NotFinite
@@ -387,7 +387,7 @@ def test_outputs_that_are_not_finite_label_nothing(part):
         labeller(image, points, first)
 
 
-SIZES = [InputSize(90), InputSize(30), InputSize(long_side=40), InputSize(90, 70)]
+SIZES = [NetworkInput(90), NetworkInput(30), NetworkInput(long_side=40), NetworkInput(90, 70)]
 
 
 def scene_of_size(height, width):
@@ -407,11 +407,16 @@ def test_an_images_own_size_changes_nothing(detail, silhouette):
     options = {"flip": True, "scales": (0.5, 1.0), "edges": 3, "foreground": 2.0}
 
     def labelled(size):
-        labeller = NetworkLabeller(network, MDM, 2, silhouette, size=size, **options)
+        labeller = NetworkLabeller(network, MDM, 2, silhouette, input=size, **options)
         return labeller(image, points, first)
 
-    plain = labelled(InputSize())
-    for size in (InputSize(45), InputSize(long_side=61), InputSize(45, 61), InputSize(None, 900)):
+    plain = labelled(NetworkInput())
+    for size in (
+        NetworkInput(45),
+        NetworkInput(long_side=61),
+        NetworkInput(45, 61),
+        NetworkInput(None, 900),
+    ):
         made = labelled(size)
         assert torch.equal(made.semantic, plain.semantic)
         assert torch.equal(made.instances, plain.instances)
@@ -431,7 +436,7 @@ def test_a_network_sees_an_image_at_the_size_of_its_training(size):
     network = tiny_network(2).eval()
     labeller = NetworkLabeller(network, MDM, 2, flip=True, scales=(1.0, 2.0))
     wanted = labeller.outputs(there, moved)
-    resizing = replace(labeller, size=size)
+    resizing = replace(labeller, input=size)
     outputs = resizing.outputs(image, points)
     assert torch.equal(outputs.class_logits, wanted.class_logits)
     assert torch.equal(outputs.offset, wanted.offset)
@@ -445,7 +450,7 @@ def test_a_network_sees_an_image_at_the_size_of_its_training(size):
 @pytest.mark.parametrize("detail", [False, True])
 def test_masks_have_the_images_own_size(size, detail):
     image, points = lamp(45, 61, top=8, left=12, bottom=32, right=44), points_of([(15, 20)], [1])
-    labeller = NetworkLabeller(Beacon(detail=detail), MDM, 0, "network", size=size)
+    labeller = NetworkLabeller(Beacon(detail=detail), MDM, 0, "network", input=size)
     made = labeller(image, points, torch.zeros(45, 61, dtype=torch.long))
     found, lit = made.instances == 1, image[0] > 128
     assert found.shape == (45, 61)
@@ -468,9 +473,11 @@ class Crossing(nn.Module):
         return Outputs(logits, offset, torch.zeros(1, 2, h, w))
 
 
-@pytest.mark.parametrize("size", [InputSize(), InputSize(32), InputSize(16), InputSize(128)])
+@pytest.mark.parametrize(
+    "size", [NetworkInput(), NetworkInput(32), NetworkInput(16), NetworkInput(128)]
+)
 def test_offsets_are_of_the_images_own_pixels(size):
-    labeller = NetworkLabeller(Crossing(), MDM, 0, "network", decode="point", size=size)
+    labeller = NetworkLabeller(Crossing(), MDM, 0, "network", decode="point", input=size)
     points = points_of([(32, 16), (32, 48)], [1, 1])
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     made = labeller(image, points, torch.zeros(64, 64, dtype=torch.long)).instances

@@ -14,7 +14,7 @@ from sam_sets import block, candidate
 from semantic_sets import task
 from strategies import points_of
 
-from p2seg.data.input_size import InputSize
+from p2seg.data.network_input import NetworkInput
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.mdm.seed import Seeder
@@ -243,6 +243,6 @@ def test_agreement_is_of_what_a_network_sees() -> None:
     network = tiny_network().eval()
     wanted = Evidence(NetworkLabeller(network, None), {})(small, points(), masks, of)
     there = replace(points(), yx=points().yx * 2 + 0.5)
-    evidence = Evidence(NetworkLabeller(network, None, size=InputSize(40)), {})
+    evidence = Evidence(NetworkLabeller(network, None, input=NetworkInput(40)), {})
     found = evidence(large, there, masks.repeat(2, 1).repeat(2, 2), of)
     np.testing.assert_allclose(found, wanted, atol=0.01)

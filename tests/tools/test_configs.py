@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from _build import build, check_values, input_size
+from _build import build, check_values, network_input
 from _common import provenance
 from _labeller import EXPORT
 from hydra import compose, initialize_config_dir
@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.data.coco import InstanceSet
-from p2seg.data.input_size import InputSize
+from p2seg.data.network_input import NetworkInput
 from p2seg.engine import Trainer
 from p2seg.errors import UserError
 from p2seg.models.network import Trunk
@@ -37,7 +37,7 @@ SIZES = {
     "real_nuclei": (256, None, True),
     "voc_bestie_hrnet48": (449, 449),
 }
-"""`InputSize` of the experiments whose networks do not see images as they are."""
+"""`NetworkInput` of the experiments whose networks do not see images as they are."""
 NO_WEIGHTS = ("model.pretrained=false", "model.weights=null")
 
 
@@ -127,9 +127,9 @@ def test_a_network_is_trained_and_exported_at_one_size(exp):
     from _labeller import network_labeller
 
     cfg = compose("train", [f"+exp={exp}"])
-    trained = build(cfg.data.augment, input_size(cfg)).size
-    assert network_labeller(cfg, torch.nn.Identity()).size == trained
-    assert trained == InputSize(*SIZES.get(exp, (None, None)))
+    trained = build(cfg.data.augment, network_input(cfg)).input
+    assert network_labeller(cfg, torch.nn.Identity()).input == trained
+    assert trained == NetworkInput(*SIZES.get(exp, (None, None)))
 
 
 @pytest.mark.parametrize(("group", "name"), GROUPS)

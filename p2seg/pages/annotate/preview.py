@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from p2seg.data.input_size import InputSize, Size, moved_points, resized_image, resized_labels
+from p2seg.data.network_input import NetworkInput, Size, moved_points, resized_image, resized_labels
 from p2seg.errors import UserError
 from p2seg.formats.masks.polygons import Ring, parts_of
 from p2seg.pages.annotate.album import Album
@@ -68,7 +68,7 @@ class Preview:
         self, album: Album, labeller: Labeller, side: int, tell: Callable[[Found], None]
     ) -> None:
         self.album, self.labeller, self.tell = album, labeller, tell
-        self.small = InputSize(long_side=side)
+        self.small = NetworkInput(long_side=side)
         self._wanted: tuple[int, Points] | None = None
         self._changed = threading.Condition()
         self._ended = False
@@ -122,7 +122,7 @@ class Preview:
     def _size(self, image: NDArray[np.uint8]) -> Size:
         """The size that masks of an image are made at."""
         labeller = self.labeller
-        rule = labeller.size if isinstance(labeller, NetworkLabeller) else self.small
+        rule = labeller.input if isinstance(labeller, NetworkLabeller) else self.small
         return rule.of(image.shape[0], image.shape[1])
 
     def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class InputSize:
+class NetworkInput:
     """The rule. Without a number, a network sees images as they are.
 
     Attributes:
@@ -72,7 +72,7 @@ class InputSize:
         return resized_image(stretched(image) if self.stretch else image, wanted)
 
 
-AS_IT_IS = InputSize()
+AS_IT_IS = NetworkInput()
 """The network sees every image as it is."""
 
 
