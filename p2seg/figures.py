@@ -20,7 +20,7 @@ from p2seg.errors import UserError
 from p2seg.losses import offset_targets
 from p2seg.mdm.i2s import affinities_of, cells_of
 from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import STRIDE, Batch, Labels, Outputs, Points
 from p2seg.visualize import (
     Mask,

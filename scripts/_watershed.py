@@ -23,7 +23,8 @@ from p2seg.data.points import read_points
 from p2seg.files import fingerprint
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
-from p2seg.pseudo.infer import Labelled, SeedLabeller
+from p2seg.pseudo.labeller import Labelled
+from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.pseudo.shards import Shards
 from p2seg.runs.provenance import versions
 from p2seg.structures import Points
@@ -39,8 +40,8 @@ class Watershed:
         compactness: of scikit-image's watershed; 0: the edges of the image decide alone. The
             default is the best of 0, 0.01, 0.1, 1, 10 and 100 on every sixth training image of
             `nuclei`.
-        needs_image: of `p2seg.pseudo.infer.Labeller`.
-        on_gpu: of `p2seg.pseudo.infer.Labeller`.
+        needs_image: of `p2seg.pseudo.labeller.Labeller`.
+        on_gpu: of `p2seg.pseudo.labeller.Labeller`.
     """
 
     compactness: float = 10.0
@@ -48,7 +49,7 @@ class Watershed:
     on_gpu: bool = False
 
     def __call__(self, image: torch.Tensor | None, points: Points, first: torch.Tensor) -> Labelled:
-        """Labels one image; see `p2seg.pseudo.infer.Labeller`."""
+        """Labels one image; see `p2seg.pseudo.labeller.Labeller`."""
         assert image is not None
         given = SeedLabeller(Seeder())(None, points, first)
         lab = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)

@@ -29,7 +29,8 @@ from p2seg.evaluation.semantic import masks_miou
 from p2seg.mdm.distance import Distance
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
-from p2seg.pseudo.infer import Labelled, SeedLabeller
+from p2seg.pseudo.labeller import Labelled
+from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.semantic.degrade import Degrade
 from p2seg.semantic.oracle import paint
 from p2seg.structures import Points

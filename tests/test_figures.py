@@ -23,7 +23,7 @@ from p2seg.losses import offset_targets
 from p2seg.mdm.i2s import affinities_of, affinity_factors
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import Outputs
 
 POINTS = points_of([(24, 16), (24, 48)], [1, 1])

@@ -19,7 +19,9 @@ from p2seg.data.points import PointSet
 from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
 from p2seg.progress import console, track
-from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedFallback
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedFallback
 from p2seg.runs.claims import claim
 from p2seg.runs.launched import is_first
 from p2seg.runs.outputs import refuse_inputs, replacing

@@ -29,7 +29,7 @@ from p2seg.figures import (
     rounds_figure,
     scene_of,
 )
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.visualize import Mask, Picture, grid
 
 

@@ -21,7 +21,7 @@ from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, sha256
 from p2seg.pages.gallery.material import Material, truth_of
 from p2seg.pages.gallery.stages import Stages, clicks_of
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.pseudo.review import Review, read_review
 from p2seg.runs.settings import deciding
 

@@ -20,7 +20,9 @@ from p2seg.mdm.rounds import MutualDistillation
 from p2seg.methods.method import Method
 from p2seg.progress import console
 from p2seg.pseudo.export import MaskRules
-from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
 
 EXPORT: dict[type, dict[str, str]] = {
     MaskRules: {"min_pixels": "export.min_pixels", "default_box": "export.default_box"},

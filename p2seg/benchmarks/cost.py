@@ -15,7 +15,7 @@ from p2seg.benchmarks.segmentors import instances_of
 from p2seg.benchmarks.step import batch_of
 from p2seg.methods.method import Method
 from p2seg.optim import adamw
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import segmentor_losses
 from p2seg.structures import to_device

@@ -18,7 +18,9 @@ from p2seg.data.voc import read_voc
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, label_images, masks_of
-from p2seg.pseudo.infer import Labeller, NetworkLabeller, SeedLabeller
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.pseudo.shards import Shards
 
 IMAGES, SIZE = 24, 320

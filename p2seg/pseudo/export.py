@@ -24,7 +24,7 @@ from p2seg.data.records import PackedImages
 from p2seg.errors import UserError, check_choice
 from p2seg.files import fingerprint
 from p2seg.finite import naming
-from p2seg.pseudo.infer import DEFAULT_SCORE, Labelled, Labeller
+from p2seg.pseudo.labeller import DEFAULT_SCORE, Labelled, Labeller
 from p2seg.pseudo.review import Review, judged, settled
 from p2seg.pseudo.shards import Shards
 from p2seg.structures import Points

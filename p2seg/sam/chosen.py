@@ -15,7 +15,7 @@ from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.data.rle import decode, encode, iou
 from p2seg.errors import UserError
-from p2seg.pseudo.infer import Labelled, Labeller
+from p2seg.pseudo.labeller import Labelled, Labeller
 from p2seg.sam.candidates import CandidateFolder
 from p2seg.sam.choose import Chooser
 from p2seg.sam.evidence import Evidence

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from p2seg.data.network_input import Size, moved_points
 from p2seg.mdm.i2s import class_probabilities
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import STRIDE, Outputs, Points, pixel_grid
 
 

@@ -8,7 +8,7 @@ from networks import tiny_network
 from strategies import points_of
 
 from p2seg.data.network_input import NetworkInput
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 
 
 def noisy(low: int, high: int) -> torch.Tensor:

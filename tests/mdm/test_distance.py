@@ -14,7 +14,7 @@ from p2seg.mdm.distance import Distance
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import Outputs
 
 GEODESIC = Distance("geodesic")

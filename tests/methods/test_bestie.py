@@ -19,7 +19,7 @@ from p2seg.losses import segmentation_loss
 from p2seg.mdm.s2i import semantic_to_instances
 from p2seg.methods.bestie import Bestie, BestieLoss, BestieNetwork, centre_targets
 from p2seg.models.backbones import build_backbone
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import Batch, Outputs
 
 

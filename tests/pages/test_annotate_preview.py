@@ -16,7 +16,8 @@ from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
 from p2seg.pages.annotate.album import Album
 from p2seg.pages.annotate.preview import Preview
-from p2seg.pseudo.infer import NetworkLabeller, SeedLabeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.structures import Points
 
 

@@ -27,7 +27,9 @@ from p2seg.pseudo.export import (
     masks_of,
     write_pseudo,
 )
-from p2seg.pseudo.infer import Labelled, NetworkLabeller, SeedLabeller
+from p2seg.pseudo.labeller import Labelled
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.pseudo.shards import Shards
 
 RULES = MaskRules(min_pixels=16, default_box=16)

@@ -19,7 +19,8 @@ from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
-from p2seg.pseudo.infer import NetworkLabeller, SeedLabeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.sam.candidates import CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
 from p2seg.sam.chosen import Choice, ChosenLabeller, ChosenMaps, Selection, Snapped

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from p2seg.data.rle import encode
 from p2seg.data.synthetic import draw_scene
-from p2seg.pseudo.infer import Labeller, SeedFallback
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.seeds import SeedFallback
 from p2seg.sam.candidates import Candidate, CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
 from p2seg.sam.chosen import Selection, Snapped

@@ -18,7 +18,8 @@ from p2seg.data.network_input import NetworkInput, Size, moved_points, resized_i
 from p2seg.errors import UserError
 from p2seg.formats.masks.polygons import Ring, parts_of
 from p2seg.pages.annotate.album import Album
-from p2seg.pseudo.infer import Labeller, NetworkLabeller
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.structures import Points
 

@@ -29,7 +29,7 @@ from p2seg.pages.annotate.guard import Guard, is_loopback
 from p2seg.pages.annotate.preview import Found, Preview
 from p2seg.pages.annotate.session import Session
 from p2seg.pages.annotate.view import View
-from p2seg.pseudo.infer import Labeller
+from p2seg.pseudo.labeller import Labeller
 from p2seg.runs.preemption import ASKED, Stopped, handled
 
 STYLE = Path(__file__).parent / "browser" / "style.css"

@@ -13,7 +13,7 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.infer import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import Points
 
 

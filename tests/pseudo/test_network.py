@@ -1,84 +1,24 @@
-"""Whose every pixel is: by the seeds, or by a network seen at several scales and mirrored."""
+"""Whose every pixel is by a network, seen at several scales and mirrored."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from networks import tiny_network
-from strategies import points_of, scenes
+from hypothesis import settings
+from networks import Beacon, lamp, tiny_network
+from strategies import points_of
 from torch import nn
-from torch.nn import functional as F
 
-from p2seg.data.coco import decode
-from p2seg.data.network_input import NetworkInput
-from p2seg.data.transforms import MEAN_COLOUR, Augment
 from p2seg.errors import UserError
 from p2seg.finite import NotFinite
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import semantic_to_instances
-from p2seg.mdm.seed import Seeder
-from p2seg.pseudo.export import MaskRules, masks_of
-from p2seg.pseudo.infer import (
-    Labelled,
-    NetworkLabeller,
-    SeedFallback,
-    SeedLabeller,
-)
-from p2seg.structures import Labels, Outputs
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.structures import Outputs
 
 MDM = MutualDistillation()
-
-
-class Beacon(nn.Module):
-    """An equivariant network made by hand: everything follows the brightness of the image.
-
-    Bright pixels are class 1, dark ones background, and every pixel points to the middle of the
-    bright ones, wherever that is in the image it is shown and however large it is.
-    """
-
-    def __init__(self, *, detail=False):
-        super().__init__()
-        self.parameter = nn.Parameter(torch.zeros(()))
-        self.shown = []
-        self.detail = detail
-
-    def forward(self, images):
-        self.shown.append(tuple(images.shape[2:]))
-        height, width = images.shape[2:]
-        mean = MEAN_COLOUR[0] / 255
-        bright = F.pad(images[:, :1].float() / 255, (0, -width % 4, 0, -height % 4), value=mean)
-        p = F.avg_pool2d(bright, 4).clamp(0.02, 0.98)
-        lit = (bright > 0.75).float()
-        y, x = torch.meshgrid(
-            torch.arange(bright.shape[2]).float(),
-            torch.arange(bright.shape[3]).float(),
-            indexing="ij",
-        )
-        middle = [(lit[:, 0] * each).sum((1, 2)) / lit[:, 0].sum((1, 2)) for each in (y, x)]
-        h, w = p.shape[2:]
-        cell_y = (torch.arange(h) * 4 + 1.5)[:, None].expand(h, w)
-        cell_x = (torch.arange(w) * 4 + 1.5)[None].expand(h, w)
-        offset = torch.stack(
-            [middle[0][:, None, None] - cell_y, middle[1][:, None, None] - cell_x], 1
-        )
-        logits = torch.cat([(1 - p).log(), p.log()], 1)
-        made = Outputs(logits, offset, torch.zeros(len(p), 2, h, w))
-        p = bright[..., :height, :width].clamp(0.02, 0.98)
-        whole = torch.cat([(1 - p).log(), p.log()], 1)
-        return made._replace(detailed_logits=whole) if self.detail else made
-
-
-def lamp(height, width, top=8, left=12, bottom=28, right=40):
-    image = torch.zeros(3, height, width, dtype=torch.uint8)
-    image[:, top:bottom, left:right] = 255
-    return image
 
 
 # 50 and 61: neither 32 nor 4 divides them, so that a mirrored grid has another rest
@@ -188,35 +128,6 @@ def test_foreground_raises_the_odds_of_classes_before_the_rounds(mdm):
 
 
 @settings(max_examples=60, deadline=None)
-@given(scenes(), st.sampled_from(["points_first", "semantic_first"]), st.sampled_from([0.0, 3.0]))
-def test_the_seeds_alone(scene, conflict, snap):
-    first, points = scene
-    seeder = Seeder(conflict, snap)
-    [seed] = seeder(first[None], [points]).instances
-    made = SeedLabeller(seeder, "drop")(None, points, first)
-    assert torch.equal(made.instances, seed)
-    assert torch.equal(made.semantic, first)
-    assert made.scores.tolist() == [1.0] * len(points)
-    filled = SeedLabeller(seeder, "nearest")(None, points, first).instances
-    assert torch.equal(filled[seed > 0], seed[seed > 0])
-    if conflict == "semantic_first":  # the rival leaves out what it cannot tell
-        assert torch.equal(filled, seed)
-        return
-    for y, x in (seed == 0).nonzero().tolist():
-        if [y, x] in points.pixels.tolist():
-            continue  # a click's own pixel is its own, whatever the map says
-        label = int(first[y, x])
-        own = [k for k in range(len(points)) if int(points.labels[k]) == label]
-        if label in (0, 255) or not own:
-            assert filled[y, x] == 0
-        else:  # the nearest click of the class
-            at = torch.tensor([y, x])
-            distance = [float((points.yx[k] - at).norm()) for k in own]
-            mine = int(filled[y, x]) - 1
-            assert mine in own
-            assert distance[own.index(mine)] == min(distance)
-
-
 def scene_of_two():
     """A map of two touching objects and a part of neither, and the clicks."""
     first = torch.zeros(48, 48, dtype=torch.long)
@@ -316,45 +227,6 @@ def test_an_image_whose_map_is_ignored_everywhere():
     assert made.instances[5, 5] == 1
 
 
-class Finding:
-    """Returns the given instance map."""
-
-    needs_image, on_gpu = True, False
-
-    def __init__(self, instances):
-        self.instances = instances
-
-    def __call__(self, _, points, first):
-        return Labelled(first, self.instances, torch.full((len(points),), 0.8))
-
-
-def test_a_point_that_the_network_leaves_unclaimed_gets_the_seeds_mask():
-    first = torch.zeros(40, 60, dtype=torch.long)
-    first[4:14, 4:14], first[4:14, 30:40], first[25:27, 50:52] = 1, 1, 1
-    points = points_of([(8, 8), (8, 35), (26, 51), (35, 5)], [1, 1, 1, 1])
-    network = torch.zeros_like(first)
-    network[4:14, 4:34] = 1  # it took four columns of the second object, and not the third
-    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
-    labeller = SeedFallback(Finding(network), Seeder(snap_radius=0), min_pixels=8)
-    made = masks_of(labeller(image, points, first), points, MaskRules(8, 16))
-    assert [each.from_seed for each in made] == [False, True, False, False]
-    assert [each.default_box for each in made] == [False, False, True, True]
-    assert [each.score for each in made] == pytest.approx([0.8, 0.5, 0.5, 0.5])
-    assert np.array_equal(decode(made[0]), (network == 1).numpy())
-    free = torch.zeros_like(first)
-    free[4:14, 34:40] = 1  # the seed's, without what another point has
-    assert np.array_equal(decode(made[1]), free.numpy())
-
-
-def test_where_every_point_has_its_pixels_the_seed_is_not_asked():
-    first = torch.zeros(8, 8, dtype=torch.long)
-    network = torch.ones_like(first)
-    labeller = SeedFallback(Finding(network), None, min_pixels=8)
-    made = labeller(None, points_of([(4, 4)], [1]), first)
-    assert made.instances is network
-    assert made.from_seed is None
-
-
 class Overflowing(MutualDistillation):
     """Rounds in which finite outputs overflow."""
 
@@ -385,105 +257,6 @@ def test_outputs_that_are_not_finite_label_nothing(part):
     labeller = NetworkLabeller(network, Overflowing() if part == "round" else MDM, **options)
     with pytest.raises(NotFinite, match="the model's outputs on an image are not finite"):
         labeller(image, points, first)
-
-
-SIZES = [NetworkInput(90), NetworkInput(30), NetworkInput(long_side=40), NetworkInput(90, 70)]
-
-
-def scene_of_size(height, width):
-    image = torch.randint(0, 255, (3, height, width), generator=torch.manual_seed(5)).byte()
-    first = torch.zeros(height, width, dtype=torch.long)
-    first[8:24, 8:40] = 1
-    first[30:40, 8:16] = 2
-    first[:4] = 255
-    return image, points_of([(15, 14), (16, 33), (35, 12)], [1, 1, 2]), first
-
-
-@pytest.mark.parametrize("detail", [0, 4])
-@pytest.mark.parametrize("silhouette", ["S0", "network"])
-def test_an_images_own_size_changes_nothing(detail, silhouette):
-    image, points, first = scene_of_size(45, 61)
-    network = tiny_network(2, detail=detail).eval()
-    options = {"flip": True, "scales": (0.5, 1.0), "edges": 3, "foreground": 2.0}
-
-    def labelled(size):
-        labeller = NetworkLabeller(network, MDM, 2, silhouette, input=size, **options)
-        return labeller(image, points, first)
-
-    plain = labelled(NetworkInput())
-    for size in (
-        NetworkInput(45),
-        NetworkInput(long_side=61),
-        NetworkInput(45, 61),
-        NetworkInput(None, 900),
-    ):
-        made = labelled(size)
-        assert torch.equal(made.semantic, plain.semantic)
-        assert torch.equal(made.instances, plain.instances)
-        assert torch.equal(made.scores, plain.scores)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_a_network_sees_an_image_at_the_size_of_its_training(size):
-    """Outputs and rounds are those of an image that was resized by the augmentation's rule."""
-    image, points, first = scene_of_size(45, 61)
-    plain = Augment(size, crop=128, scale=(1, 1), flip=False, photometric=False)
-    labels = Labels(first, first * 0, first * 0.0)
-    there, moved, labels = plain(image, points, labels, torch.Generator())
-    height, width = size.of(45, 61)
-    assert (height, width) != (45, 61)
-    there, seen = there[:, :height, :width], labels.semantic[:height, :width]
-    network = tiny_network(2).eval()
-    labeller = NetworkLabeller(network, MDM, 2, flip=True, scales=(1.0, 2.0))
-    wanted = labeller.outputs(there, moved)
-    resizing = replace(labeller, input=size)
-    outputs = resizing.outputs(image, points)
-    assert torch.equal(outputs.class_logits, wanted.class_logits)
-    assert torch.equal(outputs.offset, wanted.offset)
-    pairs = zip(
-        resizing.maps(outputs, points, first), labeller.maps(wanted, moved, seen), strict=True
-    )
-    assert all(torch.equal(one, other) for one, other in pairs)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("detail", [False, True])
-def test_masks_have_the_images_own_size(size, detail):
-    image, points = lamp(45, 61, top=8, left=12, bottom=32, right=44), points_of([(15, 20)], [1])
-    labeller = NetworkLabeller(Beacon(detail=detail), MDM, 0, "network", input=size)
-    made = labeller(image, points, torch.zeros(45, 61, dtype=torch.long))
-    found, lit = made.instances == 1, image[0] > 128
-    assert found.shape == (45, 61)
-    assert (found & lit).sum() / (found | lit).sum() > 0.75
-
-
-class Crossing(nn.Module):
-    """All is class 1; the left half points to the right click, and the right half to the left."""
-
-    def __init__(self):
-        super().__init__()
-        self.parameter = nn.Parameter(torch.zeros(()))
-
-    def forward(self, images):
-        h, w = (side // 4 for side in images.shape[2:])
-        x = (torch.arange(w) * 4 + 1.5).expand(1, 1, h, w)
-        goal = torch.where(x < 2 * w, 3 * w, w)  # at 3/4 and 1/4 of the width
-        offset = torch.cat([0 * x, goal - x], 1)
-        logits = torch.tensor([-5.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, h, w)
-        return Outputs(logits, offset, torch.zeros(1, 2, h, w))
-
-
-@pytest.mark.parametrize(
-    "size", [NetworkInput(), NetworkInput(32), NetworkInput(16), NetworkInput(128)]
-)
-def test_offsets_are_of_the_images_own_pixels(size):
-    labeller = NetworkLabeller(Crossing(), MDM, 0, "network", decode="point", input=size)
-    points = points_of([(32, 16), (32, 48)], [1, 1])
-    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    made = labeller(image, points, torch.zeros(64, 64, dtype=torch.long)).instances
-    # beside the clicks' own pixels, and what bilinear interpolation blurs in the middle
-    assert (made[:30, :26] == 2).all()
-    assert (made[:30, 38:] == 1).all()
 
 
 def two_lamps():

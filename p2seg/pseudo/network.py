@@ -1,10 +1,10 @@
-"""What decides whose every pixel of an image is: the seeds alone, or the trained network."""
+"""Labels images by the trained network, its offsets and the rounds at full size."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,101 +25,15 @@ from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
-from p2seg.mdm.seed import Seeder
 from p2seg.pseudo.edges import mended, to_edges
+from p2seg.pseudo.labeller import Labelled, check_odds
 from p2seg.semantic.missed import regions_of_missed
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
 COARSEST = 32
 """The coarsest stride of a backbone, input pixels."""
 
-DEFAULT_SCORE = 0.5
-"""Score of a mask that the network has not found: of the seed, or the default box."""
-
 Silhouette = Literal["S0", "network"]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Whose every pixel of one image is.
-
-    Attributes:
-        semantic: `[H, W]` int64, the map that was split into instances.
-        instances: `[H, W]` int64, 0 none, k + 1 the k-th point.
-        scores: `[K]` float32 in 0..1, mean probability of the point's class over its mask.
-        from_seed: `[K]` bool, whose pixels are the seed's; None: nobody's.
-    """
-
-    semantic: Tensor
-    instances: Tensor
-    scores: Tensor
-    from_seed: Tensor | None = None
-
-
-class Labeller(Protocol):
-    """Gives every pixel of an image an owner."""
-
-    @property
-    def needs_image(self) -> bool:
-        """Whether the image is read."""
-        ...
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the processor is free while it works."""
-        ...
-
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
-        """Labels one image.
-
-        Args:
-            image: `[3, H, W]` uint8, or None where `needs_image` is false.
-            points: of the image.
-            first: `[H, W]` int64, the first semantic map.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class SeedLabeller:
-    """The seeds alone, no network; with `orphans=nearest` this is the control of experiments.
-
-    Attributes:
-        seeder: makes the seeds.
-        orphans: `nearest` gives pixels of regions without a point to the nearest point of their
-            class; `drop` leaves them out, as seeds with `semantic_first` always do.
-        foreground: of `mended`.
-        edges: of `mended`; 0: the map is taken as it is.
-    """
-
-    seeder: Seeder
-    orphans: Orphans = "nearest"
-    foreground: float = 1.0
-    edges: int = 0
-    on_gpu: bool = False
-
-    def __post_init__(self) -> None:
-        _check_odds(self.foreground)
-
-    @property
-    def needs_image(self) -> bool:
-        """Whether the distance or the edges depend on the image."""
-        return self.seeder.distance.kind == "geodesic" or self.edges > 0
-
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
-        """The seed of the image; every score is 1."""
-        if image is not None:
-            first = mended(first, image, points, self.foreground, self.edges)
-        images = None if image is None else image[None]
-        instances = self.seeder(first[None], [points], images).instances[0]
-        if self.orphans == "nearest" and self.seeder.conflict == "points_first":
-            still = torch.zeros(1, 2, *first.shape)
-            [filled] = semantic_to_instances(
-                first[None], still, [points], decode="point", snap_radius=self.seeder.snap_radius
-            )
-            unclaimed = (instances == 0) & (first > 0) & (first != IGNORED)
-            instances = torch.where(unclaimed, filled, instances)
-        return Labelled(first, instances, torch.ones(len(points)))
 
 
 @dataclass(frozen=True)
@@ -170,7 +84,7 @@ class NetworkLabeller:
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
             raise UserError(f"export.scales={list(self.scales)}; give one or more above 0")
-        _check_odds(self.foreground)
+        check_odds(self.foreground)
 
     @property
     def on_gpu(self) -> bool:
@@ -340,53 +254,6 @@ class NetworkLabeller:
             regions = regions_of_missed(channel, found == label, yx, asked, self.level)
             made[regions > 0] = label
         return torch.from_numpy(made).to(split.device)
-
-
-@dataclass(frozen=True)
-class SeedFallback:
-    """A labeller whose unclaimed points get what the seed gives them.
-
-    The network may find no pixel of an object that the initial semantic map has. Only pixels that
-    nobody else claims are taken from the seed, so that masks stay disjoint.
-
-    Attributes:
-        labeller: of a trained network.
-        seeder: makes the seeds.
-        min_pixels: a point with fewer pixels is unclaimed.
-    """
-
-    labeller: Labeller
-    seeder: Seeder
-    min_pixels: int
-    needs_image: bool = True
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the processor is free while it works."""
-        return self.labeller.on_gpu
-
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
-        """Labels one image; a mask of the seed has the score of a default box."""
-        made = self.labeller(image, points, first)
-        few = self._areas(made.instances, points) < self.min_pixels
-        if not few.any():
-            return made
-        images = None if image is None else image[None]
-        seed = self.seeder(first[None], [points], images).instances[0]
-        taken = F.pad(few, (1, 0))[seed] & (made.instances == 0)
-        instances = torch.where(taken, seed, made.instances)
-        from_seed = few & (self._areas(instances, points) >= self.min_pixels)
-        scores = made.scores.masked_fill(from_seed, DEFAULT_SCORE)
-        return Labelled(made.semantic, instances, scores, from_seed)
-
-    @staticmethod
-    def _areas(instances: Tensor, points: Points) -> Tensor:
-        return torch.bincount(instances.flatten(), minlength=len(points) + 1)[1:]
-
-
-def _check_odds(foreground: float) -> None:
-    if not 0 < foreground < math.inf:
-        raise UserError(f"export.foreground={foreground}; give odds above 0, 1 is even")
 
 
 def _padded(image: Tensor) -> Tensor:
