@@ -13,7 +13,7 @@ PROMPTED = {"drawn": "drawn_simulated", "real": "real_coco_simulated", "full": "
 BESTIE = ("mdm=bestie",)
 PAPER = ("mdm=paper",)
 S2I = ("mdm.rounds=0", "loss.affinity=0")
-EUCLIDEAN = ("mdm.distance=euclidean",)
+EUCLIDEAN = ("mdm.split=euclidean",)
 NO_NETWORK = ("pipeline.network=false", "pipeline.segmentors=[]")
 NO_SEGMENTOR = ("pipeline.segmentors=[]",)
 SEGMENTOR = ("pipeline.segmentors=[mdm]",)

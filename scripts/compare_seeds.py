@@ -1,4 +1,4 @@
-"""How good instance labels are without any network: three splits of shared regions.
+"""How good instance labels are without any network: four splits of shared regions.
 
     python scripts/compare_seeds.py --gt instances_train2017.json --images train2017
     python scripts/compare_seeds.py ... --sampler inner --missing .3 --noise 4 --erode 2
@@ -6,7 +6,7 @@
 For every seed clicks are drawn and maps are painted from the ground truth (and made worse where
 that is asked for). The rows: `control` is Eq. 1; `watershed` floods the control's
 regions from the clicks over the strength of the image's edges (scikit-image's compact watershed);
-`geodesic distance` is `mdm.distance=geodesic`. Mean and half the range over the seeds.
+`geodesic distance` and `mixture` are values of `mdm.split`. Mean and half the range over the seeds.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from p2seg.data.points import make_points
 from p2seg.errors import UserError
 from p2seg.evaluation.quality import quality
 from p2seg.evaluation.semantic import masks_miou
-from p2seg.mdm.distance import Distance
 from p2seg.mdm.seed import Seeder
+from p2seg.mdm.split import Split
 from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.labeller import Labelled
 from p2seg.pseudo.seeds import SeedLabeller
@@ -37,7 +37,7 @@ from p2seg.structures import Points
 
 COLUMNS = {"mean IoU": "mean_iou", "multi mean IoU": "multi_mean_iou", "IoU > .5": "iou50"}
 COLUMNS |= {"classes' mIoU": "miou"}
-Split = Callable[[torch.Tensor, Points, torch.Tensor], Labelled]
+Labeling = Callable[[torch.Tensor, Points, torch.Tensor], Labelled]
 
 
 def parser() -> Parser:
@@ -68,11 +68,12 @@ def main(words: list[str]) -> None:
         raise UserError(f"--foreground {asked.foreground} cannot be; it is above 0")
     truth = read_instances(asked.gt)
     control = SeedLabeller(Seeder())
-    geodesic = SeedLabeller(Seeder(distance=Distance("geodesic", asked.color_weight)))
-    splits: dict[str, Split] = {
+    geodesic = SeedLabeller(Seeder(split=Split("geodesic", asked.color_weight)))
+    splits: dict[str, Labeling] = {
         "control": control,
         "watershed": Watershed(asked.compactness),
         "geodesic distance": geodesic,
+        "mixture": SeedLabeller(Seeder(split=Split("mixture"))),
     }
     if asked.edges:
         mended = {"foreground": asked.foreground, "edges": asked.edges}
@@ -96,7 +97,7 @@ def main(words: list[str]) -> None:
 
 
 def _masks(
-    truth: InstanceSet, images: Path, splits: dict[str, Split], sampler: str, worse: Degrade
+    truth: InstanceSet, images: Path, splits: dict[str, Labeling], sampler: str, worse: Degrade
 ) -> dict[str, list[list[Instance]]]:
     clicks = make_points(truth, sampler, worse.seed)
     points_of = {

@@ -42,6 +42,7 @@ ROWS = {
         own_clicks=True,
     ),
     "geodesic": Row("geodesic distance, no network", {}, ALONE, stage="geodesic"),
+    "mixture": Row("mixture of Gaussians, no network", {}, ALONE, stage="mixture"),
     "bestie": Row("BESTIE", {}, BESTIE),
     "s2i": Row("S2I", {}, (*PAPER, *S2I)),
     "letter": Row("S2I + I2S, the letter", {}, PAPER),

@@ -201,9 +201,9 @@ def test_a_table_is_made_once(reproduce, tmp_path):
     command = f"./scripts/reproduce_table6.sh --data drawn --seeds 0 'data.prepare={drawing}'"
     assert semantic["command"].startswith(command)
     assert "paper" in table
-    made = (tmp_path / "drawn_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
+    made = (tmp_path / "drawn_mdm.split-euclidean_seed0" / "seed.json").stat().st_mtime_ns
     assert reproduce(*words)[0] == 0
-    again = (tmp_path / "drawn_mdm.distance-euclidean_seed0" / "seed.json").stat().st_mtime_ns
+    again = (tmp_path / "drawn_mdm.split-euclidean_seed0" / "seed.json").stat().st_mtime_ns
     assert again == made
 
 
@@ -237,7 +237,7 @@ def test_a_segmentor_is_trained_on_the_masks_of_chosen_rows_alone(reproduce_real
     assert set(segmentors()) == {"pipeline.segmentors=[]"}
     of = "pipeline.segmentors="
     assert segmentors("--segmentors") == [
-        f"{of}[control,geodesic,gt]",
+        f"{of}[control,geodesic,mixture,gt]",
         f"{of}[watershed]",
         f"{of}[control]",
         *[f"{of}[mdm]"] * 3,
@@ -271,7 +271,7 @@ def test_the_table_on_real_images(tmp_path, reproduce_real, monkeypatch):
         masks = {"quality": quality, "voc_area": {"mAP50": 0.5}}
         masks["matching"] = {"AJI": 0.25, "PQ": 0.125}
         found = {"voc_area": {"mAP50": 0.2 + 0.2 * seed}}
-        report = {"semantic": {"miou": 0.75}, "control": masks, "geodesic": masks, "mdm": masks}
+        report = {"semantic": {"miou": 0.75}, "control": masks, "geodesic": masks, "mixture": masks, "mdm": masks}
         report |= {"segmentor": found, "segmentor_gt": {"voc_area": {"mAP50": 0.4}}}
         report["run"] = {"versions": {"commit": "abc"}}
         out.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,7 @@ PSEUDO_TITLES = {
     "seed": "seed",
     "control": "control",
     "geodesic": "geodesic distance",
+    "mixture": "mixture of Gaussians",
     "sam": "chosen masks",
     "sam_network": "chosen by the network",
     "untrained": "untrained network",
@@ -171,8 +172,8 @@ class Experiment:
 
     def pseudo(self, stage: str) -> None:
         """Masks: `seed` (as trained on), `control` (the export's rules, Eq. 1, no network),
-        `geodesic` (as the control, by geodesic distance), `mdm`, `untrained` (as `mdm`, by the
-        network before its training), `sam` (the chosen candidates as they are), `sam_network`
+        `geodesic` and `mixture` (as the control, by that `mdm.split`), `mdm`, `untrained` (as
+        `mdm`, by the network before its training), `sam` (the chosen candidates as they are), `sam_network`
         (those that the network chooses)."""
         asks = stage in ("mdm", "untrained", "sam_network")
         chooses, without = stage.startswith("sam"), set[str]()
@@ -184,10 +185,10 @@ class Experiment:
             change |= {"export.foreground": 1.0, "export.edges": 0, "export.snap": "none"}
         if stage == "seed":
             change["export.orphans"] = "drop"
-        if stage in ("control", "geodesic"):
+        if stage in ("control", "geodesic", "mixture"):
             # the yardsticks of every experiment, no network; the control is Eq. 1
-            distance = "euclidean" if stage == "control" else "geodesic"
-            change |= {"mdm.distance": distance, "mdm.conflict": "points_first"}
+            split = "euclidean" if stage == "control" else stage
+            change |= {"mdm.split": split, "mdm.conflict": "points_first"}
         if not asks:
             without |= {"model"}
         if not is_prompted(self.cfg):

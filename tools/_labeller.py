@@ -72,7 +72,7 @@ def labeller_of(
     if seeds:
         info["export"] = {key: rules[key] for key in OF_SEEDS}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
-        info |= {"distance": cfg.mdm.distance, "color_weight": cfg.mdm.color_weight}
+        info |= {"split": cfg.mdm.split, "color_weight": cfg.mdm.color_weight}
         return SeedLabeller(build(cfg.seeder), *(rules[key] for key in OF_SEEDS[:3])), info
     set_classes(cfg, points.categories, cfg.data.points)
     path = Path(cfg.ckpt).expanduser()
@@ -98,7 +98,7 @@ def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
         silhouette=cfg.export.semantic,
         orphans=cfg.export.orphans,
         snap_radius=cfg.mdm.snap_radius,
-        distance=build(cfg.seeder.distance),
+        split=build(cfg.seeder.split),
         foreground=cfg.export.foreground,
         edges=cfg.export.edges,
         flip=cfg.export.flip,

@@ -34,8 +34,12 @@ def run(cfg: DictConfig) -> Path:
     experiment.semantic()
     if cfg.pipeline.network:
         experiment.train()
-    alone = not cfg.pipeline.network or "geodesic" in cfg.pipeline.segmentors
-    more = [*(["geodesic"] if alone else []), *(["sam"] if is_prompted(cfg) else [])]
+    splits = [
+        split
+        for split in ("geodesic", "mixture")
+        if not cfg.pipeline.network or split in cfg.pipeline.segmentors
+    ]
+    more = [*splits, *(["sam"] if is_prompted(cfg) else [])]
     for stage in ("seed", "control", *more):
         experiment.pseudo(stage)
     if cfg.pipeline.reselect:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from p2seg.mdm.distance import nearest_points
 from p2seg.mdm.regions import regions_of
+from p2seg.mdm.split import EUCLIDEAN, Split
 from p2seg.ops.owners import owners
 from p2seg.structures import LABELS, PointBatch, Points
 
@@ -29,7 +29,8 @@ def semantic_to_instances(
     snap_radius: float = 0.0,
     orphans: Orphans = "nearest",
     origin: float = 0.0,
-    guide: Tensor | None = None,
+    split: Split = EUCLIDEAN,
+    images: Tensor | None = None,
 ) -> Tensor:
     """Gives every pixel of a class with points to one of them.
 
@@ -50,8 +51,9 @@ def semantic_to_instances(
             them without an instance.
         origin: where the middle of the first pixel lies in the points' coordinates; of a grid
             coarser than theirs it is not 0.
-        guide: `[B, G, H, W]` of `Distance.guide`: a region with several points is split by
-            geodesic distance if all points of its class are inside; None: it is decoded.
+        split: how a region with several points is split if all points of its class are inside.
+            `euclidean` decodes it; `mixture` begins with what is decoded.
+        images: `[B, 3, H, W]` uint8 RGB, where the split looks at colors.
 
     Returns:
         `[B, H, W]` int64: 0 none, k + 1 the k-th point.
@@ -74,8 +76,8 @@ def semantic_to_instances(
         targets = targets + at_points.transpose(1, 2)
     owner, _ = owners(regions.labels, sole, keys, targets, batch.labels, offset, origin)
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
-    if guide is not None:
-        split = (regions.count > 1) & ~lies_out
-        near, _ = nearest_points(regions, split, batch, guide, margins=False)
+    if split.rule != "euclidean":
+        asked = (regions.count > 1) & ~lies_out
+        near, _ = split(regions, asked, batch, images, targets, offset, margins=False)
         owner = near.where(near > 0, owner)
     return batch.stamp_(owner, order.expand_as(batch.labels))

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from p2seg.mdm.distance import EUCLIDEAN, Distance, nearest_points
 from p2seg.mdm.regions import regions_of
+from p2seg.mdm.split import EUCLIDEAN, Split
 from p2seg.ops.owners import owners
 from p2seg.structures import Labels, PointBatch, Points
 
@@ -28,12 +28,12 @@ class Seeder:
         conflict: what a region with several points becomes: `points_first` splits it among them
             (Eq. 1), `semantic_first` drops it (BESTIE's way, Table 6's rival).
         snap_radius: pixels within which a point that lies off its class takes a pointless region.
-        distance: of pixels from points: Euclidean (Eq. 1) or geodesic.
+        split: the rule for regions with several points: Eq. 1 or another.
     """
 
     conflict: Literal["points_first", "semantic_first"] = "points_first"
     snap_radius: float = 16.0
-    distance: Distance = EUCLIDEAN
+    split: Split = EUCLIDEAN
 
     def __call__(
         self, semantic: Tensor, points: list[Points], images: Tensor | None = None
@@ -43,22 +43,19 @@ class Seeder:
         Args:
             semantic: `[B, H, W]` int64, the first semantic maps, 255 ignored.
             points: of the B images.
-            images: `[B, 3, H, W]` uint8 RGB, for the geodesic distance.
+            images: `[B, 3, H, W]` uint8 RGB, where the rule looks at colors.
 
         Returns:
             Labels of `[B, H, W]`; regions without a point have no instance. `weight` is 1 in
             one-point regions, and grows from 0 on the border between two points to 1 where the
-            margin `(d2 - d1) / (d2 + d1)` reaches 0.5. Paper: Eq. 1.
+            margin `(d2 - d1) / (d2 + d1)` reaches 0.5 (of a mixture, the
+            difference of probabilities). Paper: Eq. 1.
         """
         batch = PointBatch.of(points, semantic.device)
         regions = regions_of(semantic, batch, self.snap_radius)
-        split = regions.count > 1
-        if self.conflict == "semantic_first":
-            split = torch.zeros_like(split)
-        keys = torch.arange(split.shape[1], device=split.device).where(split, 0)
-        owner, margin = owners(regions.labels, regions.sole, keys, batch.yx, regions.region_of)
-        guide = self.distance.guide(images) if self.conflict == "points_first" else None
-        if guide is not None:
-            near, clear = nearest_points(regions, split, batch, guide, margins=True)
+        nobody = torch.zeros_like(regions.sole)
+        owner, margin = owners(regions.labels, regions.sole, nobody, batch.yx, regions.region_of)
+        if self.conflict == "points_first":
+            near, clear = self.split(regions, regions.count > 1, batch, images, batch.yx)
             owner, margin = near.where(near > 0, owner), clear.where(near > 0, margin)
         return Labels(semantic, owner, margin.div_(SURE_MARGIN).clamp_(max=1))

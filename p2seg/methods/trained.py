@@ -21,7 +21,7 @@ FIXED = ("mdm", "loss", "method", "model")
 """Groups of settings that decide what a network learns."""
 INPUT = ("data.short_side", "data.long_side", "data.stretch")
 """How the network saw images (`p2seg.data.network_input`)."""
-FREE = ("export", "ops", "mdm.snap_radius", "mdm.distance", "mdm.color_weight", *INPUT)
+FREE = ("export", "ops", "mdm.snap_radius", "mdm.split", "mdm.color_weight", *INPUT)
 """Settings, and groups of them, that a command with a trained network may choose: they decide how
 its outputs become masks. What the command does not name is as in training."""
 OF_TRAINING = ("loss", "method", "mdm.start_step")

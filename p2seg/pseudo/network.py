@@ -20,11 +20,11 @@ from p2seg.data.network_input import (
 from p2seg.data.transforms import MEAN_COLOUR
 from p2seg.errors import UserError
 from p2seg.finite import check_outputs
-from p2seg.mdm.distance import EUCLIDEAN, Distance
 from p2seg.mdm.grid import upsample
 from p2seg.mdm.i2s import at_full_size, class_probabilities
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
+from p2seg.mdm.split import EUCLIDEAN, Split
 from p2seg.pseudo.edges import mended, to_edges
 from p2seg.pseudo.labeller import Labelled, check_odds
 from p2seg.semantic.missed import regions_of_missed
@@ -48,8 +48,8 @@ class NetworkLabeller:
             network), or the last round's (`network`).
         orphans: `nearest` or `drop`.
         snap_radius: as in the seeds.
-        distance: `geodesic` splits a region with several points by geodesic distance;
-            `euclidean` splits it by the offsets of the network (`decode`).
+        split: how a region with several points is split; `euclidean` goes by the offsets of the
+            network (`decode`), and `mixture` begins with them.
         foreground: what the classes' odds against background are multiplied by before the rounds. A
             network that learned from maps which miss parts of objects finds them too small.
         edges: radius in pixels of the guided filter that takes the probabilities to the image's
@@ -71,7 +71,7 @@ class NetworkLabeller:
     silhouette: Silhouette = "S0"
     orphans: Orphans = "nearest"
     snap_radius: float = 16.0
-    distance: Distance = EUCLIDEAN
+    split: Split = EUCLIDEAN
     foreground: float = 1.0
     edges: int = 0
     flip: bool = False
@@ -163,7 +163,8 @@ class NetworkLabeller:
             decode=self.decode or (self.mdm.decode if self.mdm else "point"),
             snap_radius=self.snap_radius,
             orphans=self.orphans,
-            guide=self.distance.guide(image[None]),
+            split=self.split,
+            images=image[None],
         )
         scores = _scores(probabilities, classes, instances, points)
         return Labelled(split.cpu(), instances.cpu(), scores.cpu())

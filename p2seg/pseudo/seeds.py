@@ -38,8 +38,8 @@ class SeedLabeller:
 
     @property
     def needs_image(self) -> bool:
-        """Whether the distance or the edges depend on the image."""
-        return self.seeder.distance.kind == "geodesic" or self.edges > 0
+        """Whether the split or the edges depend on the image."""
+        return self.seeder.split.needs_image or self.edges > 0
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
         """The seed of the image; every score is 1."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
-from p2seg.mdm.distance import Distance
 from p2seg.mdm.seed import Seeder
+from p2seg.mdm.split import Split
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.source import MapTask, Source
 from p2seg.semantic.threshold import Threshold
@@ -114,7 +114,7 @@ def mask_scores(image: NDArray[np.uint8], semantic: SemanticMap, task: MapTask) 
     points = Points(
         torch.from_numpy(task.yx).float(), torch.from_numpy(task.labels), torch.from_numpy(task.ids)
     )
-    seeder = Seeder(distance=Distance("geodesic"))
+    seeder = Seeder(split=Split("geodesic"))
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     first = torch.from_numpy(semantic.astype(np.int64))
     owners = seeder(first[None], [points], pixels[None]).instances[0].numpy()

@@ -22,8 +22,8 @@ TRAINED = Trained.of(Path("last.pt"), CONTENT)
 
 
 def test_settings_that_were_others_in_training():
-    own = {"mdm.beta": 3, "mdm.distance": "geodesic", "export.flip": 1, "export.scales": [1, 0.5]}
-    assert TRAINED.differing(own) == ["mdm.distance", "export.flip"]
+    own = {"mdm.beta": 3, "mdm.split": "geodesic", "export.flip": 1, "export.scales": [1, 0.5]}
+    assert TRAINED.differing(own) == ["mdm.split", "export.flip"]
     weights = {"model.pretrained": False, "model.weights": None, "optim.lr": 2}
     assert TRAINED.differing(weights) == []
     assert TRAINED.method == "p2seg.methods.p2seg.P2Seg"
@@ -57,7 +57,7 @@ def test_what_an_older_version_lacks_or_has_too_much():
     own = {"mdm.beta": 3, "mdm.decode": "point", "export.flip": True, "export.edges": 0}
     own |= {"loss.offset": 1, "mdm.start_step": 5, "model.pretrained": True}
     assert old.missing(own) == ["mdm.decode", "export"]
-    assert old.unknown(own) == ["mdm.distance", "model.backbone", "model.width"]
+    assert old.unknown(own) == ["mdm.split", "model.backbone", "model.width"]
 
 
 def test_departures_are_written_as_words():

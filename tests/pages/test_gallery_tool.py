@@ -61,7 +61,7 @@ def test_stages_are_those_of_the_settings(gallery, made, tmp_path):
         "data=custom",
         "data.num_classes=2",
         f"data.semantic={made.semantic}",
-        "mdm.distance=euclidean",
+        "mdm.split=euclidean",
     ]
     works(gallery(*words))
     told = about(tmp_path / "out")

@@ -45,14 +45,14 @@ def test_no_experiment_weakens_it(words):
     assert (method.loss.centre, method.loss.offset, method.loss.sigma) == (200, 0.01, 6)
     assert ratio == (1.0 if re.search("demo|drawn|real", words[0]) else 0.2)
     seeder = build(cfg.seeder)
-    assert (seeder.conflict, seeder.snap_radius, seeder.distance.kind) == (
+    assert (seeder.conflict, seeder.snap_radius, seeder.split.rule) == (
         "semantic_first",
         0,
         "euclidean",
     )
     labeller = network_labeller(cfg, torch.nn.Identity())
     assert (labeller.silhouette, labeller.decode, labeller.flip) == ("network", "point", True)
-    assert (labeller.snap_radius, labeller.distance.kind) == (0, "euclidean")
+    assert (labeller.snap_radius, labeller.split.rule) == (0, "euclidean")
     if "hrnet48" in words[0]:
         assert cfg.model.decoder == "none"
 

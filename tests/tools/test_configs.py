@@ -190,7 +190,7 @@ def test_the_papers_experiments_are_the_literal_reading_and_the_best_stands_besi
     for key in ("mdm", "method", "loss"):
         assert literal[key] == paper[key], key
     assert literal.export.semantic == best.export.semantic == "network"
-    assert (literal.mdm.distance, best.mdm.distance) == ("euclidean", "geodesic")
+    assert (literal.mdm.split, best.mdm.split) == ("euclidean", "geodesic")
     # averaged weights and clipping are not in the paper
     assert (literal.trainer.ema, literal.trainer.clip_norm) == (False, None)
     assert {**literal.trainer, "ema": True, "clip_norm": 10.0} == best.trainer

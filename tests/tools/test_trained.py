@@ -109,13 +109,13 @@ def test_settings_of_the_other_method_in_an_experiment_are_dropped(trained, labe
 
 
 def test_words_choose_what_is_free(trained, label):
-    words = ["mdm.distance=geodesic", "mdm.snap_radius=8", "export.rounds=0", "export.edges=0"]
+    words = ["mdm.split=geodesic", "mdm.snap_radius=8", "export.rounds=0", "export.edges=0"]
     said, masks = label(*words, "ops.affinity=dense", trained.ckpt("paper"))
     info = json.loads(masks)["info"]
-    assert (info["mdm"]["distance"], info["mdm"]["snap_radius"]) == ("geodesic", 8)
+    assert (info["mdm"]["split"], info["mdm"]["snap_radius"]) == ("geodesic", 8)
     assert (info["export"]["rounds"], info["export"]["edges"]) == (0, 0)
     assert info["export"]["foreground"] == 2, "as in training"
-    for departure in ("mdm.distance=geodesic (euclidean)", "model.detail=8 (0)"):
+    for departure in ("mdm.split=geodesic (euclidean)", "model.detail=8 (0)"):
         assert departure in said.splitlines()[0]
 
 
