@@ -271,7 +271,13 @@ def test_the_table_on_real_images(tmp_path, reproduce_real, monkeypatch):
         masks = {"quality": quality, "voc_area": {"mAP50": 0.5}}
         masks["matching"] = {"AJI": 0.25, "PQ": 0.125}
         found = {"voc_area": {"mAP50": 0.2 + 0.2 * seed}}
-        report = {"semantic": {"miou": 0.75}, "control": masks, "geodesic": masks, "mixture": masks, "mdm": masks}
+        report = {
+            "semantic": {"miou": 0.75},
+            "control": masks,
+            "geodesic": masks,
+            "mixture": masks,
+            "mdm": masks,
+        }
         report |= {"segmentor": found, "segmentor_gt": {"voc_area": {"mAP50": 0.4}}}
         report["run"] = {"versions": {"commit": "abc"}}
         out.mkdir(parents=True, exist_ok=True)

@@ -173,8 +173,8 @@ class Experiment:
     def pseudo(self, stage: str) -> None:
         """Masks: `seed` (as trained on), `control` (the export's rules, Eq. 1, no network),
         `geodesic` and `mixture` (as the control, by that `mdm.split`), `mdm`, `untrained` (as
-        `mdm`, by the network before its training), `sam` (the chosen candidates as they are), `sam_network`
-        (those that the network chooses)."""
+        `mdm`, by the network before its training), `sam` (the chosen candidates as they are),
+        `sam_network` (those that the network chooses)."""
         asks = stage in ("mdm", "untrained", "sam_network")
         chooses, without = stage.startswith("sam"), set[str]()
         change: dict[str, Any] = {"out": self._masks(stage)}

@@ -11,7 +11,7 @@ from p2seg.methods.trained import Trained, departures, leaves, written
 
 CONTENT = {
     "config": {
-        "mdm": {"beta": 3.0, "distance": "euclidean", "x": {"_target_": "os.system"}},
+        "mdm": {"beta": 3.0, "split": "euclidean", "x": {"_target_": "os.system"}},
         "model": {"backbone": "resnet18", "pretrained": True, "weights": "/a/b.pth", "width": 8},
         "optim": {"lr": 1},
     },
