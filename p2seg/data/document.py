@@ -10,7 +10,6 @@ import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.dialects import Notes, whole
+from p2seg.data.json_lists import read_lists
 from p2seg.data.packed import Growing
 from p2seg.data.records import Category, ImageRecord, PackedImages
 from p2seg.data.rle import MAX_PIXELS
@@ -36,7 +36,6 @@ from p2seg.data.schema import (
     storable,
     text_of_name,
 )
-from p2seg.data.stream import read_streamed
 from p2seg.errors import UserError
 
 
@@ -129,24 +128,7 @@ def _read(
     name_of: Callable[[str], str] | None,
 ) -> Document:
     notes = Notes()
-    records, annotations = _Images(notes, name_of), _Annotations(take, notes)
-
-    def listed_images(items: list[Any]) -> None:
-        with naming(path):
-            for item in items:
-                records.add(item)
-
-    def listed_annotations(items: list[Any]) -> None:
-        with naming(path):
-            annotations.add(items, records)
-
-    takers = {"images": listed_images, "annotations": listed_annotations}
-    content = read_streamed(path, what, takers)
-    if annotations.early and isinstance(content, dict) and isinstance(content.get("images"), list):
-        # they stand before the images that they are checked with
-        annotations.early = False
-        records.complete = True
-        read_streamed(path, what, {"annotations": listed_annotations})
+    content, parts = read_lists(path, what, ("images", "annotations"))
     with naming(path):
         if not isinstance(content, dict):
             raise UserError(
@@ -154,6 +136,16 @@ def _read(
             )
         for key in ("images", "annotations", "categories"):
             list_of(content, key)
+    every = _Images(notes, name_of)
+    for items in parts["images"]:
+        with naming(path):
+            every.add(items)
+    images = every.packed()
+    annotations = _Annotations(images, every.place_of, take, notes)
+    for items in parts["annotations"]:
+        with naming(path):
+            annotations.add(items)
+    with naming(path):
         info = content.get("info")
         if info is not None and not isinstance(info, dict):
             raise UserError(f"its info is {kind_of(info)}; make it an object or leave it out")
@@ -162,13 +154,13 @@ def _read(
                 "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
                 f"{DEEPEST} levels; leave that out"
             )
-        items = content["categories"]
+        listed = content["categories"]
         used = annotations.used()
-        classes = categories_of(items) if ours else classes_of(items, used, notes)
+        classes = categories_of(listed) if ours else classes_of(listed, used, notes)
         ids = annotations.checked_ids()
         labels = annotations.labels(classes)
-        rows, starts = annotations.by_image(len(records.records))
-        return Document(records.packed, classes, ids, labels, rows, starts, info or {}, notes)
+        rows, starts = annotations.by_image(len(images))
+        return Document(images, classes, ids, labels, rows, starts, info or {}, notes)
 
 
 @contextmanager
@@ -184,90 +176,97 @@ def _no_collections() -> Iterator[None]:
 
 
 class _Images:
-    """The images of a file, one after the other."""
+    """The images of a file, a part at a time.
+
+    Attributes:
+        place_of: the index of each image by its id.
+    """
 
     def __init__(self, notes: Notes, name_of: Callable[[str], str] | None) -> None:
         self.notes, self.name_of = notes, name_of
-        self.records: list[ImageRecord] = []
         self.place_of: dict[int, int] = {}
-        self.names: dict[str, int] = {}
-        self.complete = False
+        self._records: list[ImageRecord] = []
+        self._ids: dict[str, int] = {}
 
-    @cached_property
+    def add(self, items: list[Any]) -> None:
+        """Checks images and keeps them."""
+        for place, item in enumerate(items, start=len(self._records)):
+            check_object(item, "images", place)
+            id = id_of(item, "id", f"images[{place}]", self.notes)
+            if id in self.place_of:
+                raise UserError(f"two images have id {id}; image ids must differ")
+            self.place_of[id] = place
+            name = item.get("file_name")
+            if self.name_of is not None:
+                name = self.name_of(text_of_name(name, id))
+            name = file_name_of(name, id)
+            other = self._ids.setdefault(posixpath.normpath(name), id)
+            if other != id:
+                raise UserError(f"images {other} and {id} are the same file {name}; remove one")
+            self._records.append(_record(id, name, item))
+
     def packed(self) -> PackedImages:
-        """All of them."""
-        return PackedImages(self.records)
+        """All images as arrays; none can be added afterward."""
+        packed = PackedImages(self._records)
+        del self._records, self._ids
+        return packed
 
-    def add(self, item: Any) -> None:
-        place = len(self.records)
-        check_object(item, "images", place)
-        id = id_of(item, "id", f"images[{place}]", self.notes)
-        if id in self.place_of:
-            raise UserError(f"two images have id {id}; image ids must differ")
-        self.place_of[id] = place
-        name = item.get("file_name")
-        if self.name_of is not None:
-            name = self.name_of(text_of_name(name, id))
-        name = file_name_of(name, id)
-        other = self.names.setdefault(posixpath.normpath(name), id)
-        if other != id:
-            raise UserError(f"images {other} and {id} are the same file {name}; remove one")
-        height, width = (whole(item.get(key)) for key in ("height", "width"))
-        if type(height) is not int or type(width) is not int or height <= 0 or width <= 0:
-            raise UserError(
-                f"image {id} ({name}) has width {shown(width)} and height {shown(height)}; both "
-                "must be whole numbers above 0"
-            )
-        if height * width > MAX_PIXELS:
-            raise UserError(
-                f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
-                f"than {MAX_PIXELS}; cut it into tiles"
-            )
-        self.records.append(ImageRecord(id=id, file_name=name, height=height, width=width))
+
+def _record(id: int, name: str, item: dict[str, Any]) -> ImageRecord:
+    height, width = (whole(item.get(key)) for key in ("height", "width"))
+    if type(height) is not int or type(width) is not int or height <= 0 or width <= 0:
+        raise UserError(
+            f"image {id} ({name}) has width {shown(width)} and height {shown(height)}; both "
+            "must be whole numbers above 0"
+        )
+    if height * width > MAX_PIXELS:
+        raise UserError(
+            f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
+            f"than {MAX_PIXELS}; cut it into tiles"
+        )
+    return ImageRecord(id=id, file_name=name, height=height, width=width)
 
 
 class _Annotations:
-    """The annotations of a file, one after the other.
+    """The annotations of a file, a part at a time."""
 
-    Attributes:
-        early: they come before any image, so that another look at the file is needed.
-    """
-
-    def __init__(self, take: Callable[[Chunk], None], notes: Notes) -> None:
+    def __init__(
+        self,
+        images: PackedImages,
+        place_of: dict[int, int],
+        take: Callable[[Chunk], None],
+        notes: Notes,
+    ) -> None:
+        self.images, self.place_of = images, place_of
         self.take, self.notes = take, notes
-        self.early = False
         self.count = 0
         self.ids, self.places, self.categories = (Growing(np.int64) for _ in range(3))
 
-    def add(self, items: list[Any], images: _Images) -> None:
+    def add(self, items: list[Any]) -> None:
         """Checks annotations and hands them on."""
-        if not images.records and not images.complete:
-            self.early = True
-        if self.early:
-            return
         for place, item in enumerate(items, start=self.count):
             check_object(item, "annotations", place)
         values: list[list[Any]] = [
             [item.get(key) for item in items] for key in ("id", "image_id", "category_id")
         ]
-        if not all(map(_are_ids, values)) or not images.place_of.keys() >= set(values[1]):
-            values = self._one_by_one(items, images)
-        places = [images.place_of[image] for image in values[1]]
+        if not all(map(_are_ids, values)) or not self.place_of.keys() >= set(values[1]):
+            values = self._one_by_one(items)
+        places = [self.place_of[image] for image in values[1]]
         self.count += len(items)
         for column, each in zip(
             (self.ids, self.places, self.categories), (values[0], places, values[2]), strict=True
         ):
             column.add(each)
-        chunk = Chunk(values[0], np.array(places, np.int64), items, images.packed, self.notes)
+        chunk = Chunk(values[0], np.array(places, np.int64), items, self.images, self.notes)
         self.take(chunk)
 
-    def _one_by_one(self, items: list[dict[str, Any]], images: _Images) -> list[list[Any]]:
+    def _one_by_one(self, items: list[dict[str, Any]]) -> list[list[Any]]:
         """Ids, ids of images and of categories; raises for the first one that is wrong."""
         values: list[list[Any]] = [[], [], []]
         for index, item in enumerate(items, start=self.count):
             id = id_of(item, "id", f"annotations[{index}]", self.notes)
             image_id = id_of(item, "image_id", f"annotation {id}", self.notes)
-            if image_id not in images.place_of:
+            if image_id not in self.place_of:
                 raise UserError(
                     f"annotation {id} is of image {image_id}, which is not listed; "
                     "fix its image_id or add the image"

@@ -17,7 +17,7 @@ from strategies import points_of
 from test_coco_files import document, write
 from training_sets import training_set
 
-from p2seg.data import coco, rle, stream
+from p2seg.data import coco, rle
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
 from p2seg.data.dataset import PointDataset
 from p2seg.data.instances import PackedInstances
@@ -192,8 +192,8 @@ annotations = st.fixed_dictionaries(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(annotations, max_size=5), st.integers(1, 3))
-def test_by_the_thousand_is_one_by_one(tmp_path, given, items):
+@given(st.lists(annotations, max_size=5))
+def test_by_the_thousand_is_one_by_one(tmp_path, given):
     """The same sets, and the same sentence for the first that is wrong."""
     listed = [{"id": k, "image_id": 1, **each} for k, each in enumerate(given)]
     content = {
@@ -206,7 +206,6 @@ def test_by_the_thousand_is_one_by_one(tmp_path, given, items):
     found = []
     for quick in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stream, "ITEMS", items if quick else 4096)
             if not quick:
                 patch.setattr(coco, "quickly_added", lambda *_: False)
             try:
