@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
-from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, told
-from p2seg.data.document import Chunk, read_document
+from p2seg.data.checks import add_regular, is_odd, repaired_chunk
+from p2seg.data.coco_reader import Chunk, read_coco_file
+from p2seg.data.compact_lists import taken
+from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, sentences_of
 from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
-from p2seg.data.packed import taken
-from p2seg.data.quick import is_odd, quickly_added, repaired_chunk
 from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
 from p2seg.data.schema import is_number, shown, xy_inside
@@ -44,10 +44,10 @@ class InstanceSet:
         categories: sorted by id; class k is `categories[k - 1]`.
         instances: for each image, in the order of `images`, its instances in the file's order.
         info: the file's `info` object (provenance).
-        notes: what was read in another way than the file has it: how many of each kind.
+        notes: counts of what is read differently from how it is written, by kind.
 
-    What is read from a file keeps images and instances as arrays (`p2seg.data.packed`): each look
-    at an instance makes it, and draws its polygons.
+    A set from a file stores images and instances as arrays (`p2seg.data.compact_lists`). Each
+    access to an instance creates it and draws its polygons.
     """
 
     images: Sequence[ImageRecord]
@@ -63,7 +63,7 @@ class InstanceSet:
         )
 
     def drawn(self) -> InstanceSet:
-        """The same set with all polygons drawn, for who looks at every mask more than once."""
+        """The same set with all polygons drawn, for code that reads each mask more than once."""
         if not isinstance(self.instances, PackedInstances):
             return self
         return replace(self, instances=self.instances.drawn())
@@ -81,8 +81,8 @@ def read_instances(
 ) -> InstanceSet:
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
-    Masks and ids as other tools write them are read too (`p2seg.data.dialects`), and what was read
-    in another way than it was written is printed with its count. An annotation without polygons and
+    Masks and ids in the forms of other tools are converted (`p2seg.data.dialects`), and each kind
+    of conversion is printed with its count. An annotation without polygons and
     without a box is an instance with an empty mask. Besides COCO's own fields there are those of
     our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
     `review`.
@@ -90,8 +90,8 @@ def read_instances(
     Args:
         path: the file.
         what: what the file should be, for the error ("pseudo masks").
-        name_of: gives the path below the image folder of a `file_name` of another tool; None: that
-            is what the file has.
+        name_of: converts a `file_name` of another tool to a path below the image folder; None: it
+            is one already.
 
     Returns:
         The validated set.
@@ -102,17 +102,17 @@ def read_instances(
     columns = Columns()
 
     def take(chunk: Chunk) -> None:
-        if not is_odd(chunk) and quickly_added(columns, chunk):
+        if not is_odd(chunk) and add_regular(columns, chunk):
             return
         chunk = repaired_chunk(chunk)
-        if quickly_added(columns, chunk):
+        if add_regular(columns, chunk):
             return
         for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
             columns.add(_instance(id, content, chunk.images[int(place)], chunk.notes))
 
-    document = read_document(path, what, take, name_of=name_of)
+    document = read_coco_file(path, what, take, name_of=name_of)
     document.notes[ALL_CROWDS] += columns.without_lone_crowds()
-    for note in told(document.notes):
+    for note in sentences_of(document.notes):
         console.print(f"{path}: {note}", markup=False)
     instances = PackedInstances(
         columns,
@@ -155,7 +155,7 @@ def write_instances(path: Path, instances: InstanceSet) -> None:
 def _annotation(
     instance: Instance, image: ImageRecord, categories: list[Category]
 ) -> dict[str, Any]:
-    """The JSON object of an instance."""
+    """The JSON object that describes an instance."""
     annotation = {
         "id": instance.id,
         "image_id": image.id,
@@ -182,7 +182,7 @@ def _annotation(
 
 
 def _instance(id: int, content: dict[str, Any], image: ImageRecord, notes: Notes) -> Instance:
-    """What a JSON object says, checked; its label is kept elsewhere."""
+    """A checked instance from a JSON object, without its label."""
     if "segmentation" not in content:
         raise UserError(
             f"annotation {id} has no segmentation; give it polygons or an RLE "

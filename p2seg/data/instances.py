@@ -1,4 +1,4 @@
-"""Instances and their masks, a million of them as a few arrays."""
+"""Instances and their masks, stored as a few arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
-from p2seg.data.packed import Array, Growing, Packed, ends
+from p2seg.data.compact_lists import Array, Column, Packed, ends
 
 CROWD, DEFAULT_BOX, ACCEPTED, REJECTED, FROM_SEED = 1, 2, 4, 8, 16
 """Bits of an instance's flags."""
@@ -30,12 +30,12 @@ class Instance:
         id: annotation id.
         label: class index 1..C.
         rle: compressed RLE as pycocotools has it, `{"size": [height, width], "counts": bytes}`.
-        crowd: a region of many objects; no instance for training or `voc_*` scores.
-        score: confidence 0..1; 1.0 where the file has none.
-        point: (y, x) of the click in pixels, where the file has one.
-        default_box: the mask is the box given to a point that no pixel claimed.
+        crowd: a region of many objects; training and `voc_*` scores skip it.
+        score: confidence 0..1; 1.0 if the file has none.
+        point: (y, x) of the click in pixels, if the file has one.
+        default_box: the mask is the box of a point that no pixel was assigned to.
         from_seed: the network gave the point no pixel, and the mask is the seed's.
-        review: what somebody who looked at the mask decided; a rejected one is a crowd, too.
+        review: a reviewer's decision about the mask; a rejected mask is also a crowd.
     """
 
     id: int
@@ -50,28 +50,28 @@ class Instance:
 
 
 class Columns:
-    """What instances say besides id and label, growing. Masks are codes, or polygons not drawn yet.
+    """Append-only columns of instance fields. A mask is a code, or polygons that are drawn later.
 
     Attributes:
         scores: float64.
         flags: uint8 of `CROWD`, `DEFAULT_BOX`, `FROM_SEED`, `ACCEPTED` and `REJECTED`.
-        yx: float64, two an instance; NaN where it has no point.
-        codes: uint8, compressed codes one after the other; none of an instance of polygons.
-        code_lengths: int64, of each instance.
-        numbers: float64, x and y of all polygons' corners.
-        number_counts: int64, of each polygon.
-        polygon_counts: int64, of each instance; an instance without code and polygon is empty.
+        yx: float64, two values per instance; NaN if it has no point.
+        codes: uint8, compressed codes one after the other; empty if the mask is polygons.
+        code_lengths: int64, bytes per instance.
+        numbers: float64, x and y of the corners of all polygons.
+        number_counts: int64, numbers per polygon.
+        polygon_counts: int64, polygons per instance; without code and polygons a mask is empty.
     """
 
     def __init__(self) -> None:
-        self.scores, self.yx, self.numbers = (Growing(np.float64) for _ in range(3))
-        self.flags, self.codes = (Growing(np.uint8) for _ in range(2))
+        self.scores, self.yx, self.numbers = (Column(np.float64) for _ in range(3))
+        self.flags, self.codes = (Column(np.uint8) for _ in range(2))
         self.code_lengths, self.number_counts, self.polygon_counts = (
-            Growing(np.int64) for _ in range(3)
+            Column(np.int64) for _ in range(3)
         )
 
     def add(self, instance: Instance) -> None:
-        """Puts an instance behind the others."""
+        """Appends an instance."""
         code = instance.rle["counts"]
         self.scores.add([instance.score])
         flags = CROWD * instance.crowd + DEFAULT_BOX * instance.default_box
@@ -82,27 +82,27 @@ class Columns:
         self.polygon_counts.add([0])
 
     def without_lone_crowds(self) -> int:
-        """Makes crowds single objects if there is nothing but crowds: nobody marks all objects.
+        """Converts crowds to single objects if all instances are crowds.
 
         Returns:
-            How many.
+            The number of converted instances.
         """
         flags = self.flags.array()
         if not len(flags) or not (flags & (CROWD | REJECTED) == CROWD).all():
             return 0
-        self.flags = Growing(np.uint8)
+        self.flags = Column(np.uint8)
         self.flags.add(flags - CROWD)
         return len(flags)
 
 
 class PackedInstances(Packed[Sequence[Instance]]):
-    """For each image its instances, made when they are asked for.
+    """The instances of each image, created when they are accessed.
 
     Args:
         columns: of all instances, in any order.
         ids: int64, of the instances.
         labels: int32, of the instances.
-        rows: int64, which instances are of the first image, of the second, ...
+        rows: int64, indices of the instances of the first image, then of the second, and so on.
         starts: int64, where in `rows` each image begins, and where the last one ends.
         sides: `[I, 2]`, (height, width) of each image, pixels.
     """
@@ -130,7 +130,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @staticmethod
     def of(groups: Sequence[Sequence[Instance]], sides: Array) -> PackedInstances:
-        """Instances as arrays, which they may be already.
+        """Converts instances to arrays, unless they are arrays already.
 
         Args:
             groups: for each image its instances.
@@ -142,9 +142,9 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @staticmethod
     def packed(groups: Iterable[Sequence[Instance]], sides: Array) -> PackedInstances:
-        """Instances that come one image after the other, as arrays."""
-        columns, labels = Columns(), Growing(np.int32)
-        ids, counts = Growing(np.int64), Growing(np.int64)
+        """Converts the instances of one image after the other to arrays."""
+        columns, labels = Columns(), Column(np.int32)
+        ids, counts = Column(np.int64), Column(np.int64)
         for group in groups:
             counts.add([len(group)])
             for instance in group:
@@ -157,26 +157,26 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many instances each image has."""
+        """The number of instances of each image."""
         starts, order = self._starts.numpy(), self.order.numpy()
         counts: NDArray[np.int64] = starts[order + 1] - starts[order]
         return counts
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Of all instances, image by image."""
+        """Scores of all instances, image by image."""
         scores: NDArray[np.float64] = self._scores.numpy()[self._all_rows()]
         return scores
 
     @property
     def default_boxes(self) -> NDArray[np.bool_]:
-        """Which instances are the boxes of points that no pixel claimed, image by image."""
+        """Which instances are boxes of points without pixels, image by image."""
         boxes: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & DEFAULT_BOX > 0
         return boxes
 
     @property
     def from_seeds(self) -> NDArray[np.bool_]:
-        """Which instances are masks of the seeds, image by image."""
+        """Which instances have the mask of their seed, image by image."""
         seeds: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & FROM_SEED > 0
         return seeds
 
@@ -188,12 +188,12 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @property
     def rejected(self) -> NDArray[np.bool_]:
-        """Which instances were rejected by who looked at them, image by image."""
+        """Which instances a reviewer rejected, image by image."""
         rejected: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & REJECTED > 0
         return rejected
 
     def without_crowds(self) -> PackedInstances:
-        """The same images, crowd regions left out but for rejected masks; the arrays are shared."""
+        """The same images without crowd regions, but with rejected masks; shares the arrays."""
         rows = self._rows.numpy()
         flags = self._flags.numpy()[rows]
         kept = (flags & CROWD == 0) | (flags & REJECTED > 0)
@@ -204,15 +204,15 @@ class PackedInstances(Packed[Sequence[Instance]]):
         return part
 
     def drawn(self) -> PackedInstances:
-        """The same, with every polygon made a code once and for all."""
+        """The same instances with each polygon drawn once and stored as a code."""
         return PackedInstances.packed(self, self._sides.numpy()[self.order.numpy()])
 
-    def _made(self, index: int) -> Group:
+    def _item(self, index: int) -> Group:
         start, end = self._starts[index : index + 2].tolist()
         return Group(self, index, start, end)
 
     def _instance(self, index: int, place: int) -> Instance:
-        """The instance at a place of `rows`, of an image."""
+        """Creates the instance at an index of `rows`."""
         row = int(self._rows[place])
         flags, yx = int(self._flags[row]), self._yx[row].tolist()
         return Instance(
@@ -240,7 +240,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
 
 class Group(Sequence[Instance]):
-    """The instances of one image; a mask is made each time that its instance is asked for."""
+    """The instances of one image; each access to an instance draws its mask."""
 
     def __init__(self, whole: PackedInstances, index: int, start: int, end: int) -> None:
         self._whole = whole

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from p2seg.data.checks import points_inside
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
+from p2seg.data.coco_reader import Chunk, read_coco_file
+from p2seg.data.compact_lists import Column, PackedPoints, taken
 from p2seg.data.dialects import CROWDS
-from p2seg.data.document import Chunk, read_document
-from p2seg.data.packed import Growing, PackedPoints, taken
-from p2seg.data.quick import points_inside
 from p2seg.data.records import PackedImages
 from p2seg.data.schema import xy_inside
 from p2seg.errors import UserError
@@ -50,7 +50,7 @@ class PointSet:
         points: for each image, in the order of `images`, its points; `ids` are annotation ids.
         info: the file's `info` object (provenance).
 
-    What is read from a file keeps images and points as arrays (`p2seg.data.packed`).
+    A set from a file stores images and points as arrays (`p2seg.data.compact_lists`).
     """
 
     images: Sequence[ImageRecord]
@@ -76,14 +76,14 @@ def read_points(path: Path) -> PointSet:
         UserError: the file is missing, no JSON or not of the form above, a point lies outside its
             image, or there are more classes than a semantic map can hold.
     """
-    places = Growing(np.float64)
+    places = Column(np.float64)
 
     def take(chunk: Chunk) -> None:
         values = [each.get("point") for each in chunk.contents]
         yx = points_inside(values, chunk.sides)
         places.add(_told(chunk) if yx is None else yx)
 
-    document = read_document(path, "points file", take, ours=True)
+    document = read_coco_file(path, "points file", take, ours=True)
     if len(document.categories) >= IGNORED:
         raise UserError(
             f"{path}: it has {len(document.categories)} categories; a semantic map holds at most "

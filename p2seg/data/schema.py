@@ -1,4 +1,4 @@
-"""The checks of what instance files and points files share, and the sentences they tell."""
+"""Checks of the fields that instance files and points files share, and their messages."""
 
 from __future__ import annotations
 

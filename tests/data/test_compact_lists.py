@@ -19,9 +19,9 @@ from training_sets import training_set
 
 from p2seg.data import coco, rle
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
+from p2seg.data.compact_lists import Column, Packed, PackedPoints, ends, taken
 from p2seg.data.dataset import PointDataset
 from p2seg.data.instances import PackedInstances
-from p2seg.data.packed import Growing, Packed, PackedPoints, ends, taken
 from p2seg.data.points import read_points
 from p2seg.data.records import PackedImages
 from p2seg.data.transforms import Augment
@@ -110,11 +110,11 @@ def test_points_are_the_same_points_and_copies():
 def test_what_is_taken_of_a_list_is_a_list():
     assert taken(["a", "b"], [1, 1]) == ["b", "b"]
     assert ends([2, 0, 3]).tolist() == [0, 2, 2, 5]
-    column = Growing(np.int32)
+    column = Column(np.int32)
     column.add([1, 2])
     column.add(np.array([3.0]))
     assert column.tensor().tolist() == [1, 2, 3]
-    assert Growing(np.float64).tensor().tolist() == []
+    assert Column(np.float64).tensor().tolist() == []
 
 
 def test_polygons_are_drawn_when_they_are_asked_for(tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_by_the_thousand_is_one_by_one(tmp_path, given):
     for quick in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not quick:
-                patch.setattr(coco, "quickly_added", lambda *_: False)
+                patch.setattr(coco, "add_regular", lambda *_: False)
             try:
                 found.append(read_instances(path))
             except UserError as error:

@@ -1,7 +1,7 @@
-"""Annotations looked at by the thousand: what is right is kept at once.
+"""Vectorized checks of one chunk of annotations.
 
-Whatever is not wholly regular is left to the checks of one annotation after the other, which say
-what is wrong with which.
+A chunk with anything irregular is left to the checks of single annotations, which name the
+annotation and what is wrong with it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from p2seg.data import dialects
 from p2seg.data import rle as codec
-from p2seg.data.document import Chunk
+from p2seg.data.coco_reader import Chunk
+from p2seg.data.compact_lists import Array
 from p2seg.data.instances import BITS, CROWD, DEFAULT_BOX, FROM_SEED, REJECTED, Columns
-from p2seg.data.packed import Array
 
 Floats = NDArray[np.float64]
 NUMBERS = frozenset({int, float})
 
 
 def is_odd(chunk: Chunk) -> bool:
-    """Whether a mask of a chunk looks regular and is not."""
+    """Whether a mask of a chunk is in a form that only looks regular."""
     return any(
         dialects.is_odd(content, height, width)
         for content, (height, width) in zip(chunk.contents, chunk.sides.tolist(), strict=True)
@@ -32,7 +32,7 @@ def is_odd(chunk: Chunk) -> bool:
 
 
 def repaired_chunk(chunk: Chunk) -> Chunk:
-    """A chunk with masks as polygons or RLE; others are left as they are for the checks."""
+    """A chunk with its masks converted to polygons or RLE where possible."""
     contents = [
         dialects.repaired(content, (height, width), chunk.notes)
         for content, (height, width) in zip(chunk.contents, chunk.sides.tolist(), strict=True)
@@ -40,15 +40,15 @@ def repaired_chunk(chunk: Chunk) -> Chunk:
     return replace(chunk, contents=contents)
 
 
-def quickly_added(columns: Columns, chunk: Chunk) -> bool:
-    """Puts a chunk's instances into columns, if nothing is wrong or odd in it.
+def add_regular(columns: Columns, chunk: Chunk) -> bool:
+    """Appends the instances of a chunk if all of them are regular.
 
     Args:
         columns: of the instances before.
-        chunk: annotations.
+        chunk: the annotations.
 
     Returns:
-        Whether that was done; if not, `columns` is as it was.
+        Whether they were appended; if not, `columns` is unchanged.
     """
     contents = chunk.contents
     scores = numbers_of([each.get("score", 1.0) for each in contents])
@@ -86,7 +86,7 @@ def quickly_added(columns: Columns, chunk: Chunk) -> bool:
 
 
 def points_inside(values: list[Any], sides: NDArray[np.int64]) -> Floats | None:
-    """(y, x) of points `[x, y]`; None if one is odd or outside its image.
+    """(y, x) of points `[x, y]`; None if one is irregular or outside its image.
 
     Args:
         values: N JSON values.
@@ -105,7 +105,7 @@ def points_inside(values: list[Any], sides: NDArray[np.int64]) -> Floats | None:
 
 
 def numbers_of(values: list[Any]) -> Floats | None:
-    """Whole and other numbers as float64; None if one is something else, or beyond int64."""
+    """Numbers as float64; None if a value is not a number, or is beyond int64."""
     if set(map(type, values)) - NUMBERS:
         return None
     try:
@@ -130,7 +130,7 @@ def _verdicts(contents: list[dict[str, Any]]) -> NDArray[np.uint8] | None:
 
 
 def _points(chunk: Chunk) -> Floats | None:
-    """`[N, 2]` (y, x); NaN where there is no point."""
+    """`[N, 2]` (y, x); NaN if there is no point."""
     values = [each.get("point") for each in chunk.contents]
     given = np.array([each is not None for each in values], bool)
     yx = np.full((len(values), 2), np.nan)
@@ -143,7 +143,7 @@ def _points(chunk: Chunk) -> Floats | None:
 
 
 def _codes(segmentations: list[Any], sides: NDArray[np.int64]) -> tuple[Array, Array] | None:
-    """Characters of all codes, and how many each has; none where there are polygons."""
+    """Characters of all codes, and the length of each; 0 for polygons."""
     codes = []
     for segmentation, (height, width) in zip(segmentations, sides.tolist(), strict=True):
         if type(segmentation) is list:
@@ -171,7 +171,7 @@ def _codes(segmentations: list[Any], sides: NDArray[np.int64]) -> tuple[Array, A
 
 
 def _polygons(polygons: list[list[Any]], chunk: Chunk) -> tuple[Array, Array, Array] | None:
-    """How many polygons each has, how many numbers each of them, and the numbers."""
+    """Polygons per annotation, numbers per polygon, and the numbers."""
     counts = np.array(list(map(len, polygons)), np.int64)
     every = list(chain.from_iterable(polygons))
     if set(map(type, every)) - {list}:
@@ -185,13 +185,13 @@ def _polygons(polygons: list[list[Any]], chunk: Chunk) -> tuple[Array, Array, Ar
     if len(every):
         starts = np.cumsum(lengths) - lengths
         far = np.repeat(np.minimum(codec.FAR * chunk.sides.max(1), codec.FARTHEST), counts)
-        # a number that is none makes both false
+        # NaN makes both comparisons false
         near = (np.minimum.reduceat(numbers, starts) >= -far) & (
             np.maximum.reduceat(numbers, starts) <= far
         )
         steps = np.zeros(len(numbers))
         steps[2:] = np.abs(numbers[2:] - numbers[:-2])
-        steps[np.concatenate([starts, starts + 1])] = 0  # from a polygon to the next
+        steps[np.concatenate([starts, starts + 1])] = 0  # steps from one polygon to the next
         owners = np.repeat(np.arange(len(counts)), counts)
         outlines = np.bincount(owners, np.add.reduceat(steps, starts))
         if not near.all() or outlines.max() > codec.LONGEST_OUTLINE:

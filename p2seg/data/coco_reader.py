@@ -1,6 +1,6 @@
-"""COCO's images, categories and annotations, as instance files and points files share them.
+"""Reader of the images, categories and annotations of a COCO-style JSON file.
 
-Everything is checked here, so that the rest of the package may trust what it is given.
+Instance files and points files share it. It checks ids, names, sizes and references.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data.compact_lists import Column
 from p2seg.data.dialects import Notes, whole
 from p2seg.data.json_lists import read_lists
-from p2seg.data.packed import Growing
 from p2seg.data.records import Category, ImageRecord, PackedImages
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.data.schema import (
@@ -41,14 +41,14 @@ from p2seg.errors import UserError
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some annotations whose id and image are checked, the rest of them not yet.
+    """Annotations with checked ids and images; their other fields are unchecked.
 
     Attributes:
         ids: annotation ids.
-        places: int64, the index of each one's image.
-        contents: the whole JSON objects.
+        places: int64, the index of the image of each annotation.
+        contents: the JSON objects.
         images: of the file.
-        notes: of the file; gets what is read in another way than it is written.
+        notes: of the file; receives what is read differently from how it is written.
     """
 
     ids: list[int]
@@ -59,12 +59,12 @@ class Chunk:
 
     @property
     def sides(self) -> NDArray[np.int64]:
-        """`[N, 2]` int64: (height, width) of each one's image."""
+        """`[N, 2]` int64: (height, width) of the image of each annotation."""
         return self.images.sides[self.places].astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Document:
+class CocoFile:
     """A COCO-style file with its references checked.
 
     Attributes:
@@ -72,11 +72,11 @@ class Document:
         categories: sorted by id.
         ids: int64, annotation ids in the file's order.
         labels: int32, class index 1..C of each annotation.
-        rows: int64, the annotations' places in the file, image by image in the order of `images`;
-            those of an image are in the file's order.
+        rows: int64, indices of the annotations in the file, sorted by image in the order of
+            `images`, and within an image in the order of the file.
         starts: int64, where in `rows` each image begins, and where the last one ends.
         info: the file's `info` object.
-        notes: what was read in another way than it was written.
+        notes: what is read differently from how it is written.
     """
 
     images: PackedImages
@@ -89,29 +89,27 @@ class Document:
     notes: Notes
 
 
-def read_document(
+def read_coco_file(
     path: Path,
     what: str,
     take: Callable[[Chunk], None],
     *,
     ours: bool = False,
     name_of: Callable[[str], str] | None = None,
-) -> Document:
+) -> CocoFile:
     """Reads a COCO-style JSON file and checks ids, names, sizes and references.
 
-    Annotations are handed on while the file is read, so that all of them are never in memory.
+    Annotations are decoded in chunks, so that they are never all in memory.
 
     Args:
         path: the file.
         what: what the file should be, for the error ("points file").
-        take: called with chunks of the annotations in the file's order; it checks and keeps what
-            they say besides ids.
-        ours: the file is one that only we write; each of its categories is a class.
-        name_of: gives the path below the image folder of a `file_name` of any kind; None: that is
-            what the file has.
+        take: called with each chunk in the order of the file; checks and stores the other fields.
+        ours: only p2seg writes such files; each of their categories is a class.
+        name_of: converts a `file_name` to a path below the image folder; None: it is one already.
 
     Returns:
-        The document.
+        The checked file, without the fields that `take` stores.
 
     Raises:
         UserError: the file is missing, no JSON or not of this form; the sentence says where.
@@ -126,7 +124,7 @@ def _read(
     take: Callable[[Chunk], None],
     ours: bool,
     name_of: Callable[[str], str] | None,
-) -> Document:
+) -> CocoFile:
     notes = Notes()
     content, parts = read_lists(path, what, ("images", "annotations"))
     with naming(path):
@@ -160,12 +158,12 @@ def _read(
         ids = annotations.checked_ids()
         labels = annotations.labels(classes)
         rows, starts = annotations.by_image(len(images))
-        return Document(images, classes, ids, labels, rows, starts, info or {}, notes)
+        return CocoFile(images, classes, ids, labels, rows, starts, info or {}, notes)
 
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Reading makes no cycles, and half of its time would go into the search for them."""
+    """Turns off the garbage collector: decoded JSON has no cycles, and the search is slow."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -240,10 +238,10 @@ class _Annotations:
         self.images, self.place_of = images, place_of
         self.take, self.notes = take, notes
         self.count = 0
-        self.ids, self.places, self.categories = (Growing(np.int64) for _ in range(3))
+        self.ids, self.places, self.categories = (Column(np.int64) for _ in range(3))
 
     def add(self, items: list[Any]) -> None:
-        """Checks annotations and hands them on."""
+        """Checks annotations and passes them to `take`."""
         for place, item in enumerate(items, start=self.count):
             check_object(item, "annotations", place)
         values: list[list[Any]] = [
@@ -261,7 +259,7 @@ class _Annotations:
         self.take(chunk)
 
     def _one_by_one(self, items: list[dict[str, Any]]) -> list[list[Any]]:
-        """Ids, ids of images and of categories; raises for the first one that is wrong."""
+        """Ids, image ids and category ids; raises an error for the first wrong one."""
         values: list[list[Any]] = [[], [], []]
         for index, item in enumerate(items, start=self.count):
             id = id_of(item, "id", f"annotations[{index}]", self.notes)
@@ -277,14 +275,14 @@ class _Annotations:
         return values
 
     def used(self) -> set[int]:
-        """The ids of the categories that annotations have."""
+        """Ids of the categories that have annotations."""
         return set(np.unique(self.categories.array()).tolist())
 
     def checked_ids(self) -> NDArray[np.int64]:
-        """All ids.
+        """Ids of all annotations.
 
         Raises:
-            UserError: two are the same.
+            UserError: two annotations have the same id.
         """
         ids = self.ids.array()
         order = np.argsort(ids, kind="stable")
@@ -296,7 +294,7 @@ class _Annotations:
         return ids
 
     def labels(self, categories: list[Category]) -> NDArray[np.int32]:
-        """Class indices.
+        """Class index of each annotation.
 
         Raises:
             UserError: a category is not listed.
@@ -314,12 +312,12 @@ class _Annotations:
         return (places + 1).astype(np.int32)
 
     def by_image(self, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """`rows` and `starts` of the document."""
+        """`rows` and `starts` of the file."""
         places = self.places.array()
         counts = np.bincount(places, minlength=images)
         return np.argsort(places, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
 
 
 def _are_ids(values: list[Any]) -> bool:
-    """Whether all of them are ids, written as integers."""
+    """Whether all values are valid ids that are written as integers."""
     return set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= MAX_ID
