@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
-from p2seg.data.checks import add_regular, is_odd, repaired_chunk
-from p2seg.data.coco_reader import Chunk, read_coco_file
+from p2seg.data.coco_reader import Images, point_of, read_coco_file
 from p2seg.data.compact_lists import taken
-from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, sentences_of
+from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, is_odd, repaired, sentences_of
 from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
 from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
-from p2seg.data.schema import is_number, shown, xy_inside
+from p2seg.data.schema import is_number, shown
 from p2seg.errors import UserError
 from p2seg.files import write_json_object
 from p2seg.progress import console
@@ -101,14 +101,21 @@ def read_instances(
     """
     columns = Columns()
 
-    def take(chunk: Chunk) -> None:
-        if not is_odd(chunk) and add_regular(columns, chunk):
-            return
-        chunk = repaired_chunk(chunk)
-        if add_regular(columns, chunk):
-            return
-        for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
-            columns.add(_instance(id, content, chunk.images[int(place)], chunk.notes))
+    def take(id: int, content: dict[str, Any], place: int, images: Images, notes: Notes) -> None:
+        mask = _mask(id, content, place, images, notes)
+        score = content.get("score", 1.0)
+        if not is_number(score) or not 0 <= score <= 1:
+            raise UserError(f"annotation {id} has score {shown(score)}; it must be in 0..1")
+        point, review = content.get("point"), _verdict(content, id)
+        columns.add(
+            mask,
+            score,
+            None if point is None else point_of(point, id, place, images),
+            crowd=is_crowd(content, id, notes) or review == "rejected",
+            default_box=_flag(content, "default_box", id),
+            from_seed=_flag(content, "from_seed", id),
+            review=review,
+        )
 
     document = read_coco_file(path, what, take, name_of=name_of)
     document.notes[ALL_CROWDS] += columns.without_lone_crowds()
@@ -181,33 +188,22 @@ def _annotation(
     return annotation
 
 
-def _instance(id: int, content: dict[str, Any], image: ImageRecord, notes: Notes) -> Instance:
-    """A checked instance from a JSON object, without its label."""
+def _mask(id: int, content: dict[str, Any], place: int, images: Images, notes: Notes) -> codec.Mask:
+    height, width = images.sizes[place]
+    if not is_odd(content, height, width):
+        with suppress(ValueError):
+            return codec.checked(content.get("segmentation"), height, width)
+    content = repaired(content, (height, width), notes)
     if "segmentation" not in content:
         raise UserError(
             f"annotation {id} has no segmentation; give it polygons or an RLE "
             "(a file of points is read as data.points)"
         )
     try:
-        rle = codec.from_segmentation(content["segmentation"], image.height, image.width)
+        return codec.checked(content["segmentation"], height, width)
     except ValueError as error:
-        raise UserError(f"annotation {id} of image {image.file_name} {error}") from error
-    score = content.get("score", 1.0)
-    if not is_number(score) or not 0 <= score <= 1:
-        raise UserError(f"annotation {id} has score {shown(score)}; it must be in 0..1")
-    point = content.get("point")
-    review = _verdict(content, id)
-    return Instance(
-        id=id,
-        label=0,
-        rle=rle,
-        crowd=is_crowd(content, id, notes) or review == "rejected",
-        score=float(score),
-        point=None if point is None else xy_inside(point, id, image),
-        default_box=_flag(content, "default_box", id),
-        from_seed=_flag(content, "from_seed", id),
-        review=review,
-    )
+        name = images.packed[place].file_name
+        raise UserError(f"annotation {id} of image {name} {error}") from error
 
 
 def _verdict(content: dict[str, Any], id: int) -> Verdict:

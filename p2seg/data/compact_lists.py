@@ -9,6 +9,7 @@ workers share those too: `torch.multiprocessing` sends the name of their memory,
 from __future__ import annotations
 
 from abc import abstractmethod
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar, overload
 
@@ -95,15 +96,14 @@ class PackedPoints(Packed[Points]):
     @staticmethod
     def packed(points: Iterable[Points]) -> PackedPoints:
         """Converts the points of one image after the other to arrays."""
-        yx, labels = Column(np.float32), Column(np.int64)
-        ids, counts = Column(np.int64), Column(np.int64)
+        yx, labels, ids, counts = array("f"), array("q"), array("q"), array("q")
         for each in points:
-            yx.add(each.yx.numpy().reshape(-1))
-            labels.add(each.labels.numpy())
-            ids.add(each.ids.numpy())
-            counts.add([len(each)])
-        starts = ends(counts.array()).numpy()
-        return PackedPoints(yx.array().reshape(-1, 2), labels.array(), ids.array(), starts)
+            yx.extend(each.yx.flatten().tolist())
+            labels.extend(each.labels.tolist())
+            ids.extend(each.ids.tolist())
+            counts.append(len(each))
+        places, starts = np.asarray(yx).reshape(-1, 2), ends(counts).numpy()
+        return PackedPoints(places, np.asarray(labels), np.asarray(ids), starts)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -126,30 +126,6 @@ class PackedPoints(Packed[Points]):
             labels=self._labels[own].to(torch.int64, copy=True),
             ids=self._ids[own].clone(),
         )
-
-
-class Column:
-    """An array that grows in place at its end.
-
-    Args:
-        dtype: of the values.
-    """
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self.dtype = np.dtype(dtype)
-        self.bytes = bytearray()
-
-    def add(self, values: Array | Sequence[Any]) -> None:
-        """Appends values."""
-        self.bytes += np.ascontiguousarray(values, self.dtype).tobytes()
-
-    def array(self) -> Array:
-        """All values; none can be added afterward."""
-        return np.frombuffer(self.bytes, self.dtype)
-
-    def tensor(self) -> Tensor:
-        """All values; none can be added afterward."""
-        return torch.from_numpy(self.array())
 
 
 def ends(counts: Iterable[int] | Array) -> Tensor:

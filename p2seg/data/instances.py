@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, overload
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
-from p2seg.data.compact_lists import Array, Column, Packed, ends
+from p2seg.data.compact_lists import Array, Packed, ends
 
 CROWD, DEFAULT_BOX, ACCEPTED, REJECTED, FROM_SEED = 1, 2, 4, 8, 16
 """Bits of an instance's flags."""
@@ -20,6 +21,9 @@ CROWD, DEFAULT_BOX, ACCEPTED, REJECTED, FROM_SEED = 1, 2, 4, 8, 16
 Verdict = Literal["", "accepted", "rejected"]
 VERDICTS: dict[int, Verdict] = {0: "", ACCEPTED: "accepted", REJECTED: "rejected"}
 BITS = {verdict: bit for bit, verdict in VERDICTS.items()}
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[codec.Mask, tuple[float, float] | None]).decode
 
 
 @dataclass(frozen=True)
@@ -50,36 +54,37 @@ class Instance:
 
 
 class Columns:
-    """Append-only columns of instance fields. A mask is a code, or polygons that are drawn later.
+    """Append-only columns of instance fields.
 
     Attributes:
         scores: float64.
         flags: uint8 of `CROWD`, `DEFAULT_BOX`, `FROM_SEED`, `ACCEPTED` and `REJECTED`.
-        yx: float64, two values per instance; NaN if it has no point.
-        codes: uint8, compressed codes one after the other; empty if the mask is polygons.
-        code_lengths: int64, bytes per instance.
-        numbers: float64, x and y of the corners of all polygons.
-        number_counts: int64, numbers per polygon.
-        polygon_counts: int64, polygons per instance; without code and polygons a mask is empty.
+        shapes: the mask and the point of each instance as MessagePack, one after the other.
+        lengths: int64, bytes of `shapes` per instance.
     """
 
     def __init__(self) -> None:
-        self.scores, self.yx, self.numbers = (Column(np.float64) for _ in range(3))
-        self.flags, self.codes = (Column(np.uint8) for _ in range(2))
-        self.code_lengths, self.number_counts, self.polygon_counts = (
-            Column(np.int64) for _ in range(3)
-        )
+        self.scores, self.lengths = array("d"), array("q")
+        self.flags, self.shapes = bytearray(), bytearray()
 
-    def add(self, instance: Instance) -> None:
-        """Appends an instance."""
-        code = instance.rle["counts"]
-        self.scores.add([instance.score])
-        flags = CROWD * instance.crowd + DEFAULT_BOX * instance.default_box
-        self.flags.add([flags + FROM_SEED * instance.from_seed + BITS[instance.review]])
-        self.yx.add(instance.point or (np.nan, np.nan))
-        self.codes.add(np.frombuffer(code, np.uint8))
-        self.code_lengths.add([len(code)])
-        self.polygon_counts.add([0])
+    def add(
+        self,
+        mask: codec.Mask,
+        score: float,
+        point: tuple[float, float] | None,
+        *,
+        crowd: bool,
+        default_box: bool,
+        from_seed: bool,
+        review: Verdict,
+    ) -> None:
+        """Appends an instance; polygons are drawn when it is accessed."""
+        self.scores.append(score)
+        flags = CROWD * crowd + DEFAULT_BOX * default_box + FROM_SEED * from_seed
+        self.flags.append(flags + BITS[review])
+        shape = _encode((mask, point))
+        self.shapes += shape
+        self.lengths.append(len(shape))
 
     def without_lone_crowds(self) -> int:
         """Converts crowds to single objects if all instances are crowds.
@@ -87,11 +92,10 @@ class Columns:
         Returns:
             The number of converted instances.
         """
-        flags = self.flags.array()
+        flags = np.frombuffer(self.flags, np.uint8)
         if not len(flags) or not (flags & (CROWD | REJECTED) == CROWD).all():
             return 0
-        self.flags = Column(np.uint8)
-        self.flags.add(flags - CROWD)
+        flags -= CROWD
         return len(flags)
 
 
@@ -120,13 +124,12 @@ class PackedInstances(Packed[Sequence[Instance]]):
         self._ids, self._labels, self._rows, self._starts, self._sides = (
             torch.from_numpy(each) for each in (ids, labels, rows, starts, sides)
         )
-        self._scores, self._flags = columns.scores.tensor(), columns.flags.tensor()
-        self._yx = columns.yx.tensor().reshape(-1, 2)
-        self._codes, self._numbers = columns.codes.tensor(), columns.numbers.tensor()
-        self._code_ends, self._number_ends, self._polygon_ends = (
-            ends(each.array())
-            for each in (columns.code_lengths, columns.number_counts, columns.polygon_counts)
+        self._scores = torch.from_numpy(np.asarray(columns.scores))
+        self._flags, self._shapes = (
+            torch.from_numpy(np.frombuffer(each, np.uint8))
+            for each in (columns.flags, columns.shapes)
         )
+        self._shape_ends = ends(columns.lengths)
 
     @staticmethod
     def of(groups: Sequence[Sequence[Instance]], sides: Array) -> PackedInstances:
@@ -143,17 +146,23 @@ class PackedInstances(Packed[Sequence[Instance]]):
     @staticmethod
     def packed(groups: Iterable[Sequence[Instance]], sides: Array) -> PackedInstances:
         """Converts the instances of one image after the other to arrays."""
-        columns, labels = Columns(), Column(np.int32)
-        ids, counts = Column(np.int64), Column(np.int64)
+        columns, labels, ids, counts = Columns(), array("i"), array("q"), array("q")
         for group in groups:
-            counts.add([len(group)])
-            for instance in group:
-                columns.add(instance)
-                ids.add([instance.id])
-                labels.add([instance.label])
-        rows = np.arange(len(ids.array()))
-        starts = ends(counts.array()).numpy()
-        return PackedInstances(columns, ids.array(), labels.array(), rows, starts, sides)
+            counts.append(len(group))
+            for each in group:
+                columns.add(
+                    each.rle["counts"],
+                    each.score,
+                    each.point,
+                    crowd=each.crowd,
+                    default_box=each.default_box,
+                    from_seed=each.from_seed,
+                    review=each.review,
+                )
+                ids.append(each.id)
+                labels.append(each.label)
+        rows, starts = np.arange(len(ids)), ends(counts).numpy()
+        return PackedInstances(columns, np.asarray(ids), np.asarray(labels), rows, starts, sides)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -214,29 +223,20 @@ class PackedInstances(Packed[Sequence[Instance]]):
     def _instance(self, index: int, place: int) -> Instance:
         """Creates the instance at an index of `rows`."""
         row = int(self._rows[place])
-        flags, yx = int(self._flags[row]), self._yx[row].tolist()
+        flags = int(self._flags[row])
+        start, end = self._shape_ends[row : row + 2].tolist()
+        mask, point = _decode(self._shapes.numpy()[start:end].data)
         return Instance(
             id=int(self._ids[row]),
             label=int(self._labels[row]),
-            rle=self._rle(row, *self._sides[index].tolist()),
+            rle=codec.drawn(mask, *self._sides[index].tolist()),
             crowd=bool(flags & CROWD),
             score=float(self._scores[row]),
-            point=None if yx[0] != yx[0] else (yx[0], yx[1]),
+            point=point,
             default_box=bool(flags & DEFAULT_BOX),
             from_seed=bool(flags & FROM_SEED),
             review=VERDICTS[flags & (ACCEPTED | REJECTED)],
         )
-
-    def _rle(self, row: int, height: int, width: int) -> dict[str, Any]:
-        start, end = self._code_ends[row : row + 2].tolist()
-        if end > start:
-            code = self._codes.numpy()[start:end].tobytes()
-            return {"size": [height, width], "counts": code}
-        first, last = self._polygon_ends[row : row + 2].tolist()
-        cuts = self._number_ends[first : last + 1].tolist()
-        numbers = self._numbers.numpy()
-        polygons = [numbers[a:b] for a, b in pairwise(cuts)]
-        return codec.drawn(polygons, height, width)
 
 
 class Group(Sequence[Instance]):

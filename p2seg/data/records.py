@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from p2seg.data.compact_lists import Array, Column, Packed, ends
+from p2seg.data.compact_lists import Array, Packed, ends
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class PackedImages(Packed[ImageRecord]):
         self._sides = torch.tensor(sides, dtype=torch.int32).reshape(-1, 2)
         names = [each.file_name.encode(errors="surrogatepass") for each in records]
         self._ends = ends(map(len, names))
-        blob = Column(np.uint8)
-        blob.add(np.frombuffer(b"".join(names), np.uint8))
-        self._names = blob.tensor()
+        self._names = torch.from_numpy(np.frombuffer(bytearray(b"".join(names)), np.uint8))
 
     @staticmethod
     def of(records: Sequence[ImageRecord]) -> PackedImages:
