@@ -90,9 +90,10 @@ def _decoded(whole: Raw, items: int, text: mmap.mmap, path: Path, what: str) -> 
     begin = _address(text)
     for part in _parts(msgspec.json.decode(whole, type=list[Raw]), items):
         try:
-            yield list(map(_decode, part))
+            values = list(map(_decode, part))
         except _REJECTED:
-            yield [_by_python(raw, path, what) for raw in part]
+            values = [_by_python(raw, path, what) for raw in part]
+        yield values
         if hasattr(mmap, "MADV_DONTNEED"):
             # whole pages of these items alone
             first = -(-(_address(part[0]) - begin) // mmap.PAGESIZE) * mmap.PAGESIZE

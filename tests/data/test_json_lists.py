@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from p2seg.data.json_lists import ITEMS, read_lists
+from p2seg.data.points import read_points
 from p2seg.errors import UserError
 
 FIXTURES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -90,6 +91,21 @@ def test_a_mistake_is_placed_in_the_whole_file(tmp_path, key):
         with pytest.raises(ValueError, match=r"line 3 column|4300 digits") as python:
             json.loads(text)
         assert str(python.value) in read(tmp_path / "a.json", text)
+
+
+def test_the_error_of_an_item_names_the_file_once(tmp_path):
+    path, long = tmp_path / "a.json", "9" * 5000
+    for key in ("images", "annotations"):
+        lists = {
+            "images": "[]",
+            "annotations": "[]",
+            "categories": "[]",
+            key: f'[{{"id": {long}}}]',
+        }
+        path.write_text("{" + ", ".join(f'"{name}": {text}' for name, text in lists.items()) + "}")
+        with pytest.raises(UserError, match="4300 digits") as caught:
+            read_points(path)
+        assert str(caught.value).startswith(f"{path} is not a readable points file: ")
 
 
 def test_an_item_that_only_python_reads_is_read_in_its_place(tmp_path):
