@@ -32,7 +32,7 @@ from p2seg.data.images import check_image, read_image
 from p2seg.data.maps import map_path, read_map
 from p2seg.data.points import read_points, write_points
 from p2seg.data.video import Video
-from p2seg.data.voc import _sbd_masks, read_list
+from p2seg.data.voc import read_list
 from p2seg.errors import UserError, shown
 from p2seg.evaluation.readers import read_predictions
 from p2seg.files import fingerprint, read_json, write_json
@@ -351,10 +351,6 @@ def _archive(path: Path) -> None:
         assert not (path.parent / "in").is_dir() or os.listdir(path.parent / "in") in ([], ["deep"])  # noqa: PTH208
 
 
-def _mat(path: Path) -> None:
-    _sbd_masks(path)
-
-
 def _list(path: Path) -> None:
     root = path.parent
     for name in read_list(path):
@@ -385,7 +381,6 @@ TARGETS = {
     "sam": Target(_sam, ".pth"),
     "video": Target(_video, ".mp4"),
     "archive": Target(_archive, ".tar"),
-    "mat": Target(_mat, ".mat"),
     "list": Target(_list, ".txt"),
 }
 """By name, which is also that of the folder of its corpus."""

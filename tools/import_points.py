@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> Path:
     guessed = " (recognised)" if cfg.format == "auto" else ""
     tell_some(report.problems)
     console.print(told(report, f"{out}: clicks of {name}{guessed}"))
-    for note in dialects.told(found.notes):
+    for note in dialects.sentences_of(found.notes):
         console.print(f"note: {note}", markup=False)
     return out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
-from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, told
-from p2seg.data.document import Chunk, read_document
+from p2seg.data.coco_reader import Images, point_of, read_coco_file
+from p2seg.data.compact_lists import taken
+from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, is_odd, repaired, sentences_of
 from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
-from p2seg.data.packed import taken
-from p2seg.data.quick import is_odd, quickly_added, repaired_chunk
 from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
-from p2seg.data.schema import is_number, shown, xy_inside
+from p2seg.data.schema import is_number, shown
 from p2seg.errors import UserError
 from p2seg.files import write_json_object
 from p2seg.progress import console
@@ -44,10 +44,10 @@ class InstanceSet:
         categories: sorted by id; class k is `categories[k - 1]`.
         instances: for each image, in the order of `images`, its instances in the file's order.
         info: the file's `info` object (provenance).
-        notes: what was read in another way than the file has it: how many of each kind.
+        notes: counts of what is read differently from how it is written, by kind.
 
-    What is read from a file keeps images and instances as arrays (`p2seg.data.packed`): each look
-    at an instance makes it, and draws its polygons.
+    A set from a file stores images and instances as arrays (`p2seg.data.compact_lists`). Each
+    access to an instance creates it and draws its polygons.
     """
 
     images: Sequence[ImageRecord]
@@ -63,7 +63,7 @@ class InstanceSet:
         )
 
     def drawn(self) -> InstanceSet:
-        """The same set with all polygons drawn, for who looks at every mask more than once."""
+        """The same set with all polygons drawn, for code that reads each mask more than once."""
         if not isinstance(self.instances, PackedInstances):
             return self
         return replace(self, instances=self.instances.drawn())
@@ -81,8 +81,8 @@ def read_instances(
 ) -> InstanceSet:
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
-    Masks and ids as other tools write them are read too (`p2seg.data.dialects`), and what was read
-    in another way than it was written is printed with its count. An annotation without polygons and
+    Masks and ids in the forms of other tools are converted (`p2seg.data.dialects`), and each kind
+    of conversion is printed with its count. An annotation without polygons and
     without a box is an instance with an empty mask. Besides COCO's own fields there are those of
     our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
     `review`.
@@ -90,8 +90,8 @@ def read_instances(
     Args:
         path: the file.
         what: what the file should be, for the error ("pseudo masks").
-        name_of: gives the path below the image folder of a `file_name` of another tool; None: that
-            is what the file has.
+        name_of: converts a `file_name` of another tool to a path below the image folder; None: it
+            is one already.
 
     Returns:
         The validated set.
@@ -101,18 +101,25 @@ def read_instances(
     """
     columns = Columns()
 
-    def take(chunk: Chunk) -> None:
-        if not is_odd(chunk) and quickly_added(columns, chunk):
-            return
-        chunk = repaired_chunk(chunk)
-        if quickly_added(columns, chunk):
-            return
-        for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
-            columns.add(_instance(id, content, chunk.images[int(place)], chunk.notes))
+    def take(id: int, content: dict[str, Any], place: int, images: Images, notes: Notes) -> None:
+        mask = _mask(id, content, place, images, notes)
+        score = content.get("score", 1.0)
+        if not is_number(score) or not 0 <= score <= 1:
+            raise UserError(f"annotation {id} has score {shown(score)}; it must be in 0..1")
+        point, review = content.get("point"), _verdict(content, id)
+        columns.add(
+            mask,
+            score,
+            None if point is None else point_of(point, id, place, images),
+            crowd=is_crowd(content, id, notes) or review == "rejected",
+            default_box=_flag(content, "default_box", id),
+            from_seed=_flag(content, "from_seed", id),
+            review=review,
+        )
 
-    document = read_document(path, what, take, name_of=name_of)
+    document = read_coco_file(path, what, take, name_of=name_of)
     document.notes[ALL_CROWDS] += columns.without_lone_crowds()
-    for note in told(document.notes):
+    for note in sentences_of(document.notes):
         console.print(f"{path}: {note}", markup=False)
     instances = PackedInstances(
         columns,
@@ -155,7 +162,7 @@ def write_instances(path: Path, instances: InstanceSet) -> None:
 def _annotation(
     instance: Instance, image: ImageRecord, categories: list[Category]
 ) -> dict[str, Any]:
-    """The JSON object of an instance."""
+    """The JSON object that describes an instance."""
     annotation = {
         "id": instance.id,
         "image_id": image.id,
@@ -181,33 +188,22 @@ def _annotation(
     return annotation
 
 
-def _instance(id: int, content: dict[str, Any], image: ImageRecord, notes: Notes) -> Instance:
-    """What a JSON object says, checked; its label is kept elsewhere."""
+def _mask(id: int, content: dict[str, Any], place: int, images: Images, notes: Notes) -> codec.Mask:
+    height, width = images.sizes[place]
+    if not is_odd(content, height, width):
+        with suppress(ValueError):
+            return codec.checked(content.get("segmentation"), height, width)
+    content = repaired(content, (height, width), notes)
     if "segmentation" not in content:
         raise UserError(
             f"annotation {id} has no segmentation; give it polygons or an RLE "
             "(a file of points is read as data.points)"
         )
     try:
-        rle = codec.from_segmentation(content["segmentation"], image.height, image.width)
+        return codec.checked(content["segmentation"], height, width)
     except ValueError as error:
-        raise UserError(f"annotation {id} of image {image.file_name} {error}") from error
-    score = content.get("score", 1.0)
-    if not is_number(score) or not 0 <= score <= 1:
-        raise UserError(f"annotation {id} has score {shown(score)}; it must be in 0..1")
-    point = content.get("point")
-    review = _verdict(content, id)
-    return Instance(
-        id=id,
-        label=0,
-        rle=rle,
-        crowd=is_crowd(content, id, notes) or review == "rejected",
-        score=float(score),
-        point=None if point is None else xy_inside(point, id, image),
-        default_box=_flag(content, "default_box", id),
-        from_seed=_flag(content, "from_seed", id),
-        review=review,
-    )
+        name = images.packed[place].file_name
+        raise UserError(f"annotation {id} of image {name} {error}") from error
 
 
 def _verdict(content: dict[str, Any], id: int) -> Verdict:

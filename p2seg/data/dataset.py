@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from p2seg.data.compact_lists import PackedPoints
 from p2seg.data.images import read_image
 from p2seg.data.loader import sample_generator
 from p2seg.data.maps import map_path, read_map, restrict_to_classes
-from p2seg.data.packed import PackedPoints
 from p2seg.data.points import PointSet
+from p2seg.data.preflight import FileCheck, failures
 from p2seg.data.records import ImageRecord, PackedImages
 from p2seg.data.transforms import Augment
-from p2seg.data.tried import Look, mistakes
 from p2seg.errors import UserError, check_choice
 from p2seg.structures import Labels, Points, Sample
 
@@ -48,16 +48,16 @@ class Reader:
         array = read_map(map_path(self.semantic, record.file_name), size, self.num_classes)
         return torch.from_numpy(restrict_to_classes(array, points.labels.numpy())).long()
 
-    def look(self, record: ImageRecord, points: Points) -> Look:
-        """A first look at an image and its map."""
+    def check(self, record: ImageRecord, points: Points) -> FileCheck:
+        """The check that an image and its map can be read."""
 
-        def take() -> None:
+        def run() -> None:
             self.image(record)
             self.map(record, points)
 
         files = self.images / record.file_name, map_path(self.semantic, record.file_name)
-        said = (record.file_name, record.height, record.width, self.num_classes)
-        return Look(files, said, take)
+        context = (record.file_name, record.height, record.width, self.num_classes)
+        return FileCheck(files, context, run)
 
 
 class PointDataset(Dataset[Sample]):
@@ -119,7 +119,7 @@ def usable(
         points: the images and their points.
         reader: of images and maps.
         on_error: `raise` at the first that cannot be used, or `skip` them.
-        known: a file of the run that remembers which files were found right, see `mistakes`.
+        known: a file of the run that records which files can be read, see `failures`.
 
     Returns:
         The point set without what cannot be used, and a sentence for each image left out.
@@ -130,8 +130,8 @@ def usable(
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
     with_points = np.flatnonzero(PackedPoints.of(points.points).counts).tolist()
-    looks = (reader.look(points.images[i], points.points[i]) for i in with_points)
-    found = mistakes(looks, known, stop=on_error != "skip")
+    checks = (reader.check(points.images[i], points.points[i]) for i in with_points)
+    found = failures(checks, known, stop=on_error != "skip")
     skipped = {i: error for i, error in zip(with_points, found, strict=True) if error is not None}
     kept = [index for index in range(len(points.images)) if index not in skipped]
     reasons = list(skipped.values())

@@ -1,7 +1,7 @@
-"""COCO as other tools write it, brought to the form that all later checks expect.
+"""Converts COCO annotations of other tools to the form that all later checks expect.
 
-Every reader of COCO uses these functions before its checks, so that all of them read the same
-objects. What cannot be repaired is returned as it is, and the checks say what is wrong with it.
+All readers of COCO call these functions before their checks, so that they read the same objects.
+An annotation that cannot be converted is returned unchanged, and the checks report it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from p2seg.data import rle as codec
 from p2seg.errors import UserError, shown
 
 Notes = Counter[str]
-"""How many things of a file were read in another way than they were written, by kind."""
+"""Counts of what is read differently from how it is written, by kind."""
 
 BOXED = "no usable mask, so the box of the annotation is used"
 PARTLY = "a broken part of a mask is skipped, and its other parts are used"
@@ -31,7 +31,7 @@ _WHOLE = re.compile(r"[0-9]{1,19}(\.0*)?", re.ASCII)
 _BACKGROUNDS = frozenset({"background", "_background_", "__background__", "_ignore_", "__ignore__"})
 _NUMBERS = frozenset({int, float})
 _MANY = 8
-"""Rows of one length that no polygons of an object would be."""
+"""From this many rows of one length on, a list is a bitmap and not polygons."""
 
 
 def whole(value: Any) -> Any:
@@ -89,7 +89,7 @@ def left_out_categories(
     Args:
         items: the categories of a file, with checked ids and names.
         used: ids of the categories that annotations have.
-        notes: gets the categories that are left out.
+        notes: receives the skipped categories.
     """
     parents = {each.get("supercategory") for each in items if _has_parent(each)}
     left_out = set()
@@ -122,9 +122,9 @@ def box_of(content: dict[str, Any]) -> tuple[float, float, float, float] | None:
 
 
 def is_odd(content: dict[str, Any], height: int, width: int) -> bool:
-    """Whether the mask of an annotation looks regular and is not.
+    """Whether the mask of an annotation is in a form that only looks regular.
 
-    Nothing is drawn where there are no polygons, and rows of a mask would be drawn as polygons.
+    These are an empty list beside a box, and the rows of a bitmap, which look like polygons.
     """
     segmentation = content.get("segmentation")
     if type(segmentation) is not list:
@@ -135,15 +135,15 @@ def is_odd(content: dict[str, Any], height: int, width: int) -> bool:
 
 
 def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes) -> dict[str, Any]:
-    """An annotation with its mask as polygons or RLE, or with its box as its mask.
+    """Converts the mask of an annotation to polygons or RLE; without a usable mask, its box.
 
     Args:
         content: the annotation.
-        size: (height, width) of its image in pixels; None if the file does not say it.
-        notes: gets what was done.
+        size: (height, width) of its image in pixels; None if unknown.
+        notes: receives what was done.
 
     Returns:
-        The annotation itself if its mask is regular, or if nothing in it can be used.
+        The same object if its mask is regular, or if it has neither a usable mask nor a box.
     """
     segmentation, note = _mask_of(content.get("segmentation"), size)
     if segmentation is None:
@@ -160,7 +160,7 @@ def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes
 
 
 def _mask_of(segmentation: Any, size: tuple[int, int] | None) -> tuple[Any, str]:
-    """A mask in COCO's form and what was done to it; None if nothing in it can be used."""
+    """A mask in COCO's form and what was done to it; None if no part is usable."""
     given = segmentation
     if isinstance(segmentation, list):
         one = segmentation[0] if len(segmentation) == 1 else None
@@ -217,7 +217,7 @@ def _polygons_of(segmentation: list[Any], size: tuple[int, int] | None) -> tuple
 
 
 def _polygon(part: Any) -> list[Any] | None:
-    """The numbers of a polygon that may be pairs or text."""
+    """Flattens a polygon of pairs, and converts numbers that are text."""
     if not isinstance(part, list):
         return None
     if part and all(map(_is_pair, part)):
@@ -241,7 +241,7 @@ def _is_usable(polygon: list[Any], far: float) -> bool:
 
 
 def _rows_in(segmentation: Any, size: tuple[int, int] | None) -> dict[str, Any] | None:
-    """What `_of_rows` gives of a segmentation, or of the only thing in it."""
+    """`_of_rows` of a segmentation, or of its only item."""
     if not isinstance(segmentation, list) or not segmentation:
         return None
     found = _of_rows(segmentation, size)
@@ -251,13 +251,13 @@ def _rows_in(segmentation: Any, size: tuple[int, int] | None) -> dict[str, Any] 
 
 
 def _of_rows(rows: list[Any], size: tuple[int, int] | None) -> dict[str, Any] | None:
-    """The RLE of a mask that is written as its rows; None if it is something else.
+    """The RLE of a bitmap that is written as its rows; None if it is something else.
 
-    Polygons may have few numbers too. So rows of two values are a mask if they fill the image, and
-    rows of 0 and 1 are one of any size: as polygons they would all lie on one pixel.
+    A bitmap of few columns can look like polygons. Rows of two values are a bitmap if they fill the
+    image. Rows of 0 and 1 are a bitmap of any size, because such polygons would lie on one pixel.
 
     Returns:
-        The RLE; empty if the rows are of many values, so that nobody knows which are the object's.
+        The RLE; empty if the rows have many values, so that the object's value is unknown.
     """
     width = len(rows[0]) if rows and type(rows[0]) is list else 0
     if width < 2 or len(rows) < 2:
@@ -282,6 +282,6 @@ def _of_rows(rows: list[Any], size: tuple[int, int] | None) -> dict[str, Any] | 
     return {"size": [len(rows), width], "counts": counts}
 
 
-def told(notes: Notes) -> list[str]:
-    """The notes as sentences with their counts."""
+def sentences_of(notes: Notes) -> list[str]:
+    """Formats the notes as sentences with their counts."""
     return [f"{kind} ({count}x)" for kind, count in notes.items() if count]

@@ -1,18 +1,19 @@
-"""Instances and their masks, a million of them as a few arrays."""
+"""Instances and their masks, stored as a few arrays."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, overload
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
-from p2seg.data.packed import Array, Growing, Packed, ends
+from p2seg.data.compact_lists import Array, Packed, ends
 
 CROWD, DEFAULT_BOX, ACCEPTED, REJECTED, FROM_SEED = 1, 2, 4, 8, 16
 """Bits of an instance's flags."""
@@ -20,6 +21,9 @@ CROWD, DEFAULT_BOX, ACCEPTED, REJECTED, FROM_SEED = 1, 2, 4, 8, 16
 Verdict = Literal["", "accepted", "rejected"]
 VERDICTS: dict[int, Verdict] = {0: "", ACCEPTED: "accepted", REJECTED: "rejected"}
 BITS = {verdict: bit for bit, verdict in VERDICTS.items()}
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[codec.Mask, tuple[float, float] | None]).decode
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class Instance:
         id: annotation id.
         label: class index 1..C.
         rle: compressed RLE as pycocotools has it, `{"size": [height, width], "counts": bytes}`.
-        crowd: a region of many objects; no instance for training or `voc_*` scores.
-        score: confidence 0..1; 1.0 where the file has none.
-        point: (y, x) of the click in pixels, where the file has one.
-        default_box: the mask is the box given to a point that no pixel claimed.
+        crowd: a region of many objects; training and `voc_*` scores skip it.
+        score: confidence 0..1; 1.0 if the file has none.
+        point: (y, x) of the click in pixels, if the file has one.
+        default_box: the mask is the box of a point that no pixel was assigned to.
         from_seed: the network gave the point no pixel, and the mask is the seed's.
-        review: what somebody who looked at the mask decided; a rejected one is a crowd, too.
+        review: a reviewer's decision about the mask; a rejected mask is also a crowd.
     """
 
     id: int
@@ -50,59 +54,59 @@ class Instance:
 
 
 class Columns:
-    """What instances say besides id and label, growing. Masks are codes, or polygons not drawn yet.
+    """Append-only columns of instance fields.
 
     Attributes:
         scores: float64.
         flags: uint8 of `CROWD`, `DEFAULT_BOX`, `FROM_SEED`, `ACCEPTED` and `REJECTED`.
-        yx: float64, two an instance; NaN where it has no point.
-        codes: uint8, compressed codes one after the other; none of an instance of polygons.
-        code_lengths: int64, of each instance.
-        numbers: float64, x and y of all polygons' corners.
-        number_counts: int64, of each polygon.
-        polygon_counts: int64, of each instance; an instance without code and polygon is empty.
+        shapes: the mask and the point of each instance as MessagePack, one after the other.
+        lengths: int64, bytes of `shapes` per instance.
     """
 
     def __init__(self) -> None:
-        self.scores, self.yx, self.numbers = (Growing(np.float64) for _ in range(3))
-        self.flags, self.codes = (Growing(np.uint8) for _ in range(2))
-        self.code_lengths, self.number_counts, self.polygon_counts = (
-            Growing(np.int64) for _ in range(3)
-        )
+        self.scores, self.lengths = array("d"), array("q")
+        self.flags, self.shapes = bytearray(), bytearray()
 
-    def add(self, instance: Instance) -> None:
-        """Puts an instance behind the others."""
-        code = instance.rle["counts"]
-        self.scores.add([instance.score])
-        flags = CROWD * instance.crowd + DEFAULT_BOX * instance.default_box
-        self.flags.add([flags + FROM_SEED * instance.from_seed + BITS[instance.review]])
-        self.yx.add(instance.point or (np.nan, np.nan))
-        self.codes.add(np.frombuffer(code, np.uint8))
-        self.code_lengths.add([len(code)])
-        self.polygon_counts.add([0])
+    def add(
+        self,
+        mask: codec.Mask,
+        score: float,
+        point: tuple[float, float] | None,
+        *,
+        crowd: bool,
+        default_box: bool,
+        from_seed: bool,
+        review: Verdict,
+    ) -> None:
+        """Appends an instance; polygons are drawn when it is accessed."""
+        self.scores.append(score)
+        flags = CROWD * crowd + DEFAULT_BOX * default_box + FROM_SEED * from_seed
+        self.flags.append(flags + BITS[review])
+        shape = _encode((mask, point))
+        self.shapes += shape
+        self.lengths.append(len(shape))
 
     def without_lone_crowds(self) -> int:
-        """Makes crowds single objects if there is nothing but crowds: nobody marks all objects.
+        """Converts crowds to single objects if all instances are crowds.
 
         Returns:
-            How many.
+            The number of converted instances.
         """
-        flags = self.flags.array()
+        flags = np.frombuffer(self.flags, np.uint8)
         if not len(flags) or not (flags & (CROWD | REJECTED) == CROWD).all():
             return 0
-        self.flags = Growing(np.uint8)
-        self.flags.add(flags - CROWD)
+        flags -= CROWD
         return len(flags)
 
 
 class PackedInstances(Packed[Sequence[Instance]]):
-    """For each image its instances, made when they are asked for.
+    """The instances of each image, created when they are accessed.
 
     Args:
         columns: of all instances, in any order.
         ids: int64, of the instances.
         labels: int32, of the instances.
-        rows: int64, which instances are of the first image, of the second, ...
+        rows: int64, indices of the instances of the first image, then of the second, and so on.
         starts: int64, where in `rows` each image begins, and where the last one ends.
         sides: `[I, 2]`, (height, width) of each image, pixels.
     """
@@ -120,17 +124,16 @@ class PackedInstances(Packed[Sequence[Instance]]):
         self._ids, self._labels, self._rows, self._starts, self._sides = (
             torch.from_numpy(each) for each in (ids, labels, rows, starts, sides)
         )
-        self._scores, self._flags = columns.scores.tensor(), columns.flags.tensor()
-        self._yx = columns.yx.tensor().reshape(-1, 2)
-        self._codes, self._numbers = columns.codes.tensor(), columns.numbers.tensor()
-        self._code_ends, self._number_ends, self._polygon_ends = (
-            ends(each.array())
-            for each in (columns.code_lengths, columns.number_counts, columns.polygon_counts)
+        self._scores = torch.from_numpy(np.asarray(columns.scores))
+        self._flags, self._shapes = (
+            torch.from_numpy(np.frombuffer(each, np.uint8))
+            for each in (columns.flags, columns.shapes)
         )
+        self._shape_ends = ends(columns.lengths)
 
     @staticmethod
     def of(groups: Sequence[Sequence[Instance]], sides: Array) -> PackedInstances:
-        """Instances as arrays, which they may be already.
+        """Converts instances to arrays, unless they are arrays already.
 
         Args:
             groups: for each image its instances.
@@ -142,41 +145,47 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @staticmethod
     def packed(groups: Iterable[Sequence[Instance]], sides: Array) -> PackedInstances:
-        """Instances that come one image after the other, as arrays."""
-        columns, labels = Columns(), Growing(np.int32)
-        ids, counts = Growing(np.int64), Growing(np.int64)
+        """Converts the instances of one image after the other to arrays."""
+        columns, labels, ids, counts = Columns(), array("i"), array("q"), array("q")
         for group in groups:
-            counts.add([len(group)])
-            for instance in group:
-                columns.add(instance)
-                ids.add([instance.id])
-                labels.add([instance.label])
-        rows = np.arange(len(ids.array()))
-        starts = ends(counts.array()).numpy()
-        return PackedInstances(columns, ids.array(), labels.array(), rows, starts, sides)
+            counts.append(len(group))
+            for each in group:
+                columns.add(
+                    each.rle["counts"],
+                    each.score,
+                    each.point,
+                    crowd=each.crowd,
+                    default_box=each.default_box,
+                    from_seed=each.from_seed,
+                    review=each.review,
+                )
+                ids.append(each.id)
+                labels.append(each.label)
+        rows, starts = np.arange(len(ids)), ends(counts).numpy()
+        return PackedInstances(columns, np.asarray(ids), np.asarray(labels), rows, starts, sides)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many instances each image has."""
+        """The number of instances of each image."""
         starts, order = self._starts.numpy(), self.order.numpy()
         counts: NDArray[np.int64] = starts[order + 1] - starts[order]
         return counts
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Of all instances, image by image."""
+        """Scores of all instances, image by image."""
         scores: NDArray[np.float64] = self._scores.numpy()[self._all_rows()]
         return scores
 
     @property
     def default_boxes(self) -> NDArray[np.bool_]:
-        """Which instances are the boxes of points that no pixel claimed, image by image."""
+        """Which instances are boxes of points without pixels, image by image."""
         boxes: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & DEFAULT_BOX > 0
         return boxes
 
     @property
     def from_seeds(self) -> NDArray[np.bool_]:
-        """Which instances are masks of the seeds, image by image."""
+        """Which instances have the mask of their seed, image by image."""
         seeds: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & FROM_SEED > 0
         return seeds
 
@@ -188,12 +197,12 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @property
     def rejected(self) -> NDArray[np.bool_]:
-        """Which instances were rejected by who looked at them, image by image."""
+        """Which instances a reviewer rejected, image by image."""
         rejected: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & REJECTED > 0
         return rejected
 
     def without_crowds(self) -> PackedInstances:
-        """The same images, crowd regions left out but for rejected masks; the arrays are shared."""
+        """The same images without crowd regions, but with rejected masks; shares the arrays."""
         rows = self._rows.numpy()
         flags = self._flags.numpy()[rows]
         kept = (flags & CROWD == 0) | (flags & REJECTED > 0)
@@ -204,43 +213,34 @@ class PackedInstances(Packed[Sequence[Instance]]):
         return part
 
     def drawn(self) -> PackedInstances:
-        """The same, with every polygon made a code once and for all."""
+        """The same instances with each polygon drawn once and stored as a code."""
         return PackedInstances.packed(self, self._sides.numpy()[self.order.numpy()])
 
-    def _made(self, index: int) -> Group:
+    def _item(self, index: int) -> Group:
         start, end = self._starts[index : index + 2].tolist()
         return Group(self, index, start, end)
 
     def _instance(self, index: int, place: int) -> Instance:
-        """The instance at a place of `rows`, of an image."""
+        """Creates the instance at an index of `rows`."""
         row = int(self._rows[place])
-        flags, yx = int(self._flags[row]), self._yx[row].tolist()
+        flags = int(self._flags[row])
+        start, end = self._shape_ends[row : row + 2].tolist()
+        mask, point = _decode(self._shapes.numpy()[start:end].data)
         return Instance(
             id=int(self._ids[row]),
             label=int(self._labels[row]),
-            rle=self._rle(row, *self._sides[index].tolist()),
+            rle=codec.drawn(mask, *self._sides[index].tolist()),
             crowd=bool(flags & CROWD),
             score=float(self._scores[row]),
-            point=None if yx[0] != yx[0] else (yx[0], yx[1]),
+            point=point,
             default_box=bool(flags & DEFAULT_BOX),
             from_seed=bool(flags & FROM_SEED),
             review=VERDICTS[flags & (ACCEPTED | REJECTED)],
         )
 
-    def _rle(self, row: int, height: int, width: int) -> dict[str, Any]:
-        start, end = self._code_ends[row : row + 2].tolist()
-        if end > start:
-            code = self._codes.numpy()[start:end].tobytes()
-            return {"size": [height, width], "counts": code}
-        first, last = self._polygon_ends[row : row + 2].tolist()
-        cuts = self._number_ends[first : last + 1].tolist()
-        numbers = self._numbers.numpy()
-        polygons = [numbers[a:b] for a, b in pairwise(cuts)]
-        return codec.drawn(polygons, height, width)
-
 
 class Group(Sequence[Instance]):
-    """The instances of one image; a mask is made each time that its instance is asked for."""
+    """The instances of one image; each access to an instance draws its mask."""
 
     def __init__(self, whole: PackedInstances, index: int, start: int, end: int) -> None:
         self._whole = whole

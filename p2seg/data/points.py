@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,12 +28,10 @@ import torch
 from numpy.typing import NDArray
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
-from p2seg.data.dialects import CROWDS
-from p2seg.data.document import Chunk, read_document
-from p2seg.data.packed import Growing, PackedPoints, taken
-from p2seg.data.quick import points_inside
+from p2seg.data.coco_reader import Images, point_of, read_coco_file
+from p2seg.data.compact_lists import PackedPoints, taken
+from p2seg.data.dialects import CROWDS, Notes
 from p2seg.data.records import PackedImages
-from p2seg.data.schema import xy_inside
 from p2seg.errors import UserError
 from p2seg.files import write_json_object
 from p2seg.structures import IGNORED, Points
@@ -50,7 +49,7 @@ class PointSet:
         points: for each image, in the order of `images`, its points; `ids` are annotation ids.
         info: the file's `info` object (provenance).
 
-    What is read from a file keeps images and points as arrays (`p2seg.data.packed`).
+    A set from a file stores images and points as arrays (`p2seg.data.compact_lists`).
     """
 
     images: Sequence[ImageRecord]
@@ -76,21 +75,24 @@ def read_points(path: Path) -> PointSet:
         UserError: the file is missing, no JSON or not of the form above, a point lies outside its
             image, or there are more classes than a semantic map can hold.
     """
-    places = Growing(np.float64)
+    places = array("d")
 
-    def take(chunk: Chunk) -> None:
-        values = [each.get("point") for each in chunk.contents]
-        yx = points_inside(values, chunk.sides)
-        places.add(_told(chunk) if yx is None else yx)
+    def take(id: int, content: dict[str, Any], place: int, images: Images, _: Notes) -> None:
+        if "point" not in content:
+            raise UserError(
+                f"annotation {id} has no point; give it one, [x, y] in pixels "
+                "(tools/make_points.py makes points from masks)"
+            )
+        places.extend(point_of(content["point"], id, place, images))
 
-    document = read_document(path, "points file", take, ours=True)
+    document = read_coco_file(path, "points file", take, ours=True)
     if len(document.categories) >= IGNORED:
         raise UserError(
             f"{path}: it has {len(document.categories)} categories; a semantic map holds at most "
             f"{IGNORED - 1}: remove those without points"
         )
     rows = document.rows
-    yx = places.array().reshape(-1, 2)[rows].astype(np.float32)
+    yx = np.asarray(places).reshape(-1, 2)[rows].astype(np.float32)
     # float32 may round a point just inside the last pixel's edge onto it, which is outside
     edges = np.nextafter(document.images.sides.astype(np.float32), np.float32(0))
     yx = np.minimum(yx, np.repeat(edges, np.diff(document.starts), 0))
@@ -148,7 +150,7 @@ def points_fingerprint(points: PointSet) -> str:
     yx, labels, ids = own.arrays()
     head = [[[each.id, each.name] for each in points.categories], images.names]
     digest = hashlib.sha256(json.dumps(head).encode())
-    for array, kind in [
+    for values, kind in [
         (images.ids, "<i8"),
         (images.sides, "<i8"),
         (own.counts, "<i8"),
@@ -156,7 +158,7 @@ def points_fingerprint(points: PointSet) -> str:
         (labels, "<i8"),
         (yx + np.float32(0), "<f4"),  # -0.0 is 0.0
     ]:
-        digest.update(array.astype(kind).tobytes())
+        digest.update(values.astype(kind).tobytes())
     return digest.hexdigest()
 
 
@@ -272,19 +274,6 @@ SAMPLERS: dict[str, Callable[[Mask, np.random.Generator], tuple[float, float]]] 
     "centroid": _centroid,
     "random": _random,
 }
-
-
-def _told(chunk: Chunk) -> list[tuple[float, float]]:
-    """The points (y, x) of some annotations, looked at one by one."""
-    yx = []
-    for id, place, content in zip(chunk.ids, chunk.places, chunk.contents, strict=True):
-        if "point" not in content:
-            raise UserError(
-                f"annotation {id} has no point; give it one, [x, y] in pixels "
-                "(tools/make_points.py makes points from masks)"
-            )
-        yx.append(xy_inside(content["point"], id, chunk.images[int(place)]))
-    return yx
 
 
 def _tensors(yx: list[tuple[float, float]], labels: list[int], ids: list[int]) -> Points:

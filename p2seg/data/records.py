@@ -1,4 +1,4 @@
-"""Images and categories of a json file."""
+"""Images and categories of a JSON file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from p2seg.data.packed import Array, Growing, Packed, ends
+from p2seg.data.compact_lists import Array, Packed, ends
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a json file.
+    """One image of a JSON file.
 
     Attributes:
-        id: the file's id of the image.
+        id: image id.
         file_name: path below the image folder.
         height: pixels.
         width: pixels.
@@ -30,7 +30,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a json file; the k-th by id is class k (1..C)."""
+    """One category of a JSON file; the k-th by id is class k (1..C)."""
 
     id: int
     name: str
@@ -50,13 +50,11 @@ class PackedImages(Packed[ImageRecord]):
         self._sides = torch.tensor(sides, dtype=torch.int32).reshape(-1, 2)
         names = [each.file_name.encode(errors="surrogatepass") for each in records]
         self._ends = ends(map(len, names))
-        blob = Growing(np.uint8)
-        blob.add(np.frombuffer(b"".join(names), np.uint8))
-        self._names = blob.tensor()
+        self._names = torch.from_numpy(np.frombuffer(bytearray(b"".join(names)), np.uint8))
 
     @staticmethod
     def of(records: Sequence[ImageRecord]) -> PackedImages:
-        """Images as arrays, which they may be already."""
+        """Converts images to arrays, unless they are arrays already."""
         return records if isinstance(records, PackedImages) else PackedImages(records)
 
     @property
@@ -76,7 +74,7 @@ class PackedImages(Packed[ImageRecord]):
         """File names."""
         return [self._name(index) for index in self.order.tolist()]
 
-    def _made(self, index: int) -> ImageRecord:
+    def _item(self, index: int) -> ImageRecord:
         height, width = self._sides[index].tolist()
         return ImageRecord(int(self._ids[index]), self._name(index), height, width)
 

@@ -6,6 +6,7 @@ everything that comes from a file passes through `from_segmentation`.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ FARTHEST = 1e8
 """And further than this many pixels: five times as many must fit 32 bits."""
 LONGEST_OUTLINE = 1e7
 """Pixels along an annotation's polygons; painting them takes 80 bytes each."""
+NO_CODE, WRONG_RUN = -1, -2
+"""Faults of a compressed code, in place of its number of pixels."""
+Mask = bytes | list[list[float]]
+"""A compressed code, or polygons `[x0, y0, x1, y1, ...]` in pixels."""
 MERGED = 32
 """Polygons that are joined at once: each step goes through all that was joined before."""
 
@@ -79,8 +84,7 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, A
     """The run-length code of a COCO `segmentation`: polygons, uncompressed or compressed RLE.
 
     Args:
-        segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels (no polygon: an empty
-            mask), or `{"size": [height, width], "counts": list or str}`.
+        segmentation: as for `checked`.
         height: of the image, pixels.
         width: of the image, pixels.
 
@@ -88,10 +92,26 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, A
         `{"size": [height, width], "counts": bytes}`, compressed.
 
     Raises:
-        ValueError: with what is wrong, to follow "annotation 5 of image a.jpg".
+        ValueError: as `checked`.
+    """
+    return drawn(checked(segmentation, height, width), height, width)
+
+
+def checked(segmentation: Any, height: int, width: int) -> Mask:
+    """The polygons or the compressed code of a COCO `segmentation`.
+
+    Args:
+        segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels (no polygon: an empty
+            mask), or `{"size": [height, width], "counts": list or str}`.
+        height: of the image, pixels.
+        width: of the image, pixels.
+
+    Raises:
+        ValueError: what is wrong, to follow "annotation 5 of image a.jpg".
     """
     if isinstance(segmentation, list):
-        return _from_polygons(segmentation, height, width)
+        _check_polygons(segmentation, height, width)
+        return segmentation
     if not isinstance(segmentation, dict):
         raise ValueError("has a segmentation that is neither polygons nor an RLE")
     size, counts = segmentation.get("size"), segmentation.get("counts")
@@ -100,25 +120,26 @@ def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, A
             f"has an RLE of size {shown(size)}; its image is [{height}, {width}] (height, width)"
         )
     if isinstance(counts, str):
-        runs = _runs_of_text(counts)
+        pixels = _pixels(np.frombuffer(counts.encode(), np.int8)) if counts.isascii() else NO_CODE
+        if pixels == NO_CODE:
+            raise ValueError("has RLE counts that are no compressed code; write them anew")
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
-        runs = _array(counts, np.int64)
+        pixels = sum(counts) if min(counts, default=0) >= 0 else WRONG_RUN
     else:
         raise ValueError("has RLE counts that are neither a string nor a list of whole numbers")
-    if (runs < 0).any() or (runs > MAX_PIXELS).any() or runs.sum() != height * width:
+    if pixels != height * width:
         raise ValueError(
             f"has RLE counts that do not add up to {height} x {width} pixels; write them anew"
         )
     if isinstance(counts, str):
-        return {"size": [height, width], "counts": counts.encode()}
+        return counts.encode()
     uncompressed = {"size": [height, width], "counts": counts}
-    return one(codec.frPyObjects(uncompressed, height, width))
+    return bytes(codec.frPyObjects(uncompressed, height, width)["counts"])
 
 
-def _from_polygons(polygons: list[Any], height: int, width: int) -> dict[str, Any]:
+def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
     far = min(FAR * max(height, width), FARTHEST)
-    arrays = []
-    outline = 0.0
+    most = 0.0  # the outline is no longer
     for polygon in polygons:
         if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
             raise ValueError("has a polygon that is not a list of numbers x0, y0, x1, y1, ...")
@@ -128,103 +149,71 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> dict[str, An
             raise ValueError(
                 f"has a polygon with an odd count of numbers ({len(polygon)}); they are x, y pairs"
             )
-        array = _array(polygon, np.float64)
-        if not np.isfinite(array).all():
+        try:
+            finite = all(map(isfinite, polygon))
+        except OverflowError as error:
+            raise ValueError("has a segmentation with a number that is too large") from error
+        if not finite:
             raise ValueError("has a polygon with a number that is not finite")
-        if array.min() < -far or array.max() > far:
+        low, high = min(polygon), max(polygon)
+        if low < -far or high > far:
             raise ValueError(f"has a polygon far outside the image of {width}x{height}")
-        arrays.append(array)
-        outline += float(np.abs(np.diff(array.reshape(-1, 2), axis=0)).sum())
-    if outline > LONGEST_OUTLINE:
-        raise ValueError(f"has polygons with outlines of {outline:.3g} pixels; simplify them")
-    return drawn(arrays, height, width)
+        most += (high - low) * len(polygon)
+    if most > LONGEST_OUTLINE:
+        corners = (np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons)
+        outline = sum(float(np.abs(np.diff(each, axis=0)).sum()) for each in corners)
+        if outline > LONGEST_OUTLINE:
+            raise ValueError(f"has polygons with outlines of {outline:.3g} pixels; simplify them")
 
 
-def drawn(polygons: list[NDArray[np.float64]], height: int, width: int) -> dict[str, Any]:
-    """The run-length code of polygons.
+def drawn(mask: Mask, height: int, width: int) -> dict[str, Any]:
+    """The run-length code of a checked mask.
 
     Args:
-        polygons: each `x0, y0, x1, y1, ...` in pixels, at least 6 finite numbers; none: an empty
-            mask.
+        mask: a compressed code, or polygons; no polygon: an empty mask.
         height: of the image, pixels.
         width: of the image, pixels.
 
     Returns:
         `{"size": [height, width], "counts": bytes}`, compressed.
     """
-    if not polygons:
+    if isinstance(mask, bytes):
+        return {"size": [height, width], "counts": mask}
+    if not mask:
         return one(codec.frPyObjects({"size": [height, width], "counts": [height * width]}, 0, 0))
-    codes = codec.frPyObjects(polygons, height, width)
+    codes = codec.frPyObjects(mask, height, width)
     while len(codes) > 1:
         codes = [codec.merge(codes[i : i + MERGED]) for i in range(0, len(codes), MERGED)]
     return one(codes[0])
 
 
 @compiled
-def first_wrong(text: NDArray[Any], ends: NDArray[Any], pixels: NDArray[Any]) -> int:
-    """The first of many compressed codes that is none, or does not fill its image; -1: none.
+def _pixels(text: NDArray[Any]) -> int:
+    """The number of pixels of a compressed code; `NO_CODE` or `WRONG_RUN` if it is invalid.
 
-    What `from_segmentation` refuses, for a million codes in a second.
+    A code is a list of base-32 numbers. From the fourth number on, each is the difference to the
+    last but one. A character holds 5 bits, the lowest ones first, and a bit that says that another
+    character follows. Bit 4 of the last character is the sign.
 
     Args:
-        text: int8, the codes' characters, one after the other.
-        ends: where each code begins, and where the last one ends.
-        pixels: of each code's image.
+        text: int8, the characters.
     """
-    for k in range(len(pixels)):
-        at, end = ends[k], ends[k + 1]
-        total, place, last, before = 0, 0, 0, 0
-        while at < end:
-            run, shift, more = 0, 0, True
-            while more:
-                unit = text[at] - 48 if at < end else -1
-                if unit < 0 or unit > 63 or shift >= 5 * LONGEST_CODE:
-                    return k
-                run |= (unit & 31) << shift
-                more = unit >= 32
-                shift += 5
-                at += 1
-            if unit & 16:
-                run -= 1 << shift
-            run += before if place > 2 else 0
-            if run < 0 or run > MAX_PIXELS:
-                return k
-            last, before = run, last
-            total += run
-            place += 1
-        if total != pixels[k]:
-            return k
-    return -1
-
-
-def _array(numbers: list[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    try:
-        return np.array(numbers, dtype)
-    except OverflowError as error:
-        raise ValueError("has a segmentation with a number that is too large") from error
-
-
-def _runs_of_text(text: str) -> NDArray[np.int64]:
-    """The run lengths of a compressed code: base-32 digits, then differences to the last but one.
-
-    Each character holds 5 bits, lowest first, and a bit that says another one follows; the last
-    one's bit 4 is the sign.
-    """
-    if not text.isascii():
-        raise ValueError("has RLE counts that are no compressed code; write them anew")
-    units = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
-    if not len(units):
-        return units
-    ends = np.flatnonzero(units < 32)
-    if units.min() < 0 or units.max() > 63 or units[-1] >= 32:
-        raise ValueError("has RLE counts that are no compressed code; write them anew")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > LONGEST_CODE:
-        raise ValueError("has RLE counts that are no compressed code; write them anew")
-    places = np.arange(len(units)) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((units & 31) << (5 * places), starts)
-    runs -= np.where(units[ends] & 16, 1 << (5 * lengths), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs
+    total, place, last, before, wrong, at = 0, 0, 0, 0, False, 0
+    while at < len(text):
+        run, shift, more = 0, 0, True
+        while more:
+            unit = text[at] - 48 if at < len(text) else -1
+            if unit < 0 or unit > 63 or shift >= 5 * LONGEST_CODE:
+                return NO_CODE
+            run |= (unit & 31) << shift
+            more = unit >= 32
+            shift += 5
+            at += 1
+        if unit & 16:
+            run -= 1 << shift
+        run += before if place > 2 else 0
+        wrong |= run < 0 or run > MAX_PIXELS
+        last, before = run, last
+        total += run
+        place += 1
+    return WRONG_RUN if wrong else total

@@ -1,4 +1,4 @@
-"""The checks of what instance files and points files share, and the sentences they tell."""
+"""Checks of the fields that instance files and points files share, and their messages."""
 
 from __future__ import annotations
 
@@ -30,31 +30,42 @@ OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Puts the name of the file before the sentence of every `UserError` of the block."""
+    """Puts the name of the file before each `UserError`, except those of `read_json`."""
     try:
         yield
     except UserError as error:
+        if str(error).startswith(f"{path} is not a readable "):
+            raise
         raise UserError(f"{path}: {error}") from error
+
+
+def yx_inside(value: Any, height: int, width: int) -> tuple[float, float] | None:
+    """A point `[x, y]` of an image as (y, x); None if it is invalid or outside the image."""
+    if type(value) is not list or len(value) != 2 or not all(map(is_number, value)):
+        return None
+    x, y = value
+    return (float(y), float(x)) if 0 <= x < width and 0 <= y < height else None
 
 
 def xy_inside(value: Any, id: int, image: ImageRecord) -> tuple[float, float]:
     """The point `[x, y]` of an annotation as (y, x), checked to lie on its image.
 
     Raises:
-        UserError: `value` is no pair of finite numbers, or lies outside the image.
+        UserError: `value` is not a pair of finite numbers, or lies outside the image.
     """
+    yx = yx_inside(value, image.height, image.width)
+    if yx is not None:
+        return yx
     if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
         raise UserError(
             f"the point of annotation {id} is {shown(value)}; it must be two numbers [x, y]"
         )
     x, y = value
-    if not (0 <= x < image.width and 0 <= y < image.height):
-        raise UserError(
-            f"point ({x:.10g}, {y:.10g}) of annotation {id} lies outside image {image.file_name} "
-            f"of {image.width}x{image.height}; x must be in [0, {image.width}) and y in "
-            f"[0, {image.height}): fix the point or remove the annotation"
-        )
-    return float(y), float(x)
+    raise UserError(
+        f"point ({x:.10g}, {y:.10g}) of annotation {id} lies outside image {image.file_name} "
+        f"of {image.width}x{image.height}; x must be in [0, {image.width}) and y in "
+        f"[0, {image.height}): fix the point or remove the annotation"
+    )
 
 
 def is_whole(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, encode
 from p2seg.data.labels import read_labels
-from p2seg.data.mat import read_struct
 from p2seg.errors import UserError
 from p2seg.files import read_text, sha256
 from p2seg.structures import IGNORED
@@ -224,11 +224,17 @@ def _voc_masks(root: Path, name: str, num_classes: int) -> Masks:
 def _sbd_masks(path: Path) -> Masks:
     if not path.is_file():
         raise UserError(f"no masks at {path}; check the folder of SBD")
+    from scipy.io import loadmat  # its import takes 0.3 s, and only SBD needs it
+
+    stream: Any = BytesIO(path.read_bytes())
     try:
-        content = read_struct(path, "GTinst", ("Segmentation", "Categories"))
-    except ValueError as error:
-        raise UserError(f"{path} is no file of SBD's inst folder ({error}); fetch it") from error
-    objects, of_object = (_small(content[key], path) for key in ("Segmentation", "Categories"))
+        struct = loadmat(stream, variable_names=["GTinst"])["GTinst"][0, 0]
+        fields = struct["Segmentation"], struct["Categories"]
+    except Exception as error:  # SciPy raises many types for a damaged file
+        raise UserError(
+            f"{path} is not a readable .mat file of SBD's inst folder; download SBD again"
+        ) from error
+    objects, of_object = (_small(each, path) for each in fields)
     of_object = of_object.reshape(-1)
     present = [int(index) for index in np.unique(objects) if index not in (0, IGNORED)]
     labels = {k: int(of_object[k - 1]) for k in present if k <= len(of_object)}
@@ -245,7 +251,7 @@ def _small(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     """Numbers of a .mat file, which may be of any type, as uint8."""
     small = values.astype(np.uint8) if np.isin(values, range(256)).all() else None
     if small is None:
-        raise UserError(f"{path} has numbers that are none of 0..255; fetch it again")
+        raise UserError(f"{path} has numbers outside 0..255; download SBD again")
     return small
 
 

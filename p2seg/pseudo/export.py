@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, encode, write_instances
+from p2seg.data.compact_lists import taken
 from p2seg.data.dataset import Reader
 from p2seg.data.instances import PackedInstances
-from p2seg.data.packed import taken
 from p2seg.data.points import PointSet
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError, check_choice

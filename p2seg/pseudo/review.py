@@ -25,8 +25,8 @@ import torch
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Instance, InstanceSet
+from p2seg.data.compact_lists import PackedPoints
 from p2seg.data.instances import PackedInstances
-from p2seg.data.packed import PackedPoints
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord, PackedImages
 from p2seg.data.schema import id_of, naming, shown, storable, xy_inside

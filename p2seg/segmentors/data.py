@@ -15,8 +15,8 @@ from p2seg.data.coco import Instance, InstanceSet
 from p2seg.data.images import read_image
 from p2seg.data.instances import PackedInstances
 from p2seg.data.loader import sample_generator
+from p2seg.data.preflight import FileCheck, failures
 from p2seg.data.records import ImageRecord, PackedImages
-from p2seg.data.tried import Look, mistakes
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import Pictured, RandomResize, copy_pasted
 from p2seg.segmentors.weights import InstanceWeights
@@ -170,7 +170,7 @@ def usable(
         instances: of a file.
         images: the folder of its images.
         on_error: `raise` at the first that cannot be read, or `skip` them.
-        known: a file of the run that remembers which files were found right, see `mistakes`.
+        known: a file of the run that records which files can be read, see `failures`.
 
     Returns:
         The set without those images, and a sentence for each.
@@ -178,15 +178,15 @@ def usable(
     Raises:
         UserError: an image cannot be read and `on_error` is `raise`; or none is left.
     """
-    looks = (_look(images, record) for record in instances.images)
-    errors = list(mistakes(looks, known, stop=on_error != "skip"))
+    checks = (_check(images, record) for record in instances.images)
+    errors = list(failures(checks, known, stop=on_error != "skip"))
     skipped = [error for error in errors if error is not None]
     if skipped and len(skipped) == len(errors):
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
     return instances.taking([k for k, error in enumerate(errors) if error is None]), skipped
 
 
-def _look(images: Path, record: ImageRecord) -> Look:
-    """A first look at an image."""
+def _check(images: Path, record: ImageRecord) -> FileCheck:
+    """The check that an image can be read."""
     path, size = images / record.file_name, (record.height, record.width)
-    return Look((path,), (record.file_name, *size), lambda: read_image(path, size))
+    return FileCheck((path,), (record.file_name, *size), lambda: read_image(path, size))

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from p2seg.data.images import EXIF_ORIENTATION, is_deep, opened_image, pages_of
 from p2seg.data.maps import map_path
+from p2seg.data.preflight import AT_ONCE, READERS
 from p2seg.data.records import ImageRecord
 from p2seg.data.sources import left_out, sources_at
-from p2seg.data.tried import AT_ONCE, READERS
 from p2seg.errors import UserError
 from p2seg.files import sha256
 from p2seg.validate.findings import Findings

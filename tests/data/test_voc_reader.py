@@ -108,9 +108,10 @@ def test_broken_masks_of_sbd_are_refused(voc: Path, tmp_path: Path) -> None:
     voc_sets.write_mat(tmp_path, "2008_000004", np.ones((10, 14)), [21])
     with pytest.raises(UserError, match=r"objects without a class of 1..20"):
         read_trainaug(voc, tmp_path)
-    for junk in (b"", b"junk" * 99, (tmp_path / "inst" / "2008_000005.mat").read_bytes()[:200]):
+    good = (tmp_path / "inst" / "2008_000005.mat").read_bytes()
+    for junk in (b"", b"junk" * 99, good[:200], good[:-1], good[:180] + b"junk" + good[184:]):
         (tmp_path / "inst" / "2008_000004.mat").write_bytes(junk)
-        with pytest.raises(UserError, match=r"2008_000004.mat is no file of SBD's inst folder"):
+        with pytest.raises(UserError, match=r"2008_000004.mat is not a readable .mat file of SBD"):
             read_trainaug(voc, tmp_path)
     (tmp_path / "inst" / "2008_000004.mat").unlink()
     with pytest.raises(UserError, match="no masks at"):

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save as safetensors
-from scipy.io import savemat
 
 from p2seg.data.rle import encode
 from p2seg.files import fingerprint, write_bytes
@@ -305,14 +304,6 @@ def _archive(kind: str) -> bytes:
 
 def _others() -> dict[str, bytes]:
     made = {f"archive/{kind or 'plain'}.tar": _archive(kind) for kind in ("", "gz", "bz2", "xz")}
-    content = {"GTinst": {"Segmentation": _mask().astype(np.uint8), "Categories": np.array([[3]])}}
-    for packed in (False, True):
-        stream = io.BytesIO()
-        savemat(stream, content, do_compression=packed)
-        # the head holds the time, which would make each writing another file
-        made[f"mat/{'packed' if packed else 'plain'}.mat"] = (
-            b"MATLAB 5.0".ljust(116) + (stream.getvalue()[116:])
-        )
     made["list/good.txt"] = b"2007_000032\r\n2007_000039\n\npart/a b\n"
     picture = np.zeros((16, 16, 3), np.uint8)
     for ending, code in ((".avi", "MJPG"), (".mp4", "mp4v"), (".mkv", "MJPG")):

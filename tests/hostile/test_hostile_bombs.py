@@ -7,7 +7,6 @@ import struct
 import sys
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from p2seg.data.mat import read_struct
 from p2seg.errors import UserError
 from p2seg.semantic.arrays import read_array
 from p2seg.semantic.class_map import Legend
@@ -191,18 +189,3 @@ def test_good_maps_are_read_as_numpy_does(tmp_path, order, packing, dtype):
         np.lib.format.write_array(stream, values, version=(2, 0))
     again = read_array(tmp_path / "b.npy", SIZE, Legend.plain(("red",)))
     np.testing.assert_array_equal(again.values, values)
-
-
-def element(content: bytes) -> bytes:
-    return b"MATLAB 5.0".ljust(124) + b"\0\x01IM" + struct.pack("<II", 15, len(content)) + content
-
-
-@pytest.mark.parametrize("declared", [LARGE << 20, 1000])
-def test_an_element_of_mat_is_compared_before_it_is_unpacked(tmp_path, declared):
-    content = zlib.compress(struct.pack("<II", 14, declared) + BLOCK * LARGE, 9)
-    trouble, said = run_input("mat", element(content), tmp_path / "file", MOST)
-    assert not trouble, said
-    assert "an element is larger than" in said
-    (tmp_path / "a.mat").write_bytes(element(content))
-    with pytest.raises(ValueError, match="an element is larger than"):
-        read_struct(tmp_path / "a.mat", "GTinst", ("Segmentation",))

@@ -1,4 +1,4 @@
-"""Archives, damaged records of our own, .mat files, YAML; and the corpus of the fuzzer."""
+"""Archives, damaged records of our own, YAML; and the corpus of the fuzzer."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import io
 import json
 import os
 import random
-import struct
 import sys
 import tarfile
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.io import savemat
 
 from p2seg.data.download import unpack
-from p2seg.data.mat import read_struct
 from p2seg.data.voc import read_list
 from p2seg.errors import UserError
 from p2seg.sam.candidates import read_candidates, read_key
@@ -285,37 +278,6 @@ def test_a_good_config_of_others_is_taken(tmp_path, run_tool):
     code, _, error = run_tool("make_points", "--config-dir", str(tmp_path), "+exp=theirs")
     assert code == 2
     assert "out is not given" in error
-
-
-NUMBERS = st.sampled_from(["u1", "i1", "u2", "i2", "i4", "f4", "f8"])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 7), st.integers(1, 9), NUMBERS, NUMBERS, st.booleans(), st.integers(0, 9))
-def test_mat_files_are_read_as_scipy_writes_them(tmp_path_factory, h, w, first, second, packed, k):
-    rng = np.random.default_rng(k)
-    content = {
-        "Boundaries": np.array([[None, "text"]], object) if k % 2 else {"x": 1},
-        "Segmentation": rng.integers(0, 100, (h, w)).astype(first),
-        "Categories": rng.integers(0, 100, (h, 1)).astype(second),
-    }
-    if k % 2:
-        content["Boundaries"] = np.empty((2, 1), object)
-        content["Boundaries"][:, 0] = [np.ones((2, 2)), "text"]
-    path = tmp_path_factory.mktemp("mat") / "a.mat"
-    savemat(path, {"other": np.ones(3), "GTinst": content}, do_compression=packed)
-    found = read_struct(path, "GTinst", ("Segmentation", "Categories"))
-    for name, array in found.items():
-        assert array.shape == content[name].shape
-        assert (array == content[name]).all()
-
-
-def test_a_mat_that_unpacks_without_end_is_refused(tmp_path):
-    packed = zlib.compress(struct.pack("<II", 14, 1 << 29) + bytes(1 << 29), 9)
-    head = b"MATLAB 5.0".ljust(124) + b"\0\x01IM"
-    (tmp_path / "a.mat").write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
-    with pytest.raises(ValueError, match="larger"):
-        read_struct(tmp_path / "a.mat", "GTinst", ("Segmentation",))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -11,7 +11,7 @@ from math import floor
 import numpy as np
 import torch
 
-from p2seg.data.packed import PackedPoints
+from p2seg.data.compact_lists import PackedPoints
 from p2seg.data.points import PointSet
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError, shown

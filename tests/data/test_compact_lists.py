@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
@@ -11,17 +10,15 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing  # how a tensor goes to another process
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from strategies import points_of
 from test_coco_files import document, write
 from training_sets import training_set
 
-from p2seg.data import coco, rle, stream
+from p2seg.data import rle
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
+from p2seg.data.compact_lists import Packed, PackedPoints, ends, taken
 from p2seg.data.dataset import PointDataset
 from p2seg.data.instances import PackedInstances
-from p2seg.data.packed import Growing, Packed, PackedPoints, ends, taken
 from p2seg.data.points import read_points
 from p2seg.data.records import PackedImages
 from p2seg.data.transforms import Augment
@@ -110,28 +107,16 @@ def test_points_are_the_same_points_and_copies():
 def test_what_is_taken_of_a_list_is_a_list():
     assert taken(["a", "b"], [1, 1]) == ["b", "b"]
     assert ends([2, 0, 3]).tolist() == [0, 2, 2, 5]
-    column = Growing(np.int32)
-    column.add([1, 2])
-    column.add(np.array([3.0]))
-    assert column.tensor().tolist() == [1, 2, 3]
-    assert Growing(np.float64).tensor().tolist() == []
 
 
-def test_polygons_are_drawn_when_they_are_asked_for(tmp_path, monkeypatch):
-    path = write(tmp_path, document())
-    drawn = []
-    monkeypatch.setattr(
-        rle, "drawn", lambda *given, draw=rle.drawn: drawn.append(1) or draw(*given)
-    )
-    read = read_instances(path)
-    assert [len(group) for group in read.instances] == [2, 1]
-    assert not drawn
-    once = read.drawn()
-    assert len(drawn) == 2  # the triangle, and nothing
-    assert once == read
-    drawn.clear()
-    assert once.instances[0][0].rle == rle.from_segmentation([[2, 1, 9, 1, 9, 6]], 8, 12)
-    assert len(drawn) == 1  # of the expected one alone
+def test_a_drawn_set_is_the_same_set(tmp_path):
+    polygon = [[2, 1, 9, 1, 9, 6]]
+    read = read_instances(write(tmp_path, document()))
+    drawn = read.drawn()
+    assert drawn == read
+    for each in (read, drawn):
+        assert [len(group) for group in each.instances] == [2, 1]
+        assert each.instances[0][0].rle == rle.from_segmentation(polygon, 8, 12)
 
 
 def test_data_sets_hold_arrays_alone(tmp_path):
@@ -167,75 +152,6 @@ def test_annotations_may_come_before_their_images(tmp_path):
         read_instances(write(tmp_path, turned))
     with pytest.raises(UserError, match="has no 'images'"):
         read_instances(write(tmp_path, {"annotations": [{}], "categories": []}))
-
-
-polygons = st.lists(
-    st.lists(st.integers(-20, 300) | st.floats(-20, 300), min_size=0, max_size=9), max_size=3
-)
-counts = st.text(alphabet="0123456789:;<=>?@AOP_`ao", max_size=4) | st.just("d0")
-masks = (
-    polygons
-    | st.fixed_dictionaries({"size": st.just([4, 5]) | st.just([5, 4]), "counts": counts})
-    | st.just({"size": [4, 5], "counts": [3, 5, 12]})
-    | st.none()
-)
-annotations = st.fixed_dictionaries(
-    {"category_id": st.integers(1, 2), "segmentation": masks},
-    optional={
-        "score": st.sampled_from([0, 0.5, 1, 2, True, "x", 10**400]),
-        "iscrowd": st.sampled_from([0, 1, True, 1.0, 2, [], None]),
-        "default_box": st.sampled_from([False, True, 1, "1"]),
-        "from_seed": st.sampled_from([False, True, 0, None]),
-        "point": st.sampled_from([[0, 0], [4.9, 3.9], [5, 0], [-1, 2], [1], None, [1, "1"], 7]),
-    },
-)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(annotations, max_size=5), st.integers(1, 3))
-def test_by_the_thousand_is_one_by_one(tmp_path, given, items):
-    """The same sets, and the same sentence for the first that is wrong."""
-    listed = [{"id": k, "image_id": 1, **each} for k, each in enumerate(given)]
-    content = {
-        "images": [{"id": 1, "file_name": "a.jpg", "width": 5, "height": 4}],
-        "annotations": listed,
-        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
-    }
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(content))
-    found = []
-    for quick in (True, False):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stream, "ITEMS", items if quick else 4096)
-            if not quick:
-                patch.setattr(coco, "quickly_added", lambda *_: False)
-            try:
-                found.append(read_instances(path))
-            except UserError as error:
-                found.append(str(error))
-    assert found[0] == found[1]
-
-
-def test_many_codes_are_checked_as_each_one():
-    rng = np.random.default_rng(0)
-    wrong = 0
-    for _ in range(400):
-        height, width = rng.integers(1, 30, 2).tolist()
-        code = bytearray(rle.encode(rng.random((height, width)) < rng.random())["counts"])
-        for _ in range(rng.integers(0, 3)):
-            code[rng.integers(len(code))] = rng.integers(40, 120)
-        segmentation = {"size": [height, width], "counts": code.decode()}
-        try:
-            rle.from_segmentation(segmentation, height, width)
-            expected = -1
-        except ValueError:
-            expected = 1
-            wrong += 1
-        good = rle.encode(np.ones((3, 4)))["counts"]
-        text = np.frombuffer(good + bytes(code), np.int8)
-        cuts = np.cumsum([0, len(good), len(code)])
-        assert rle.first_wrong(text, cuts, np.array([12, height * width])) == expected
-    assert 100 < wrong < 380
 
 
 def test_a_set_of_some_images(tmp_path):

@@ -1,15 +1,15 @@
-"""Long lists of small objects, kept as a few arrays.
+"""Long lists of small objects, stored as a few arrays.
 
-A worker process that is forked shares what its parent holds until one of them writes to it, and
-Python writes to every object that it looks at: it counts references. So a list of a million objects
-is copied into every worker, page by page. Arrays are not, whatever is read of them. They are
-tensors here and not NumPy's arrays, for those are also shared with workers that are spawned:
-`torch.multiprocessing` hands a tensor on by name, not by value.
+A forked worker shares the memory of its parent until one of them writes to it. Python writes to
+every object that it reads, because it counts references. So a list of a million objects is copied
+into every worker, page by page, and arrays are not. The arrays here are tensors, because spawned
+workers share those too: `torch.multiprocessing` sends the name of their memory, not the values.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar, overload
 
@@ -26,22 +26,22 @@ Array = NDArray[Any]
 
 
 class Packed(Sequence[T], Generic[T]):
-    """A list whose items are made of arrays when they are asked for.
+    """A read-only list that creates each item from arrays when it is accessed.
 
-    It cannot be changed, and equals any list of equal items.
+    It equals any list of equal items.
 
     Attributes:
-        order: int64, which of the packed items are this list's, in this order.
+        order: int64, the stored items that this list has, in this order.
     """
 
     order: Tensor
 
     @abstractmethod
-    def _made(self, index: int) -> T:
-        """The packed item of an index."""
+    def _item(self, index: int) -> T:
+        """Creates the stored item of an index."""
 
     def taking(self: S, indices: Sequence[int] | Array | slice) -> S:
-        """A list of some items; the arrays are shared."""
+        """A list of some items that shares the arrays."""
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
         if not isinstance(indices, slice):
@@ -59,7 +59,7 @@ class Packed(Sequence[T], Generic[T]):
     def __getitem__(self, index: int | slice) -> T | Packed[T]:
         if isinstance(index, slice):
             return self.taking(index)
-        return self._made(int(self.order[index]))
+        return self._item(int(self.order[index]))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (Packed, list)):
@@ -76,10 +76,10 @@ class PackedPoints(Packed[Points]):
     """The points of many images as arrays.
 
     Args:
-        yx: `[N, 2]` float32, of the first image's points, of the second's, ...
-        labels: `[N]` whole numbers.
+        yx: `[N, 2]` float32, the points of the first image, then of the second, and so on.
+        labels: `[N]` integers.
         ids: `[N]` int64.
-        starts: int64, where each image's begin, and where the last one's end.
+        starts: int64, where the points of each image begin, and where the last ones end.
     """
 
     def __init__(self, yx: Array, labels: Array, ids: Array, starts: Array) -> None:
@@ -90,38 +90,37 @@ class PackedPoints(Packed[Points]):
 
     @staticmethod
     def of(points: Sequence[Points]) -> PackedPoints:
-        """Points as arrays, which they may be already."""
+        """Converts points to arrays, unless they are arrays already."""
         return points if isinstance(points, PackedPoints) else PackedPoints.packed(points)
 
     @staticmethod
     def packed(points: Iterable[Points]) -> PackedPoints:
-        """Points that come one image after the other, as arrays."""
-        yx, labels = Growing(np.float32), Growing(np.int64)
-        ids, counts = Growing(np.int64), Growing(np.int64)
+        """Converts the points of one image after the other to arrays."""
+        yx, labels, ids, counts = array("f"), array("q"), array("q"), array("q")
         for each in points:
-            yx.add(each.yx.numpy().reshape(-1))
-            labels.add(each.labels.numpy())
-            ids.add(each.ids.numpy())
-            counts.add([len(each)])
-        starts = ends(counts.array()).numpy()
-        return PackedPoints(yx.array().reshape(-1, 2), labels.array(), ids.array(), starts)
+            yx.extend(each.yx.flatten().tolist())
+            labels.extend(each.labels.tolist())
+            ids.extend(each.ids.tolist())
+            counts.append(len(each))
+        places, starts = np.asarray(yx).reshape(-1, 2), ends(counts).numpy()
+        return PackedPoints(places, np.asarray(labels), np.asarray(ids), starts)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many points each image has."""
+        """The number of points of each image."""
         starts, order = self._starts.numpy(), self.order.numpy()
         counts: NDArray[np.int64] = starts[order + 1] - starts[order]
         return counts
 
     def arrays(self) -> tuple[Array, Array, Array]:
-        """`yx`, `labels` and `ids` of all points, image by image in this list's order."""
+        """`yx`, `labels` and `ids` of all points, in the order of this list's images."""
         starts, counts = self._starts.numpy()[self.order.numpy()], self.counts
         rows = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         return self._yx.numpy()[rows], self._labels.numpy()[rows], self._ids.numpy()[rows]
 
-    def _made(self, index: int) -> Points:
+    def _item(self, index: int) -> Points:
         own = slice(*self._starts[index : index + 2].tolist())
-        # copies: a worker hands on the whole memory that a tensor is a part of
+        # copies, because a worker sends the whole memory that a tensor is a part of
         return Points(
             yx=self._yx[own].clone(),
             labels=self._labels[own].to(torch.int64, copy=True),
@@ -129,38 +128,14 @@ class PackedPoints(Packed[Points]):
         )
 
 
-class Growing:
-    """An array that grows at its end, in place: no second copy while it does.
-
-    Args:
-        dtype: of the values.
-    """
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self.dtype = np.dtype(dtype)
-        self.bytes = bytearray()
-
-    def add(self, values: Array | Sequence[Any]) -> None:
-        """Puts values behind those that are there."""
-        self.bytes += np.ascontiguousarray(values, self.dtype).tobytes()
-
-    def array(self) -> Array:
-        """All values; nothing may be added any more."""
-        return np.frombuffer(self.bytes, self.dtype)
-
-    def tensor(self) -> Tensor:
-        """All values; nothing may be added any more."""
-        return torch.from_numpy(self.array())
-
-
 def ends(counts: Iterable[int] | Array) -> Tensor:
-    """int64, where each of some runs of so many items begins, and where the last one ends."""
+    """Cumulative counts: int64, where each run of items begins, and where the last one ends."""
     lengths = np.fromiter(counts, np.int64)
     return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def taken(items: Sequence[T], indices: Sequence[int]) -> Sequence[T]:
-    """Some items of a list, which is packed or not."""
+    """Some items of a list, packed or not."""
     if isinstance(items, Packed):
         return items.taking(indices)
     return [items[index] for index in indices]

@@ -1,4 +1,4 @@
-"""The first look at all files, and what a restart spares."""
+"""The check of all files, and what a restart skips."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import pytest
 from training_sets import training_set
 
-from p2seg.data import dataset, tried
+from p2seg.data import dataset, preflight
 from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 from p2seg.segmentors import data as segmentor_data
@@ -97,11 +97,11 @@ def test_what_was_found_before_the_end_is_kept(made, tmp_path, read, monkeypatch
         look(made, known)
     assert len(json.loads(known.read_text())["readable"]) == 3
     known.unlink()
-    monkeypatch.setattr(tried, "EVERY", -1.0)
-    monkeypatch.setattr(tried, "AT_ONCE", 1)
+    monkeypatch.setattr(preflight, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(preflight, "AT_ONCE", 1)
     pairs = zip(made.points.images, made.points.points, strict=True)
-    looks = (made.reader.look(*each) for each in pairs)
-    under_way = tried.mistakes(looks, known, stop=True)
+    checks = (made.reader.check(*each) for each in pairs)
+    under_way = preflight.failures(checks, known, stop=True)
     next(under_way), next(under_way), next(under_way)
     assert len(json.loads(known.read_text())["readable"]) == 2  # a killed run has these
 
