@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devtools.site.messages import CLOSE, OPEN, messages_of
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 
@@ -136,11 +138,6 @@ def test_no_name_of_the_code_stands_for_a_sentence(site):
 
 
 def test_a_placeholder_and_a_remedy():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from _docs_messages import CLOSE, OPEN, messages_of
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
     source = """
 MOST = 4
 def check(path, value):
