@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from devtools.benchmarks.measure import Row
-from devtools.benchmarks.processes import check_proc, memory_of, peak_of_this
+from devtools.benchmarks.measure import Row, status
 from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.data.records import ImageRecord
@@ -54,7 +54,6 @@ def suite(images: int = IMAGES, instances: int = INSTANCES) -> list[Row]:
         images: how many.
         instances: how many.
     """
-    check_proc()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
@@ -82,14 +81,14 @@ def measured(path: Path, kind: str, start: str, workers: int = WORKERS) -> list[
         Three rows: reading; the workers' own memory; and the same with their part of what is
         shared.
     """
-    before, began = peak_of_this(), time.perf_counter()
+    before, began = status("VmHWM"), time.perf_counter()
     if kind == "points":
         points = read_points(path)
         dataset = _Touching(points.points, points.images)
     else:
         whole = read_instances(path)
         dataset = _Touching(whole.instances, whole.images)
-    seconds, peak = time.perf_counter() - began, peak_of_this() - before
+    seconds, peak = time.perf_counter() - began, (status("VmHWM") - before) / 2**20
     began = time.perf_counter()
     uss, pss = _of_workers(dataset, start, workers)
     took = time.perf_counter() - began
@@ -115,10 +114,9 @@ def _of_workers(dataset: Dataset[int], start: str, workers: int) -> tuple[float,
     for _ in loader:
         pass
     own = [each for each in multiprocessing.active_children() if each not in others]
-    memories = [memory_of(each.pid or 0) for each in own]
-    found = [each for each in memories if each is not None]
-    assert len(found) == workers, f"{len(found)} of {workers} workers are alive"
-    return sum(each.uss for each in found), sum(each.pss for each in found)
+    assert len(own) == workers, f"{len(own)} of {workers} workers are alive"
+    memories = [psutil.Process(each.pid).memory_full_info() for each in own]
+    return sum(each.uss for each in memories) / 2**20, sum(each.pss for each in memories) / 2**20
 
 
 def _row(name: str, images: int, seconds: float, megabytes: float) -> Row:

@@ -124,14 +124,12 @@ def name_of(device: torch.device) -> str:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that could still be taken; a large number where the system does not tell."""
+    """Bytes that are still available."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 1 << 62
+    import psutil  # a machine with a GPU may lack it
+
+    return int(psutil.virtual_memory().available)
 
 
 def _seconds(work: Work, device: torch.device) -> float:
@@ -156,7 +154,7 @@ def _start_of_peak(device: torch.device) -> int | None:
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is not held any more
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now
-        return _status("VmRSS")
+        return status("VmRSS")
     return None
 
 
@@ -164,12 +162,17 @@ def _peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
-        return _status("VmHWM")
+        return status("VmHWM")
     return None
 
 
-def _status(key: str) -> int | None:
+def status(key: str) -> int:
+    """Bytes that Linux reports of this process, such as `VmHWM`, its peak.
+
+    Raises:
+        OSError: the system is another one.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
-    return None
+    raise OSError(f"/proc/self/status has no {key}")

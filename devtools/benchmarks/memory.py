@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
+import psutil
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from devtools.benchmarks.measure import Row
-from devtools.benchmarks.processes import Memory, check_proc, family_of, memory_of
 from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.maps import map_path
 from p2seg.data.points import PointSet, write_points
@@ -51,13 +53,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one process had at one moment.
+    """The memory of one process at one moment, MiB.
 
     Attributes:
         stage: the command's name.
         process: `main`, or `worker 1`, `worker 2`, ... in the order of their start.
         seconds: since the command began.
-        memory: of the process, MiB.
+        uss: pages that no other process has; they would be free if the process ended.
+        pss: the same, and a share of every shared page.
+        rss: all pages, shared or not.
         family: processes of the command at that moment: when one ends, what it shared becomes the
             others' own.
     """
@@ -65,7 +69,9 @@ class Seen:
     stage: str
     process: str
     seconds: float
-    memory: Memory
+    uss: float
+    pss: float
+    rss: float
     family: int = 1
 
 
@@ -100,28 +106,34 @@ def watched(stage: Stage, pause: float = PAUSE) -> list[Seen]:
     Raises:
         UserError: the command failed; the sentence has what it said last.
     """
-    check_proc()
-    seen, names = [], dict[int, str]()
-    with naming_parent():
-        started = subprocess.Popen(
-            stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    with started as running:
-        began = time.perf_counter()
-        output = _Tail(running)
+    seen: list[Seen] = []
+    names: dict[int, str] = {}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        with naming_parent():
+            running = psutil.Popen(stage.command, stdout=output, stderr=subprocess.STDOUT)
         names[running.pid] = "main"
+        began = time.perf_counter()
         while running.poll() is None:
-            family = family_of(running.pid)
-            for process in family:
-                memory = memory_of(process)
-                if memory is not None:
-                    name = names.setdefault(process, f"worker {len(names)}")
-                    now = time.perf_counter() - began
-                    seen.append(Seen(stage.name, name, now, memory, len(family)))
+            seen += _moment(stage.name, running, names, time.perf_counter() - began)
             time.sleep(pause)
-        said = output.last()
+        output.seek(0)
+        said = " ".join(line.strip() for line in output.readlines()[-5:])
     if running.returncode:
         raise UserError(f"{stage.name} ended with code {running.returncode}: {said}")
+    return seen
+
+
+def _moment(stage: str, main: psutil.Process, names: dict[int, str], seconds: float) -> list[Seen]:
+    """What all processes of a command have now; new ones get a name."""
+    seen: list[Seen] = []
+    with suppress(psutil.Error):
+        family = [main, *main.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.Error):  # it has ended since
+                memory = process.memory_full_info()
+                name = names.setdefault(process.pid, f"worker {len(names)}")
+                uss, pss, rss = (each / 2**20 for each in (memory.uss, memory.pss, memory.rss))
+                seen.append(Seen(stage, name, seconds, uss, pss, rss, len(family)))
     return seen
 
 
@@ -140,7 +152,7 @@ def gained(seen: Sequence[Seen]) -> float | None:
     if len(late) < 5:
         return None
     seconds = np.array([each.seconds for each in late])
-    slope = np.polyfit(seconds - seconds[0], [each.memory.uss for each in late], 1)[0]
+    slope = np.polyfit(seconds - seconds[0], [each.uss for each in late], 1)[0]
     return float(slope * (seconds[-1] - seconds[0]))
 
 
@@ -151,7 +163,7 @@ def rows_of(seen: Sequence[Seen], images: int) -> list[Row]:
         own = [each for each in seen if (each.stage, each.process) == key]
         gain = gained(own)
         if gain is not None:
-            peak = max(each.memory.uss for each in own)
+            peak = max(each.uss for each in own)
             took = own[-1].seconds - own[0].seconds
             name = ": ".join(key)
             rows.append(Row(name, "cpu", "USS", 0, 0, images, took, peak, gained_mb=gain))
@@ -175,32 +187,24 @@ def check_flat(rows: Sequence[Row]) -> None:
 def plain(seen: Sequence[Seen]) -> list[dict[str, object]]:
     """What was seen, as JSON holds it."""
     return [
-        {
-            "stage": each.stage,
-            "process": each.process,
-            "seconds": round(each.seconds, 2),
-            **{name: round(value, 1) for name, value in asdict(each.memory).items()},
-        }
+        {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(each).items()}
         for each in seen
     ]
 
 
-class _Tail:
-    """Reads what a command says, so that it never waits, and keeps the end."""
-
-    def __init__(self, running: subprocess.Popen[str]) -> None:
-        self.lines: deque[str] = deque(maxlen=5)
-        self.thread = Thread(target=self._read, args=(running,), daemon=True)
-        self.thread.start()
-
-    def _read(self, running: subprocess.Popen[str]) -> None:
-        assert running.stdout is not None
-        self.lines.extend(line.strip() for line in running.stdout)
-
-    def last(self) -> str:
-        """The last lines, on one."""
-        self.thread.join()
-        return " ".join(self.lines)
+def plot(seen: Sequence[Seen], path: Path) -> None:
+    """Draws own memory (USS) of every process over time, one panel per stage, as a PNG."""
+    stages = list(dict.fromkeys(each.stage for each in seen))
+    figure = Figure(figsize=(5 * len(stages), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(stages), squeeze=False)[0]
+    for panel, stage in zip(panels, stages, strict=True):
+        own = [each for each in seen if each.stage == stage]
+        for process in dict.fromkeys(each.process for each in own):
+            line = [(each.seconds, each.uss) for each in own if each.process == process]
+            panel.plot(*zip(*line, strict=True), label=process)
+        panel.set(title=stage, xlabel="seconds", ylabel="own memory (USS), MiB", ylim=(0, None))
+        panel.legend()
+    figure.savefig(path, format="png")
 
 
 def _picture(seed: int) -> tuple[bytes, bytes]:

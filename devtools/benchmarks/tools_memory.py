@@ -6,12 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
-
 from devtools.benchmarks import index
 from devtools.benchmarks.measure import Row
-from devtools.benchmarks.memory import Seen, Stage, plain, rows_of, watched, write_many
-from devtools.benchmarks.plot import memory_picture
+from devtools.benchmarks.memory import Seen, Stage, plain, plot, rows_of, watched, write_many
+from p2seg.errors import UserError
 from p2seg.files import atomic_path, write_json
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -42,6 +40,8 @@ def suite(images: int, listed: int, pause: float, out: Path | None) -> list[Row]
         pause: seconds between two samples of the processes' memory.
         out: gets next to it the samples over time (`.seen.json`) and their plot (`.png`).
     """
+    if not sys.platform.startswith("linux"):
+        raise UserError("the suite memory reads Linux's /proc; run it on Linux")
     rows = index.suite(listed, round(listed * index.INSTANCES / index.IMAGES))
     seen: list[Seen] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def suite(images: int, listed: int, pause: float, out: Path | None) -> list[Row]
     if out is not None:
         write_json(out.with_suffix(".seen.json"), plain(seen))
         with atomic_path(out.with_suffix(".png")) as path:
-            Image.fromarray(memory_picture(seen)).save(path)
+            plot(seen, path)
     return [*rows, *rows_of(seen, images)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from devtools.fuzzing.targets import HOSTILE_KEYS, hostile_values
 
-EDGES = [bytes([each]) for each in (0, 1, 0x7F, 0x80, 0xFF)] + [
+EDGES: list[bytes] = [bytes([each]) for each in (0, 1, 0x7F, 0x80, 0xFF)] + [
     number.to_bytes(size, order, signed=True)
     for size in (2, 4, 8)
     for order in ("little", "big")

@@ -48,7 +48,7 @@ TOPICS = {
     "Training and processes": "Runs that go on, ranks, devices and memory.",
     "Segmentors and export": "Mask R-CNN, SOLOv2, Mask2Former, and files for other runtimes.",
     "Predictions and scores": "What is compared with ground truth, and figures of it.",
-    "Preparing data sets": "VOC, SBD, COCO, the drawn set, downloads, and the scripts.",
+    "Preparing data sets": "VOC, SBD, COCO, the drawn set, downloads, scripts and `devtools/`.",
 }
 """What the sentences are about, in the order in which one meets them."""
 
@@ -66,8 +66,8 @@ _OF_FILES = (
         10,
     ),
     (r"p2seg/segmentors/|tools/(_segmentor|export|predict|_predict|_validation)\.py", 11),
-    (r"p2seg/(evaluation|benchmarks)/|tools/(eval|_figures|visualize|bench|_suites)\.py", 12),
-    (r"p2seg/data/(voc|mat|download|synthetic|materials)\.py|^scripts/", 13),
+    (r"p2seg/evaluation/|tools/(eval|_figures|visualize)\.py", 12),
+    (r"p2seg/data/(voc|mat|download|synthetic|materials)\.py|^(scripts|devtools)/", 13),
     (r"p2seg/(files|temporary|errors)\.py|p2seg/data/(stream)\.py|tools/_(claims|record)\.py", 1),
 )
 

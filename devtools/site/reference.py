@@ -42,8 +42,6 @@ USES = {
     "make_points": ("data",),
 }
 """Groups that say what a tool does, where its own file does not."""
-DEVELOPERS = ("chaos.py", "fuzz.py", "make_pictures.py", "summarize.py")
-"""Scripts that make or try p2seg, not data or results of a user."""
 
 
 def tools_page() -> str:
@@ -157,11 +155,14 @@ def experiments_page() -> str:
 def scripts_page() -> str:
     """The Python scripts: what their docstrings say, and their options."""
     parts = ["# Scripts", ""]
-    for path in sorted((ROOT / "scripts").glob("[!_]*.py")):
+    for path in (
+        *sorted((ROOT / "scripts").glob("[!_]*.py")),
+        *sorted((ROOT / "devtools").glob("[!_]*.py")),
+    ):
         tree = ast.parse(path.read_text("utf-8"))
         told, commands = _split(ast.get_docstring(tree) or "")
-        place = "for developers" if path.name in DEVELOPERS else ""
-        parts += [f"## {path.name}", "", *((f"*{place}*", "") if place else ()), _plain(told), ""]
+        title = path.relative_to(ROOT).as_posix()
+        parts += [f"## {title}", "", _plain(told), ""]
         parts += ["```bash", commands, "```", ""] if commands else []
         options = list(_options(tree))
         if options:

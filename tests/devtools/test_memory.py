@@ -9,17 +9,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from devtools.benchmarks import index, memory, processes
-from devtools.benchmarks.memory import Seen, Stage, check_flat, gained, plain, rows_of, watched
-from devtools.benchmarks.plot import memory_picture
-from devtools.benchmarks.processes import Memory
+from devtools import bench
+from devtools.benchmarks import index, memory, tools_memory
+from devtools.benchmarks.memory import (
+    Seen,
+    Stage,
+    check_flat,
+    gained,
+    plain,
+    plot,
+    rows_of,
+    watched,
+)
 from p2seg.data.coco import read_instances
+from p2seg.data.images import read_image
 from p2seg.data.points import read_points
 from p2seg.errors import UserError
 
-linux = pytest.mark.skipif(
-    not (processes.PROC / "self/smaps_rollup").is_file(), reason="the system has no /proc"
-)
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 GROWING = """
 import os, time
 kept = []
@@ -35,7 +42,7 @@ os.wait()
 
 def series(megabytes, process="main"):
     each = enumerate(megabytes)
-    return [Seen("work", process, float(k), Memory(uss, uss + 5, uss + 9)) for k, uss in each]
+    return [Seen("work", process, float(k), uss, uss + 5, uss + 9) for k, uss in each]
 
 
 def test_a_gain_is_that_of_a_warm_process():
@@ -61,7 +68,7 @@ def test_a_process_that_grows_is_named():
 
 
 @linux
-def test_every_process_of_a_command_is_watched():
+def test_every_process_of_a_command_is_watched(tmp_path):
     code = GROWING.format(bytes=4 << 20, seconds=2.5)
     seen = watched(Stage("grow", [sys.executable, "-c", code]), pause=0.05)
     rows = {row.name: row for row in rows_of(seen, 20)}
@@ -69,9 +76,8 @@ def test_every_process_of_a_command_is_watched():
     assert rows["grow: main"].peak_mb > 70
     assert abs(rows["grow: worker 1"].gained_mb) < 3
     assert json.loads(json.dumps(plain(seen)))[0]["process"] == "main"
-    picture = memory_picture(seen)
-    assert picture.dtype == np.uint8
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+    plot(seen, tmp_path / "plot.png")
+    assert len(np.unique(read_image(tmp_path / "plot.png").reshape(-1, 3), axis=0)) > 10
 
 
 @linux
@@ -81,11 +87,10 @@ def test_a_command_that_fails_says_why():
         watched(Stage("fail", [sys.executable, "-c", code]), pause=0.05)
 
 
-def test_where_there_is_no_proc_it_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(processes, "PROC", tmp_path)
-    with pytest.raises(UserError, match="suite=memory reads /proc"):
-        processes.check_proc()
-    assert processes.memory_of(1) is None
+def test_other_systems_are_refused(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(UserError, match="run it on Linux"):
+        tools_memory.suite(8, 8, 1.0, None)
 
 
 @pytest.mark.parametrize("kind", index.KINDS)
@@ -125,11 +130,12 @@ def test_the_set_of_many_images_is_read(tmp_path):
 @linux
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_tools_stay_flat(run_tool, tmp_path):
+def test_the_tools_stay_flat(tmp_path, capsys):
     """The check itself, on fewer images: libraries still warm up, so the gain is not looked at."""
     out = tmp_path / "memory.json"
-    words = ("bench.images=800", "bench.index_images=300", "bench.pause=0.2", f"out={out}")
-    code, shown, said = run_tool("bench", "suite=memory", *words)
+    words = ("--images", "800", "--index-images", "300", "--pause", "0.2", "--out", str(out))
+    code = bench.main(["memory", *words])
+    shown, said = capsys.readouterr()
     assert code in (0, 2), said
     names = [row["name"] for row in json.loads(out.read_text())]
     for process in ("train: main", "train: worker 1", "gen_pseudo: main", "train_segmentor: main"):
