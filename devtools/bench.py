@@ -9,7 +9,7 @@ python devtools/bench.py memory --out FILE.json    # and FILE.seen.json, FILE.pn
 from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 import torch
@@ -36,7 +36,7 @@ from p2seg.runs.provenance import versions
 from p2seg.terminal import Terminal
 from scripts._command import Parser, command, path
 
-Suite = Callable[[torch.device, Namespace], list[Row]]
+Suite = Callable[[torch.device, Namespace], Iterable[Row]]
 RIVALS: dict[str, Suite] = {
     "affinity": lambda device, given: affinity.suite(
         device, given.repeats, given.sides, given.channels
@@ -97,7 +97,7 @@ def main(words: list[str]) -> None:
     rows: list[Row] = []
     for name in RIVALS if given.suite == "all" else [given.suite]:
         console.print(f"{name} on {device}, {torch.get_num_threads()} threads", highlight=False)
-        rows += (own := SUITES[name](device, given))
+        rows += (own := list(SUITES[name](device, given)))
         console.print(table_of(own))
         if given.out is not None:  # after every suite, so that nothing is lost
             write_json(

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,13 @@ def stages_of(home: Path, data: Path) -> list[Stage]:
     network = (*own, *NETWORK)
     return [
         Stage("semantic", "gen_semantic", (*own, "semantic=grabcut"), _maps, _count_maps),
-        Stage("train", "train", (*network, maps, *train), _training("network"), _step("network")),
+        Stage(
+            "train",
+            "train",
+            (*network, maps, *train),
+            partial(training_result, kind="network"),
+            _step("network"),
+        ),
         Stage(
             "export", "gen_pseudo", (*network, maps, *export), sha256, _count_masks, is_file=True
         ),
@@ -129,7 +136,7 @@ def stages_of(home: Path, data: Path) -> list[Stage]:
             "segmentor",
             "train_segmentor",
             (*network, maps, *segmentor),
-            _training("segmentor"),
+            partial(training_result, kind="segmentor"),
             _step("segmentor"),
         ),
     ]
@@ -144,26 +151,22 @@ def _count_maps(out: Path) -> int:
     return sum(not file.name.startswith(".") for file in out.rglob("*.png"))
 
 
-def _training(kind: str) -> Callable[[Path], str]:
-    """Every loss that was logged, and every number of the last checkpoint."""
-
-    def result(out: Path) -> str:
-        found = CheckpointFolder(out, kind, keep=2).newest()
-        assert found is not None
-        numbers = {
-            key: value.numpy().tobytes().hex() if isinstance(value, torch.Tensor) else str(value)
-            for key, value in _leaves(found[1]).items()
-        }
-        events = EventAccumulator(str(out), size_guidance={"scalars": 0}).Reload()
-        losses = {
-            # a point that is drawn twice is one: a validation that was stopped is made again
-            tag: sorted({(event.step, event.value) for event in events.Scalars(tag)})
-            for tag in events.Tags()["scalars"]
-            if tag.startswith(("loss/", "val/"))
-        }
-        return f"checkpoint {_digest(numbers)[:16]}, curves {_digest(losses)[:16]}"
-
-    return result
+def training_result(out: Path, kind: str) -> str:
+    """A digest of every number of a training's last checkpoint, and of every logged loss."""
+    found = CheckpointFolder(out, kind, keep=2).newest()
+    assert found is not None
+    numbers = {
+        key: value.numpy().tobytes().hex() if isinstance(value, torch.Tensor) else str(value)
+        for key, value in _leaves(found[1]).items()
+    }
+    events = EventAccumulator(str(out), size_guidance={"scalars": 0}).Reload()
+    losses = {
+        # a point that is drawn twice is one: a validation that was stopped is made again
+        tag: sorted({(event.step, event.value) for event in events.Scalars(tag)})
+        for tag in events.Tags()["scalars"]
+        if tag.startswith(("loss/", "val/"))
+    }
+    return f"checkpoint {_digest(numbers)[:16]}, curves {_digest(losses)[:16]}"
 
 
 def _leaves(content: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -26,7 +26,9 @@ from p2seg.pseudo.shards import Shards
 IMAGES, SIZE = 24, 320
 
 
-def suite(device: torch.device, repeats: int) -> list[Row]:
+def suite(
+    device: torch.device, repeats: int, images: int = IMAGES, size: int = SIZE
+) -> Iterator[Row]:
     """The seeds alone and a network, on drawn images with their true maps."""
     network, _, name = network_of(device)
     mdm = MutualDistillation(rounds=1, beta=20.0)
@@ -36,13 +38,11 @@ def suite(device: torch.device, repeats: int) -> list[Row]:
     }
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_synthetic(root, 0, IMAGES, 1, SIZE)
+        write_synthetic(root, 0, images, 1, size)
         points = make_points(read_voc(root, "train", CLASSES), "inner", 0)
         reader = Reader(root / "JPEGImages", root / "SegmentationClass", len(CLASSES))
-        return [
-            _row(kind, labeller, points, reader, root, device, repeats)
-            for kind, labeller in labellers.items()
-        ]
+        for kind, labeller in labellers.items():
+            yield _row(kind, labeller, points, reader, root, device, repeats, size)
 
 
 def _row(
@@ -53,6 +53,7 @@ def _row(
     root: Path,
     device: torch.device,
     repeats: int,
+    size: int,
 ) -> Row:
     return compared(
         _overlapping(labeller, points, reader, root),
@@ -61,7 +62,7 @@ def _row(
         repeats,
         name=f"export of {len(points.images)} images, {kind}",
         dtype="float32",
-        h=SIZE,
+        h=size,
         d=0,
         batch=len(points.images),
         rival="read, label and encode in turn",

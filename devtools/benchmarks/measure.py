@@ -5,15 +5,16 @@ from __future__ import annotations
 import ctypes
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 Work = Callable[[], object]
+Precision = Literal["float32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,25 @@ def compared(
         rival_peak_mb=rival_peak,
         **figures,
     )
+
+
+@contextmanager
+def with_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Sets the precision of products and convolutions for a block of code.
+
+    Args:
+        precision: `tf32` is float32 with products in TF32, `bf16` is autocast.
+        device: where the block runs.
+    """
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:

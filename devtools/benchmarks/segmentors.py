@@ -27,7 +27,7 @@ LIGHT: dict[str, Any] = {"head_channels": 256, "head_depth": 2, "kernel_channels
 Work = Callable[[], object]
 
 
-def suite(device: torch.device, repeats: int, side: int = SIDE) -> list[Row]:
+def suite(device: torch.device, repeats: int, side: int = SIDE) -> Iterator[Row]:
     """A row a segmentor and kind of work, ResNet-50, noise with blobs.
 
     Weights are random; thresholds are 0, so that every model brings a hundred masks to the pixels
@@ -55,26 +55,22 @@ def suite(device: torch.device, repeats: int, side: int = SIDE) -> list[Row]:
     rival = _torchvisions(side).to(device)
     drawn = batch_of(side, GPU_BATCH if device.type == "cuda" else 1, CLASSES)
     batch = to_device(instances_of(drawn), device)
-    rows = []
     for name, model in models.items():
         model.to(device)
         for kind, count, ours, theirs in _kinds(model, rival, batch):
-            rows.append(
-                compared(
-                    ours,
-                    theirs,
-                    device,
-                    repeats,
-                    name=f"{name}, {kind}",
-                    dtype="float32",
-                    h=side,
-                    d=0,
-                    batch=count,
-                    rival=RIVAL,
-                    parameters=sum(each.numel() for each in model.parameters()),
-                )
+            yield compared(
+                ours,
+                theirs,
+                device,
+                repeats,
+                name=f"{name}, {kind}",
+                dtype="float32",
+                h=side,
+                d=0,
+                batch=count,
+                rival=RIVAL,
+                parameters=sum(each.numel() for each in model.parameters()),
             )
-    return rows
 
 
 def _torchvisions(side: int) -> nn.Module:

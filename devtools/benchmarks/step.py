@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from devtools.benchmarks.measure import Row, compared
+from devtools.benchmarks.measure import Precision, Row, compared, with_precision
 from p2seg.losses import P2SegLoss
 from p2seg.mdm.rounds import MutualDistillation
 from p2seg.mdm.seed import Seeder
@@ -27,7 +26,7 @@ class Setting:
     """What the step runs with."""
 
     name: str
-    half: bool = False
+    precision: Precision = "float32"
     channels_last: bool = False
     compiled: bool = False
 
@@ -35,9 +34,11 @@ class Setting:
 SETTINGS = [
     Setting("float32"),
     Setting("channels last", channels_last=True),
-    Setting("bf16", half=True),
-    Setting("bf16, channels last", half=True, channels_last=True),
-    Setting("bf16, channels last, compiled", half=True, channels_last=True, compiled=True),
+    Setting("tf32", "tf32"),
+    Setting("tf32, channels last", "tf32", channels_last=True),
+    Setting("bf16", "bf16"),
+    Setting("bf16, channels last", "bf16", channels_last=True),
+    Setting("bf16, channels last, compiled", "bf16", channels_last=True, compiled=True),
 ]
 
 
@@ -72,12 +73,13 @@ def network_of(device: torch.device) -> tuple[P2SegNetwork, int, str]:
 
 
 def suite(device: torch.device, repeats: int) -> list[Row]:
-    """Every setting; bf16 and compiling on a GPU alone."""
-    settings = [s for s in SETTINGS if device.type == "cuda" or not (s.half or s.compiled)]
-    return [_row(setting, device, repeats) for setting in settings]
+    """Every setting; on a CPU those of float32."""
+    settings = [s for s in SETTINGS if device.type == "cuda" or s.precision == "float32"]
+    return [row_of(setting, device, repeats) for setting in settings]
 
 
-def _row(setting: Setting, device: torch.device, repeats: int) -> Row:
+def row_of(setting: Setting, device: torch.device, repeats: int) -> Row:
+    """The step with a setting, next to the step of the network alone."""
     network, side, name = network_of(device)
     if setting.channels_last:
         network.to(memory_format=torch.channels_last)
@@ -100,7 +102,7 @@ def _row(setting: Setting, device: torch.device, repeats: int) -> Row:
         device,
         repeats,
         name=f"step of {name}, {setting.name}",
-        dtype="bfloat16" if setting.half else "float32",
+        dtype=setting.precision,
         h=side,
         d=network.affinity_head[-1].out_channels,
         batch=BATCH,
@@ -112,13 +114,14 @@ def _step(
     network: P2SegNetwork, objective: Callable[[nn.Module], Tensor], setting: Setting
 ) -> Callable[[], None]:
     optimizer = adamw(network, lr=1e-5)
-    device = next(network.parameters()).device.type
+    device = next(network.parameters()).device
 
     def work() -> None:
-        with torch.autocast(device, torch.bfloat16) if setting.half else nullcontext():
+        with with_precision(setting.precision, device):
             total = objective(network)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        with with_precision("tf32" if setting.precision == "tf32" else "float32", device):
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
 
     return work
