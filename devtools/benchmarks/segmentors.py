@@ -47,16 +47,16 @@ def suite(device: torch.device, repeats: int, side: int = SIDE) -> Iterator[Row]
         "short_side": side,
         "long_side": side,
     }
-    models: dict[str, Segmentor] = {
-        "SOLOv2": build_solov2(CLASSES, **options, candidate_score=0.0),
-        "SOLOv2 light": build_solov2(CLASSES, **options, **LIGHT, candidate_score=0.0),
-        "Mask R-CNN": build_mask_rcnn(CLASSES, **options),
+    models: dict[str, Callable[[], Segmentor]] = {
+        "SOLOv2 light": lambda: build_solov2(CLASSES, **options, **LIGHT, candidate_score=0.0),
+        "SOLOv2": lambda: build_solov2(CLASSES, **options, candidate_score=0.0),
+        "Mask R-CNN": lambda: build_mask_rcnn(CLASSES, **options),
     }
     rival = _torchvisions(side).to(device)
     drawn = batch_of(side, GPU_BATCH if device.type == "cuda" else 1, CLASSES)
     batch = to_device(instances_of(drawn), device)
-    for name, model in models.items():
-        model.to(device)
+    for name, build in models.items():
+        model = build().to(device)
         for kind, count, ours, theirs in _kinds(model, rival, batch):
             yield compared(
                 ours,
