@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import griffe
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,32 +128,20 @@ def _comment(key: yaml.Node, value: yaml.Node, lines: list[str], after: int) -> 
 @cache
 def described(target: str) -> dict[str, str]:
     """What the docstring of a `_target_` says of its parameters, by their names."""
-    module, _, name = target.rpartition(".")
-    path = ROOT / (module.replace(".", "/") + ".py")
-    if not path.is_file():  # a method: p2seg.semantic.png.PngMaps.read
-        module, _, owner = module.rpartition(".")
-        path = ROOT / (module.replace(".", "/") + ".py")
-        tree = next(
-            each
-            for each in ast.parse(path.read_text("utf-8")).body
-            if isinstance(each, ast.ClassDef) and each.name == owner
-        ).body
-    else:
-        tree = ast.parse(path.read_text("utf-8")).body
-    for node in tree:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return _parameters(ast.get_docstring(node) or "")
-    raise LookupError(f"{target} is named by a config, and is not there")
+    found = _package()[target.removeprefix("p2seg.")]
+    sections = found.docstring.parse("google", warnings=False) if found.docstring else []
+    return {
+        name: " ".join(each.description.split())
+        for section in sections
+        if section.kind.value in ("parameters", "attributes")
+        for each in section.value
+        for name in each.name.split(", ")
+    }
 
 
-def _parameters(docstring: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
-    for name, told in re.findall(
-        r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", section[1] if section else "", re.MULTILINE
-    ):
-        found |= {each: " ".join(told.split()) for each in name.split(", ")}
-    return found
+@cache
+def _package() -> griffe.Object | griffe.Alias:
+    return griffe.load("p2seg", search_paths=[ROOT])
 
 
 @cache

@@ -46,6 +46,13 @@ def test_every_tool_has_its_page(site):
         assert name in overview
 
 
+def test_the_python_interface_is_there_with_its_arguments(site):
+    page = shown(site / "python.html")
+    for part in ("p2seg.load", "max_objects", "Raises", "mdm.rounds", "Hadamard power"):
+        assert part in page, part
+    assert ":::" not in page
+
+
 def leaves(node: yaml.MappingNode, prefix: str) -> list[tuple[str, str]]:
     """Keys and values as the file has them, read without the code of the documentation."""
     found = []
