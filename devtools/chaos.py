@@ -25,7 +25,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from devtools.chaos_faults import COUNTS, Disk, Disturbed, Row, undisturbed
+from devtools.chaos_faults import COUNTS, Disturbed, Row, undisturbed
+from devtools.chaos_process import Disk
 from devtools.chaos_stages import TOOLS, Inputs, stages_of
 from scripts._command import CONSOLE, Parser, command, path
 

@@ -5,30 +5,21 @@ from __future__ import annotations
 import os
 import random
 import re
-import resource
-import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devtools.chaos_process import Disk, Process
 from devtools.chaos_stages import Stage
 from p2seg.runs.content import cache_folder
 from p2seg.runs.preemption import RETRY
 
 PATIENCE = 60.0
 """Seconds in which a job whose rank has died must have ended."""
-
-GRACE = 20.0
-"""Seconds in which a child must have ended after its parent, also one that imports libraries."""
-
-MARK = "P2SEG_CHAOS"
-"""Environment variable that all processes of a disturbed command have in common."""
 
 COUNTS = {
     "lost": "results lost",
@@ -69,119 +60,6 @@ class Row:
         self.writing += other.writing
         for name in COUNTS:
             getattr(self, name).extend(getattr(other, name))
-
-
-class Process:
-    """A command in a group of its own.
-
-    Args:
-        command: its words.
-        limit: bytes of the largest file that it may write; None: as the system has it.
-
-    Attributes:
-        said: what it wrote to stderr, once it has ended.
-    """
-
-    def __init__(self, command: list[str], limit: int | None = None) -> None:
-        self.said = ""
-        self._mark = secrets.token_hex(8)
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end
-        self._popen = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            env={**os.environ, "OMP_NUM_THREADS": "1", MARK: self._mark},
-            start_new_session=True,
-            preexec_fn=lambda: _prepare(limit),
-        )
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._popen.poll() is None
-
-    @property
-    def children(self) -> list[int]:
-        """The processes that it has started."""
-        tasks = Path(f"/proc/{self._popen.pid}/task").glob("*/children")
-        return [int(pid) for task in tasks for pid in task.read_text().split()]
-
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal to it alone."""
-        self._popen.send_signal(number)
-
-    def end(self, seconds: float = 600.0) -> int:
-        """Waits for it and gives its exit code; what is not done after so long is killed."""
-        try:
-            return self._popen.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._popen.pid, signal.SIGKILL)
-            self._popen.wait()
-            raise
-        finally:
-            with self._errors:
-                self._errors.seek(0)
-                self.said = self._errors.read()
-
-    def outlived(self) -> list[str]:
-        """Kills what still runs some time after the end, and gives its command lines."""
-        end = time.monotonic() + GRACE
-        while (left := self._family()) and time.monotonic() < end:
-            time.sleep(0.1)
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return [f"process {pid}: {words}" for pid, words in left.items()]
-
-    def _family(self) -> dict[int, str]:
-        """The command lines of all processes that it has started, however far below it."""
-        found, mark = {}, f"{MARK}={self._mark}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended, or is somebody else's
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(folder.name)] = words.decode(errors="replace")[:200]
-        return found
-
-    def wait(self, seconds: float, out: Path | None) -> bool:
-        """Lets it run for so long, and then until it writes a file below `out`.
-
-        Returns:
-            Whether it was seen writing.
-        """
-        end = time.monotonic() + seconds
-        while self.is_running and time.monotonic() < end:
-            time.sleep(0.02)
-        end = time.monotonic() + 3
-        while out is not None and self.is_running and time.monotonic() < end:
-            if _is_written(out):
-                return True
-        return False
-
-
-class Disk:
-    """A small file system, or a limit on the size of files where none can be mounted."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.limit: int | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        options = ("-t", "tmpfs", "-o", "size=1m", "p2seg", str(folder))
-        done = subprocess.run(("mount", *options), capture_output=True, check=False)
-        self.is_mounted = done.returncode == 0
-
-    def resize(self, size: int | None) -> None:
-        """Makes it so many bytes large; None: large enough."""
-        if not self.is_mounted:
-            self.limit = size
-            return
-        option = f"remount,size={1 << 30 if size is None else size}"
-        subprocess.run(("mount", "-o", option, str(self.folder)), check=True)
-
-    def close(self) -> None:
-        """Unmounts it."""
-        if self.is_mounted:
-            subprocess.run(("umount", str(self.folder)), check=True)
 
 
 @dataclass(frozen=True)
@@ -373,22 +251,6 @@ def files_of(out: Path) -> set[str]:
 def _is_temporary(name: str) -> bool:
     """Whether a file is a lock, or a half-written file by `p2seg.temporary.temporary_name`."""
     return any(part.startswith(".") for part in name.split("/"))
-
-
-def _prepare(limit: int | None) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may run under nohup
-    if limit is not None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error, not the end
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-
-def _is_written(out: Path) -> bool:
-    """Whether a temporary file lies in the output's folder."""
-    home = out if out.is_dir() else out.parent
-    try:
-        return any("~" in each.name for each in home.iterdir())
-    except OSError:
-        return False
 
 
 def _remove(out: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from devtools.fuzzing.targets import HOSTILE_KEYS, hostile_values
+from devtools.fuzzing.values import HOSTILE_KEYS, hostile_values
 
 EDGES: list[bytes] = [bytes([each]) for each in (0, 1, 0x7F, 0x80, 0xFF)] + [
     number.to_bytes(size, order, signed=True)

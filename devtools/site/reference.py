@@ -223,8 +223,7 @@ def _head(name: str) -> tuple[str, str]:
 
 def _split(docstring: str) -> tuple[str, str]:
     """Sentences and command lines of a docstring."""
-    told: list[str] = []
-    commands: list[str] = []
+    told, commands = list[str](), list[str]()
     goes_on = False
     for line in docstring.splitlines():
         is_command = goes_on or line.strip().startswith(("python ", "./scripts/", "torchrun "))

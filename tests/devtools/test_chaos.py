@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools import chaos, chaos_faults
+from devtools import chaos, chaos_faults, chaos_process
 from devtools.chaos_faults import Disturbed, undisturbed
 from devtools.chaos_stages import Inputs, Stage
 
@@ -87,7 +87,7 @@ def test_half_written_files_that_stay_are_seen(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
 def test_children_that_live_on_are_seen_and_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(chaos_faults, "GRACE", 0.5)
+    monkeypatch.setattr(chaos_process, "GRACE", 0.5)
     row = killed(tmp_path, "lives", "tidy")
     assert len(row.children) >= 3  # one after each kill, and after the last run
     assert not row.lost

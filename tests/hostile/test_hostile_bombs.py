@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from devtools.fuzzing.child import run_input
-from devtools.fuzzing.targets import CLASSES, SIZE
+from devtools.fuzzing.values import CLASSES, SIZE
 from p2seg.data.mat import read_struct
 from p2seg.errors import UserError
 from p2seg.semantic.arrays import read_array
