@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from _command import CONSOLE, Parser, command, path
+from _markdown import markdown_of
 from _tables import SEGMENTOR, TABLES, Row, Table
 
 from p2seg.errors import UserError
@@ -28,7 +29,7 @@ from p2seg.files import atomic_path, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Hours of one run and GB. The full ones are counted, not measured: by `bench.py suite=cost` a step
+# Hours of one run and GB. The full ones are counted, not measured: by `bench.py cost` a step
 # of HRNet-48 takes 6.8 TFLOP (8 images), one of Mask R-CNN 0.73 an image.
 GUESS = "counted at 30 TFLOP/s, not measured"
 COST = {
@@ -302,27 +303,6 @@ def _at(report: dict[str, Any], keys: list[str]) -> float | None:
     if value is None:
         return None
     return float(value) * (1 if re.fullmatch(COUNTS, keys[-1]) else 100)
-
-
-def markdown_of(content: dict[str, Any]) -> list[str]:
-    """The lines of a table's Markdown, from what its JSON holds."""
-    seeds = ", ".join(map(str, content["seeds"]))
-    lines = [f"**{content['title']}**; ours: `{content['data']}` data, seeds {seeds}", ""]
-    columns = content["columns"]
-    compared = any(row["paper"] for row in content["rows"])  # ablations have no figure of the paper
-    head = [f"{c}, {who}" for c in columns for who in ("paper", "ours")]
-    head = head if compared else columns
-    lines += ["| row | " + " | ".join(head) + " |", "| --- " * (len(head) + 1) + "|"]
-    for row in content["rows"]:
-        cells = []
-        for column in columns:
-            paper, ours = row["paper"].get(column), row["ours"].get(column)
-            if compared:
-                cells.append("" if paper is None else f"{paper:g}")
-            cells.append("" if ours is None else f"{ours['mean']:.1f} ± {ours['half_range']:.1f}")
-        lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
-    notes = [row["row"] + ": " + row["missing"] for row in content["rows"] if not row["ours"]]
-    return [*lines, "", *filter(None, [content["note"], "; ".join(notes)])]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ segmentor is also trained on the masks of each row and on the true masks, and sc
 images. Words of the form key=value go to every run; give runs with other words another `--out`. A
 finished run is skipped, so the same command resumes. The table goes to `table_real_<data>.md` and
 `.json`. A copy of the `.json` in `results/` becomes a part of the page of results
-(scripts/results_page.py).
+(devtools/results_page.py).
 """
 
 from __future__ import annotations

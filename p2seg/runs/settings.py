@@ -119,7 +119,6 @@ SETTINGS = _table(
     _rows("result", "gallery", "stages"),
     _rows("result", "visualize", "figure", "masks", "names", "runs", "titles", "truth"),
     _rows("result", "visualize", "cell", "clicks", "count"),
-    _rows("result", "bench", "bench", "suite"),
     # What a checkpoint holds beside its settings.
     _rows("result", "train train_segmentor", "inputs", "categories", "skipped"),
 )

@@ -18,8 +18,8 @@ def test_its_links_and_pictures_are_there():
     assert [each for each in sorted(own) if not (ROOT / each).exists()] == []
 
 
-@pytest.mark.parametrize("folder", ["tools", "scripts"])
+@pytest.mark.parametrize("folder", ["tools", "scripts", "devtools"])
 def test_its_commands_are_there(folder):
-    named = set(re.findall(rf"{folder}/[\w/]+\.(?:py|sh)", TEXT))
+    named = set(re.findall(rf"\b{folder}/[\w/]+\.(?:py|sh)", TEXT))
     assert named
     assert [each for each in sorted(named) if not (ROOT / each).is_file()] == []

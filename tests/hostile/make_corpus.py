@@ -1,4 +1,4 @@
-"""Writes tests/hostile/corpus: small good files of every kind that scripts/fuzz.py damages.
+"""Writes tests/hostile/corpus: small good files of every kind that devtools/fuzz.py damages.
 
 python tests/hostile/make_corpus.py
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -14,16 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from devtools.fuzzing.child import run_input
+from devtools.fuzzing.values import CLASSES, SIZE
 from p2seg.errors import UserError
 from p2seg.semantic.arrays import read_array
 from p2seg.semantic.class_map import Legend
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "scripts"))
-
-from _fuzz_child import run_input  # noqa: E402
-from _fuzz_targets import CLASSES, SIZE  # noqa: E402
-
 MOST = 60
 """Megabytes that a reader may take; the files would become `LARGE`, and the first one 381."""
 LARGE = 120

@@ -12,6 +12,7 @@ import torch
 from hostile_sets import segmentor_checkpoint
 
 import p2seg
+from devtools.fuzzing.network import no_network
 from p2seg.errors import UserError
 from p2seg.models.architectures import ATTENTION, KINDS, SETTINGS, config_of, rebuilt
 from p2seg.models.backbones import build_backbone
@@ -19,10 +20,7 @@ from p2seg.sam.huggingface import HuggingFaceSam, _model
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn
 
 HERE = Path(__file__).resolve().parent
-for folder in (HERE.parent.parent / "scripts", HERE.parent / "sam"):
-    sys.path.insert(0, str(folder))
-
-from _fuzz_network import no_network  # noqa: E402
+sys.path.insert(0, str(HERE.parent / "sam"))
 
 transformers = pytest.importorskip("transformers")
 

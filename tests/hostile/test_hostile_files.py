@@ -6,7 +6,6 @@ import io
 import json
 import os
 import random
-import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -15,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from devtools import fuzz
+from devtools.fuzzing import child, targets
+from devtools.fuzzing.mutate import mutate, read_corpus
+from devtools.fuzzing.targets import TARGETS, judge, place
 from p2seg.data.download import unpack
 from p2seg.data.voc import read_list
 from p2seg.errors import UserError
@@ -23,15 +26,10 @@ from p2seg.semantic.class_map import ClassMap
 from p2seg.semantic.manifest import read_manifest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "scripts"))
-
-from _fuzz_mutate import mutate, read_corpus  # noqa: E402
-from _fuzz_targets import TARGETS, judge, place  # noqa: E402
-
 CORPUS = HERE / "corpus"
 FILES = [path.relative_to(CORPUS).as_posix() for path in sorted(CORPUS.glob("*/*"))]
 MUTATIONS = 12
-"""Of each reader in the default run; `scripts/fuzz.py` tries as many as there is time for."""
+"""Of each reader in the default run; `devtools/fuzz.py` tries as many as there is time for."""
 
 
 def member(name: str, **options: Any) -> tarfile.TarInfo:
@@ -304,8 +302,6 @@ def test_the_corpus_is_small():
 
 def test_a_fuzz_run_finds_and_replays(tmp_path, monkeypatch):
     """A reader that fails at some inputs, hangs at others or dies."""
-    import _fuzz_child
-    import fuzz
 
     def fragile(path: Path) -> None:
         content = path.read_bytes()
@@ -316,9 +312,8 @@ def test_a_fuzz_run_finds_and_replays(tmp_path, monkeypatch):
 
     readers: dict[str, Callable[[Path], None]] = {"class_map": fragile}
     broken = {**TARGETS, "class_map": type(TARGETS["points"])(readers["class_map"], ".json", 2)}
-    for module in (_fuzz_child, fuzz):
+    for module in (child, fuzz, targets):
         monkeypatch.setattr(module, "TARGETS", broken)
-    monkeypatch.setattr(sys.modules["_fuzz_targets"], "TARGETS", broken)
     words = ["--minutes", "0.03", "--target", "class_map", "--engine", "mutation"]
     with pytest.raises(SystemExit):
         fuzz.main([*words, "--out", str(tmp_path)])

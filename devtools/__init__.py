@@ -1,0 +1,1 @@
+"""What only developers of p2seg run: benchmarks, fuzzing, disturbances, the site, pictures."""

@@ -1,0 +1,139 @@
+"""What each stage of an experiment costs: parameters, products, time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from devtools.benchmarks.measure import Row, cost, name_of
+from devtools.benchmarks.segmentors import instances_of
+from devtools.benchmarks.step import batch_of
+from p2seg.methods.method import Method
+from p2seg.optim import adamw
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.training import segmentor_losses
+from p2seg.structures import to_device
+
+Stage = tuple[str, int, int, Callable[[], object]]
+"""Its name, the side of its images in pixels, how many there are, and the work."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment trains, with random weights.
+
+    Attributes:
+        labeller: the network of points, as it exports.
+        method: of its training.
+        start_step: the step from which on rounds take part in it.
+        classes: C.
+        side: of the network's square images, pixels.
+        batch: images of its step.
+        segmentor: what is trained on the masks.
+        segmentor_side: of its square images, pixels.
+        segmentor_batch: images of its step.
+    """
+
+    labeller: NetworkLabeller
+    method: Method
+    start_step: int
+    classes: int
+    side: int
+    batch: int
+    segmentor: Segmentor
+    segmentor_side: int
+    segmentor_batch: int
+
+
+def suite(device: torch.device, repeats: int, experiment: Experiment) -> list[Row]:
+    """A row a stage, on noise with blobs of classes and eight clicks an image.
+
+    MACs are half the operations that PyTorch counts in products and convolutions; a kernel of
+    Triton counts nothing.
+    """
+    parts = (
+        (experiment.labeller.network, _network_stages(experiment, device)),
+        (experiment.segmentor, _segmentor_stages(experiment, device)),
+    )
+    rows = []
+    for model, stages in parts:
+        parameters = sum(each.numel() for each in model.to(device).parameters())
+        for name, side, batch, work in stages:
+            with FlopCounterMode(display=False) as counter:
+                work()
+            seconds, peak = cost(work, device, repeats)
+            rows.append(
+                Row(
+                    name=name,
+                    device=name_of(device),
+                    dtype="float32",
+                    h=side,
+                    d=0,
+                    batch=batch,
+                    seconds=seconds,
+                    peak_mb=peak,
+                    parameters=parameters,
+                    macs=counter.get_total_flops() / 2,
+                )
+            )
+    return rows
+
+
+def _network_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
+    labeller, side = experiment.labeller, experiment.side
+    network, learned = labeller.network, _learned(labeller.network)
+    batch = to_device(batch_of(side, experiment.batch, experiment.classes), device)
+    network.eval().requires_grad_(False)  # the counter fails on what could learn
+    yield "network, forward", side, 1, partial(_forward, network, batch.images[:1])
+    first = batch.images[0], batch.points[0], batch.labels.semantic[0]
+    yield "pseudo masks", side, 1, partial(labeller, *first)
+    network.train()
+    _learn(learned)
+    for step, name in ((0, "before the rounds"), (experiment.start_step, "with the rounds")):
+        objective = partial(experiment.method.objective, network, batch, step)
+        yield f"training step, {name}", side, experiment.batch, _step(network, objective)
+
+
+def _segmentor_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
+    segmentor, side = experiment.segmentor, experiment.segmentor_side
+    batch = instances_of(batch_of(side, experiment.segmentor_batch, experiment.classes))
+    batch = to_device(batch, device)
+    learned = _learned(segmentor)
+    segmentor.eval().requires_grad_(False)
+    yield "segmentor, forward", side, 1, partial(segmentor.predict, batch.images[:1])
+    segmentor.train()
+    _learn(learned)
+    objective = partial(segmentor_losses, segmentor, batch, 0)
+    name = "segmentor, training step"
+    yield name, side, experiment.segmentor_batch, _step(segmentor, objective)
+
+
+def _learned(model: nn.Module) -> list[nn.Parameter]:
+    return [each for each in model.parameters() if each.requires_grad]
+
+
+def _learn(parameters: list[nn.Parameter]) -> None:
+    for each in parameters:
+        each.requires_grad_()
+
+
+@torch.no_grad()
+def _forward(model: nn.Module, images: object) -> object:
+    return model(images)
+
+
+def _step(model: nn.Module, objective: Callable[[], dict[str, Tensor]]) -> Callable[[], None]:
+    optimizer = adamw(model, lr=1e-6)
+
+    def work() -> None:
+        optimizer.zero_grad()
+        torch.stack(list(objective().values())).sum().backward()
+        optimizer.step()
+
+    return work

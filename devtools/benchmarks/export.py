@@ -1,0 +1,95 @@
+"""The export of pseudo masks beside one that reads, labels and encodes one after the other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from devtools.benchmarks.measure import Row, compared
+from devtools.benchmarks.step import network_of
+from p2seg.data.dataset import Reader
+from p2seg.data.materials import CLASSES
+from p2seg.data.points import PointSet, make_points
+from p2seg.data.synthetic import write_synthetic
+from p2seg.data.voc import read_voc
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.mdm.seed import Seeder
+from p2seg.pseudo.export import MaskRules, label_images, masks_of
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.shards import Shards
+
+IMAGES, SIZE = 24, 320
+
+
+def suite(
+    device: torch.device, repeats: int, images: int = IMAGES, size: int = SIZE
+) -> Iterator[Row]:
+    """The seeds alone and a network, on drawn images with their true maps."""
+    network, _, name = network_of(device)
+    mdm = MutualDistillation(rounds=1, beta=20.0)
+    labellers: dict[str, Labeller] = {
+        "seeds": SeedLabeller(Seeder()),
+        name: NetworkLabeller(network.eval(), mdm),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_synthetic(root, 0, images, 1, size)
+        points = make_points(read_voc(root, "train", CLASSES), "inner", 0)
+        reader = Reader(root / "JPEGImages", root / "SegmentationClass", len(CLASSES))
+        for kind, labeller in labellers.items():
+            yield _row(kind, labeller, points, reader, root, device, repeats, size)
+
+
+def _row(
+    kind: str,
+    labeller: Labeller,
+    points: PointSet,
+    reader: Reader,
+    root: Path,
+    device: torch.device,
+    repeats: int,
+    size: int,
+) -> Row:
+    return compared(
+        _overlapping(labeller, points, reader, root),
+        _one_by_one(labeller, points, reader, root),
+        device,
+        repeats,
+        name=f"export of {len(points.images)} images, {kind}",
+        dtype="float32",
+        h=size,
+        d=0,
+        batch=len(points.images),
+        rival="read, label and encode in turn",
+    )
+
+
+def _overlapping(
+    labeller: Labeller, points: PointSet, reader: Reader, root: Path
+) -> Callable[[], None]:
+    def work() -> None:
+        shards = Shards(root / "out.json", "benchmark", 0)
+        for _ in label_images(points, reader, labeller, MaskRules(), shards, "raise"):
+            pass
+        shards.remove()
+
+    return work
+
+
+def _one_by_one(
+    labeller: Labeller, points: PointSet, reader: Reader, root: Path
+) -> Callable[[], None]:
+    def work() -> None:
+        shards = Shards(root / "out.json", "benchmark", 0)
+        for record, own in zip(points.images, points.points, strict=True):
+            image = reader.image(record) if labeller.needs_image else None
+            labelled = labeller(image, own, reader.map(record, own))
+            shards.add(record.id, masks_of(labelled, own, MaskRules()))
+        shards.remove()
+
+    return work

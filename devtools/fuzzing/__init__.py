@@ -1,0 +1,1 @@
+"""Damaged inputs for every reader of files from outside, and how they are judged."""

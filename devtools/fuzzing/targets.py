@@ -1,0 +1,250 @@
+"""What devtools/fuzz.py feeds: every reader of files from outside, each as a function of a path.
+
+A reader does well when it returns, or raises a `UserError` of one readable sentence. Where it
+returns, what it gave is used as the tools use it, so that damage is not only postponed. None may
+ask the network for anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from devtools.fuzzing import documents, models
+from devtools.fuzzing.network import no_network
+from devtools.fuzzing.values import CLASSES, SIZE
+from p2seg.data import rle
+from p2seg.data.coco import decode
+from p2seg.data.download import unpack
+from p2seg.data.images import check_image, read_image
+from p2seg.data.maps import read_map
+from p2seg.data.video import Video
+from p2seg.data.voc import read_list
+from p2seg.errors import UserError
+from p2seg.files import fingerprint, write_json
+from p2seg.pseudo.shards import Shards
+from p2seg.runs.parts import Parts
+from p2seg.runs.stages import Stages
+from p2seg.sam.candidates import read_candidates, read_key
+from p2seg.semantic.arrays import labels_to_map, probabilities_to_map, read_array
+from p2seg.semantic.class_map import ClassMap, Legend
+from p2seg.semantic.manifest import MANIFEST, read_manifest
+from p2seg.semantic.maps import read_key as read_map_key
+
+LONGEST = 3000
+"""Characters of a sentence that somebody can still read."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        read: takes the path of a file, which lies alone in a folder that it may write to.
+        ending: of the file's name.
+        seconds: of a core within which it must be done.
+    """
+
+    read: Callable[[Path], object]
+    ending: str
+    seconds: float = 10.0
+
+
+def judge(target: Target, path: Path) -> str:
+    """Reads a file: "read", or the sentence that refused it.
+
+    Raises:
+        Exception: whatever else the reader came to, and `AssertionError` of an endless sentence or
+            of a request to the network.
+    """
+    said = "read"
+    with no_network() as asked:
+        try:
+            target.read(path)
+        except UserError as error:
+            said = str(error)
+    assert not asked, f"it asked the network: {asked[0]}"
+    assert 0 < len(said) < LONGEST, f"a sentence of {len(said)} characters"
+    return said
+
+
+def _image(path: Path) -> None:
+    try:
+        check_image(path)
+    finally:  # what the head hides, the pixels may show
+        image = read_image(path)
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+    try:
+        read_image(path, SIZE)
+    except UserError:
+        return
+
+
+def _labels(path: Path) -> None:
+    read_map_key(path)
+    read_map(path, SIZE, len(CLASSES))
+
+
+def _array(path: Path) -> None:
+    legend = Legend.plain(CLASSES)
+    stored = read_array(path, SIZE, legend)
+    if stored.values.ndim == 2:
+        labels_to_map(stored.values, path, SIZE, legend)
+    else:
+        probabilities_to_map(stored, path, SIZE, legend, 0.3)
+
+
+def _class_map(path: Path) -> None:
+    made = ClassMap.read(str(path))
+    write_json(path.with_name("again.json"), made.parameters)
+    made.legend(CLASSES)
+
+
+def _manifest(path: Path) -> None:
+    manifest = read_manifest(path.parent)
+    write_json(path.with_name("again.json"), vars(manifest))
+    ", ".join(manifest.classes)
+
+
+def _candidates(path: Path) -> None:
+    read_key(path)
+    try:
+        content = json.loads(path.read_bytes())
+        content["digest"] = fingerprint(content["points"])  # else nothing behind it is reached
+        path.write_text(json.dumps(content))
+    except (LookupError, TypeError, ValueError, RecursionError):
+        pass
+    for offered in read_candidates(path, SIZE).values():
+        for each in offered:
+            assert rle.decode(each.rle).shape == SIZE
+
+
+def _stage(path: Path) -> None:
+    """A record of a stage, and the note that one was begun."""
+    out = path.with_name("out")
+    shutil.copyfile(path, path.with_name("stage.begun.json"))
+    shutil.copyfile(path, path.with_name("stage.json"))
+    for _ in range(2):
+        stages = Stages(path.parent, lambda _: None)
+        stages.run("stage", lambda: out.write_text("made"), key=lambda: "1", outputs=[out])
+        assert out.read_text() == "made"
+
+
+def _shards(path: Path) -> None:
+    shards = Shards(path.parent / "out.json", "key", 0)
+    shards.folder.mkdir(exist_ok=True)
+    shutil.copyfile(path, shards.folder / "0.jsonl")
+    shards.skipped()
+    for instances in shards.finished().values():
+        for each in instances:
+            decode(each)
+
+
+def _parts(path: Path) -> None:
+    parts = Parts(path.parent / "out.json", "key")
+    parts.folder.mkdir(exist_ok=True)
+    shutil.copyfile(path, parts.folder / "0.jsonl")
+    for stamps in (None, {0: "stamp", 1: "stamp"}):
+        kept = parts.kept(stamps)
+        for number in kept.finished:
+            kept.content(number)
+
+
+def _video(path: Path) -> None:
+    for number, frame in Video(path).frames(2):
+        assert frame.dtype == np.uint8
+        if number > 20:
+            return
+
+
+def _archive(path: Path) -> None:
+    """Nothing appears outside the folder that it is unpacked in."""
+    inside = path.parent / "in" / "deep"
+    before = {each.name for each in path.parent.iterdir()}
+    try:
+        unpack(path, inside)
+    finally:
+        for each in inside.rglob("*") if inside.is_dir() else ():
+            assert not each.is_symlink(), f"a link {each}"
+            assert each.is_file() or each.is_dir(), f"a special file {each}"
+        there = {each.name for each in path.parent.iterdir()}
+        assert there - before <= {"in"}, f"{there - before} appeared outside"
+        assert not (path.parent / "in").is_dir() or os.listdir(path.parent / "in") in ([], ["deep"])  # noqa: PTH208
+
+
+def _list(path: Path) -> None:
+    root = path.parent
+    for name in read_list(path):
+        whole = os.path.normpath(root / "SegmentationClass" / f"{name}.png")
+        assert whole.startswith(f"{root}{os.sep}"), f"{name!r} leaves the folder"
+
+
+TARGETS = {
+    "points": Target(documents.points, ".json"),
+    "instances": Target(documents.instances, ".json"),
+    "review": Target(documents.review, ".json"),
+    "predictions": Target(documents.predictions, ".json"),
+    "segmentation": Target(documents.segmentation, ".json"),
+    "image": Target(_image, ".png"),
+    "labels": Target(_labels, ".png"),
+    "array": Target(_array, ".npz"),
+    "class_map": Target(_class_map, ".json"),
+    "manifest": Target(_manifest, ".json"),
+    "candidates": Target(_candidates, ".json"),
+    "stage": Target(_stage, ".json"),
+    "shards": Target(_shards, ".jsonl"),
+    "parts": Target(_parts, ".jsonl"),
+    "checkpoint": Target(models.checkpoint, ".pt"),
+    "model": Target(models.model, ".json", 20.0),
+    "architecture": Target(models.architecture, ".json"),
+    "weights": Target(models.weights, ".pth"),
+    "safetensors": Target(models.weights, ".safetensors"),
+    "sam": Target(models.sam, ".pth"),
+    "video": Target(_video, ".mp4"),
+    "archive": Target(_archive, ".tar"),
+    "list": Target(_list, ".txt"),
+}
+"""By name, which is also that of the folder of its corpus."""
+
+FILE_NAMES = {"manifest": MANIFEST, "predictions": "results.json"}
+"""What a target's file must be called, where that matters."""
+
+
+def place(name: str, content: bytes, folder: Path) -> Path:
+    """Puts an input where its target reads it: alone in a folder.
+
+    Args:
+        name: of the target.
+        content: of the file.
+        folder: is emptied first.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    path = folder / FILE_NAMES.get(name, f"input{TARGETS[name].ending}")
+    path.write_bytes(_sealed(name, content))
+    return path
+
+
+def _sealed(name: str, content: bytes) -> bytes:
+    """The input with the checksums that a damaged file of this kind would fail at at once."""
+    if name not in ("image", "labels") or not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return content
+    if sum(content) % 4 == 0:  # a quarter keeps its damage
+        return content
+    out, at = bytearray(content), 8
+    while at + 12 <= len(out):
+        length = int.from_bytes(out[at : at + 4], "big")
+        end = at + 8 + length
+        if end + 4 > len(out):
+            break
+        out[end : end + 4] = zlib.crc32(out[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(out)

@@ -1,0 +1,300 @@
+"""Pages that are made of the code: tools, configs, scripts, messages, the notebook.
+
+Each function gives the Markdown of one page; `_docs.py` puts them into the site.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from devtools.site.messages import CLOSE, OPEN, TOPICS, Message, by_topic
+from devtools.site.settings import (
+    CONFIGS,
+    ROOT,
+    Setting,
+    commented,
+    experiments,
+    groups,
+    read_config,
+    tool_names,
+)
+
+OF_THE_CODE = "---\nsearch:\n  boost: 0.6\n---\n\n"
+"""Front matter: what people wrote comes first in a search."""
+
+EXIT_CODES = {
+    0: "done; also when there was nothing left to do",
+    2: "a mistake in the command or in a file: one sentence says what and where",
+    75: "asked to stop (SIGTERM, SIGUSR1, SIGHUP): files are whole, the same command goes on",
+    130: "stopped by the keyboard (Ctrl-C): the same",
+    1: "another process of the run has ended, or a defect of p2seg, with its traceback",
+}
+USES = {
+    "gen_semantic": ("data", "semantic"),
+    "train": ("data", "model", "mdm", "optim", "trainer"),
+    "gen_pseudo": ("data", "model", "mdm"),
+    "train_segmentor": ("data", "segmentor"),
+    "make_points": ("data",),
+}
+"""Groups that say what a tool does, where its own file does not."""
+
+
+def tools_page() -> str:
+    """The tools in a table, and what all of them share."""
+    rows = (f"| [`{name}`]({name}.md) | {_escaped(_head(name)[0])} |" for name in tool_names())
+    codes = (f"| {code} | {_escaped(told)} |" for code, told in EXIT_CODES.items())
+    return "\n".join(
+        (
+            "# Tools",
+            "Every tool is `python tools/NAME.py key=value ..`. The settings of a tool are its "
+            "own, those of [`base.yaml`](base.md), and those of the groups below; `--cfg job` "
+            "prints all of them as they would be used, and `--help` the groups. `+exp=NAME` "
+            "takes an [experiment](exp.md), `GROUP=NAME` another file of a group, and "
+            "`-m key=1,2,3` runs a command several times. A setting that there is not is refused.",
+            "",
+            "| tool | what it does |",
+            "| --- | --- |",
+            *rows,
+            "",
+            "## Groups of settings",
+            "",
+            "| group | files |",
+            "| --- | --- |",
+            *(
+                f"| [`{name}`](config-{name}.md) | "
+                + ", ".join(f"`{path.stem}`" for path in paths if path.stem[0] != "_")
+                + " |"
+                for name, paths in groups().items()
+            ),
+            f"| [`exp`](exp.md) | {', '.join(f'`{path.stem}`' for path in experiments())} |",
+            "",
+            "## Exit codes",
+            "",
+            "| code | meaning |",
+            "| --- | --- |",
+            *codes,
+            "",
+        )
+    )
+
+
+def tool_page(name: str) -> str:
+    """One tool: what its docstring says, its own settings, its exit codes."""
+    config = read_config(CONFIGS / f"{name}.yaml")
+    base = commented(read_config(CONFIGS / "base.yaml"))
+    section = next((each.key for each in base if f"tools/{name}.py)" in each.comment), "no section")
+    own = [*commented(config), *(each for each in base if each.key.startswith(f"{section}."))]
+    uses = " and ".join(f"[`{group}`](config-{group}.md)" for group in USES.get(name, ()))
+    told, commands = _head(name)
+    return OF_THE_CODE + "\n".join(
+        (
+            f"# {name}",
+            "",
+            _plain(told),
+            "",
+            *(("```bash", commands, "```", "") if commands else ()),
+            *(_comment(config.head) if config.head else ()),
+            "## Its own settings",
+            "",
+            *(_table(own) if own else ("None beside those that [all tools share](base.md).",)),
+            "",
+            *((f"What it does is above all decided by {uses}.", "") if uses else ()),
+            "`???` has no default: give it. The other settings: [base.yaml](base.md) and the "
+            "[groups](index.md#groups-of-settings). Exit codes: "
+            "[of all tools](index.md#exit-codes).",
+            "",
+        )
+    )
+
+
+def base_page() -> str:
+    """The settings that all tools share."""
+    config = read_config(CONFIGS / "base.yaml")
+    taken = (each for each in config.takes if not each.startswith("hydra/"))
+    return OF_THE_CODE + "\n".join(
+        (
+            "# base.yaml",
+            "",
+            *_comment(config.head),
+            "Groups, unless others are named: " + ", ".join(f"`{each}`" for each in taken) + ".",
+            "",
+            *_table(commented(config)),
+            "",
+        )
+    )
+
+
+def group_page(name: str) -> str:
+    """The files of a group, each with its settings."""
+    parts = [f"# {name}", ""]
+    for path in groups()[name]:
+        shared = path.stem[0] == "_"
+        title = f"What they share: {path.stem}" if shared else f"{name}={path.stem}"
+        parts += [f"## {title} {{ #{path.stem.strip('_')} }}", "", *_body(path)]
+    return OF_THE_CODE + "\n".join(parts)
+
+
+def experiments_page() -> str:
+    """The experiments, each with what it is and sets."""
+    parts = [
+        "# Experiments",
+        "",
+        "Merged last: `+exp=NAME`, or several: `'+exp=[NAME,OTHER]'`.",
+        "",
+    ]
+    for path in experiments():
+        parts += [f"## +exp={path.stem} {{ #{path.stem} }}", "", *_body(path)]
+    return OF_THE_CODE + "\n".join(parts)
+
+
+def scripts_page() -> str:
+    """The Python scripts: what their docstrings say, and their options."""
+    parts = ["# Scripts", ""]
+    for path in (
+        *sorted((ROOT / "scripts").glob("[!_]*.py")),
+        *sorted((ROOT / "devtools").glob("[!_]*.py")),
+    ):
+        tree = ast.parse(path.read_text("utf-8"))
+        told, commands = _split(ast.get_docstring(tree) or "")
+        title = path.relative_to(ROOT).as_posix()
+        parts += [f"## {title}", "", _plain(told), ""]
+        parts += ["```bash", commands, "```", ""] if commands else []
+        options = list(_options(tree))
+        if options:
+            parts += ["| option | default | what it is |", "| --- | --- | --- |", *options, ""]
+    return OF_THE_CODE + "\n".join(parts)
+
+
+def messages_page() -> str:
+    """Every sentence that p2seg answers a mistake with, by topic."""
+    parts = [
+        "# Messages",
+        "",
+        "Every sentence that p2seg answers a mistake with, as it stands in the code: what was "
+        "seen, and below it what would do. Words in italics stand for what a message fills in. "
+        "Search for a few words of yours. Symptoms without a message are in "
+        "[troubleshooting](../troubleshooting.md).",
+        "",
+    ]
+    number = 0
+    for topic, messages in by_topic().items():
+        parts += [f"## {topic}", "", TOPICS[topic], ""]
+        for message in messages:
+            number += 1
+            parts += [_message(message, number), ""]
+    return OF_THE_CODE.replace("0.6", "0.5") + "\n".join(parts)
+
+
+def _message(message: Message, number: int) -> str:
+    seen, remedy = (_with_variables(each) for each in message.parts)
+    lines = ['<div class="message">', f'<h4 id="message-{number}">{seen}</h4>']
+    if remedy:
+        lines.append(f"<p>{remedy}</p>")
+    return "\n".join((*lines, f"<small>{message.file}</small>", "</div>"))
+
+
+def _with_variables(text: str) -> str:
+    text = html.escape(text)
+    return text.replace(OPEN, "<var>").replace(CLOSE, "</var>")
+
+
+def notebook_page(path: Path) -> str:
+    """The notebook's cells as a page, with what it printed where it was kept."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    parts = []
+    for cell in cells:
+        text = "".join(cell["source"])
+        parts += [text] if cell["cell_type"] == "markdown" else [f"```python\n{text}\n```"]
+    first, *rest = parts
+    note = f"!!! note\n\n    A notebook: [{path.name}]({path.name}) runs it, and so do the tests."
+    return "\n\n".join((first, note, *rest, ""))
+
+
+def _head(name: str) -> tuple[str, str]:
+    """What a tool's docstring says, and its commands."""
+    source = (ROOT / "tools" / f"{name}.py").read_text("utf-8")
+    return _split(ast.get_docstring(ast.parse(source)) or "")
+
+
+def _split(docstring: str) -> tuple[str, str]:
+    """Sentences and command lines of a docstring."""
+    told, commands = list[str](), list[str]()
+    goes_on = False
+    for line in docstring.splitlines():
+        is_command = goes_on or line.strip().startswith(("python ", "./scripts/", "torchrun "))
+        goes_on = is_command and line.rstrip().endswith("\\")
+        (commands if is_command else told).append(line)
+    indent = min((len(each) - len(each.lstrip()) for each in commands), default=0)
+    return "\n".join(told).strip(), "\n".join(each[indent:] for each in commands)
+
+
+def _body(path: Path) -> list[str]:
+    config = read_config(path)
+    taken = ", ".join(f"`{each.replace('/', '', 1)}`" for each in config.takes)
+    settings = commented(config)
+    return [
+        *_comment(config.head),
+        *((f"Takes {taken}, and sets:" if settings else f"Takes {taken}.", "") if taken else ()),
+        *(_table(settings) if settings else ()),
+        "",
+    ]
+
+
+def _comment(lines: list[str]) -> list[str]:
+    """A comment of a file as it stands: it may have columns."""
+    if not any(line.startswith(" ") for line in lines):
+        return [_plain(" ".join(lines)), ""] if lines else []
+    return ["```text", *lines, "```", ""]
+
+
+def _table(settings: list[Setting]) -> Iterator[str]:
+    yield from ("| setting | default | what it is |", "| --- | --- | --- |")
+    for each in settings:
+        told = each.comment
+        if each.range and not (" | " in told or told.endswith(each.range)):
+            told = f"{told.rstrip('.')}; {each.range}" if told else each.range
+        value = _code(each.value) if each.value else ""
+        yield f"| {_code(each.key)} | {value} | {_plain(_piped(told))} |"
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """Text in a cell, letter by letter, breaking at dots and underscores where it is narrow."""
+    shown = html.escape(" ".join(text.split())).replace("|", "&#124;")
+    for sign in ("{", "}", "*", "[", "]", "\\", "`"):
+        shown = shown.replace(sign, f"&#{ord(sign)};")
+    breaking = re.sub(r"([._/])", r"<wbr>\1", shown).replace("_", "&#95;")
+    return f"<code>{breaking}</code>"
+
+
+def _plain(text: str) -> str:
+    """Sentences of the code as Markdown: what is in backticks stays code."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    return "".join(each if each.startswith("`") else _escaped(each) for each in pieces)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_<>\[\]])", r"\\\1", text)
+
+
+def _options(tree: ast.Module) -> Iterator[str]:
+    """A row of each `add_argument`."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if node.func.attr != "add_argument" or not node.args:
+            continue
+        names = [each.value for each in node.args if isinstance(each, ast.Constant)]
+        given = {each.arg: each.value for each in node.keywords}
+        default, told = given.get("default"), given.get("help")
+        value = _code(ast.unparse(default)) if default is not None else ""
+        sentence = told.value if isinstance(told, ast.Constant) else ""
+        yield f"| {_code(', '.join(map(str, names)))} | {value} | {_plain(_piped(str(sentence)))} |"
