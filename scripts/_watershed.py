@@ -2,14 +2,13 @@
 
     python scripts/_watershed.py +exp=real_nuclei pipeline.network=false "pipeline.segmentors=[]"
 
-It takes the settings of tools/pipeline.py, shares its clicks and initial semantic maps, and writes
+It takes the settings of p2seg pipeline, shares its clicks and initial semantic maps, and writes
 `watershed.json` and a report. It is not a setting of the package: on nuclei it equals the geodesic
 distance, and on drawn images and photographs it is worse (docs/results.md).
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ from p2seg.pseudo.seeds import SeedLabeller
 from p2seg.pseudo.shards import Shards
 from p2seg.runs.provenance import versions
 from p2seg.structures import Points
-
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,10 @@ class Watershed:
 
 def run(cfg: Any) -> Path:
     """Makes the masks, trains the segmentors on them that are asked for, and gives the report."""
-    from _common import clicks_sha256, reader_of
-    from _experiment import Experiment
-    from _inputs import inputs_info, key_of, stamps_of
-    from _record import record_run
+    from p2seg.cli.experiment import Experiment
+    from p2seg.cli.fingerprints import inputs_info, key_of, stamps_of
+    from p2seg.cli.inputs import clicks_sha256, reader_of
+    from p2seg.cli.provenance import record_run
 
     experiment = Experiment(cfg)
     record_run(cfg, "pipeline", experiment.home)
@@ -118,10 +115,9 @@ def run(cfg: Any) -> Path:
 
 def main(words: list[str] | None = None) -> int:
     """Runs the command line's words (default: those of the process)."""
-    sys.path.insert(0, str(TOOLS))
-    from _claims import writes
-    from _common import output_folder
-    from _entry import entry
+    from p2seg.cli.claims import writes
+    from p2seg.cli.entry import entry
+    from p2seg.cli.paths import output_folder
 
     claimed = writes("pipeline", lambda cfg: output_folder(cfg, ""), folder=True)(run)
     return entry("pipeline")(claimed)(words)

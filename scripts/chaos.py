@@ -25,8 +25,9 @@ from pathlib import Path
 
 from _chaos_faults import COUNTS, Disk, Disturbed, Row, undisturbed
 from _chaos_stages import TOOLS, Inputs, stages_of
-from _command import CONSOLE, Parser, command, path
 from rich.table import Table
+
+from p2seg.cli.arguments import CONSOLE, Parser, command, path
 
 SCRIPTS = Path(__file__).resolve().parent
 RANKS = ("train", "semantic", "segmentor", "export", "train")

@@ -25,10 +25,10 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from _command import CONSOLE, Parser, command
 from _fuzz_child import run_input, run_mutations
 from _fuzz_targets import TARGETS
 
+from p2seg.cli.arguments import CONSOLE, Parser, command
 from p2seg.errors import UserError
 from p2seg.files import write_bytes, write_text
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from _command import Parser, command, path
 from make_pictures import COINS, TOOLS
 from skimage import data
 
+from p2seg.cli.arguments import Parser, command, path
 from p2seg.errors import UserError
 from p2seg.files import write_bytes
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from _command import Parser, command, path
 from numpy.typing import NDArray
 from skimage import data
 
+from p2seg.cli.arguments import Parser, command, path
 from p2seg.data.coco import Category, ImageRecord, decode, read_instances
 from p2seg.data.labels import read_labels
 from p2seg.data.points import PointSet, write_points

@@ -20,9 +20,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from _command import CONSOLE, Parser, command, path
 from _tables import SEGMENTOR, TABLES, Row, Table
 
+from p2seg.cli.arguments import CONSOLE, Parser, command, path
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, read_json, write_json
 

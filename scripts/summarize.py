@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _command import Parser, command
-
+from p2seg.cli.arguments import Parser, command
 from p2seg.files import read_json
 
 PSEUDO = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from _build import build
-from _common import network_of
-from _labeller import network_labeller
 from omegaconf import DictConfig
 
 from p2seg.benchmarks import cost
+from p2seg.cli.build import build
+from p2seg.cli.labeller import network_labeller
+from p2seg.cli.networks import network_of
 from p2seg.data.network_input import AS_IT_IS
 from p2seg.errors import UserError
 

@@ -11,10 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from _build import check_values
-from _claims import given_file, writes
-from _common import check_file
-from _entry import entry
 from _suites import RIVALS, suites_of
 from omegaconf import DictConfig
 
@@ -22,6 +18,10 @@ from p2seg.benchmarks import affinity
 from p2seg.benchmarks.measure import Row
 from p2seg.benchmarks.memory import check_flat
 from p2seg.benchmarks.tables import table_of
+from p2seg.cli.build import check_values
+from p2seg.cli.claims import writes
+from p2seg.cli.entry import entry
+from p2seg.cli.paths import check_file, given_file
 from p2seg.devices import device_of
 from p2seg.errors import UserError
 from p2seg.files import write_json

@@ -281,7 +281,7 @@ def _told(chunk: Chunk) -> list[tuple[float, float]]:
         if "point" not in content:
             raise UserError(
                 f"annotation {id} has no point; give it one, [x, y] in pixels "
-                "(tools/make_points.py makes points from masks)"
+                "(p2seg make_points makes points from masks)"
             )
         yx.append(xy_inside(content["point"], id, chunk.images[int(place)]))
     return yx
