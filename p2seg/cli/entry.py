@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
@@ -23,9 +22,8 @@ from p2seg.cli.mistakes import sentence_of
 from p2seg.cli.paths import CONFIGS
 from p2seg.cli.ranges import check_ranges
 from p2seg.cli.sweep import Sweep
-from p2seg.cli.words import check_words, quoted
+from p2seg.cli.words import check_words, quoted, read_options
 from p2seg.progress import console
-from p2seg.runs.determinism import seed_everything
 from p2seg.runs.lifetime import end_with_parent
 from p2seg.runs.preemption import Stopped, stopping
 from p2seg.runs.rank_messages import (
@@ -43,9 +41,6 @@ WITH_NETWORK = frozenset(
 """Commands whose `ckpt` is a trained network."""
 NAMING_METHOD = frozenset(("train", "gen_pseudo", "pipeline"))
 """Commands that begin with a line about the method."""
-
-# Values of these keys are paths, taken to the letter; other values follow Hydra's grammar and are
-# taken to the letter only where that fails.
 
 
 def entry(
@@ -125,6 +120,8 @@ def _run_hydra(
 
     def job(cfg: DictConfig) -> None:
         sys.argv = [*program, *words]  # Fabric starts other processes with them
+        from p2seg.runs.determinism import seed_everything  # imports torch
+
         try:
             check_ranges(cfg)
             seed_everything(cfg.seed, deterministic=cfg.deterministic)
@@ -168,7 +165,7 @@ def _settle(cfg: DictConfig, command: str) -> None:
 
 def _sweep_of(config: str, words: list[str]) -> Sweep | None:
     """The task of a command with `-m`, whose jobs are processes of the same tool."""
-    asked = get_args_parser().parse_args(words)
+    asked = read_options(words)
     if not asked.multirun:
         return None
     own = [word for word in asked.overrides if not word.startswith(("hydra/", "hydra."))]

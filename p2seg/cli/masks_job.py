@@ -12,8 +12,8 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.cli.build import check_values, plain
+from p2seg.cli.outputs import check_folders
 from p2seg.cli.paths import path_of
-from p2seg.cli.predict_job import check_folders
 from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
 from p2seg.data.images import check_image

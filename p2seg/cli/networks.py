@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from omegaconf import DictConfig
@@ -10,12 +10,14 @@ from omegaconf import DictConfig
 from p2seg.cli.build import build
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError
-from p2seg.models.network import Trunk
+
+if TYPE_CHECKING:
+    from p2seg.models.network import Trunk
 
 
 def network_of(cfg: DictConfig) -> Trunk:
     """The network of the config."""
-    return cast(Trunk, build(cfg.model.network))
+    return cast("Trunk", build(cfg.model.network))
 
 
 def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) -> Trunk:

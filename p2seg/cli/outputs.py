@@ -170,6 +170,21 @@ def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
         yield "pred", Path(pred).expanduser().with_name("images.json")
 
 
+def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
+    """No earlier run that is done may have written there, unless its files may be replaced.
+
+    Raises:
+        UserError: a format's folder below `out` has files, which are possibly edited.
+    """
+    for each in formats:
+        folder = out / each
+        if folder.is_dir() and any(folder.iterdir()) and not cfg.overwrite:
+            raise UserError(
+                f"{folder} has files of an earlier run, possibly edited; set another "
+                "out=DIR, remove that folder, or overwrite=true to replace its files"
+            )
+
+
 def _folders_of(formats: Any, without: str = "") -> tuple[str, ...]:
     """Patterns of the files of formats, each in a folder of its own."""
     asked = formats if isinstance(formats, ListConfig) else [formats]

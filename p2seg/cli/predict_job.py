@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 
 from p2seg.cli.build import plain
 from p2seg.cli.inputs import report_inputs
+from p2seg.cli.outputs import check_folders
 from p2seg.cli.paths import path_of
 from p2seg.cli.segmentor import saw_masks
 from p2seg.data.coco import Category, read_instances
@@ -65,21 +66,6 @@ def formats_of(cfg: DictConfig) -> list[str]:
     for each in given:
         check_choice("predict.formats", each, tuple(FORMATS))
     return [each for each in dict.fromkeys(given) if each != "coco"]
-
-
-def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
-    """No earlier run that is done may have written there, unless its files may be replaced.
-
-    Raises:
-        UserError: a format's folder below `out` has files, which are possibly edited.
-    """
-    for each in formats:
-        folder = out / each
-        if folder.is_dir() and any(folder.iterdir()) and not cfg.overwrite:
-            raise UserError(
-                f"{folder} has files of an earlier run, possibly edited; set another "
-                "out=DIR, remove that folder, or overwrite=true to replace its files"
-            )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ SPLITS = {"annotations": ("train2017", "val2017"), ".": ("train", "val")}
 def parser() -> Parser:
     """The command line."""
     words = Parser(
-        description="Makes instance files of COCO, or of a COCO-style set.", allow_abbrev=False
+        prog="p2seg prepare_coco",
+        description="Makes instance files of COCO, or of a COCO-style set.",
+        allow_abbrev=False,
     )
     words.add_argument(
         "--root", type=path, metavar="DIR", help="COCO 2017's folder, or one like it"

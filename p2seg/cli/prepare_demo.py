@@ -18,7 +18,11 @@ from p2seg.data.coco import read_instances, write_instances
 
 def parser() -> Parser:
     """The command line."""
-    words = Parser(description="Writes the demo's images and true masks.", allow_abbrev=False)
+    words = Parser(
+        prog="p2seg prepare_demo",
+        description="Writes the demo's images and true masks.",
+        allow_abbrev=False,
+    )
     words.add_argument(
         "--out", type=path, metavar="DIR", default=Path("data/demo"), help="default: data/demo"
     )

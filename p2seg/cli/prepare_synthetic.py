@@ -22,7 +22,9 @@ from p2seg.errors import UserError
 
 def parser() -> Parser:
     """The command line."""
-    words = Parser(description="Writes the drawn set.", allow_abbrev=False)
+    words = Parser(
+        prog="p2seg prepare_synthetic", description="Writes the drawn set.", allow_abbrev=False
+    )
     words.add_argument(
         "--out", type=path, metavar="DIR", default=Path("data/drawn"), help="default: data/drawn"
     )

@@ -24,7 +24,9 @@ from p2seg.errors import UserError
 def parser() -> Parser:
     """The command line."""
     words = Parser(
-        description="Makes instance files of VOC, or of a set in its layout.", allow_abbrev=False
+        prog="p2seg prepare_voc",
+        description="Makes instance files of VOC, or of a set in its layout.",
+        allow_abbrev=False,
     )
     words.add_argument(
         "--devkit", type=path, metavar="DIR", help="holds VOCdevkit/VOC20xx or VOC20xx, or is it"

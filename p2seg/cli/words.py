@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
 from pathlib import Path
 from typing import NoReturn
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
@@ -16,11 +16,10 @@ from p2seg.errors import UserError
 from p2seg.runs.settings import path_settings
 
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
-
-
 DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
-
-
+REMEDY = "settings are written key=value"
+# Values of these keys are paths, taken to the letter; other values follow Hydra's grammar and are
+# taken to the letter only where that fails.
 PATH_KEYS = path_settings() | {"out", "url", "data.root"}
 
 
@@ -72,19 +71,51 @@ def _in_quotes(text: str) -> str:
     return f"'{escaped}'"
 
 
+class Options(argparse.ArgumentParser):
+    """Hydra's own options, as far as p2seg lets them through."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False)
+        self.add_argument("overrides", nargs="*")
+        for names in (
+            ("--help", "-h"),
+            ("--hydra-help",),
+            ("--version",),
+            ("--resolve",),
+            ("--run", "-r"),
+            ("--multirun", "-m"),
+            ("--shell-completion", "-sc"),
+        ):
+            self.add_argument(*names, action="store_true")
+        for names in (
+            ("--package", "-p"),
+            ("--config-path", "-cp"),
+            ("--config-name", "-cn"),
+            ("--config-dir", "-cd"),
+        ):
+            self.add_argument(*names)
+        self.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+        self.add_argument("--info", "-i", nargs="?", const="all")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses what is none of these."""
+        raise UserError(f"{message}; {REMEDY}")
+
+
+def read_options(words: list[str]) -> argparse.Namespace:
+    """Hydra's options among the words, and the settings as `overrides`.
+
+    Raises:
+        UserError: an option that there is not.
+    """
+    return Options().parse_args(words)
+
+
 def check_words(words: list[str]) -> None:
     """Refuses words that are neither settings nor Hydra's options."""
-    parser = get_args_parser()
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message}; settings are written key=value")
-
-    parser.error = refuse  # type: ignore[method-assign]
-    options = parser.parse_args(words)
-    if options.experimental_rerun is not None:
-        raise UserError("--experimental-rerun reads a pickle, which could run code; give settings")
+    options = read_options(words)
     for folder in filter(None, (options.config_dir, options.config_path)):
         check_configs(Path(folder))
     for word in options.overrides:
         if not OVERRIDE.match(word) and not DELETION.match(word):
-            refuse(f"{word!r} is no setting")
+            raise UserError(f"{word!r} is no setting; {REMEDY}")

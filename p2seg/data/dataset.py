@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from p2seg.data.maps import map_path, read_map, restrict_to_classes
 from p2seg.data.packed import PackedPoints
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord, PackedImages
-from p2seg.data.transforms import Augment
 from p2seg.data.tried import Look, mistakes
 from p2seg.errors import UserError, check_choice
 from p2seg.structures import Labels, Points, Sample
+
+if TYPE_CHECKING:
+    from p2seg.data.transforms import Augment
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
-
-from torch.distributed import DistError
 
 from p2seg.runs.launched import is_task
 
@@ -25,12 +24,18 @@ def is_of_a_lost_peer(error: BaseException) -> bool:
     """Whether an error is only the echo of another process's end."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, DistError) or (
+        if _is_of_torch(seen) or (
             isinstance(seen, RuntimeError) and _several() and _LOST.search(str(seen))
         ):
             return True
         seen = seen.__cause__
     return False
+
+
+def _is_of_torch(error: BaseException) -> bool:
+    """Whether an error is one of torch's processes; without torch there is none."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and isinstance(error, distributed.DistError)
 
 
 def is_new(sentence: str) -> bool:

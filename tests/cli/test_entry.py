@@ -262,4 +262,4 @@ def test_a_tool_is_a_command():
 
 
 def test_no_settings_are_read_of_a_pickle(run_tool):
-    refused(run_tool("train", "--experimental-rerun", "config.pickle"), "could run code")
+    refused(run_tool("train", "--experimental-rerun", "config.pickle"), "--experimental-rerun")
