@@ -3,5 +3,5 @@
 # and temporary files that are left: none.
 #   ./scripts/chaos.sh              about 15 minutes on two cores; --seed, --kills, --ranks, --disks, --short
 set -euo pipefail
-. "$(dirname "$0")/_environment.sh"
+needs=dev . "$(dirname "$0")/_environment.sh"
 exec python scripts/chaos.py "$@"
