@@ -164,7 +164,11 @@ def scripts_page() -> str:
     parts = ["# Commands of options, and scripts", ""]
     commands_of_options = [CLI / "demo.py", *sorted(CLI.glob("prepare_*.py"))]
     moved = {path.name for path in commands_of_options}
-    scripts = sorted((ROOT / "scripts").glob("[!_]*.py"))
+    scripts = [
+        each
+        for each in sorted((ROOT / "scripts").glob("[!_]*.py"))
+        if '__name__ == "__main__"' in each.read_text("utf-8")
+    ]
     for path in (*commands_of_options, *(each for each in scripts if each.name not in moved)):
         tree = ast.parse(path.read_text("utf-8"))
         told, commands = _split(ast.get_docstring(tree) or "")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _watershed import Watershed
+from watershed import Watershed
 
 from p2seg.cli.arguments import Parser, command, path, progress
 from p2seg.data.coco import Instance, InstanceSet, read_instances

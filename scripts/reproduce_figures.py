@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 
-from _tables import MINE, TABLES
+from paper_tables import MINE, TABLES
 from reproduce import ROOT, common_parser, plan_of, read_words, run_all
 
 from p2seg.cli.arguments import CONSOLE, command

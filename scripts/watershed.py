@@ -1,6 +1,6 @@
 """The compact watershed from the clicks, a rival without a network, and its report.
 
-    python scripts/_watershed.py +exp=real_nuclei pipeline.network=false "pipeline.segmentors=[]"
+    python scripts/watershed.py +exp=real_nuclei pipeline.network=false "pipeline.segmentors=[]"
 
 It takes the settings of p2seg pipeline, shares its clicks and initial semantic maps, and writes
 `watershed.json` and a report. It is not a setting of the package: on nuclei it equals the geodesic
