@@ -34,7 +34,7 @@ from p2seg.errors import UserError
 from p2seg.files import write_json
 from p2seg.runs.provenance import versions
 from p2seg.terminal import Terminal
-from scripts._command import Parser, command, path
+from p2seg.cli.arguments import Parser, command, path
 
 Suite = Callable[[torch.device, Namespace], Iterable[Row]]
 RIVALS: dict[str, Suite] = {

@@ -28,7 +28,7 @@ from rich.table import Table
 from devtools.chaos_faults import COUNTS, Disturbed, Row, undisturbed
 from devtools.chaos_process import Disk
 from devtools.chaos_stages import TOOLS, Inputs, stages_of
-from scripts._command import CONSOLE, Parser, command, path
+from p2seg.cli.arguments import CONSOLE, Parser, command, path
 
 SCRIPTS = TOOLS.parent / "scripts"
 RANKS = ("train", "semantic", "segmentor", "export", "train")

@@ -7,7 +7,7 @@ set -euo pipefail
 reports=()
 for seed in "${@:-0 1 2}"; do
   for s in $seed; do
-    python tools/pipeline.py +exp=drawn "name=drawn_seed$s" "seed=$s" 'pipeline.segmentors=[mdm,control,gt]'
+    p2seg pipeline +exp=drawn "name=drawn_seed$s" "seed=$s" 'pipeline.segmentors=[mdm,control,gt]'
     reports+=("outputs/drawn_seed$s/report.json")
   done
 done

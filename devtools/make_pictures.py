@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
+from p2seg.cli.arguments import Parser, command, path
 from p2seg.data.coco import Category, ImageRecord, decode, read_instances
 from p2seg.data.images import read_image
 from p2seg.data.labels import read_labels
@@ -25,7 +26,7 @@ from p2seg.errors import UserError
 from p2seg.files import write_bytes
 from p2seg.structures import Points
 from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, grid
-from scripts._command import Parser, command, path
+from p2seg.cli.arguments import Parser, command, path
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 MASKS = (

@@ -14,8 +14,8 @@ from typing import Any
 
 from p2seg.errors import UserError
 from p2seg.files import read_json, write_text
-from scripts._command import CONSOLE, Parser, command, path
-from scripts._markdown import markdown_of
+from p2seg.cli.arguments import CONSOLE, Parser, command, path
+from scripts.markdown_table import markdown_of
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Results

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from p2seg.files import read_json
-from scripts._command import Parser, command
+from p2seg.cli.arguments import Parser, command
 
 PSEUDO = {
     "mean IoU": ("quality", "mean_iou"),

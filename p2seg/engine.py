@@ -7,11 +7,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from lightning.fabric import Fabric
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from p2seg.checkpoint import CheckpointFolder
@@ -20,12 +18,14 @@ from p2seg.gradients import GradientCheck
 from p2seg.optim import Factor, WeightAverage
 from p2seg.progress import TrainingBar, console
 from p2seg.runs.preemption import Notice, Stopped, noticing
-from p2seg.runs.processes import start_processes
 from p2seg.runs.ranks import Ranks, mean_over_ranks
 from p2seg.runs.workers import WorkerLost
 from p2seg.structures import to_device
 from p2seg.training_log import TrainingLog
 from p2seg.training_state import TrainingState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
 """(model, batch, step) -> named losses, already weighted; their sum is minimised."""
@@ -98,6 +98,8 @@ class Trainer:
         Raises:
             UserError: this machine has no such accelerator, or Fabric no such precision.
         """
+        from p2seg.runs.processes import start_processes  # imports Fabric
+
         return start_processes(self.accelerator, self.devices, self.precision)
 
     def fit(
@@ -145,6 +147,8 @@ class Trainer:
             Stopped: the process was asked to stop, and a checkpoint is written.
         """
         if fabric.world_size > 1 and fabric.device.type == "cuda":
+            from timm.layers.norm_act import convert_sync_batchnorm
+
             convert_sync_batchnorm(module)  # keeps the parameters that the optimizer holds
         rates = [group["lr"] for group in optimizer.param_groups]
         average = WeightAverage(module) if self.ema else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -47,7 +47,9 @@ def bar(what: str, total: int | None, *, shown: bool = True) -> Iterator[Progres
         yield progress
 
 
-def track(items: Iterable[T], what: str, total: int | None, *, shown: bool = True) -> Iterator[T]:
+def track(
+    items: Iterable[T], what: str, total: int | None, *, shown: bool = True
+) -> Generator[T, None, None]:
     """Yields the items and shows how many are done and how many images/s that makes."""
     start = time.perf_counter()
     with bar(what, total, shown=shown) as progress:

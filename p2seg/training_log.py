@@ -6,13 +6,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from p2seg.errors import refusal
 from p2seg.progress import TrainingBar, console
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class TrainingLog:
@@ -31,7 +33,7 @@ class TrainingLog:
         self.folder = folder
         self.shown = shown
         # also from step 0 on: a run that was killed before its first checkpoint has curves, too
-        self.writer = SummaryWriter(folder, purge_step=start + 1) if shown else None
+        self.writer = _writer(folder, start + 1) if shown else None
         self._outer = threading.excepthook
 
     def __enter__(self) -> TrainingLog:
@@ -109,3 +111,10 @@ class TrainingLog:
             if writer is not None:
                 for name, picture in pictures.items():
                     writer.add_image(name, picture, step, dataformats="HWC")
+
+
+def _writer(folder: Path, step: int) -> SummaryWriter:
+    """The writer of TensorBoard's files, which hides what earlier ones have from a step on."""
+    from torch.utils.tensorboard import SummaryWriter  # costs half a second
+
+    return SummaryWriter(folder, purge_step=step)

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, distributed, nn
 
 from p2seg.checkpoint import CheckpointFolder, save_checkpoint
@@ -19,6 +18,9 @@ from p2seg.progress import console
 from p2seg.runs.ranks import seed_rank
 from p2seg.runs.settings import effect_of, flat
 from p2seg.structures import to_device
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _FIXED = ("inputs", "categories", "skipped")
 """What must not change in a run, beside its settings."""

@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _command import Parser, command, path, progress
-from _watershed import Watershed
+from watershed import Watershed
 
+from p2seg.cli.arguments import Parser, command, path, progress
 from p2seg.data.coco import Instance, InstanceSet, read_instances
 from p2seg.data.images import read_image
 from p2seg.data.points import make_points

@@ -3,7 +3,7 @@
 #   ./scripts/docs.sh          builds it; any warning ends it
 #   ./scripts/docs.sh serve    shows it at http://127.0.0.1:8000 and follows changes
 set -euo pipefail
-. "$(dirname "$0")/_environment.sh"
+needs=dev . "$(dirname "$0")/_environment.sh"
 export NO_MKDOCS_2_WARNING=1  # news of the theme's makers
 if [ "${1:-}" = serve ]; then
   shift

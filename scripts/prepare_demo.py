@@ -1,42 +1,8 @@
-"""Writes the demo's images and true masks, which are part of the package, into a folder.
+"""`python scripts/prepare_demo.py ...` in a checkout is `p2seg prepare_demo ...`."""
 
-    python scripts/prepare_demo.py --out data/demo
+import sys
 
-The result is `instances_train.json`, `instances_val.json` and the link `images`. What the images
-show, their source and their license stand in p2seg/demo/nuclei/README.md.
-"""
-
-from __future__ import annotations
-
-from importlib.resources import files
-from pathlib import Path
-
-from _command import Parser, command, link, path, summary
-
-from p2seg.data.coco import read_instances, write_instances
-
-
-def parser() -> Parser:
-    """The command line."""
-    words = Parser(description="Writes the demo's images and true masks.", allow_abbrev=False)
-    words.add_argument(
-        "--out", type=path, metavar="DIR", default=Path("data/demo"), help="default: data/demo"
-    )
-    return words
-
-
-@command
-def main(words: list[str]) -> None:
-    """Runs the command line's words."""
-    args = parser().parse_args(words)
-    shipped = Path(str(files("p2seg") / "demo" / "nuclei"))
-    for split in ("train", "val"):
-        instances = read_instances(shipped / f"instances_{split}.json")
-        link(args.out / "images", shipped / "images", instances.images)
-        file = args.out / f"instances_{split}.json"
-        write_instances(file, instances)
-        summary(file, instances)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["prepare_demo", *sys.argv[1:]]))

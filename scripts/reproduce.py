@@ -20,10 +20,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from _command import CONSOLE, Parser, command, path
-from _markdown import markdown_of
-from _tables import SEGMENTOR, TABLES, Row, Table
+from markdown_table import markdown_of
+from paper_tables import SEGMENTOR, TABLES, Row, Table
 
+from p2seg.cli.arguments import CONSOLE, Parser, command, path
 from p2seg.errors import UserError
 from p2seg.files import atomic_path, read_json, write_json
 
@@ -200,7 +200,7 @@ def _run(asked: Namespace, row: Row, seed: int, more: list[str]) -> tuple[Path, 
 
 def _folder(asked: Namespace, row: Row, seed: int) -> Path:
     """Named by what the row changes, so that rows of several tables are one run."""
-    script = Path(row.script).stem.strip("_")
+    script = Path(row.script).stem
     words = [*([] if script == "pipeline" else [script]), *row.words_of(asked.data)]
     changed = "_".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words)
     return asked.out / f"{row.experiments[asked.data]}_{changed or 'default'}_seed{seed}"

@@ -14,10 +14,10 @@ import shlex
 import subprocess
 import sys
 
-from _command import CONSOLE, command
-from _tables import MINE, TABLES
+from paper_tables import MINE, TABLES
 from reproduce import ROOT, common_parser, plan_of, read_words, run_all
 
+from p2seg.cli.arguments import CONSOLE, command
 from p2seg.errors import UserError
 
 PLACES = ("+exp=", "name=", "data.")

@@ -17,9 +17,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from _command import Parser, command, path
-from _tables import BESTIE, PAPER, S2I, Keys, Row, Table
+from paper_tables import BESTIE, PAPER, S2I, Keys, Row, Table
 from reproduce import command_of, content_of, plan_of, read_words, run_all, show, write_table
+
+from p2seg.cli.arguments import Parser, command, path
 
 TITLES = {
     "nuclei": "Real images: cell nuclei (BBBC038), one class, crowded",
@@ -32,7 +33,7 @@ TRUTH = "truth"
 ROWS = {
     "control": Row("Eq. 1, no network (control)", {}, ALONE, stage="control"),
     "watershed": Row(
-        "compact watershed", {}, ALONE, stage="watershed", script="scripts/_watershed.py"
+        "compact watershed", {}, ALONE, stage="watershed", script="scripts/watershed.py"
     ),
     "clusters": Row(
         "Voronoi cells and k-means, Eq. 1",

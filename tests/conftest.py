@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from browser_sets import browser as browser
 from browser_sets import page as page
 from hypothesis import settings
+
+from p2seg.cli.main import main
 
 settings.register_profile("p2seg", deadline=None)  # a busy machine is slow now and then
 settings.load_profile("p2seg")
@@ -46,14 +47,13 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture
 def run_tool(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., tuple[int, str, str]]:
-    """Runs a tool in this process: `run_tool("eval", "gt=x")` -> (exit code, stdout, stderr)."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    """Runs a command in this process: `run_tool("eval", "gt=x")` -> (exit code, stdout, stderr)."""
 
     def run(name: str, *words: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = importlib.import_module(name).main([str(word) for word in words])
+        code = main([name, *map(str, words)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -8,8 +8,8 @@ import math
 
 import pytest
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins import MixedPrecision
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from rank_sets import together
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn

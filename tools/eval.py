@@ -1,54 +1,8 @@
-"""Scores predictions: `tools/eval.py gt=FILE pred=FILE kind=pseudo|model out=DIR`."""
+"""`python tools/eval.py ...` in a checkout is `p2seg eval ...`."""
 
-from __future__ import annotations
+import sys
 
-from pathlib import Path
-
-from _claims import writes
-from _entry import entry
-from _ranks import ranks_of
-from _record import record_run
-from omegaconf import DictConfig
-
-from p2seg.errors import UserError
-from p2seg.evaluation.metrics import evaluate_files
-from p2seg.evaluation.tables import score_tables
-from p2seg.files import write_json
-from p2seg.terminal import Terminal
-
-
-@writes("eval", lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
-def run(cfg: DictConfig) -> None:
-    """Prints the tables of all scores and writes them to `out`/metrics.json."""
-    if cfg.void not in ("count", "ignore"):
-        raise UserError(f"void={cfg.void} is unknown; it is count or ignore")
-    if cfg.out is not None and Path(cfg.out).expanduser().is_file():
-        raise UserError(f"out={cfg.out} is a file, but a folder is needed; give out=DIR")
-    ranks = ranks_of(cfg)
-    metrics = evaluate_files(
-        Path(cfg.gt).expanduser(),
-        Path(cfg.pred).expanduser(),
-        cfg.kind,
-        split=str(cfg.split),
-        ignore_void=cfg.void == "ignore",
-        ranks=ranks,
-    )
-    if not metrics["run"]["instances"]:
-        raise UserError(f"{cfg.gt} has no instance; there is nothing to measure against")
-    if not ranks.first:
-        return
-    console = Terminal()
-    for table in score_tables(metrics):
-        console.print(table)
-    if cfg.out is not None:
-        path = Path(cfg.out).expanduser() / "metrics.json"
-        record_run(cfg, "eval", path.parent)
-        write_json(path, metrics, indent=2)
-        console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
-
-
-main = entry("eval")(run)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["eval", *sys.argv[1:]]))

@@ -1,49 +1,8 @@
-"""Takes a points file to other tools: LabelMe, CVAT, Label Studio, COCO keypoints, CSV.
+"""`python tools/export_points.py ...` in a checkout is `p2seg export_points ...`."""
 
-python tools/export_points.py data.points=points.json images=DIR format=labelme out=DIR
-python tools/export_points.py data.points=points.json images=DIR format=cvat out=clicks.xml
-"""
+import sys
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from _claims import given_file, writes
-from _common import path_of
-from _entry import entry
-from _points import check_images, order_of, target_of
-from _record import record_run
-from omegaconf import DictConfig
-
-from p2seg.data.points import read_points
-from p2seg.formats.masks import address_of
-from p2seg.formats.points import Writing
-from p2seg.progress import console
-
-
-@writes("export_points", given_file)
-def run(cfg: DictConfig) -> Path:
-    """Reads `data.points`, writes `out` and gives its path."""
-    images = path_of(cfg, "images")
-    target, out = target_of(cfg)
-    points = read_points(path_of(cfg, "data.points"))
-    with console.status(f"clicks to {out}"):
-        total = sum(map(len, points.points))
-        points, left_out = check_images(points, images, cfg.data.on_error)
-        record_run(cfg, "export_points", out)
-        url = address_of(images) if cfg.url is None else str(cfg.url)
-        advice = target(Writing(points, images, out, url))
-    advice += order_of(cfg, points)
-    count = sum(map(len, points.points))
-    console.print(f"{out}: {count} points on {len(points.images)} images; {advice}", markup=False)
-    if left_out:
-        reasons = ", ".join(f"{n} {kind}" for kind, n in left_out.most_common())
-        console.print(f"left out: {reasons}; {total - count} points are on them", markup=False)
-    return out
-
-
-main = entry("export_points")(run)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["export_points", *sys.argv[1:]]))

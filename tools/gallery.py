@@ -1,56 +1,8 @@
-"""Makes a page to judge masks on: a folder that opens from the disk, without server or internet.
+"""`python tools/gallery.py ...` in a checkout is `p2seg gallery ...`."""
 
-python tools/gallery.py pred=masks.json images=DIR out=gallery
-python tools/gallery.py +exp=demo pred=outputs/demo/mdm.json ckpt=outputs/demo/network/last.pt
-"""
+import sys
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from _claims import writes
-from _common import output_folder, path_of
-from _entry import entry
-from _gallery import material_of, review_of, stages_key
-from _record import record_run
-from omegaconf import DictConfig
-
-from p2seg.devices import device_of
-from p2seg.errors import UserError
-from p2seg.files import sha256
-from p2seg.pages.gallery.build import Maker, tidy
-from p2seg.pages.gallery.page import Title, weight, write_page
-from p2seg.progress import console, track
-
-
-@writes("gallery", lambda cfg: output_folder(cfg, "gallery"), folder=True)
-def run(cfg: DictConfig) -> Path:
-    """Makes the gallery and gives the file to open."""
-    out, pred = output_folder(cfg, "gallery"), path_of(cfg, "pred")
-    material, hint = material_of(cfg, device_of(cfg.trainer.accelerator))
-    review = review_of(cfg, material.pred)
-    record_run(cfg, "gallery", out)
-    maker = Maker(out, material, stages_key(cfg) if material.stages is not None else "")
-    for _ in track(maker.make(cfg.data.on_error), "gallery", len(material.pred.images)):
-        pass
-    count = write_page(maker, Title(pred.name, sha256(pred), hint), review)
-    if not count:
-        raise UserError(f"no image of {pred} could be used; the first: {maker.skipped[0]}")
-    tidy(maker)
-    for sentence in maker.skipped:
-        console.print(f"skipped: {sentence}", markup=False)
-    masks = sum(map(len, material.pred.instances))
-    size = weight(out) / 1e6
-    console.print(
-        f"wrote {out / 'index.html'}: {masks} masks in {count} images, {size:.0f} MB; open it in a "
-        "browser",
-        markup=False,
-    )
-    return out / "index.html"
-
-
-main = entry("gallery")(run)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["gallery", *sys.argv[1:]]))

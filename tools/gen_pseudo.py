@@ -1,78 +1,8 @@
-"""Makes pseudo masks of points: by a trained network, or of the seeds alone.
+"""`python tools/gen_pseudo.py ...` in a checkout is `p2seg gen_pseudo ...`."""
 
-python tools/gen_pseudo.py +exp=voc_hrnet48 ckpt=outputs/voc_hrnet48/network/last.pt
-python tools/gen_pseudo.py data.images=DIR data.points=FILE data.semantic=DIR out=FILE.json
-"""
+import sys
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from _build import build
-from _candidates import masks_of
-from _claims import writes
-from _common import (
-    check_file,
-    clicks_of,
-    clicks_sha256,
-    output_folder,
-    reader_of,
-    report_inputs,
-    review_of,
-)
-from _entry import entry
-from _inputs import inputs_info, stamps_of
-from _labeller import check_export
-from _record import record_run
-from omegaconf import DictConfig
-
-from p2seg.files import sha256
-from p2seg.progress import console, track
-from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
-from p2seg.pseudo.shards import Shards
-from p2seg.runs.provenance import versions
-from p2seg.runs.ranks import Ranks
-from p2seg.validate.prior import warn_of_prior
-
-
-@writes("gen_pseudo", lambda cfg: output_folder(cfg, "pseudo.json"))
-def run(cfg: DictConfig) -> Path:
-    """Labels every image and gives the written file."""
-    out = check_file(output_folder(cfg, "pseudo.json"))
-    check_export(cfg)
-    points, review = clicks_of(cfg), review_of(cfg)
-    reader = reader_of(cfg, points)
-    fabric = build(cfg.trainer).fabric()
-    ranks = Ranks.started()
-    record_run(cfg, "gen_pseudo", out)
-    labeller, info = masks_of(cfg, points, fabric.device)
-    key = export_key({**info, "points": clicks_sha256(cfg)}, review and sha256(review.path))
-    stamps = stamps_of(points.images, reader.images, reader.semantic)
-    info["inputs"] = inputs_info(cfg, reader.semantic, stamps)
-    if review is not None:
-        console.print(f"{review.path}: {review}", markup=False)
-        info["review"] = {"sha256": sha256(review.path), "decisions": str(review)}
-    shards = Shards(out, key, ranks.rank, stamps)
-    rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
-    steps = label_images(
-        points, reader, labeller, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review
-    )
-    for _ in track(steps, "pseudo masks", len(ranks.share(points.images)), shown=ranks.first):
-        pass
-    ranks.wait()
-    if ranks.first:
-        pseudo = write_pseudo(out, points, shards, {**info, "versions": versions()})
-        report_inputs(pseudo.info["skipped"], reader.images, points.images)
-        boxes, seeds = pseudo.instances.default_boxes, pseudo.instances.from_seeds.sum()
-        told = f"{len(boxes)} masks, of which {seeds} of seeds and {boxes.sum()} default boxes"
-        console.print(f"wrote {out}: {told}", markup=False)
-        warn_of_prior(pseudo, lambda text: console.print(text, markup=False))
-    ranks.wait()
-    return out
-
-
-main = entry("gen_pseudo")(run)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["gen_pseudo", *sys.argv[1:]]))

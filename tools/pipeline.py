@@ -1,63 +1,8 @@
-"""Runs an experiment from its data to its report; what is done and unchanged is skipped.
+"""`python tools/pipeline.py ...` in a checkout is `p2seg pipeline ...`."""
 
-python tools/pipeline.py +exp=demo
-"""
+import sys
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from _candidates import is_prompted
-from _claims import writes
-from _common import output_folder
-from _entry import entry
-from _experiment import Experiment
-from _record import record_run
-from omegaconf import DictConfig
-
-from p2seg.errors import UserError
-from p2seg.progress import console
-
-
-@writes("pipeline", lambda cfg: output_folder(cfg, ""), folder=True)
-def run(cfg: DictConfig) -> Path:
-    """Runs all stages and gives the report."""
-    if cfg.review is not None:
-        raise UserError(
-            "review= is of masks that are there, but a pipeline makes all from the clicks; give it "
-            "to tools/gen_pseudo.py and tools/train_segmentor.py"
-        )
-    experiment = Experiment(cfg)
-    record_run(cfg, "pipeline", experiment.home)
-    experiment.prepare()
-    experiment.points()
-    experiment.semantic()
-    if cfg.pipeline.network:
-        experiment.train()
-    splits = [
-        split
-        for split in ("geodesic", "mixture")
-        if not cfg.pipeline.network or split in cfg.pipeline.segmentors
-    ]
-    more = [*splits, *(["sam"] if is_prompted(cfg) else [])]
-    for stage in ("seed", "control", *more):
-        experiment.pseudo(stage)
-    if cfg.pipeline.reselect:
-        experiment.reselect()
-        experiment.pseudo("sam_network")
-    if cfg.pipeline.network:
-        if experiment.untrained.is_file():
-            experiment.pseudo("untrained")
-        experiment.pseudo("mdm")
-    for masks in cfg.pipeline.segmentors:
-        experiment.segmentor(masks)
-    report = experiment.report()
-    console.print(f"report: {report}", markup=False)
-    return report
-
-
-main = entry("pipeline")(run)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["pipeline", *sys.argv[1:]]))

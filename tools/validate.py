@@ -1,44 +1,8 @@
-"""Says in one page what is in a data set, what is wrong with it and how to fix it.
+"""`python tools/validate.py ...` in a checkout is `p2seg validate ...`."""
 
-python tools/validate.py data=custom data.images=photos data.points=clicks.json out=validate
+import sys
 
-Exit code 2 where something would stop training; every mistake is listed, not only the first.
-"""
-
-from __future__ import annotations
-
-from pathlib import Path
-
-from _claims import writes
-from _common import output_folder
-from _entry import entry
-from _record import record_run
-from _validate import inputs_of, shown_on, tell
-from omegaconf import DictConfig
-
-from p2seg.errors import UserError
-from p2seg.validate.inspect import inspect
-from p2seg.validate.page import write_page
-from p2seg.validate.pictures import drawn_images
-
-
-@writes("validate", lambda cfg: output_folder(cfg, "validate"), folder=True)
-def run(cfg: DictConfig) -> Path:
-    """Writes the page and gives its file."""
-    out = output_folder(cfg, "validate")
-    made = inspect(inputs_of(cfg), out, shown_on)
-    cfg.data.num_classes = len(made.clicks.categories)  # nobody needs to give it here
-    record_run(cfg, "validate", out)
-    page = write_page(out, made, drawn_images(made))
-    tell(made, page)
-    if not made.usable:
-        kinds = "; ".join(each.text for each in made.findings.stopping)
-        raise UserError(f"{made.inputs.points} is not usable yet: {kinds}; {page} says what to do")
-    return page
-
-
-main = entry("validate")(run)
-
+from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["validate", *sys.argv[1:]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from devtools.benchmarks.cost import Experiment
+from p2seg.cli.build import build
+from p2seg.cli.labeller import network_labeller
+from p2seg.cli.networks import network_of
 from p2seg.data.network_input import AS_IT_IS
 from p2seg.errors import UserError
 
@@ -23,11 +25,6 @@ def experiment_of(settings: Sequence[str]) -> Experiment:
     Raises:
         UserError: a setting does not exist, or the number of classes is not given.
     """
-    sys.path.append(str(ROOT / "tools"))
-    from _build import build  # type: ignore[import-not-found]
-    from _common import network_of  # type: ignore[import-not-found]
-    from _labeller import network_labeller  # type: ignore[import-not-found]
-
     try:
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
             cfg = compose("base", [*settings])

@@ -35,7 +35,7 @@ SHAPES = 500
 """Different objects an image size."""
 CLASSES = 80
 KINDS = ("polygons", "codes", "points")
-"""COCO's own polygons, pseudo masks as `tools/gen_pseudo.py` writes them, and clicks."""
+"""COCO's own polygons, pseudo masks as `p2seg gen_pseudo` writes them, and clicks."""
 
 
 WORKERS = 8

@@ -26,8 +26,9 @@ UNSAID = "\u2026"
 
 # Functions that make a sentence in other ways than by raising it.
 GIVE_SENTENCES = {
-    "tools/_mistakes.py": ("sentence_of", "_of_hydra", "_of_omegaconf", "_unknown_key"),
-    "tools/_entry.py": ("run",),
+    "p2seg/cli/mistakes.py": ("sentence_of", "_of_hydra", "_of_omegaconf", "_unknown_key"),
+    "p2seg/cli/entry.py": ("run",),
+    "p2seg/cli/main.py": ("_unknown",),
     "p2seg/errors.py": ("refusal",),
     "p2seg/finite.py": ("_sentence",),
 }
@@ -40,7 +41,7 @@ TOPICS = {
     "Images and videos": "Pictures that cannot be read, or are of another size than was said.",
     "Points": "The points file, and clicks that lie where they cannot.",
     "Files of labelling tools": "LabelMe, CVAT, Label Studio and others, in and out.",
-    "The pages": "`tools/annotate.py` and `tools/gallery.py`, and the review file.",
+    "The pages": "`p2seg annotate` and `p2seg gallery`, and the review file.",
     "First maps": "Semantic maps by GrabCut or of other methods, and their class map.",
     "Segmenters and candidates": "SAM, its checkpoint, and the masks it was asked for.",
     "Instances and masks": "Ground truth and pseudo masks: annotations, polygons, run lengths.",
@@ -53,22 +54,28 @@ TOPICS = {
 """What the sentences are about, in the order in which one meets them."""
 
 _OF_FILES = (
-    (r"p2seg/formats/|tools/(_points|import_points|export_points|_masks|export_masks)", 4),
-    (r"p2seg/pages/|p2seg/pseudo/review|tools/_?(annotate|gallery)", 5),
+    (
+        r"p2seg/formats/|p2seg/cli/(click_files|import_points|export_points|masks_job|export_masks)",
+        4,
+    ),
+    (r"p2seg/pages/|p2seg/pseudo/review|p2seg/cli/(annotate|gallery)", 5),
     (r"p2seg/(semantic)/|p2seg/data/(maps|labels)\.py", 6),
-    (r"p2seg/sam/|tools/_(labeller|candidates)\.py", 7),
+    (r"p2seg/sam/|p2seg/cli/(labeller|candidates)\.py", 7),
     (r"p2seg/data/(images|video|tried|sources)\.py|p2seg/semantic/arrays", 2),
-    (r"p2seg/data/(points|dataset)\.py|p2seg/validate/|tools/(make_points|_?validate)\.py", 3),
+    (r"p2seg/data/(points|dataset)\.py|p2seg/validate/|p2seg/cli/(make_points|validate)", 3),
     (r"p2seg/data/(coco|rle|instances|packed|records|schema|document)\.py|p2seg/pseudo/", 8),
     (r"p2seg/(checkpoint|training_state|finite)\.py|weights\.py|p2seg/models/", 9),
     (
-        r"p2seg/(runs|ops|mdm|methods)/|p2seg/(engine|gradients|devices|losses|optim)\.py|tools/_ranks",
+        r"p2seg/(runs|ops|mdm|methods)/|p2seg/(engine|gradients|devices|losses|optim)\.py",
         10,
     ),
-    (r"p2seg/segmentors/|tools/(_segmentor|export|predict|_predict|_validation)\.py", 11),
-    (r"p2seg/evaluation/|tools/(eval|_figures|visualize)\.py", 12),
-    (r"p2seg/data/(voc|mat|download|synthetic|materials)\.py|^(scripts|devtools)/", 13),
-    (r"p2seg/(files|temporary|errors)\.py|p2seg/data/(stream)\.py|tools/_(claims|record)\.py", 1),
+    (r"p2seg/segmentors/|p2seg/cli/(segmentor|train_segmentor|export|predict)", 11),
+    (r"p2seg/evaluation/|p2seg/cli/(eval|figures|visualize)\.py|tools/", 12),
+    (r"p2seg/data/(voc|download|synthetic|materials)\.py|p2seg/cli/prepare|^(scripts|devtools)/", 13),
+    (
+        r"p2seg/(files|temporary|errors)\.py|p2seg/data/json_lists\.py|p2seg/cli/(claims|outputs|provenance)\.py",
+        1,
+    ),
 )
 
 

@@ -42,6 +42,9 @@ USES = {
     "make_points": ("data",),
 }
 """Groups that say what a tool does, where its own file does not."""
+CLI = ROOT / "p2seg" / "cli"
+STARTS = ("p2seg ", "python ", "./scripts/", "torchrun ")
+"""What a command line in a docstring begins with."""
 
 
 def tools_page() -> str:
@@ -51,9 +54,11 @@ def tools_page() -> str:
     return "\n".join(
         (
             "# Tools",
-            "Every tool is `python tools/NAME.py key=value ..`. The settings of a tool are its "
-            "own, those of [`base.yaml`](base.md), and those of the groups below; `--cfg job` "
-            "prints all of them as they would be used, and `--help` the groups. `+exp=NAME` "
+            "Every tool is `p2seg NAME key=value ..`; in a checkout `python tools/NAME.py` is the "
+            "same. The settings of a tool are its own, those of [`base.yaml`](base.md), and those "
+            "of the groups below; `--cfg job` prints all of them as they would be used, and "
+            "`--help` the groups. `p2seg demo` and the commands that prepare data sets take "
+            "[options](scripts.md) instead. `+exp=NAME` "
             "takes an [experiment](exp.md), `GROUP=NAME` another file of a group, and "
             "`-m key=1,2,3` runs a command several times. A setting that there is not is refused.",
             "",
@@ -87,7 +92,7 @@ def tool_page(name: str) -> str:
     """One tool: what its docstring says, its own settings, its exit codes."""
     config = read_config(CONFIGS / f"{name}.yaml")
     base = commented(read_config(CONFIGS / "base.yaml"))
-    section = next((each.key for each in base if f"tools/{name}.py)" in each.comment), "no section")
+    section = next((each.key for each in base if f"p2seg {name})" in each.comment), "no section")
     own = [*commented(config), *(each for each in base if each.key.startswith(f"{section}."))]
     uses = " and ".join(f"[`{group}`](config-{group}.md)" for group in USES.get(name, ()))
     told, commands = _head(name)
@@ -153,15 +158,20 @@ def experiments_page() -> str:
 
 
 def scripts_page() -> str:
-    """The Python scripts: what their docstrings say, and their options."""
-    parts = ["# Scripts", ""]
-    for path in (
-        *sorted((ROOT / "scripts").glob("[!_]*.py")),
-        *sorted((ROOT / "devtools").glob("[!_]*.py")),
-    ):
+    """Commands of options and Python scripts: what their docstrings say, and their options."""
+    parts = ["# Commands of options, and scripts", ""]
+    commands_of_options = [CLI / "demo.py", *sorted(CLI.glob("prepare_*.py"))]
+    moved = {path.name for path in commands_of_options}
+    scripts = [
+        each
+        for folder in ("scripts", "devtools")
+        for each in sorted((ROOT / folder).glob("[!_]*.py"))
+        if '__name__ == "__main__"' in each.read_text("utf-8") and each.name not in moved
+    ]
+    for path in (*commands_of_options, *scripts):
         tree = ast.parse(path.read_text("utf-8"))
         told, commands = _split(ast.get_docstring(tree) or "")
-        title = path.relative_to(ROOT).as_posix()
+        title = f"p2seg {path.stem}" if path.parent == CLI else path.relative_to(ROOT).as_posix()
         parts += [f"## {title}", "", _plain(told), ""]
         parts += ["```bash", commands, "```", ""] if commands else []
         options = list(_options(tree))
@@ -215,9 +225,15 @@ def notebook_page(path: Path) -> str:
     return "\n\n".join((first, note, *rest, ""))
 
 
+def _source(name: str) -> Path:
+    """The file of a command; the bench is no part of the package."""
+    own = CLI / f"{name}.py"
+    return own if own.is_file() else ROOT / "tools" / f"{name}.py"
+
+
 def _head(name: str) -> tuple[str, str]:
     """What a tool's docstring says, and its commands."""
-    source = (ROOT / "tools" / f"{name}.py").read_text("utf-8")
+    source = _source(name).read_text("utf-8")
     return _split(ast.get_docstring(ast.parse(source)) or "")
 
 
@@ -226,7 +242,7 @@ def _split(docstring: str) -> tuple[str, str]:
     told, commands = list[str](), list[str]()
     goes_on = False
     for line in docstring.splitlines():
-        is_command = goes_on or line.strip().startswith(("python ", "./scripts/", "torchrun "))
+        is_command = goes_on or line.strip().startswith(STARTS)
         goes_on = is_command and line.rstrip().endswith("\\")
         (commands if is_command else told).append(line)
     indent = min((len(each) - len(each.lstrip()) for each in commands), default=0)

@@ -147,16 +147,14 @@ def _package() -> griffe.Object | griffe.Alias:
 @cache
 def ranges() -> dict[str, str]:
     """What settings may be, as the tools check it."""
-    tools = str(ROOT / "tools")
-    sys.path[:0] = [tools, str(ROOT)]
+    sys.path.insert(0, str(ROOT))
     try:
-        import _ranges  # type: ignore[import-not-found]
+        from p2seg.cli.ranges import CHOICES, NUMBERS
     finally:
-        sys.path.remove(tools)
         sys.path.remove(str(ROOT))
-    told = {key: str(number) for key, number in _ranges.NUMBERS.items()}
+    told = {key: str(number) for key, number in NUMBERS.items()}
     told["seed"] = "a whole number from 0"  # the highest is that of 64 bits
-    for key, choices in _ranges.CHOICES.items():
+    for key, choices in CHOICES.items():
         if choices != (True, False):
             names = ("null" if each is None else str(each).lower() for each in choices)
             told[key] = " or ".join(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from p2seg.data.maps import map_path, read_map, restrict_to_classes
 from p2seg.data.points import PointSet
 from p2seg.data.preflight import FileCheck, failures
 from p2seg.data.records import ImageRecord, PackedImages
-from p2seg.data.transforms import Augment
 from p2seg.errors import UserError, check_choice
 from p2seg.structures import Labels, Points, Sample
+
+if TYPE_CHECKING:
+    from p2seg.data.transforms import Augment
 
 
 @dataclass(frozen=True)

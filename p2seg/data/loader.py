@@ -8,14 +8,16 @@ from collections.abc import Callable, Generator, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning.fabric import Fabric
 from torch.utils.data import Dataset, Sampler
 
 from p2seg.errors import UserError
 from p2seg.runs.workers import Workers
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):

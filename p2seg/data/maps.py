@@ -37,7 +37,7 @@ def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap
     """
     if not path.is_file():
         raise UserError(
-            f"no semantic map at {path}; make it with tools/gen_semantic.py, or go on without "
+            f"no semantic map at {path}; make it with p2seg gen_semantic, or go on without "
             "its image with data.on_error=skip"
         )
     array = read_labels(path, "semantic map", size)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms.v2 import functional as F
 
 from p2seg.data.images import PERCENTILES
 from p2seg.errors import UserError
@@ -80,6 +79,8 @@ def resized_image(image: Tensor, size: Size) -> Tensor:
     """An image `[3, H, W]` uint8 at another size, bilinearly and without aliasing."""
     if image.shape[1:] == size:
         return image
+    from torchvision.transforms.v2 import functional as F  # costs a second or two
+
     resized: Tensor = F.resize(image, list(size), antialias=True)
     return resized
 

@@ -163,8 +163,8 @@ def file_name_of(value: Any, id: int) -> str:
     if rooted or ".." in re.split(r"[\\/]", name):  # behind a link it leads anywhere
         raise UserError(
             f"image {id} has file_name {shown(name)}, which leaves the image folder; "
-            "it must be a path below that folder, without .. (tools/import_points.py and "
-            "tools/make_points.py find the image with images=DIR)"
+            "it must be a path below that folder, without .. (p2seg import_points and "
+            "p2seg make_points find the image with images=DIR)"
         )
     lone_surrogate = any("\ud800" <= letter <= "\udfff" for letter in name)
     if normal == "." or "\0" in name or lone_surrogate:

@@ -16,7 +16,7 @@ from p2seg.data.voc import read_voc
 from p2seg.errors import UserError
 from p2seg.files import read_json
 
-ONE_SPLIT = "give predictions of this ground truth's images and ids (tools/predict.py gt=FILE)"
+ONE_SPLIT = "give predictions of this ground truth's images and ids (p2seg predict gt=FILE)"
 
 
 def read_ground_truth(path: Path, split: str) -> InstanceSet:
@@ -190,3 +190,15 @@ def _known(item: dict[str, Any], key: str, known: dict[int, int], where: str) ->
             "and categories of this ground truth"
         )
     return known[value]
+
+
+def is_results_list(path: Path) -> bool:
+    """Whether a file of masks is COCO's results list, and no instances file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"no masks at {path}; give pred=FILE.json of gen_pseudo or predict")
+    with path.open("rb") as stream:
+        return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")

@@ -1,6 +1,6 @@
 """The settings that a trained network fixes, read from its checkpoint as from any stranger's file.
 
-A checkpoint of tools/train.py holds the settings of its training, so nobody repeats them at export.
+A checkpoint of p2seg train holds the settings of its training, so nobody repeats them at export.
 Only numbers, truth values, names and lists of these are taken from it, and only for settings that
 this version has: no `_target_`, interpolation, path or address.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from kornia.filters import guided_blur
 from torch import Tensor
 
 from p2seg.structures import IGNORED, Points
@@ -26,6 +25,8 @@ def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:
     radius = min(radius, *(side - 1 for side in image.shape[1:]))
     if radius < 1:
         return probabilities
+    from kornia.filters import guided_blur  # costs a second or two
+
     guide = image[None].to(probabilities) / 255
     filtered = guided_blur(guide, probabilities[None], 2 * radius + 1, EDGE_NOISE)[0]
     filtered = filtered.clamp(min=1e-6)

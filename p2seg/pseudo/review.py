@@ -1,6 +1,6 @@
 """The review file: what somebody who looked at pseudo masks decided about each of them.
 
-`tools/gallery.py` makes the page that writes it::
+`p2seg gallery` makes the page that writes it::
 
     {"info": {"pseudo": "masks.json", "pseudo_sha256": "..."},
      "decisions": [

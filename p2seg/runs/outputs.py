@@ -269,7 +269,7 @@ class _State:
 
     def _reason(self, name: str) -> str:
         """Why a file, or files of a pattern, are not replaced."""
-        tool = f"tools/{self.output.command}.py"
+        tool = f"p2seg {self.output.command}"
         entry = (self.record.files or {}).get(name, {})
         if entry.get("command") != self.output.command:
             return f"was not written by {tool}"

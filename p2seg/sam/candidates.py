@@ -80,7 +80,7 @@ def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
     """
     if not path.is_file():
         raise UserError(
-            f"there are no candidates of the image at {path}; tools/gen_semantic.py, which makes "
+            f"there are no candidates of the image at {path}; p2seg gen_semantic, which makes "
             "them, says why"
         )
     content = read_json(path, "file of candidates")
@@ -96,7 +96,7 @@ def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not a file of candidates ({error!s:.200}); delete it, and "
-            "tools/gen_semantic.py makes it again"
+            "p2seg gen_semantic makes it again"
         ) from error
 
 
@@ -131,13 +131,13 @@ class CandidateFolder:
         """
         if not (folder / MANIFEST).is_file():
             raise UserError(
-                f"no candidates at {folder}; make them with tools/gen_semantic.py semantic=sam, "
+                f"no candidates at {folder}; make them with p2seg gen_semantic semantic=sam, "
                 "or give their folder with data.candidates=DIR"
             )
         if read_manifest(folder).points_sha256 != points_sha256:
             raise UserError(
                 f"the candidates in {folder} are of another points file; make them again with "
-                "tools/gen_semantic.py, or give another data.candidates=DIR"
+                "p2seg gen_semantic, or give another data.candidates=DIR"
             )
         files = paths_of(folder, points.images, ENDING)
         return CandidateFolder(
@@ -164,7 +164,7 @@ class CandidateFolder:
         if missing:
             raise UserError(
                 f"{path} has no candidates of point {missing[0]}; delete it, and "
-                "tools/gen_semantic.py makes it again"
+                "p2seg gen_semantic makes it again"
             )
         return [candidates[id] for id in ids]
 

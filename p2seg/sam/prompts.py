@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything.utils.amg import calculate_stability_score
 from torch import Tensor
 
 from p2seg.data.images import read_image
@@ -212,6 +211,8 @@ def candidates_of(logits: Tensor, predicted_iou: Tensor, threshold: float) -> li
     Raises:
         NotFinite: a logit or a predicted IoU is NaN or infinite.
     """
+    from segment_anything.utils.amg import calculate_stability_score
+
     check_outputs(logits, predicted_iou, advice=ADVICE)
     stability = calculate_stability_score(logits, threshold, STABILITY_OFFSET)
     stability = stability.nan_to_num(0)  # of a mask that is empty either way

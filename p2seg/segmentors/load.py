@@ -112,7 +112,7 @@ def load(
     """A trained segmentor, ready for images.
 
     Args:
-        path: a checkpoint of tools/train_segmentor.py.
+        path: a checkpoint of p2seg train_segmentor.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, or torch's own.
         max_objects: the most objects that an image is given; None: what the training set needs.
 

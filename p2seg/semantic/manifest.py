@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> Manifest:
     if type(given) is int and given != VERSION:
         raise UserError(
             f"{path} is of format {shown(given)} but this p2seg reads {VERSION}; run "
-            "tools/gen_semantic.py again, which keeps the maps that are good"
+            "p2seg gen_semantic again, which keeps the maps that are good"
         )
     if (
         not isinstance(content, dict)
@@ -76,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
         or not storable(content)  # parts of it are copied into results
     ):
         raise UserError(
-            f"{path} is not a manifest of semantic maps; make the maps with tools/gen_semantic.py"
+            f"{path} is not a manifest of semantic maps; make the maps with p2seg gen_semantic"
         )
     return Manifest(**{name: content[name] for name in types})
 

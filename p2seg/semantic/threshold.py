@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.filters import threshold_otsu
 
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
@@ -57,6 +56,8 @@ class Threshold(ImageSource):
 
 def _best_split(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> tuple[Mask, Channel]:
     """The foreground of the channel that separates the clicks best, and that channel."""
+    from skimage.filters import threshold_otsu
+
     best, found = -1.0, (np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.float32))
     for channel in _channels(image, yx):
         if channel.max() == channel.min():

@@ -17,7 +17,7 @@ class Kind(NamedTuple):
     fix: str
 
 
-EDIT = "mend these entries, or import the clicks again with tools/import_points.py"
+EDIT = "mend these entries, or import the clicks again with p2seg import_points"
 SKIP = "or go on without them with data.on_error=skip"
 KINDS = {
     "file.form": Kind(STOPS, "parts of the points file are missing or of another form", EDIT),
@@ -36,10 +36,10 @@ KINDS = {
     "points.malformed": Kind(
         STOPS,
         "points that are not two numbers [x, y]",
-        "write them as [x, y] in pixels; tools/make_points.py makes points from masks",
+        "write them as [x, y] in pixels; p2seg make_points makes points from masks",
     ),
     "points.none": Kind(
-        STOPS, "there is no point", "click some objects: python tools/annotate.py images=DIR"
+        STOPS, "there is no point", "click some objects: p2seg annotate images=DIR"
     ),
     "points.swapped": Kind(
         STOPS,
@@ -55,7 +55,7 @@ KINDS = {
         STOPS,
         "all points lie between 0 and 100: they seem to be percent, not pixels",
         "multiply x by width / 100 and y by height / 100; "
-        "tools/import_points.py does so for Label Studio",
+        "p2seg import_points does so for Label Studio",
     ),
     "points.from_one": Kind(
         STOPS,
@@ -65,7 +65,7 @@ KINDS = {
     "points.outside": Kind(
         STOPS,
         "points lie outside their image",
-        "move or remove them, in the file or with python tools/annotate.py images=DIR",
+        "move or remove them, in the file or with p2seg annotate images=DIR",
     ),
     "image.missing": Kind(
         STOPS, "images are not in the folder", "check data.images and the file names"
@@ -86,13 +86,13 @@ KINDS = {
     "map.unread": Kind(
         STOPS,
         "first maps are missing or cannot be used",
-        f"run tools/gen_semantic.py, which makes only those, {SKIP}",
+        f"run p2seg gen_semantic, which makes only those, {SKIP}",
     ),
     "map.classes": Kind(
-        STOPS, "the first maps are of other classes", "run tools/gen_semantic.py again"
+        STOPS, "the first maps are of other classes", "run p2seg gen_semantic again"
     ),
     "pseudo.refused": Kind(
-        STOPS, "the pseudo masks cannot be read", "make them again with tools/gen_pseudo.py"
+        STOPS, "the pseudo masks cannot be read", "make them again with p2seg gen_pseudo"
     ),
     "gt.refused": Kind(
         WARNING, "the ground truth cannot be read", "mend the file; training does not need it"
@@ -148,41 +148,41 @@ KINDS = {
     "map.other_points": Kind(
         WARNING,
         "the first maps were made of another points file",
-        "run tools/gen_semantic.py again, which makes only what has changed",
+        "run p2seg gen_semantic again, which makes only what has changed",
     ),
     "map.off_class": Kind(
         WARNING,
         "the first map is not of the point's class where it was clicked",
-        "look at these images; python tools/gen_semantic.py --check tells more",
+        "look at these images; p2seg gen_semantic --check tells more",
     ),
     "pseudo.images": Kind(
         WARNING,
         "the pseudo masks are of other images",
-        "make them again with tools/gen_pseudo.py of these points",
+        "make them again with p2seg gen_pseudo of these points",
     ),
     "pseudo.points": Kind(
         WARNING,
         "points without a pseudo mask, or masks without a point of their id and class",
-        "make the masks again with tools/gen_pseudo.py: the points have changed since",
+        "make the masks again with p2seg gen_pseudo: the points have changed since",
     ),
     "pseudo.empty": Kind(
-        WARNING, "pseudo masks are empty", "make them again with tools/gen_pseudo.py"
+        WARNING, "pseudo masks are empty", "make them again with p2seg gen_pseudo"
     ),
     "pseudo.off_point": Kind(
         WARNING,
         "points lie outside of their own pseudo mask",
-        "look at them: python tools/gallery.py pred=FILE images=DIR",
+        "look at them: p2seg gallery pred=FILE images=DIR",
     ),
     "pseudo.default": Kind(
         WARNING,
         "pseudo masks are default boxes: no pixel was claimed by their point",
-        "look at them in the gallery; export.foreground=5 of tools/gen_pseudo.py makes fewer",
+        "look at them in the gallery; export.foreground=5 of p2seg gen_pseudo makes fewer",
     ),
     "pseudo.prior": Kind(
         WARNING,
         "classes whose pseudo masks are as large as the clicks alone would make them: "
         "the image did not decide them",
-        "look at them: python tools/gallery.py pred=FILE images=DIR",
+        "look at them: p2seg gallery pred=FILE images=DIR",
     ),
     "gt.empty": Kind(
         WARNING, "masks of the ground truth are empty", "draw them, or remove these annotations"
@@ -218,7 +218,7 @@ KINDS = {
     "image.unlisted": Kind(
         NOTE,
         "images of the folder are not in the points file",
-        "click them: python tools/annotate.py images=DIR",
+        "click them: p2seg annotate images=DIR",
     ),
     "image.turned": Kind(
         NOTE,
@@ -236,9 +236,7 @@ KINDS = {
         "images have more than 12 megapixels",
         "tiles, or smaller copies clicked anew, save memory and time",
     ),
-    "map.none": Kind(
-        NOTE, "there are no first maps yet", "python tools/gen_semantic.py semantic=grabcut"
-    ),
+    "map.none": Kind(NOTE, "there are no first maps yet", "p2seg gen_semantic semantic=grabcut"),
 }
 
 ONCE = frozenset(

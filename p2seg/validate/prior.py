@@ -74,7 +74,7 @@ def warn_of_prior(masks: InstanceSet, write: Callable[[str], object]) -> None:
     for prior in prior_decided(masks):
         write(
             f"warning: {prior} are as large as the clicks alone would make them, so the image did "
-            "not decide them; look at them with tools/gallery.py"
+            "not decide them; look at them with p2seg gallery"
         )
 
 

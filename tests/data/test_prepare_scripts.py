@@ -12,6 +12,7 @@ import pytest
 import voc_sets
 from PIL import Image
 
+from p2seg.cli.main import main
 from p2seg.data.coco import decode, read_instances
 from p2seg.data.download import Archive, md5
 
@@ -24,12 +25,11 @@ def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> RunScript:
     """Runs a script in `tmp_path`: `run("prepare_voc", "--sbd", "x")` -> (exit code, stderr)."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     monkeypatch.chdir(tmp_path)
 
     def run(name: str, *words: object) -> tuple[int, str]:
         capsys.readouterr()
-        code = importlib.import_module(name).main([str(word) for word in words])
+        code = main([name, *map(str, words)])
         return code, capsys.readouterr().err
 
     return run
@@ -69,7 +69,7 @@ def test_download(run: RunScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     voc = made / "VOCdevkit" / "VOC2012"
     voc_sets.write_voc(voc)
     voc_sets.write_sbd(made / "benchmark_RELEASE" / "dataset", voc)
-    script = importlib.import_module("prepare_voc")
+    script = importlib.import_module("p2seg.cli.prepare_voc")
     for name, folder in [("VOC2012", "VOCdevkit"), ("SBD", "benchmark_RELEASE")]:
         with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
             archive.add(made / folder, folder)

@@ -58,7 +58,7 @@ def test_an_empty_results_list(tmp_path):
 
 
 def listed(images, categories):
-    """`images.json` as tools/predict.py writes it beside its results."""
+    """`images.json` as p2seg predict writes it beside its results."""
     return {
         "info": {"seed": 3},
         "images": [vars(image) for image in images],

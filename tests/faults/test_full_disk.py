@@ -190,7 +190,7 @@ def test_a_segmentor_its_predictions_and_its_export(disk, segmentor, run_tool):
 def test_an_experiment(disk, tmp_path, run_tool):
     """Stage after stage meets the full disk, and the same command goes on from there."""
     words = ("+exp=drawn", f"out={disk.path}/e", f"data.root={tmp_path}/data", *QUICK, *SEGMENTOR)
-    script = "data.prepare=[prepare_synthetic.py,--out," + f"{tmp_path}/data,--train,4,--val,2]"
+    script = "data.prepare=[prepare_synthetic,--out," + f"{tmp_path}/data,--train,4,--val,2]"
     short = ("pipeline.rows=1", "trainer.snapshots=[]", "semantic.workers=0", script)
     disk.remount("size=128m")
     refusals = 0

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import shutil
-import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 import pytest
-from tool_sets import QUICK, refused, works
+from tool_sets import QUICK, refused
 from training_sets import training_set
 
-from p2seg.data.download import unpack
 from p2seg.errors import UserError, refusal
 from p2seg.files import atomic_path, write_bytes, write_text
 from p2seg.runs.claims import claim
@@ -164,46 +160,14 @@ def test_a_mistake_leaves_no_empty_folders(tmp_path, run_tool):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_scripts_say_it_too(disk, monkeypatch, capsys):
-    scripts = Path(__file__).resolve().parents[2] / "scripts"
-    monkeypatch.syspath_prepend(str(scripts))
-    import prepare_synthetic
-
-    words = ["--out", str(disk.path / "d"), "--train", "40", "--val", "1"]
+def test_commands_of_options_say_it_too(disk, run_tool):
+    words = ["--out", disk.path / "d", "--train", "40", "--val", "1"]
     disk.fill(4)
-    assert prepare_synthetic.main(words) == 2
-    said = capsys.readouterr().err
+    code, _, said = run_tool("prepare_synthetic", *words)
+    assert code == 2
     assert "the disk is full; make room" in said
     assert str(disk.path / "d") in said
     assert [path.name for path in disk.path.rglob("*") if "~" in path.name] == []
     disk.empty()
     disk.remount("size=16m")
-    assert prepare_synthetic.main(words) == 0
-    sys.modules.pop("prepare_synthetic")
-
-
-def test_an_archive_is_unpacked_whole_or_not_at_all(disk, tmp_path):
-    """Half of one would look whole: what is looked for is one of its folders."""
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        for name, size in (("top/first", 10), ("top/second", 600_000), ("top/third", 10)):
-            member = tarfile.TarInfo(name)
-            member.size = size
-            archive.addfile(member, io.BytesIO(b"x" * size))
-    (disk.path / "top").mkdir()
-    (disk.path / "top" / "mine").write_text("kept")
-    disk.fill(20)
-    with pytest.raises(OSError, match="No space left") as error:
-        unpack(tmp_path / "a.tar", disk.path)
-    assert str(disk.path) in refusal(error.value)
-    disk.empty()
-    assert sorted(path.name for path in disk.path.rglob("*")) == ["mine", "top"]
-    unpack(tmp_path / "a.tar", disk.path)
-    names = sorted(path.name for path in (disk.path / "top").iterdir())
-    assert names == ["first", "mine", "second", "third"]
-
-
-@pytest.mark.slow
-def test_works_where_nothing_is_refused(tmp_path, tools):
-    for name in TOOLS:
-        works(tools(name, tmp_path / name))
-        assert [path.name for path in (tmp_path / name).rglob(".*")] == []
+    assert run_tool("prepare_synthetic", *words)[0] == 0

@@ -1,4 +1,4 @@
-"""A folder to click on, tools/annotate.py as a process, and the page as a hand sees it."""
+"""A folder to click on, p2seg annotate as a process, and the page as a hand sees it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder_of_images(home):
 
 
 class Tool:
-    """tools/annotate.py as a process of its own.
+    """p2seg annotate as a process of its own.
 
     Args:
         folder: of images.

@@ -1,4 +1,4 @@
-"""tools/annotate.py: what it refuses, in one sentence, before a page is there."""
+"""p2seg annotate: what it refuses, in one sentence, before a page is there."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_folder_in_place_of_the_file(run_tool, folder):
 
 
 def test_without_the_package_that_makes_the_page(run_tool, folder, monkeypatch):
-    monkeypatch.setattr("_annotate.find_spec", lambda _: None)
+    monkeypatch.setattr("p2seg.cli.annotate_settings.find_spec", lambda _: None)
     answer = run_tool("annotate", f"images={folder}", "classes=[a]")
     refused(answer, "pip install 'p2seg[annotate]'")
 

@@ -1,4 +1,4 @@
-"""tools/gallery.py: what it takes, what it refuses, and that it goes on."""
+"""p2seg gallery: what it takes, what it refuses, and that it goes on."""
 
 from __future__ import annotations
 

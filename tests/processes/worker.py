@@ -10,13 +10,14 @@ many times.
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+
+from p2seg.cli.main import main
 
 
 def slow_down(seconds: float) -> None:
@@ -67,13 +68,12 @@ def break_down(fault: str) -> None:
 
 if __name__ == "__main__":
     faulthandler.enable()
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
     if os.environ.get("P2SEG_TEST_PAUSE"):
         slow_down(float(os.environ["P2SEG_TEST_PAUSE"]))
     if os.environ.get("P2SEG_TEST_FAULT"):
         break_down(os.environ["P2SEG_TEST_FAULT"])
     own = os.environ.get("P2SEG_TEST_TOOL")
     for name, *words in [[own, *sys.argv[1:]]] if own else json.loads(sys.argv[1]):
-        code = importlib.import_module(name).main(words)
+        code = main([name, *words])
         if code:
             raise SystemExit(code)

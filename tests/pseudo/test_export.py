@@ -107,7 +107,7 @@ def overlapping(request, monkeypatch):
 
 
 class Exporting:
-    """An export of the seeds of a small set, as tools/gen_pseudo.py runs it."""
+    """An export of the seeds of a small set, as p2seg gen_pseudo runs it."""
 
     def __init__(self, root, count=5):
         self.made = training_set(root, count)

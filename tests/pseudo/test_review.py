@@ -270,4 +270,4 @@ def test_a_file_that_is_no_review(content, drawn, tmp_path, run_tool):
 
 def test_a_pipeline_makes_its_own_masks(tmp_path, run_tool):
     words = ["+exp=drawn", f"review={tmp_path / 'review.json'}", f"out={tmp_path}"]
-    refused(run_tool("pipeline", *words), "tools/gen_pseudo.py")
+    refused(run_tool("pipeline", *words), "p2seg gen_pseudo")

@@ -201,7 +201,7 @@ def test_candidates_do_not_replace_what_another_has_written(
     )
     refused(
         answer,
-        f"{tmp_path}/maps/manifest.json exists and was not written by tools/gen_semantic.py",
+        f"{tmp_path}/maps/manifest.json exists and was not written by p2seg gen_semantic",
         "set another data.candidates=DIR, or overwrite=true",
     )
     assert contents(tmp_path / "maps") == before
@@ -266,7 +266,7 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("gen_pseudo", [*own, "export.snap=sam", "export.snap_iou=x"], "export.snap_iou=x")
     told("gen_pseudo", [*own, "export.masks=sam", "semantic.overlap=x"], "semantic.overlap=x")
     nowhere = [*own, "export.snap=sam", f"data.candidates={tmp_path}/nowhere"]
-    told("gen_pseudo", nowhere, "no candidates at", "tools/gen_semantic.py semantic=sam")
+    told("gen_pseudo", nowhere, "no candidates at", "p2seg gen_semantic semantic=sam")
     (tmp_path / "made/candidates/part/0.json").write_text("{")
     told(
         "gen_pseudo", [*own, "export.snap=sam"], "part/0.json is not a readable file of candidates"

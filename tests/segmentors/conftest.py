@@ -30,7 +30,7 @@ def learned_solov2(tmp_path_factory):
 
 @pytest.fixture
 def solov2_checkpoint(learned_solov2, tmp_path):
-    """As tools/train_segmentor.py would have written it."""
+    """As p2seg train_segmentor would have written it."""
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in SOLO.items()}
     options |= {"_target_": "p2seg.segmentors.solov2.build_solov2", "norm": "group"}
     content = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from _validation import Validation
 from PIL import Image
 from segmentor_sets import NAMES, SCENES, SOLO, TINY, make_set
 
@@ -21,6 +20,7 @@ from p2seg.segmentors.mask_rcnn import build_mask_rcnn
 from p2seg.segmentors.predict import Outputs, predict, write_predictions
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.solov2 import build_solov2
+from p2seg.segmentors.validation import Validation
 
 
 def mask2former():

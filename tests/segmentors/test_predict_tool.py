@@ -1,4 +1,4 @@
-"""tools/predict.py for users: patterns, files, videos, batches, and other tools' formats."""
+"""p2seg predict for users: patterns, files, videos, batches, and other tools' formats."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import predict as predict_tool
 import pytest
 import torch
-from _entry import CONFIGS, literal
-from _ranges import check_ranges
 from defusedxml import ElementTree
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -23,6 +20,10 @@ from segmentor_sets import TINY, write_set
 from video_sets import write_video
 
 from p2seg.checkpoint import save_checkpoint
+from p2seg.cli import predict as predict_tool
+from p2seg.cli.paths import CONFIGS
+from p2seg.cli.ranges import check_ranges
+from p2seg.cli.words import literal
 from p2seg.data.rle import decode
 from p2seg.data.sources import read_frames, sources_at
 from p2seg.data.video import Video

@@ -1,4 +1,4 @@
-"""tools/train_segmentor.py and tools/predict.py, from pseudo masks to predictions."""
+"""p2seg train_segmentor and p2seg predict, from pseudo masks to predictions."""
 
 from __future__ import annotations
 
@@ -175,7 +175,9 @@ def test_training_goes_on_and_equals_no_interruption(
         return segmentor_losses(model, batch, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.import_module("train_segmentor"), "segmentor_losses", interrupted)
+        patch.setattr(
+            importlib.import_module("p2seg.cli.train_segmentor"), "segmentor_losses", interrupted
+        )
         code, _, _ = run_tool("train_segmentor", *words)
     assert code == 130
     assert load_checkpoint(tmp_path / "last.pt", "segmentor")["step"] == 2

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from _entry import CONFIGS
-from _ranges import check_ranges
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from segmentor_sets import TINY
 
+from p2seg.cli.paths import CONFIGS
+from p2seg.cli.ranges import check_ranges
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.mask_rcnn import build_mask_rcnn

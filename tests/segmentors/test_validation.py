@@ -1,4 +1,4 @@
-"""tools/train_segmentor.py scores validation images while it trains."""
+"""p2seg train_segmentor scores validation images while it trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check of maps finds, by hand, and `tools/gen_semantic.py --check`."""
+"""What a check of maps finds, by hand, and `p2seg gen_semantic --check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/gen_semantic.py, in process."""
+"""p2seg gen_semantic, in process."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ def test_images_without_points_and_of_odd_sizes(run_tool: Run, tmp_path: Path) -
 def test_an_experiment_makes_maps_again_when_its_class_map_changes(
     run_tool: Run, drawn: Drawn, tmp_path: Path
 ) -> None:
-    from _entry import entry
-    from _experiment import Experiment
+    from p2seg.cli.entry import entry
+    from p2seg.cli.experiment import Experiment
 
     oracle = words(drawn, "semantic=oracle", f"semantic.gt={drawn.gt}")
     assert run_tool("gen_semantic", *oracle)[0] == 0

@@ -1,4 +1,4 @@
-"""tools/validate.py and its page: exit codes, what is said, pictures, and hostile names."""
+"""p2seg validate and its page: exit codes, what is said, pictures, and hostile names."""
 
 from __future__ import annotations
 

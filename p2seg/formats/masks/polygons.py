@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 Ring = NDArray[np.int64]
 """`[N, 2]` corners (x, y) of pixels along a closed outline, the first not repeated; N >= 4."""
@@ -71,6 +70,8 @@ def joined(rings: Sequence[Ring]) -> Ring:
     Args:
         rings: one or more that do not enclose each other.
     """
+    from scipy.spatial import cKDTree
+
     polygon, *others = rings
     for ring in others:
         distances, nearest = map(np.asarray, cKDTree(polygon).query(ring))

@@ -35,7 +35,7 @@ HEADERS = (
 
 
 REFUSAL = (
-    "Open the whole address that tools/annotate.py printed when it started, with its token; each "
+    "Open the whole address that p2seg annotate printed when it started, with its token; each "
     "start prints a new one.\n"
 )
 

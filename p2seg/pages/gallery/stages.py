@@ -28,7 +28,7 @@ def clicks_of(pred: InstanceSet) -> PointSet:
         yx = [each.point for each in masks if each.point is not None]
         if len(yx) < len(masks):
             raise UserError(
-                f"a mask of {image.file_name} has no click; masks of tools/gen_pseudo.py have one"
+                f"a mask of {image.file_name} has no click; masks of p2seg gen_pseudo have one"
             )
         groups.append(
             Points(

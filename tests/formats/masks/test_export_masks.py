@@ -1,4 +1,4 @@
-"""tools/export_masks.py: every format of pseudo masks and of predictions, and what it refuses."""
+"""p2seg export_masks: every format of pseudo masks and of predictions, and what it refuses."""
 
 from __future__ import annotations
 

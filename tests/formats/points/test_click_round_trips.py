@@ -75,7 +75,7 @@ def test_points_come_back(name, images, points):
     used = [n for k, n in enumerate(names, 1) if any(k in p.labels.tolist() for p in points.points)]
     with tempfile.TemporaryDirectory() as folder:
         out = written(name, points, images, Path(folder))
-        # where a format lists no classes they are told, as tools/export_points.py says
+        # where a format lists no classes they are told, as p2seg export_points says
         classes = None if FORMATS[name].classes else used
         back, report = taken(name, out, images, classes=classes)
     assert not report.left_out

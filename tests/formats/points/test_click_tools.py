@@ -1,4 +1,4 @@
-"""tools/import_points.py and tools/export_points.py as they are called."""
+"""p2seg import_points and p2seg export_points as they are called."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_the_export_refuses(tmp_path, marks, run_tool):
         ([*good, "format=cvat", f"out={tmp_path}/x.json"], ["out=FILE.xml"]),
         (
             [*good, "format=labelme", f"out={marks}"],
-            ["a.json exists and was not written by tools/export_points.py;"],
+            ["a.json exists and was not written by p2seg export_points;"],
         ),
         ([good[0], f"images={marks}", "format=csv", f"out={tmp_path}/t.csv"], ["no image at"]),
     ):

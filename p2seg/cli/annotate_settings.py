@@ -1,0 +1,99 @@
+"""What p2seg annotate is given: the classes, the file, and what makes masks."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, ListConfig
+
+from p2seg.cli.labeller import PSEUDO, check_export, labeller_of
+from p2seg.cli.paths import path_of
+from p2seg.data.points import PointSet
+from p2seg.devices import device_of
+from p2seg.errors import UserError, check_choice
+from p2seg.pages.annotate.clicks import Clicks
+
+if TYPE_CHECKING:
+    from p2seg.pages.annotate.server import Masks
+
+NAMES = {"grabcut": "GrabCut", "network": "the network"}
+
+
+def out_of(cfg: DictConfig) -> Path:
+    """The points file: `out`, else `DIR_clicks.json` beside the folder of images."""
+    if cfg.out:
+        return Path(cfg.out).expanduser()
+    folder = path_of(cfg, "images").absolute()
+    return folder.with_name(f"{folder.name or 'images'}_clicks.json")
+
+
+def check_points(clicks: Clicks) -> None:
+    """Refuses to click on in a file of masks, which has points as well.
+
+    Raises:
+        UserError: the file that is continued is one of pseudo masks.
+    """
+    if clicks.snapshot().points.info.get("description") == PSEUDO:
+        raise UserError(
+            f"out={clicks.path} is a file of pseudo masks, but points are clicked; give another "
+            "out=FILE.json"
+        )
+
+
+def names_of(cfg: DictConfig) -> list[str]:
+    """The classes that are asked for.
+
+    Raises:
+        UserError: they are no list of names.
+    """
+    given = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
+    if not isinstance(given, (list, ListConfig)) or any(not _is_name(each) for each in given):
+        raise UserError(f"classes={cfg.classes} is no list of names; write classes=[coin,button]")
+    names = [str(name) for name in given]
+    if isinstance(cfg.classes, str) and (names[0].startswith("[") or names[0].endswith("]")):
+        raise UserError(
+            f"classes={cfg.classes} is no list, for a bracket or a quote is not closed; write "
+            "'classes=[coin,café crème]'"
+        )
+    return names
+
+
+def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
+    """What makes masks, as `preview` says; None for nobody.
+
+    Raises:
+        UserError: there is no such thing, or the network does not fit the classes.
+    """
+    from p2seg.pages.annotate.server import Masks
+
+    check_choice("preview", cfg.preview, ("grabcut", "network", "none"))
+    if cfg.preview == "none":
+        return None
+    has_network = cfg.ckpt not in (None, "none")
+    if has_network != (cfg.preview == "network"):
+        raise UserError(
+            f"ckpt={cfg.ckpt} is not looked at with preview={cfg.preview}; add preview=network"
+            if has_network
+            else "preview=network asks a network; give its checkpoint: ckpt=FILE.pt"
+        )
+    check_export(cfg)
+    cfg.data.num_classes, cfg.data.points = len(clicks.categories), str(clicks.path)
+    points = PointSet([], clicks.categories, [])
+    labeller, _ = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
+    return Masks(NAMES[cfg.preview], labeller, cfg.preview_side)
+
+
+def check_extra() -> None:
+    """Refuses to begin without the package that makes the page.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if find_spec("nicegui") is None:
+        raise UserError("p2seg annotate needs a package more; pip install 'p2seg[annotate]'")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool) and str(value) != ""

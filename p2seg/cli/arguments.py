@@ -1,0 +1,62 @@
+"""What the scripts share: plain command lines, progress, and one sentence for a mistake."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.progress import track
+
+from p2seg.errors import UserError, refusal
+from p2seg.runs.lifetime import end_with_parent
+from p2seg.terminal import Terminal
+
+CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tells the mistake."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
+    """Makes a command of a function of the command line's words.
+
+    What it makes takes the words (default: those of the process) and returns the exit code: 0, or
+    2 after a user's mistake told in one sentence.
+    """
+
+    def run(words: list[str] | None = None) -> int:
+        end_with_parent()
+        try:
+            function(sys.argv[1:] if words is None else words)
+        except UserError as error:
+            CONSOLE.print(str(error))
+            return 2
+        except OSError as error:
+            if not error.strerror:
+                raise
+            CONSOLE.print(refusal(error))
+            return 2
+        except KeyboardInterrupt:
+            CONSOLE.print("stopped by the keyboard; what was written is whole")
+            return 130
+        return 0
+
+    return run
+
+
+def path(value: str) -> Path:
+    """A path of the command line."""
+    return Path(value).expanduser()
+
+
+def progress(title: str) -> Callable[[list[str]], Iterable[str]]:
+    """A bar around a list."""
+    return lambda names: track(names, description=title, console=CONSOLE)

@@ -1,0 +1,219 @@
+"""A segmenter's candidates, built from the config: made, chosen among, and used at export."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from omegaconf import DictConfig
+
+from p2seg.cli.build import build, check_values, plain
+from p2seg.cli.inputs import clicks_sha256
+from p2seg.cli.labeller import PSEUDO, labeller_of
+from p2seg.cli.outputs import candidates_of, inputs_read
+from p2seg.cli.paths import path_of
+from p2seg.data.maps import SemanticMap
+from p2seg.data.points import PointSet
+from p2seg.devices import device_of
+from p2seg.errors import UserError, check_choice
+from p2seg.progress import console, track
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedFallback
+from p2seg.runs.claims import claim
+from p2seg.runs.launched import is_first
+from p2seg.runs.outputs import refuse_inputs, replacing
+from p2seg.runs.ranks import Ranks
+from p2seg.sam.candidates import CANDIDATES, CandidateFolder
+from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
+from p2seg.sam.chosen import ChosenLabeller, ChosenMaps, Selection, Snapped
+from p2seg.sam.evidence import Evidence
+from p2seg.sam.options import Options
+from p2seg.sam.prompts import Prompting
+from p2seg.semantic.auto import Auto
+from p2seg.semantic.generate import generate
+from p2seg.semantic.manifest import MANIFEST, read_manifest
+from p2seg.semantic.source import MapTask, Source
+
+SELECT = ("score", "largest", "smallest", "consistent", "network")
+SAMPLE = 4000
+"""Images that the sizes of classes are learned from."""
+
+
+def is_prompted(cfg: DictConfig) -> bool:
+    """Whether the first maps are made of a segmenter's candidates."""
+    return "prompter" in cfg.semantic
+
+
+def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Ranks) -> None:
+    """Makes the candidates of every point that are not there yet, in `data.candidates`."""
+    folder, clicks = path_of(cfg, "data.candidates"), clicks_sha256(cfg)
+    _check_choice(cfg, points)
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        _check_source(cfg, folder, manifest.source)
+        unasked = "sam" in cfg.semantic and cfg.semantic.sam.checkpoint is None
+        if unasked and manifest.points_sha256 == clicks:
+            if ranks.first:
+                told = f"{folder}: candidates as they are, no checkpoint given"
+                console.print(told, markup=False)
+            return
+    output, inputs = candidates_of(folder), inputs_read(cfg, "gen_semantic")
+    refuse_inputs(output, (each for each in inputs if each[0] != "data.candidates"))
+    with claim(folder, folder=True), replacing(output, overwrite=cfg.overwrite):
+        manifest, made = generate(
+            Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
+            points,
+            images,
+            folder,
+            CANDIDATES,
+            points_sha256=clicks,
+            workers=0 if ranks.world > 1 else cfg.semantic.workers,
+            on_error=cfg.data.on_error,
+            overwrite=cfg.overwrite,
+            progress=partial(
+                track, what="candidates", total=len(ranks.share(points.images)), shown=ranks.first
+            ),
+            ranks=ranks,
+        )
+    if not ranks.first:
+        return
+    kept = len(manifest.files) - made
+    there = f", {kept} were there already" if kept else ""
+    told = f"{folder}: candidates of {made} images by {manifest.source} made{there}"
+    console.print(told, markup=False)
+    for name, reason in manifest.skipped.items():
+        console.print(f"no candidates of {name}: {reason}", markup=False)
+
+
+def folder_of(cfg: DictConfig, points: PointSet) -> CandidateFolder:
+    """The candidates of the config's points."""
+    return CandidateFolder.of(path_of(cfg, "data.candidates"), points, clicks_sha256(cfg))
+
+
+def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
+    """The choice that the config describes among the candidates that are there."""
+    if not is_prompted(cfg):
+        raise UserError(
+            "there is nothing to choose among candidates by; give semantic=sam, or the "
+            "semantic=... that they were made with"
+        )
+    _check_select(cfg)
+    folder, select = folder_of(cfg, points), cfg.semantic.select
+    _check_source(cfg, folder.folder, read_manifest(folder.folder).source)
+    if select in ("score", "largest", "smallest"):
+        return Selection(folder, Chooser(select), overlap=cfg.semantic.overlap)
+    evidence = _evidence(cfg, points) if select == "network" else None
+    costs: Costs = build(cfg.semantic.costs)
+    sizes = sizes_of(_images(points, folder), costs, len(points.categories))
+    return Selection(folder, Chooser(select, costs, sizes), evidence, cfg.semantic.overlap)
+
+
+def maps_of(cfg: DictConfig, points: PointSet) -> Source[SemanticMap]:
+    """The source of first maps; with a segmenter those painted from the chosen masks."""
+    if not is_prompted(cfg):
+        source = build(cfg.semantic.source)
+        return _chosen(cfg, source, points) if isinstance(source, Auto) else source
+    selection = selection_of(cfg, points)
+    manifest = read_manifest(selection.candidates.folder)
+    return ChosenMaps(selection, manifest.source, manifest.parameters)
+
+
+def _chosen(cfg: DictConfig, auto: Auto, points: PointSet) -> Source[SemanticMap]:
+    """The source that suits the images best."""
+    folder, classes = path_of(cfg, "data.images"), tuple(c.name for c in points.categories)
+    pairs = zip(points.images, points.points, strict=True)
+    choice = auto.choose([MapTask.of(record, own, folder, classes) for record, own in pairs])
+    if is_first():
+        console.print(str(choice), markup=False)
+    return choice.source
+
+
+def masks_of(
+    cfg: DictConfig, points: PointSet, device: torch.device
+) -> tuple[Labeller, dict[str, Any]]:
+    """What labels the images by `export.masks` and `export.snap`, and how the result tells it."""
+    check_choice("export.masks", cfg.export.masks, ("mdm", "sam"))
+    check_choice("export.snap", cfg.export.snap, ("none", "sam"))
+    if cfg.export.masks == "mdm":
+        labeller, info = labeller_of(cfg, points, device)
+        if cfg.export.unclaimed == "seed" and isinstance(labeller, NetworkLabeller):
+            labeller = SeedFallback(labeller, build(cfg.seeder), cfg.export.min_pixels)
+    else:
+        selection = selection_of(cfg, points)
+        labeller = ChosenLabeller(selection)
+        rules = {key: cfg.export[key] for key in ("min_pixels", "default_box")}
+        info = {"description": PSEUDO, "source": "candidates", "export": rules}
+        info |= {"candidates": selection.candidates.provenance, "choice": selection.parameters}
+    if cfg.export.snap == "sam":
+        check_values(Snapped, {"iou": ("export.snap_iou", cfg.export.snap_iou)})
+        labeller = Snapped(labeller, _for_borders(cfg, points), cfg.export.snap_iou)
+        info["snap"] = labeller.parameters
+    return labeller, info
+
+
+def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
+    """The choice of candidates whose borders masks take: the masks stand for the network."""
+    if not is_prompted(cfg):
+        raise UserError(
+            "export.snap=sam takes borders of candidates; give semantic=sam, or the semantic=... "
+            "that they were made with"
+        )
+    changed = deepcopy(cfg)
+    changed.semantic.select = "consistent"
+    return selection_of(changed, points)
+
+
+def _check_select(cfg: DictConfig) -> None:
+    check_choice("semantic.select", cfg.semantic.select, SELECT)
+    check_choice("semantic.negatives", cfg.semantic.negatives, ("other_class", "all", "none"))
+    check_choice("semantic.overlap", cfg.semantic.overlap, ("score", "smaller"))
+    if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
+        raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
+
+
+def _check_choice(cfg: DictConfig, points: PointSet) -> None:
+    """What chooses is looked at before the work that comes first."""
+    _check_select(cfg)
+    if not isinstance(cfg.semantic.costs, DictConfig):
+        raise UserError(
+            f"semantic.costs={cfg.semantic.costs} cannot be; give one of its costs, as in "
+            "semantic.costs.part=1"
+        )
+    build(cfg.semantic.costs)
+    if cfg.semantic.select == "network":
+        _evidence(cfg, points)
+
+
+def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
+    if source != cfg.semantic.segmenter:
+        raise UserError(
+            f"the candidates in {folder} are of {source}, but semantic={cfg.semantic.segmenter} is "
+            f"asked for; give semantic={source}, or another data.candidates=DIR"
+        )
+
+
+def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:
+    labeller, info = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
+    asked = {key: plain(cfg.export)[key] for key in ("flip", "scales", "ema")}
+    given = {key: info[key] for key in ("checkpoint", "network_input")}
+    return Evidence(cast(NetworkLabeller, labeller), {**given, "export": asked})
+
+
+def _images(points: PointSet, folder: CandidateFolder) -> list[Image]:
+    """What sizes are learned of, from images spread over the set; bad ones are left out."""
+    pairs = [pair for pair in zip(points.images, points.points, strict=True) if len(pair[1])]
+    count = min(SAMPLE, len(pairs))
+    made = []
+    sample = [pairs[n * len(pairs) // count] for n in range(count)]
+    for record, own in track(sample, "sizes of classes", count):
+        try:
+            offered = folder(own.ids.tolist())
+        except UserError:
+            continue  # told where it matters
+        options = Options.of(offered, own.pixels.numpy(), unions=False)
+        made.append(Image(options, own.labels.numpy(), record.height * record.width))
+    return made

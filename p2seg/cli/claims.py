@@ -1,0 +1,63 @@
+"""What a tool writes is its own: it is claimed while the tool runs, and nothing else is replaced.
+
+See `p2seg.runs.claims` and `p2seg.runs.outputs`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from p2seg.cli.outputs import inputs_read, output_of
+from p2seg.cli.words import literal
+from p2seg.runs.claims import claim
+from p2seg.runs.outputs import refuse_inputs, replacing
+
+Run = Callable[[DictConfig], Any]
+OutOf = Callable[[DictConfig], Path | None]
+
+
+def writes(command: str, out_of: OutOf, *, folder: bool = False) -> Callable[[Run], Run]:
+    """Makes a tool's `run` claim what it writes, and refuse to replace what is not its own.
+
+    Args:
+        command: its name.
+        out_of: the output, by the config; None where there is none.
+        folder: nobody else may write to the folder; else to the one file.
+    """
+
+    def decorate(run: Run) -> Run:
+        @wraps(run)
+        def claimed(cfg: DictConfig) -> Any:
+            out = out_of(cfg)
+            if out is None:
+                return run(cfg)
+            if out.is_symlink() and not folder and not out.is_dir():
+                cfg.out = literal(str(_behind(out)))  # the link stays
+                out = out_of(cfg) or out
+            output = output_of(cfg, command, out)
+            refuse_inputs(output, inputs_read(cfg, command))
+            with claim(out, folder=folder), replacing(output, overwrite=cfg.overwrite):
+                return run(cfg)
+
+        return claimed
+
+    return decorate
+
+
+def _behind(link: Path) -> Path:
+    """The file that a link points to.
+
+    Raises:
+        OSError: it points to itself.
+    """
+    try:
+        return link.resolve(strict=link.exists())
+    except RuntimeError as error:  # before Python 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(link)) from error

@@ -1,0 +1,188 @@
+"""What every tool shares: Hydra's command line with plain paths, and one sentence for a mistake.
+
+The rest of the package knows nothing of Hydra; `_target_` builds its objects in `_build`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from p2seg.cli.mistakes import sentence_of
+from p2seg.cli.paths import CONFIGS
+from p2seg.cli.ranges import check_ranges
+from p2seg.cli.sweep import Sweep
+from p2seg.cli.words import check_words, quoted, read_options
+from p2seg.progress import console
+from p2seg.runs.lifetime import end_with_parent
+from p2seg.runs.preemption import Stopped, stopping
+from p2seg.runs.rank_messages import (
+    PEER_LOST,
+    anything_was_said,
+    is_new,
+    is_of_a_lost_peer,
+    is_started_by_another,
+)
+from p2seg.terminal import Terminal, drop_lost_outputs
+
+WITH_NETWORK = frozenset(
+    ("annotate", "gallery", "gen_pseudo", "gen_semantic", "pipeline", "visualize")
+)
+"""Commands whose `ckpt` is a trained network."""
+NAMING_METHOD = frozenset(("train", "gen_pseudo", "pipeline"))
+"""Commands that begin with a line about the method."""
+
+
+def entry(
+    config: str, *, switches: tuple[str, ...] = ()
+) -> Callable[[Callable[[DictConfig], Any]], Callable[..., int]]:
+    """Makes a command of a function of the composed config.
+
+    Args:
+        config: name of the yaml in `configs/`.
+        switches: settings that may also be written as options: `--check` is `check=true`.
+
+    Returns:
+        A decorator. What it makes takes the command line's words (default: those of the process)
+        and returns the exit code: 0; 2 after a user's mistake told in one sentence; 75 where it was
+        asked to stop and the same command goes on; 130 after the keyboard's word.
+    """
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
+        def run(words: list[str] | None = None) -> int:
+            end_with_parent()
+            words = sys.argv[1:] if words is None else words
+            program = _program(config, words)
+            options = {f"--{name}": f"{name}=true" for name in switches}
+            words = [options.get(word, word) for word in words]
+            try:
+                check_words(words)
+                with stopping():
+                    _run_hydra(config, function, words, program)
+            except KeyboardInterrupt:
+                _say("stopped by the keyboard; what was written is whole")
+                return 130
+            except Stopped as stopped:
+                _say(f"{stopped}; what was written is whole, and the same command goes on")
+                return 0 if is_started_by_another() else stopped.code
+            except Exception as error:
+                return _end(error, config)
+            finally:
+                drop_lost_outputs()
+            return 0
+
+        return run
+
+    return decorate
+
+
+def _end(error: Exception, config: str) -> int:
+    """Says why a tool ends, once for all processes of a run, and gives the exit code.
+
+    Raises:
+        Exception: a defect of ours, with its traceback.
+    """
+    if is_of_a_lost_peer(error):
+        if not anything_was_said():
+            _say(f"{PEER_LOST} ({' '.join(str(error).split())[:200]})")
+        return 1
+    sentence = sentence_of(error, CONFIGS, config)
+    if sentence is not None:
+        _say(sentence)
+        return 2
+    if is_new(repr(error)):
+        raise error
+    return 1
+
+
+def _program(command: str, words: list[str]) -> list[str]:
+    """What stands before a command's words on the command line of this process."""
+    before = len(sys.argv) - len(words)
+    return sys.argv[:before] if sys.argv[before:] == words else [sys.argv[0], command]
+
+
+def _run_hydra(
+    config: str, function: Callable[[DictConfig], Any], words: list[str], program: list[str]
+) -> None:
+    """Composes the config and calls the function, whose exception comes through as it is."""
+    failures: list[BaseException] = []
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+
+    def job(cfg: DictConfig) -> None:
+        sys.argv = [*program, *words]  # Fabric starts other processes with them
+        from p2seg.runs.determinism import seed_everything  # imports torch
+
+        try:
+            check_ranges(cfg)
+            seed_everything(cfg.seed, deterministic=cfg.deterministic)
+            _settle(cfg, config)
+            function(cfg)
+        except BaseException as error:  # kept from Hydra, which prints and goes on its own way
+            failures.append(error)
+
+    task = _sweep_of(config, words) or job
+    sys.argv = [config, *map(quoted, words)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
+    GlobalHydra.instance().clear()
+    try:
+        # of a job that failed Hydra repeats all settings, and the job has said why
+        with redirect_stderr(io.StringIO()) if task is not job else nullcontext():
+            hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(task)()
+        if failures:
+            raise failures[0]
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _settle(cfg: DictConfig, command: str) -> None:
+    """Takes from the checkpoint what it decides, and prints what the method is."""
+    # a path that is no file is refused by the command, if it reads it at all
+    given = command in WITH_NETWORK and cfg.ckpt not in (None, "none")
+    follows = given and _is_file(cfg.ckpt)
+    if not follows and command not in NAMING_METHOD:
+        return
+    from p2seg.cli.trained import follow, told_of, uses_network  # imports torch's networks
+
+    if follows:
+        follow(cfg)
+    if command in NAMING_METHOD:
+        console.print(told_of(cfg, network=uses_network(cfg, command)), markup=False)
+
+
+def _sweep_of(config: str, words: list[str]) -> Sweep | None:
+    """The task of a command with `-m`, whose jobs are processes of the same tool."""
+    asked = read_options(words)
+    if not asked.multirun:
+        return None
+    own = [word for word in asked.overrides if not word.startswith(("hydra/", "hydra."))]
+    parsed = zip(own, OverridesParser.create().parse_overrides([*map(quoted, own)]), strict=True)
+    swept = [word.partition("=")[0] for word, each in parsed if each.is_sweep_override()]
+    return Sweep(config, own, swept)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except RuntimeError:  # `~name` of nobody here
+        return False
+
+
+def _say(sentence: str) -> None:
+    if not is_new(sentence):
+        return
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(" ".join(line.strip() for line in sentence.splitlines()))

@@ -1,0 +1,207 @@
+"""The figures of p2seg visualize and of the report, from the config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor
+
+from p2seg.cli.build import build
+from p2seg.cli.inputs import clicks_of, reader_of
+from p2seg.cli.labeller import check_export, labeller_of
+from p2seg.cli.paths import path_of
+from p2seg.cli.trained import follow
+from p2seg.cli.words import literal
+from p2seg.data.coco import InstanceSet, decode, read_instances
+from p2seg.devices import device_of
+from p2seg.errors import UserError
+from p2seg.evaluation.pictures import Shown, crowded, report_rows
+from p2seg.figures import (
+    Scene,
+    affinity_figure,
+    offset_figure,
+    progress_figure,
+    rounds_figure,
+    scene_of,
+)
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.visualize import Mask, Picture, grid
+
+
+class Figures:
+    """Draws figures of a data set's images.
+
+    Args:
+        cfg: of p2seg visualize.
+
+    Raises:
+        UserError: a setting that cannot be, or files that do not fit each other.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        check_export(cfg)
+        self.cfg = cfg
+        self.points = clicks_of(cfg)
+        self.reader = reader_of(cfg, self.points)
+        self.truth = self._truth()
+        self.chosen = self._chosen()
+
+    def masks(self) -> Picture:
+        """Every image with the masks of several files. Paper: Fig. 7."""
+        files = [Path(each).expanduser() for each in self._list("masks")]
+        if not files:
+            raise UserError("figure=masks draws instance files; give masks=[FILE.json,FILE.json]")
+        columns = [
+            Shown(title, read_instances(file))
+            for title, file in zip(self._titles([f.stem for f in files]), files, strict=True)
+        ]
+        if self.truth is not None:
+            columns.append(Shown("ground truth", self.truth))
+        for column in columns:
+            self._check_images(column.title, column.instances)
+        rows = report_rows(self.points, self.reader, columns, self.chosen)
+        titles = list(dict.fromkeys(title for row in rows for title in row.images))
+        blank = torch.full((1, 1, 3), 255, dtype=torch.uint8).numpy()
+        pictures = [[row.images.get(title, blank) for title in titles] for row in rows]
+        return grid(pictures, titles, self.cfg.cell)
+
+    def progress(self) -> Picture:
+        """What trainings find after more and more steps. Paper: Fig. 8."""
+        folders = [Path(each).expanduser() for each in self._list("runs")]
+        if not folders:
+            raise UserError("figure=progress draws trainings; give runs=[DIR,DIR]")
+        scenes = self._scenes()
+        runs: dict[str, dict[int, list[Tensor]]] = {}
+        names = [f.parent.name if f.name == "network" else f.name for f in folders]
+        for title, folder in zip(self._titles(names), folders, strict=True):
+            files = sorted(folder.glob("snapshots/step_*.pt"))
+            if not files:
+                raise UserError(
+                    f"{folder} has no snapshots; train with trainer.snapshots=[0,STEP,STEP]"
+                )
+            runs[title] = dict(self._found(file, scenes) for file in files)
+        return progress_figure(scenes, runs, self.cfg.cell)
+
+    def rounds(self) -> Picture:
+        """One image, the first chosen, on its way through seeds, network and rounds."""
+        [scene] = self._scenes(1)
+        return rounds_figure(scene, self._labeller()[0], build(self.cfg.seeder), self.cfg.cell)
+
+    def offset(self) -> Picture:
+        """Offset fields."""
+        labeller, _ = self._labeller()
+        return offset_figure(self._scenes(), labeller, build(self.cfg.seeder), self.cfg.cell)
+
+    def affinity(self) -> Picture:
+        """Affinities of all pixels to clicked ones, as they are and to the export's power."""
+        cfg, labeller = self.cfg, self._labeller()[0]
+        beta = OmegaConf.select(cfg, "export.beta") or OmegaConf.select(cfg, "mdm.beta") or 1.0
+        return affinity_figure(self._scenes(), labeller, beta, cfg.clicks, cfg.cell)
+
+    def _truth(self) -> InstanceSet | None:
+        """The ground truth, where it is asked for or there."""
+        wanted, given = self.cfg.truth, OmegaConf.select(self.cfg, "data.gt")
+        if wanted is None:
+            wanted = given is not None and path_of(self.cfg, "data.gt").is_file()
+        return read_instances(path_of(self.cfg, "data.gt")) if wanted else None
+
+    def _found(self, ckpt: Path, scenes: list[Scene]) -> tuple[int, list[Tensor]]:
+        """The step of a snapshot, and the instances its network finds in each scene."""
+        cfg = deepcopy(self.cfg)
+        cfg.ckpt = literal(str(ckpt))
+        follow(cfg, ckpt)
+        cfg.export.semantic = "network"  # what it has learned, not what it was given
+        labeller, info = self._labeller(cfg)
+        found = [labeller(s.image, s.points, s.first).instances for s in scenes]
+        return int(info["step"]), found
+
+    def _labeller(self, of: DictConfig | None = None) -> tuple[NetworkLabeller, dict[str, Any]]:
+        cfg = deepcopy(of or self.cfg)  # the checkpoint's own weights are set in it
+        if cfg.ckpt in (None, "none"):
+            raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
+        device = device_of(cfg.trainer.accelerator)
+        labeller, info = labeller_of(cfg, self.points, device)
+        return cast(NetworkLabeller, labeller), info
+
+    def _list(self, key: str) -> list[str]:
+        """A setting that is a text or a list of texts."""
+        given = self.cfg[key]
+        texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, (list, ListConfig)) or not all(isinstance(t, str) for t in texts):
+            raise UserError(f"{key}={given} cannot be; it is a list of texts in square brackets")
+        return list(texts)
+
+    def _titles(self, names: list[str]) -> list[str]:
+        titles = self._list("titles") or names
+        taken = {"image and clicks", "initial semantic map", "ground truth"} & set(titles)
+        if taken:
+            raise UserError(f"titles has {', '.join(taken)}, which other columns are called")
+        if len(titles) != len(names) or len(set(titles)) != len(titles):
+            raise UserError(
+                f"{len(names)} columns or rows need as many different titles, but they are "
+                f"{', '.join(titles)}; give titles=[NAME,NAME]"
+            )
+        return titles
+
+    def _chosen(self) -> list[int]:
+        """The images to draw."""
+        names = self._list("names")
+        if not names:
+            labels = [own.labels.tolist() for own in self.points.points]
+            found = crowded(self.points.images, labels, self.cfg.count)
+            some = [i for i, own in enumerate(self.points.points) if len(own)]
+            if not some:
+                raise UserError(f"no image of {self.cfg.data.points} has a click; draw another set")
+            return found or some[: self.cfg.count]
+        place = {image.file_name: i for i, image in enumerate(self.points.images)}
+        missing = [name for name in names if name not in place]
+        if missing:
+            raise UserError(f"{self.cfg.data.points} has no image {', '.join(missing)}")
+        empty = [name for name in names if not len(self.points.points[place[name]])]
+        if empty:
+            raise UserError(f"{', '.join(empty)} has no click; choose images that have some")
+        return [place[name] for name in names]
+
+    def _scenes(self, count: int | None = None) -> list[Scene]:
+        if self.truth is not None:
+            self._check_images("the ground truth", self.truth)
+        return [
+            scene_of(self.points, self.reader, index, self._true_masks(index))
+            for index in self.chosen[:count]
+        ]
+
+    def _check_images(self, title: str, instances: InstanceSet) -> None:
+        """Masks must be of the images that are drawn."""
+        theirs = {image.id: image for image in instances.images}
+        for index in self.chosen:
+            own = self.points.images[index]
+            if theirs.get(own.id) != own:
+                raise UserError(
+                    f"{title} has no masks of image {own.id}, {own.file_name} of {own.width}x"
+                    f"{own.height} pixels; give files of the images of {self.cfg.data.points}"
+                )
+
+    def _true_masks(self, index: int) -> list[Mask] | None:
+        """The true mask of every click, empty where there is none."""
+        if self.truth is None:
+            return None
+        record, own = self.points.images[index], self.points.points[index]
+        place = next(i for i, each in enumerate(self.truth.images) if each.id == record.id)
+        masks = {each.id: decode(each) for each in self.truth.instances[place]}
+        nothing = np.zeros((record.height, record.width), dtype=bool)
+        return [masks.get(number, nothing) for number in own.ids.tolist()]
+
+
+FIGURES: dict[str, Callable[[Figures], Picture]] = {
+    "masks": Figures.masks,
+    "progress": Figures.progress,
+    "rounds": Figures.rounds,
+    "offset": Figures.offset,
+    "affinity": Figures.affinity,
+}

@@ -1,0 +1,127 @@
+"""What several tools build from the config in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from p2seg.cli.paths import path_of
+from p2seg.data.coco import Category
+from p2seg.data.dataset import Reader
+from p2seg.data.image_notes import notes_on
+from p2seg.data.points import PointSet, points_fingerprint, read_points
+from p2seg.data.records import ImageRecord
+from p2seg.errors import UserError
+from p2seg.files import read_json, stamp_of
+from p2seg.progress import console
+from p2seg.pseudo.review import Review, moved, read_review
+from p2seg.runs.launched import is_first
+
+
+def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
+    """The reader of images and first maps, after a look at whether their folders exist."""
+    images, semantic = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
+    if not images.is_dir():
+        raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+    if not semantic.is_dir():
+        raise UserError(
+            f"no folder of first semantic maps at {semantic}; make it with p2seg gen_semantic "
+            "or give it with data.semantic=DIR"
+        )
+    names, theirs = [c.name for c in points.categories], _manifest(semantic).get("classes")
+    if isinstance(theirs, list) and theirs != names:
+        raise UserError(
+            f"the maps in {semantic} are of the classes {', '.join(map(str, theirs))} but "
+            f"{cfg.data.points} has {', '.join(names)}; make maps of these points"
+        )
+    return Reader(images, semantic, len(points.categories))
+
+
+def semantic_source(folder: Path) -> str:
+    """What made a folder of maps, by its manifest; "unknown" without one."""
+    return str(_manifest(folder).get("source", "unknown"))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest beside a folder of maps, empty where there is none."""
+    path = folder / "manifest.json"
+    manifest = read_json(path, "manifest of semantic maps") if path.is_file() else {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def points_of(cfg: DictConfig) -> PointSet:
+    """The config's clicks, of as many classes as it says."""
+    points = clicks_of(cfg)
+    set_classes(cfg, points.categories, cfg.data.points)
+    return points
+
+
+def clicks_of(cfg: DictConfig) -> PointSet:
+    """The config's clicks, those moved that its review has clicked anew."""
+    path, review = path_of(cfg, "data.points"), review_of(cfg)
+    points = _points_at(path, stamp_of(path))
+    if cfg.data.name == "custom":  # the count of a named set matters to its networks alone
+        set_classes(cfg, points.categories, path)
+    return points if review is None else moved(points, review)
+
+
+@lru_cache(maxsize=1)
+def _points_at(path: Path, _stamp: str) -> PointSet:
+    """The points of a file, read once for as long as its stamp stays the same."""
+    return read_points(path)
+
+
+def clicks_sha256(cfg: DictConfig) -> str:
+    """The fingerprint of what `clicks_of` returns."""
+    return points_fingerprint(clicks_of(cfg))
+
+
+def review_of(cfg: DictConfig) -> Review | None:
+    """The review of earlier masks that the config names."""
+    return None if cfg.review is None else read_review(path_of(cfg, "review"))
+
+
+def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object) -> None:
+    """Takes the class count from a file; one that is given must be that of the file.
+
+    Raises:
+        UserError: it is not.
+    """
+    count, given = len(categories), cfg.data.num_classes
+    if given is None:
+        cfg.data.num_classes = count
+    elif given != count:
+        raise UserError(
+            f"{source} has {count} categories but data.num_classes is {given}; add "
+            f"data.num_classes={count}, or with data=custom leave it out: the file has it"
+        )
+
+
+def tell_skipped(sentences: Iterable[str]) -> None:
+    """Prints which images are skipped, and how many."""
+    skipped = list(sentences)
+    for sentence in skipped:
+        console.print(f"skipped: {sentence}", markup=False)
+    if skipped:
+        plural = "s" * (len(skipped) > 1)
+        console.print(f"skipped {len(skipped)} image{plural} in all", markup=False)
+
+
+def report_inputs(
+    skipped: Iterable[str], folder: Path | None = None, images: Iterable[ImageRecord] = ()
+) -> None:
+    """Prints which images are skipped, how many, and which are not read as they are.
+
+    Args:
+        skipped: a sentence for each skipped image.
+        folder: of the images.
+        images: those that are read.
+    """
+    tell_skipped(skipped)
+    if folder is not None and is_first():
+        for sentence in notes_on([folder / each.file_name for each in images], folder):
+            console.print(sentence, markup=False)

@@ -1,0 +1,132 @@
+"""What labels images, built from the config: the seeds, or a trained network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from p2seg.checkpoint import load_checkpoint
+from p2seg.cli.build import build, check_values, network_input, plain
+from p2seg.cli.inputs import set_classes
+from p2seg.cli.networks import load_network
+from p2seg.data.points import PointSet
+from p2seg.errors import UserError
+from p2seg.files import sha256
+from p2seg.mdm.rounds import MutualDistillation
+from p2seg.methods.method import Method
+from p2seg.progress import console
+from p2seg.pseudo.export import MaskRules
+from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
+
+EXPORT: dict[type, dict[str, str]] = {
+    MaskRules: {"min_pixels": "export.min_pixels", "default_box": "export.default_box"},
+    NetworkLabeller: {
+        "rounds": "export.rounds",
+        "silhouette": "export.semantic",
+        "orphans": "export.orphans",
+        "foreground": "export.foreground",
+        "edges": "export.edges",
+        "flip": "export.flip",
+        "scales": "export.scales",
+        "level": "export.level",
+    },
+}
+"""The settings that become which parameters."""
+
+PSEUDO = "p2seg pseudo masks"
+"""What `info.description` of a file of pseudo masks says."""
+
+OF_SEEDS = ("orphans", "foreground", "edges", "min_pixels", "default_box")
+"""The settings of an export that seeds have too; the first three are `SeedLabeller`'s."""
+
+NEEDED = {"step", "config", "categories", "model", "average"}
+"""What a checkpoint must hold to label images."""
+
+
+def check_export(cfg: DictConfig) -> None:
+    """Compares the settings of an export with what they can be.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+    for function, settings in EXPORT.items():
+        check_values(function, {p: (s, OmegaConf.select(cfg, s)) for p, s in settings.items()})
+
+
+def labeller_of(
+    cfg: DictConfig, points: PointSet, device: torch.device
+) -> tuple[Labeller, dict[str, Any]]:
+    """What labels the images, and how the result describes it."""
+    rules = plain(cfg.export)
+    seeds = cfg.ckpt in (None, "none")
+    if rules["foreground"] != 1 and not rules["edges"] and (seeds or rules["semantic"] == "S0"):
+        told = "changes nothing in the first map; it needs export.edges or export.semantic=network"
+        console.print(f"export.foreground={rules['foreground']} {told}", markup=False)
+    info: dict[str, Any] = {"description": PSEUDO, "export": rules}
+    if seeds:
+        info["export"] = {key: rules[key] for key in OF_SEEDS}
+        info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
+        info |= {"split": cfg.mdm.split, "color_weight": cfg.mdm.color_weight}
+        return SeedLabeller(build(cfg.seeder), *(rules[key] for key in OF_SEEDS[:3])), info
+    set_classes(cfg, points.categories, cfg.data.points)
+    path = Path(cfg.ckpt).expanduser()
+    checkpoint = load_checkpoint(path, "network")
+    missing = NEEDED - checkpoint.keys()
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of p2seg train")
+    info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
+    info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
+    info["network_input"] = asdict(network_input(cfg))
+    return network_labeller(cfg, load_network(cfg, checkpoint, points).to(device)), info
+
+
+def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
+    """A network with the config's export around it."""
+    check_affinities(cfg)
+    method: Method = build(cfg.method)
+    return NetworkLabeller(
+        network=network,
+        mdm=_rounds(cfg, method.mdm),
+        decode=method.decode,
+        rounds=cfg.export.rounds,
+        silhouette=cfg.export.semantic,
+        orphans=cfg.export.orphans,
+        snap_radius=cfg.mdm.snap_radius,
+        split=build(cfg.seeder.split),
+        foreground=cfg.export.foreground,
+        edges=cfg.export.edges,
+        flip=cfg.export.flip,
+        scales=tuple(cfg.export.scales),
+        input=network_input(cfg),
+        level=cfg.export.level,
+    )
+
+
+def _rounds(cfg: DictConfig, mdm: MutualDistillation | None) -> MutualDistillation | None:
+    """The rounds at export, whose power may be another than in training."""
+    if mdm is None or cfg.export.beta is None:
+        return mdm
+    return replace(mdm, beta=cfg.export.beta)
+
+
+def check_affinities(cfg: DictConfig) -> None:
+    """Compares the rounds at export with the network.
+
+    Raises:
+        UserError: there are rounds, or their power is given, but the network has no affinities.
+    """
+    if OmegaConf.select(cfg, "model.network.embedding"):
+        return
+    for key, none in (("rounds", 0), ("beta", None)):
+        if cfg.export[key] != none:
+            raise UserError(
+                f"export.{key}={cfg.export[key]} needs affinities, which this network does not "
+                "have; leave it out, or train with mdm=paper"
+            )

@@ -1,0 +1,123 @@
+"""The command `p2seg`: finds the command that is asked for, and imports no other.
+
+A command is a module of its name in this folder. One of settings has `run(cfg)` and a file of its
+name in the configs; one of options has `main(words)`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+SETTINGS = {
+    "Points": {
+        "annotate": "click objects in images, in a browser",
+        "import_points": "read the clicks of LabelMe, CVAT, Label Studio and other tools",
+        "export_points": "write a points file for these tools",
+        "make_points": "draw one point per object of existing masks",
+        "validate": "list what is wrong with a data set, and how to fix it",
+    },
+    "Masks": {
+        "gen_semantic": "make the initial semantic maps",
+        "train": "train the network on points and initial semantic maps",
+        "gen_pseudo": "make pseudo masks, by a trained network or without one",
+        "gallery": "make a page to judge masks on",
+        "export_masks": "write masks for LabelMe, CVAT, Label Studio, YOLO and other tools",
+    },
+    "Segmentors": {
+        "train_segmentor": "train a segmentor on pseudo masks",
+        "predict": "find objects in images and videos with a trained segmentor",
+        "export": "write a trained segmentor as ONNX or as a PyTorch program",
+    },
+    "Experiments": {
+        "pipeline": "run an experiment from its data to its report",
+        "eval": "score masks or predictions against ground truth",
+        "visualize": "draw figures of masks, of a training or of a network",
+    },
+}
+"""The commands of settings (`key=value`), by topic, with one line of help."""
+
+OPTIONS = {
+    "Start here": {"demo": "run the whole method on images that are part of p2seg"},
+    "Data sets": {
+        "prepare_voc": "make instance files of PASCAL VOC, or of a set in its layout",
+        "prepare_coco": "make instance files of COCO, or of a set with a COCO-style json",
+        "prepare_synthetic": "draw a set of simple objects",
+        "prepare_demo": "write the images and masks of the demo into a folder",
+    },
+}
+"""The commands of options (`--key value`)."""
+
+SWITCHES = {"gen_semantic": ("check",)}
+"""Settings that may also be written as options: `--check` is `check=true`."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        words: the command's name and its own words; None: those of this process.
+
+    Returns:
+        The exit code: see `p2seg.cli.entry.entry`.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if words[0] == "--version":
+        sys.stdout.write(f"p2seg {_version()}\n")
+        return 0
+    name = words[0].replace("-", "_")
+    if any(name in group for group in OPTIONS.values()):
+        code: int = import_module(f"p2seg.cli.{name}").main(words[1:])
+        return code
+    if any(name in group for group in SETTINGS.values()):
+        return _of_settings(name)(words[1:])
+    sys.stderr.write(f"{_unknown(words[0])}\n")
+    return 2
+
+
+def commands() -> list[str]:
+    """The names of all commands, in the order of the help."""
+    return [name for group in (*OPTIONS.values(), *SETTINGS.values()) for name in group]
+
+
+def _of_settings(name: str) -> Callable[[list[str]], int]:
+    from p2seg.cli.entry import entry
+
+    def run(cfg: Any) -> Any:
+        return import_module(f"p2seg.cli.{name}").run(cfg)
+
+    return entry(name, switches=SWITCHES.get(name, ()))(run)
+
+
+def _help() -> str:
+    start, data = OPTIONS.items()
+    lines = [
+        "p2seg: instance segmentation from one click per object",
+        "",
+        "usage: p2seg COMMAND [key=value ...]",
+    ]
+    width = max(map(len, commands()))
+    for topic, group in (start, *SETTINGS.items(), data):
+        lines += ["", f"{topic}:", *(f"  {name:{width}}  {told}" for name, told in group.items())]
+    lines += ["", "p2seg COMMAND --help lists the settings of a command.", ""]
+    return "\n".join(lines)
+
+
+def _unknown(word: str) -> str:
+    near = get_close_matches(word.replace("-", "_"), commands(), 1, 0.6)
+    instead = f"did you mean {near[0]}?" if near else "p2seg --help lists the commands"
+    return f"there is no command {word!r}; {instead}"
+
+
+def _version() -> str:
+    try:
+        return version("p2seg")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "(not installed)"

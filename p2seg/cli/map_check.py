@@ -1,0 +1,106 @@
+"""`p2seg gen_semantic --check`: a look at maps before anything is trained on them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.cli.build import build
+from p2seg.cli.claims import writes
+from p2seg.cli.inputs import clicks_of
+from p2seg.cli.paths import check_file, path_of
+from p2seg.data.coco import read_instances
+from p2seg.data.points import PointSet
+from p2seg.errors import UserError
+from p2seg.evaluation.semantic import MapScores
+from p2seg.evaluation.tables import check_tables
+from p2seg.files import write_json
+from p2seg.progress import console, track
+from p2seg.semantic.check import MapCheck, check_maps
+from p2seg.semantic.png import PngMaps
+from p2seg.semantic.source import MapTask
+
+TOLD = 5
+"""Maps that cannot be read which are named; `out=FILE.json` has all."""
+
+
+def _file_of(cfg: DictConfig) -> Path | None:
+    """The file `out`; None where `out` names the maps."""
+    out = None if cfg.out is None else path_of(cfg, "out")
+    return out if out is not None and out.suffix == ".json" else None
+
+
+@writes("check", _file_of)
+def check(cfg: DictConfig) -> MapCheck:
+    """Prints what maps cover and how points lie on them; writes it to `out`, if that is a .json."""
+    source, out = _places(cfg)
+    points = clicks_of(cfg)
+    images = path_of(cfg, "data.images")
+    classes = tuple(category.name for category in points.categories)
+    tasks = [
+        MapTask.of(record, own, images, classes)
+        for record, own in zip(points.images, points.points, strict=True)
+    ]
+    truth = _truth(cfg, points)
+    with closing(track(tasks, "semantic maps", len(tasks))) as shown:
+        found = check_maps(
+            source,
+            shown,
+            classes,
+            cfg.mdm.snap_radius,
+            seen=None if truth is None else truth.add,
+        )
+    scores = None if truth is None else truth.scores()
+    console.print(f"{source.maps}:", markup=False)
+    for table in check_tables(found, scores):
+        console.print(table)
+    _tell_unread(found)
+    if out is not None:
+        write_json(out, {"folder": source.maps, **asdict(found), "scores": scores}, indent=1)
+        console.print(f"written: {out}", markup=False)
+    return found
+
+
+def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
+    """The maps to look at, and the file to write."""
+    out, file = None if cfg.out is None else path_of(cfg, "out"), _file_of(cfg)
+    if file is not None:
+        check_file(file)
+    if OmegaConf.select(cfg, "semantic.maps") is not None:
+        path_of(cfg, "semantic.maps")
+        if out is not None and file is None:
+            raise UserError(
+                f"out={out} is no .json file; a check makes no maps: leave out away, or give "
+                "out=FILE.json"
+            )
+        return build(cfg.semantic.source), file
+    folder = out if out is not None and file is None else path_of(cfg, "data.semantic")
+    return PngMaps(str(folder)), file
+
+
+def _truth(cfg: DictConfig, points: PointSet) -> MapScores | None:
+    """What maps are measured against: `semantic.gt`, else `data.gt` where that file is there."""
+    key = "semantic.gt" if OmegaConf.select(cfg, "semantic.gt") is not None else "data.gt"
+    file = OmegaConf.select(cfg, key)
+    path = Path(str(file)).expanduser()
+    if file == cfg.data.gt and not path.is_file():  # nobody asked for it by name
+        console.print(f"no ground truth at {file}: no mean IoU", markup=False)
+        return None
+    gt = read_instances(path)
+    names, theirs = ([c.name for c in each.categories] for each in (points, gt))
+    if names != theirs:
+        raise UserError(
+            f"{path} has the classes {', '.join(theirs)} but the points file has "
+            f"{', '.join(names)}; give the instances file of these points with {key}=FILE"
+        )
+    return MapScores(gt)
+
+
+def _tell_unread(found: MapCheck) -> None:
+    for name, reason in list(found.unread.items())[:TOLD]:
+        console.print(f"{name}: {reason}", markup=False)
+    if len(found.unread) > TOLD:
+        console.print(f"and {len(found.unread) - TOLD} more", markup=False)

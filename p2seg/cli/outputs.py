@@ -1,0 +1,238 @@
+"""What each command writes, and what it may replace: see `p2seg.runs.outputs`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from p2seg.checkpoint import Ruined, load_checkpoint
+from p2seg.cli.fingerprints import inputs_of
+from p2seg.errors import UserError
+from p2seg.files import read_json
+from p2seg.formats.masks import FORMATS
+from p2seg.runs.outputs import Output
+from p2seg.sam.candidates import ENDING
+from p2seg.semantic.manifest import MANIFEST, read_manifest
+from p2seg.semantic.maps import read_key
+
+OF_A_FILE = frozenset(
+    (
+        *("make_points", "import_points", "export_points", "annotate"),
+        *("gen_pseudo", "export", "visualize", "bench", "check"),
+    )
+)
+"""Commands that write one file, not a folder; `check` is `gen_semantic --check`."""
+
+TRAINED = ("last.pt", "best.pt", "validated.json")
+"""Files that a training writes, or removes because they are of an earlier one."""
+
+FILES: dict[str, tuple[str, ...]] = {
+    "gen_semantic": (MANIFEST,),
+    "train": (*TRAINED, "readable.json"),
+    "train_segmentor": (*TRAINED, "readable.json", "readable_val.json"),
+    "predict": ("predictions.json", "images.json"),
+    "eval": ("metrics.json",),
+    "validate": ("validate.html", "validate.json"),
+    "pipeline": ("report.html", "report.json"),
+}
+"""Single files below `out`."""
+
+BESIDE: dict[str, dict[str | None, tuple[str, ...]]] = {
+    "annotate": {None: (".history.json",)},
+    "bench": {"memory": (".seen.json", ".png")},
+    "export_points": {"cvat": (".labels.json",), "labelstudio": (".config.xml",)},
+}
+"""What commands of one file write next to it, by what they are asked for: endings for its own."""
+
+CHECKPOINTS = ("earlier/step_*.pt", "snapshots/step_*.pt")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "train": CHECKPOINTS,
+    "train_segmentor": CHECKPOINTS,
+    "gallery": ("images/[0-9]*/*", "data/*.js"),
+    "pipeline": ("report/*", "stages/*.json"),
+}
+"""Files that come in large numbers."""
+
+ALSO_READ = {
+    "check": ("data.semantic", "data.gt"),
+    "gen_semantic": ("data.candidates",),
+    "train_segmentor": ("segmentor.model.checkpoint",),
+    "visualize": ("masks", "runs"),
+}
+"""Settings that name inputs besides those of `p2seg.runs.settings`."""
+
+
+def record_of(command: str, out: Path) -> Path:
+    """The file that remembers what a command wrote: in a folder, or next to a file."""
+    return _beside(out, ".run.json") if command in OF_A_FILE else out / "run.json"
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.stem}{ending}") if out.name else out / ending
+
+
+def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
+    """What a command writes.
+
+    Args:
+        cfg: of the command.
+        command: its name.
+        out: the file or folder that it writes; of `eval` the file in it.
+    """
+    if command == "eval":
+        out = out.parent
+    record = record_of(command, out)
+    if command == "export_points" and cfg.format == "labelme":
+        return Output(command, out, out, record, (out / "labels.txt",), edited=("*.json",))
+    if command in OF_A_FILE:
+        asked = cfg.get({"bench": "suite", "export_points": "format"}.get(command, ""))
+        beside = BESIDE.get(command, {}).items()
+        endings = next((own for name, own in beside if name == asked), ())
+        files = tuple(dict.fromkeys((out, *(_beside(out, each) for each in endings))))
+        clicked = command == "annotate"
+        return Output(
+            command,
+            out,
+            out.parent,
+            record,
+            files,
+            unhashed=frozenset(files if clicked else ()),
+            continues=frozenset(("make_points", "import_points") if clicked else ()),
+            is_own=lambda file: clicked and (file == out or _is_history(file)),
+        )
+    kind = {"train": "network", "train_segmentor": "segmentor"}.get(command)
+    names, groups = FILES.get(command, ()), GROUPS.get(command, ())
+    if command == "gallery":
+        static = (resources("p2seg.pages.gallery") / "static").iterdir()
+        names = tuple(each.name for each in static if each.name.endswith((".html", ".css", ".js")))
+    if command == "export_masks":
+        groups = _folders_of(cfg.formats)
+    if command == "predict":
+        overlays = () if cfg.predict.overlays is False else ("overlays/*",)
+        groups = (*overlays, *_folders_of(cfg.predict.formats, without="coco"))
+
+    def is_own(file: Path) -> bool:
+        if command == "gen_semantic":
+            return _is_map(file) if file.suffix == ".png" else _is_manifest(file)
+        if file.name.startswith("readable"):
+            return _is_readable(file)
+        return kind is not None and file.suffix == ".pt" and _is_checkpoint(file, kind)
+
+    return Output(
+        command,
+        out,
+        out,
+        record,
+        tuple(out / name for name in names),
+        unhashed=frozenset(
+            out / name for name in names if name.endswith(".pt") or name.startswith("readable")
+        ),
+        groups=groups,
+        keyed=("*.png",) if command == "gen_semantic" else (),
+        is_own=is_own,
+    )
+
+
+def candidates_of(folder: Path) -> Output:
+    """What `gen_semantic` writes for a segmenter's candidates.
+
+    The record is next to the folder: in it, the candidates of run.png are in run.json.
+    """
+    real = Path(os.path.realpath(folder))
+    record = real.with_name(f"{real.name}.run.json")
+    return Output(
+        "gen_semantic",
+        folder,
+        folder,
+        record,
+        (folder / MANIFEST,),
+        keyed=("*.json",),
+        is_own=_is_of_candidates,
+        setting="data.candidates=DIR",
+    )
+
+
+def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
+    """The paths that a command is given, each with its setting."""
+    yield from inputs_of(cfg, "gen_semantic" if command == "check" else command).items()
+    for key in ALSO_READ.get(command, ()):
+        value = OmegaConf.select(cfg, key)
+        for each in value if isinstance(value, ListConfig) else [value]:
+            if isinstance(each, str) and each:
+                yield key, Path(each).expanduser()
+    pred = OmegaConf.select(cfg, "pred")
+    if command in ("export_masks", "gallery") and isinstance(pred, str):
+        yield "pred", Path(pred).expanduser().with_name("images.json")
+
+
+def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
+    """No earlier run that is done may have written there, unless its files may be replaced.
+
+    Raises:
+        UserError: a format's folder below `out` has files, which are possibly edited.
+    """
+    for each in formats:
+        folder = out / each
+        if folder.is_dir() and any(folder.iterdir()) and not cfg.overwrite:
+            raise UserError(
+                f"{folder} has files of an earlier run, possibly edited; set another "
+                "out=DIR, remove that folder, or overwrite=true to replace its files"
+            )
+
+
+def _folders_of(formats: Any, without: str = "") -> tuple[str, ...]:
+    """Patterns of the files of formats, each in a folder of its own."""
+    asked = formats if isinstance(formats, ListConfig) else [formats]
+    return tuple(f"{each}/*" for each in FORMATS if each in asked and each != without)
+
+
+def _is_map(file: Path) -> bool:
+    return read_key(file) is not None
+
+
+def _is_history(file: Path) -> bool:
+    try:
+        content = read_json(file, "undo history")
+    except UserError:
+        return False
+    states = content.values() if isinstance(content, dict) else [None]
+    return all(isinstance(each, dict) and "actions" in each for each in states)
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether a file lists readable images; any rank writes it, even before the first has begun."""
+    try:
+        content = read_json(file, "list of readable images")
+    except UserError:
+        return False
+    return isinstance(content, dict) and content.keys() == {"readable"}
+
+
+def _is_manifest(file: Path) -> bool:
+    try:
+        read_manifest(file.parent)
+    except UserError:
+        return False
+    return True
+
+
+def _is_of_candidates(file: Path) -> bool:
+    """Whether a file is a manifest of candidates, and not one of maps."""
+    return _is_manifest(file) and all(
+        each.endswith(ENDING) for each in read_manifest(file.parent).files
+    )
+
+
+def _is_checkpoint(file: Path, kind: str) -> bool:
+    try:
+        load_checkpoint(file, kind)
+    except Ruined:
+        return True
+    except UserError:
+        return False
+    return True

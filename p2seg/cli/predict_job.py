@@ -1,0 +1,272 @@
+"""What p2seg predict is told: which images, in which batches, written as what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, ListConfig
+
+from p2seg.cli.build import plain
+from p2seg.cli.inputs import report_inputs
+from p2seg.cli.outputs import check_folders
+from p2seg.cli.paths import path_of
+from p2seg.cli.segmentor import saw_masks
+from p2seg.data.coco import Category, read_instances
+from p2seg.data.image_notes import notes_on
+from p2seg.data.sources import Source, check_sources, sources_at
+from p2seg.errors import UserError, check_choice
+from p2seg.files import fingerprint, sha256
+from p2seg.formats.masks import FORMATS
+from p2seg.progress import console
+from p2seg.runs.content import cache_folder, hashes_of
+from p2seg.runs.parts import Parts
+from p2seg.runs.provenance import versions
+from p2seg.runs.ranks import Ranks
+from p2seg.runs.settings import deciding
+from p2seg.segmentors.limits import check_max_objects, cut_message
+from p2seg.segmentors.predict import Written
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.views import VIEWS
+
+GPU_BATCH = 8
+"""Images that a GPU looks at together where `predict.batch_size` is auto."""
+
+
+def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[Source]:
+    """What `images` means, or the images of the file `gt`, with its ids, below that folder.
+
+    What a walk finds below the output folder is of an earlier run and left out. Where an image
+    that cannot be read ends the run, the heads of all are looked at before.
+
+    Raises:
+        UserError: there is nothing, `gt` is of other categories, or an image cannot be read.
+    """
+    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
+    check_choice("predict.views", cfg.predict.views, tuple(VIEWS))
+    given = path_of(cfg, "images")
+    sources = _walked(given, out) if cfg.gt is None else _listed(cfg, given, categories)
+    if cfg.data.on_error == "raise":
+        check_sources(sources)
+    return sources
+
+
+def formats_of(cfg: DictConfig) -> list[str]:
+    """The formats of `predict.formats` beside COCO's, which is always written.
+
+    Raises:
+        UserError: one that nobody knows.
+    """
+    value = cfg.predict.formats
+    given = list(value) if isinstance(value, ListConfig) else [value]
+    for each in given:
+        check_choice("predict.formats", each, tuple(FORMATS))
+    return [each for each in dict.fromkeys(given) if each != "coco"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be looked at by this process.
+
+    Attributes:
+        sources: in their order.
+        items: the number of each image that comes of them among all, and the stamp of its file.
+        names: of all sources, also those of other processes and those that are done.
+        stamps: of all images; None where there are videos.
+        parts: where results are kept.
+    """
+
+    sources: list[Source]
+    items: Iterable[tuple[int, str]]
+    names: list[str]
+    stamps: dict[int, str] | None
+    parts: Parts
+
+
+def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, ranks: Ranks) -> Job:
+    """This process's share of the images that no earlier run has finished.
+
+    Where there are videos, whose frames are counted as they come, the first process does all, and
+    anew.
+
+    Args:
+        cfg: of the tool.
+        sources: all.
+        checkpoint: its SHA-256.
+        out: folder of the results.
+        ranks: that share the images; none of them writes before all have got their jobs.
+
+    Raises:
+        UserError: an earlier run, not of this job, has left files where this one would write.
+    """
+    names, path = [source.name for source in sources], out / "predictions.json"
+    settings = deciding(plain(cfg), "predict")
+    files = [each.path for each in sources]
+    of_files = hashes_of(files, path_of(cfg, "images"), cache_folder())
+    hashes = [of_files[file] for file in files]
+    if any(source.is_video for source in sources):
+        listed: list[list[Any]] = [
+            [each.name, content] for each, content in zip(sources, hashes, strict=True)
+        ]
+        parts = Parts(path, fingerprint([checkpoint, settings, listed]), ranks.rank)
+        _begin(out, cfg, parts, ranks)
+        if ranks.first:  # frames are counted as they come: from the first one on
+            parts.remove()
+            parts.begin()
+        ranks.wait()
+        own = sources if ranks.first else []
+        return Job(own, ((number, "") for number in count()), names, None, parts)
+    numbered = [
+        replace(each, id=number if each.id is None else each.id)
+        for number, each in enumerate(sources, start=1)
+    ]
+    listed = [[each.name, each.id, each.size] for each in numbered]
+    parts = Parts(path, fingerprint([checkpoint, settings, listed, versions()]), ranks.rank)
+    stamps = {number: str(content) for number, content in enumerate(hashes)}
+    done = parts.kept(stamps).finished
+    _begin(out, cfg, parts, ranks)
+    left = ranks.share([number for number in range(len(numbered)) if number not in done])
+    items = [(number, stamps[number]) for number in left]
+    return Job([numbered[number] for number in left], items, names, stamps, parts)
+
+
+def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
+    """Looks for files of others; those of an earlier run of the same job are its own."""
+    if not parts.begun:
+        check_folders(cfg, out, formats_of(cfg))
+    ranks.wait()
+    if ranks.first:
+        parts.begin()
+    ranks.wait()
+
+
+def info_of(
+    cfg: DictConfig, path: Path, checkpoint: dict[str, Any], max_objects: int
+) -> dict[str, Any]:
+    """What `images.json` says about the predictions.
+
+    Args:
+        cfg: of the tool.
+        path: of the checkpoint.
+        checkpoint: its content.
+        max_objects: that an image is given at most.
+    """
+    return {
+        "description": "images of predictions.json",
+        "checkpoint": sha256(path),
+        "step": checkpoint["step"],
+        "segmentor": checkpoint["config"],
+        "inputs": checkpoint["inputs"],
+        "mask_pretraining": saw_masks(checkpoint["config"]["segmentor"]),
+        "score": cfg.predict.score,
+        "views": cfg.predict.views,
+        "max_objects": max_objects,
+        "versions": versions(),
+    }
+
+
+def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -> None:
+    """Prints which images were skipped, cut, or not read as they are."""
+    report_inputs(made.skipped)
+    if made.cut:
+        settings = "predict.max_objects=N", "predict.score"
+        console.print(cut_message(made.cut, made.images, max_objects, *settings), markup=False)
+    stills = [each.path for each in job.sources if not each.is_video]
+    for sentence in notes_on(stills, path_of(cfg, "images") if cfg.gt is None else None):
+        console.print(sentence, markup=False)
+
+
+def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
+    """How many images the model looks at together.
+
+    Raises:
+        UserError: `predict.batch_size` is neither auto nor a whole number above 0.
+    """
+    value = cfg.predict.batch_size
+    if value == "auto":
+        return GPU_BATCH if device.type == "cuda" else 1
+    if type(value) is not int or value < 1:
+        raise UserError(
+            f"predict.batch_size={value} cannot be; it is auto or a whole number from 1"
+        )
+    return value
+
+
+def max_objects_of(cfg: DictConfig) -> int | None:
+    """The most objects that an image is given; None for what the training set needs.
+
+    Raises:
+        UserError: `predict.max_objects` is neither auto nor an integer >= 1.
+    """
+    value = None if cfg.predict.max_objects == "auto" else cfg.predict.max_objects
+    check_max_objects(value, "predict.max_objects")
+    return value
+
+
+def tell_room(model: Segmentor, wanted: int) -> None:
+    """Reports that a model cannot find as many objects on an image as are wanted."""
+    room = model.room()
+    if room is not None and room.also_found and wanted > room.objects:
+        console.print(
+            f"{wanted} objects per image are wanted (predict.max_objects, or the training set), "
+            f"but {room.what} find at most {room.objects}; train again with "
+            f"{room.setting(wanted)}",
+            markup=False,
+        )
+
+
+def overlays_of(cfg: DictConfig) -> int | None:
+    """How many pictures `predict.overlays` asks for; None: all.
+
+    Raises:
+        UserError: it is neither true, false nor a count.
+    """
+    value = cfg.predict.overlays
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"predict.overlays={value} is unknown; it is true, false or a count")
+    return None if value is True else int(value)
+
+
+def _walked(given: Path, out: Path) -> list[Source]:
+    """The images that `images` means, without what a run into `out` has written among them."""
+    sources = sources_at(given)
+    start = sources[0].path.parents[len(Path(sources[0].name).parts) - 1].resolve()
+    out = out.resolve()
+    inside = start in out.parents
+    written = [out] if inside else [out / name for name in ("overlays", *FORMATS)]
+    written = [folder for folder in written if start in folder.parents]
+    kept = [
+        source
+        for source in sources
+        if not any((start / source.name).is_relative_to(folder) for folder in written)
+    ]
+    if not kept:
+        raise UserError(
+            f"every image of {given} lies below out={out}, whose images are those of earlier runs; "
+            "give another out=DIR"
+        )
+    return kept
+
+
+def _listed(cfg: DictConfig, folder: Path, categories: list[Category]) -> list[Source]:
+    """The images of the file `gt`."""
+    if not folder.is_dir():
+        raise UserError(
+            f"no image folder at {folder}; with gt=FILE give the folder of its images, images=DIR"
+        )
+    given = read_instances(path_of(cfg, "gt"))
+    if given.categories != categories:
+        raise UserError(
+            f"{cfg.ckpt} was trained on {len(categories)} categories "
+            f"({', '.join(c.name for c in categories[:5])}...) but {cfg.gt} has "
+            f"{len(given.categories)} ({', '.join(c.name for c in given.categories[:5])}...), or "
+            "other ids; use a checkpoint of these categories"
+        )
+    return [
+        Source(folder / image.file_name, image.file_name, image.id, (image.height, image.width))
+        for image in given.images
+    ]

@@ -1,0 +1,85 @@
+"""What the commands that prepare data sets share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+from p2seg.cli.arguments import CONSOLE
+from p2seg.data.coco import ImageRecord, InstanceSet
+from p2seg.data.download import Archive, fetch
+from p2seg.errors import UserError
+from p2seg.files import write_symlink
+
+
+def fetched(archive: Archive, folder: Path) -> Path:
+    """Downloads an archive under a bar; see `p2seg.data.download.fetch`."""
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=CONSOLE) as bar:
+        task = bar.add_task(archive.name, total=None)
+        return fetch(
+            archive, folder, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
+    """Makes `folder` a link to the folder of images, so that they stay where they are.
+
+    A link that is there already is replaced; a real folder (a copy, where the system makes no
+    links) is taken as it is.
+
+    Args:
+        folder: where the configs look for the images.
+        target: where the images are.
+        images: the images that must be there.
+
+    Raises:
+        UserError: links cannot be made here, or an image is missing.
+    """
+    if folder.is_symlink() or not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_symlink(folder, target)
+        except OSError as error:
+            raise UserError(
+                f"this system makes no link from {folder} to {target} ({error.strerror}); "
+                "copy the folder there and run again"
+            ) from error
+    missing = [image.file_name for image in images if not (folder / image.file_name).is_file()]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(images)} images are not in {target}, the first is "
+            f"{missing[0]}; add them, or take them out of the annotations"
+        )
+
+
+def every_nth(instances: InstanceSet, every: int) -> InstanceSet:
+    """The first image of a set and every n-th after it.
+
+    Raises:
+        UserError: `every` is below 1.
+    """
+    if every < 1:
+        raise UserError(f"--every {every}: must be at least 1")
+    if every == 1:
+        return instances
+    kept = range(0, len(instances.images), every)
+    return replace(
+        instances,
+        images=[instances.images[k] for k in kept],
+        instances=[instances.instances[k] for k in kept],
+        info={**instances.info, "every": every},
+    )
+
+
+def summary(path: Path, instances: InstanceSet) -> None:
+    """Says what was written."""
+    found = [instance for group in instances.instances for instance in group]
+    crowds = sum(instance.crowd for instance in found)
+    CONSOLE.print(
+        f"{path}: {len(instances.images)} images, {len(found) - crowds} instances of "
+        f"{len(instances.categories)} classes" + (f", {crowds} crowd regions" if crowds else "")
+    )

@@ -1,0 +1,106 @@
+"""`run.json`: what a result was made by, of and with, written before the work begins."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.cli.build import network_input, plain
+from p2seg.cli.fingerprints import contents_read, folder_content, inputs_of
+from p2seg.cli.outputs import record_of
+from p2seg.cli.paths import path_of
+from p2seg.data.points import PointSet
+from p2seg.files import files_below, fingerprint, sha256
+from p2seg.runs.launched import is_first, number_of_processes
+from p2seg.runs.outputs import note_start
+from p2seg.runs.provenance import machine, versions
+from p2seg.runs.settings import deciding, rounding
+
+
+def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
+    """Adds this start to `run.json`: command, settings, versions, commit, machine, data.
+
+    The first process of a run does it.
+
+    Args:
+        cfg: of the tool.
+        tool: its name.
+        out: the folder that it writes, or the file; beside `x.json` lies `x.run.json`.
+    """
+    if not is_first():
+        return
+    start = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "tool": tool,
+        "command": shlex.join(sys.argv),
+        "folder": str(Path.cwd()),
+        "processes": number_of_processes(cfg.trainer.devices),
+        "versions": versions(),
+        "machine": machine(),
+        "data": {
+            # annotate opens a folder before anyone has read all its images
+            key: _content(path, quick=tool == "annotate")
+            for key, path in inputs_of(cfg, tool).items()
+        },
+        "settings": OmegaConf.to_container(cfg, resolve=True),
+    }
+    note_start(record_of(tool, out), start)
+
+
+def _content(path: Path, *, quick: bool) -> dict[str, Any]:
+    """Fingerprints of a file or a folder; a quick one is of the names and sizes of files."""
+    known: dict[str, Any] = {"path": str(path)}
+    if path.is_file():
+        return known | {"sha256": sha256(path)}
+    if not path.is_dir():
+        return known
+    files = sorted(each for each in files_below(path) if each.is_file())
+    if not quick:
+        return known | {"files": len(files), "content_sha256": folder_content(path, files)}
+    sizes = [(each.relative_to(path).as_posix(), each.stat().st_size) for each in files]
+    return known | {"files": len(files), "names_and_sizes_sha256": fingerprint(sizes)}
+
+
+def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
+    """What a checkpoint says of itself: settings, classes, inputs and versions."""
+    keys = ("model", "mdm", "loss", "optim")
+    return {
+        "config": {
+            "seed": cfg.seed,
+            "data": {"augment": plain(cfg.data.augment), **asdict(network_input(cfg))},
+            "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
+            **{key: plain(cfg[key]) for key in keys},
+            # runs before this was recorded decayed from step 0 on, with a jump after the warm-up
+            "schedule": {"decay": "from the end of the warm-up"},
+        },
+        "method": plain(cfg.method),
+        "export": plain(cfg.export),
+        "settings": settings_of(cfg, "train"),
+        "categories": [{"id": c.id, "name": c.name} for c in points.categories],
+        "inputs": {
+            **contents_read(cfg, points.images),
+            "weights": weights_read(cfg, "model.weights"),
+        },
+        "skipped": skipped,
+        "versions": versions(),
+    }
+
+
+def weights_read(cfg: DictConfig, key: str) -> str | None:
+    """The SHA-256 of the file of weights that a setting names; None if it names none."""
+    path = OmegaConf.select(cfg, key)
+    return None if path is None else sha256(path_of(cfg, key))
+
+
+def settings_of(cfg: DictConfig, command: str) -> dict[str, Any]:
+    """The settings that a resumed training of a command is compared by."""
+    settings = plain(cfg)
+    found = {"versions": versions(), "threads": torch.get_num_threads()}
+    return {**deciding(settings, command), **rounding(settings), **found}

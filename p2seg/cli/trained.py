@@ -1,0 +1,279 @@
+"""A command's settings where a trained network decides them, and the line that names the method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from p2seg.checkpoint import load_checkpoint
+from p2seg.cli.build import check_node
+from p2seg.cli.ranges import check_ranges
+from p2seg.errors import UserError, shown
+from p2seg.methods.trained import (
+    FIXED,
+    INPUT,
+    Trained,
+    departures,
+    is_free,
+    is_in,
+    is_kept,
+    leaves,
+    written,
+)
+from p2seg.progress import console
+
+METHODS = {
+    "p2seg.methods.p2seg.P2Seg": ("P2Seg", "paper"),
+    "p2seg.methods.bestie.Bestie": ("BESTIE", "bestie"),
+}
+"""By what `method._target_` names: the method's name, and the `mdm=...` of its paper."""
+
+CHOSEN_BY = {"mdm": ("mdm", "loss"), "model": ("model",), "data": INPUT}
+"""The settings that a word such as `mdm=paper` chooses."""
+
+COMPARED = ("mdm", "loss", "model.detail", "export")
+"""What can depart from the paper; backbone, width and schedule are an experiment's own."""
+SCHEDULE = "mdm.start_step"
+
+MOST = 3
+"""Differing settings that a message names; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One setting on the command line.
+
+    Attributes:
+        text: as Hydra takes it.
+        key: its name with dots, or a group such as `mdm`.
+        settings: those that it sets, and groups of them.
+        group: it chooses a file of settings, as `mdm=paper` does.
+    """
+
+    text: str
+    key: str
+    settings: tuple[str, ...]
+    group: bool
+
+    def sets(self, key: str) -> bool:
+        """Whether the word sets a setting."""
+        repeated = self.group and key.startswith("model.network.")
+        return is_in(key, self.settings) and not repeated
+
+
+def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
+    """Sets method, network and export to those of a training, in place.
+
+    Words on the command line choose what is free (`p2seg.methods.trained.FREE`).
+
+    Args:
+        cfg: of a command.
+        snapshot: the checkpoint, whatever the words say; None: that of `ckpt`, which they must not
+            contradict.
+
+    Raises:
+        UserError: a word contradicts the checkpoint, or the checkpoint has a value that cannot be.
+    """
+    path = snapshot or Path(cfg.ckpt).expanduser()
+    content = load_checkpoint(path, "network")
+    if "config" not in content:
+        return  # the command says what the checkpoint lacks
+    trained, words, given = Trained.of(path, content), _words(), _settings(cfg)
+    method = _method_of(trained, cfg)
+    if snapshot is None:
+        _refuse_contradictions(trained, method, cfg, words)
+    if method != cfg.method._target_:
+        _change_method(cfg, METHODS[method][1], words)
+    chosen = {
+        key: value
+        for key, value in given.items()
+        if is_free(key) and any(word.sets(key) and not word.group for word in words)
+    }
+    _take(cfg, trained, chosen)
+    if snapshot is None:
+        _tell(trained, cfg)
+    try:
+        check_ranges(cfg)
+        check_node(cfg.method)
+        check_node(cfg.seeder)
+    except UserError as error:
+        raise UserError(f"with the settings of {path}: {error}") from error
+
+
+def told_of(cfg: DictConfig, *, network: bool) -> str:
+    """One line: the method, and each setting that departs from its paper's.
+
+    Args:
+        cfg: of a command.
+        network: whether a network is trained or used.
+    """
+    if not network:
+        return "method: no network; masks come from the clicks and the initial maps alone"
+    target = str(cfg.method._target_)
+    if target not in METHODS:
+        return f"method: {target.rpartition('.')[2]}"
+    name, group = METHODS[target]
+    own, reference = _settings(cfg), _settings(_composed(f"mdm={group}"))
+    compared = {
+        key: value
+        for key, value in own.items()
+        if is_in(key, COMPARED) and is_kept(key) and key != SCHEDULE and not _refers(cfg, key)
+    }
+    other = departures(compared, reference)
+    if not other:
+        return f"method: {name}, the paper's settings"
+    return f"method: {name}; departs from mdm={group} in {', '.join(other)}"
+
+
+def uses_network(cfg: DictConfig, command: str) -> bool:
+    """Whether a command trains a network or labels with one."""
+    if command == "pipeline":
+        return bool(cfg.pipeline.network)
+    return command == "train" or cfg.ckpt not in (None, "none")
+
+
+def _words() -> list[Word]:
+    """The settings on the command line of this run."""
+    texts = list(HydraConfig.get().overrides.task)
+    words = []
+    for text, each in zip(texts, OverridesParser.create().parse_overrides(texts), strict=True):
+        key, value = str(each.key_or_group), each.value()
+        if isinstance(value, dict):
+            words.append(Word(text, key, tuple(f"{key}.{name}" for name in leaves(value)), False))
+        else:
+            words.append(Word(text, key, CHOSEN_BY.get(key, (key,)), key in CHOSEN_BY))
+    return words
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    """Values of the settings that a checkpoint can hold, by their names with dots."""
+    nodes = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in (*FIXED, "export")}
+    return leaves(nodes) | {key: OmegaConf.select(cfg, key) for key in INPUT}
+
+
+@cache
+def _composed(word: str) -> DictConfig:
+    """The base config with one word; none but the defaults for an empty one."""
+    return compose("base", [word] if word else [])
+
+
+def _method_of(trained: Trained, cfg: DictConfig) -> str:
+    """The method of a checkpoint, by a name that this command knows itself."""
+    own = str(cfg.method._target_)
+    if trained.method is None:  # from before methods were saved: networks tell them apart
+        networks = {own: cfg.model.network._target_}
+        for each, (_, group) in METHODS.items():
+            networks[each] = _composed(f"mdm={group}").model.network._target_
+        fitting = [each for each in (own, *METHODS) if networks[each] == trained.network]
+        found = fitting[0] if fitting else trained.network or own
+    else:
+        found = trained.method
+    if found not in (own, *METHODS):
+        raise UserError(
+            f"{trained.path} was trained with the method {shown(found)}, which this command does "
+            "not know; add the mdm=NAME that it was trained with"
+        )
+    return found
+
+
+def _refuse_contradictions(
+    trained: Trained, method: str, cfg: DictConfig, words: Sequence[Word]
+) -> None:
+    own, given, path = str(cfg.method._target_), _settings(cfg), trained.path
+    if method != own:
+        named = next((w for w in words if w.key == "mdm" and w.group), None)
+        if named is None and own != _composed("").method._target_:
+            named = next((word for word in words if word.key == "exp"), None)
+        if named is not None:
+            raise UserError(
+                f"{named.text} is of the method {_name(own)}, but {path} was trained with "
+                f"{_name(method)}; leave {named.text} out, or train again with it"
+            )
+    fixed = [key for key in trained.differing(given) if not is_free(key)]
+    for word in sorted(words, key=lambda each: each.group):  # single settings first
+        other = [key for key in fixed if word.sets(key)]
+        if other and word.group:
+            was = [f"{key}={written(trained.values[key])}" for key in other]
+            now = [f"{key}={written(given[key])}" for key in other[:MOST]]
+            more = f" and {len(other) - MOST} more" if len(other) > MOST else ""
+            raise UserError(
+                f"{word.text} gives {', '.join(now)}{more}, but {path} was trained with "
+                f"{', '.join(was[:MOST])}{more}; leave {word.text} out, or train again with it"
+            )
+        if other:
+            key = other[0]
+            free = f"export.{key.rpartition('.')[2]}"
+            instead = f", or give {free}" if key.startswith("mdm.") and free in given else ""
+            raise UserError(
+                f"{key}={written(given[key])} contradicts {path}, which was trained with "
+                f"{key}={written(trained.values[key])}; leave {key} out, or train again with it"
+                f"{instead}"
+            )
+        alien = [key for key in given if word.sets(key) and key not in trained.values]
+        if method != own and not word.group and any(is_in(key, FIXED) for key in alien):
+            raise UserError(
+                f"{alien[0]}={written(given[alien[0]])} is of the method {_name(own)}, but {path} "
+                f"was trained with {_name(method)}; leave {alien[0]} out, or train again with it"
+            )
+
+
+def _change_method(cfg: DictConfig, group: str, words: Sequence[Word]) -> None:
+    """Replaces the settings of one method by those of another, as `mdm=...` does.
+
+    What an experiment says about the first method is dropped.
+    """
+    kept = [word.text for word in words if word.key.split(".")[0] not in FIXED]
+    again = compose(HydraConfig.get().job.config_name, [*kept, f"mdm={group}"])
+    pure = _composed(f"mdm={group}")
+    with open_dict(cfg):
+        for key in (*FIXED, "export"):
+            cfg[key] = (again if key in ("model", "export") else pure)[key]
+
+
+def _take(cfg: DictConfig, trained: Trained, chosen: dict[str, Any]) -> None:
+    """Sets what was another in training; settings that refer to others come last."""
+    for references in (False, True):  # most of them follow what they refer to
+        for key in trained.differing(_settings(cfg)):
+            if key not in chosen and (references or not _refers(cfg, key)):
+                OmegaConf.update(cfg, key, trained.value(key))
+    for key, value in chosen.items():
+        OmegaConf.update(cfg, key, value, force_add=True)
+
+
+def _refers(cfg: DictConfig, key: str) -> bool:
+    """Whether a setting, or a group that it is in, is a reference to another one."""
+    node: Any = cfg
+    for name in key.split("."):
+        if OmegaConf.is_interpolation(node, name):
+            return True
+        node = node._get_node(name)
+    return False
+
+
+def _tell(trained: Trained, cfg: DictConfig) -> None:
+    """Prints what the checkpoint of an older version lacks, or has too much."""
+    own = _settings(cfg)
+    missing, unknown = trained.missing(own), trained.unknown(own)
+    if missing:
+        told = f"it does not hold {_listed(missing)}, which this command takes from its own config"
+        console.print(f"{trained.path} is of an older version: {told}", markup=False)
+    if unknown:
+        told = f"it holds {_listed(unknown)}, which this version does not have and does not use"
+        console.print(f"{trained.path} is of another version: {told}", markup=False)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+    return ", ".join(keys[:8]) + more
+
+
+def _name(method: str) -> str:
+    return METHODS[method][0] if method in METHODS else method.rpartition(".")[2]

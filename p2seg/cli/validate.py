@@ -1,0 +1,36 @@
+"""Says in one page what is in a data set, what is wrong with it and how to fix it.
+
+p2seg validate data=custom data.images=photos data.points=clicks.json out=validate
+
+Exit code 2 where something would stop training; every mistake is listed, not only the first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from p2seg.cli.claims import writes
+from p2seg.cli.paths import output_folder
+from p2seg.cli.provenance import record_run
+from p2seg.cli.validate_inputs import inputs_of, shown_on, tell
+from p2seg.errors import UserError
+from p2seg.validate.inspect import inspect
+from p2seg.validate.page import write_page
+from p2seg.validate.pictures import drawn_images
+
+
+@writes("validate", lambda cfg: output_folder(cfg, "validate"), folder=True)
+def run(cfg: DictConfig) -> Path:
+    """Writes the page and gives its file."""
+    out = output_folder(cfg, "validate")
+    made = inspect(inputs_of(cfg), out, shown_on)
+    cfg.data.num_classes = len(made.clicks.categories)  # nobody needs to give it here
+    record_run(cfg, "validate", out)
+    page = write_page(out, made, drawn_images(made))
+    tell(made, page)
+    if not made.usable:
+        kinds = "; ".join(each.text for each in made.findings.stopping)
+        raise UserError(f"{made.inputs.points} is not usable yet: {kinds}; {page} says what to do")
+    return page

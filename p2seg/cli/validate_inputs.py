@@ -1,0 +1,64 @@
+"""What p2seg validate is told, and what it says on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from p2seg.cli.paths import path_of
+from p2seg.errors import UserError
+from p2seg.progress import console, track
+from p2seg.validate.inspect import Inputs, Inspection
+from p2seg.validate.kinds import NOTE
+from p2seg.validate.page import verdict
+
+
+def inputs_of(cfg: DictConfig) -> Inputs:
+    """The files of the data set; ground truth and validation where they are there.
+
+    Raises:
+        UserError: `pseudo` names no file.
+    """
+    pseudo = path_of(cfg, "pseudo") if cfg.pseudo is not None else None
+    if pseudo is not None and not pseudo.is_file():
+        raise UserError(f"no pseudo masks at {pseudo}; make them with p2seg gen_pseudo")
+    val_gt, val_images = _there(cfg, "data.val_gt"), _there(cfg, "data.val_images")
+    return Inputs(
+        images=path_of(cfg, "data.images"),
+        points=path_of(cfg, "data.points"),
+        semantic=path_of(cfg, "data.semantic"),
+        gt=_there(cfg, "data.gt"),
+        pseudo=pseudo,
+        val_images=val_images,
+        val_gt=val_gt,
+    )
+
+
+def _there(cfg: DictConfig, key: str) -> Path | None:
+    """The path of a setting, if something is there: these have defaults that few sets have."""
+    value = OmegaConf.select(cfg, key)
+    path = Path(str(value)).expanduser()
+    return path if value and path.exists() else None
+
+
+def shown_on(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
+    """Shows the items going by on the terminal."""
+    return track(items, what, count)
+
+
+def tell(made: Inspection, page: Path) -> None:
+    """Says the findings, the worst first, a line each; notes are on the page alone."""
+    facts = [f"{made.facts[key]} {key}" for key in ("images", "points", "classes")]
+    console.print(f"{made.inputs.points}: {', '.join(facts)}", markup=False)
+    for each in made.findings.worst_first:
+        if each.severity == NOTE:
+            continue
+        first = f", such as {each.examples[0]}" if each.examples else ""
+        console.print(f"{each.severity}: {each.text}{first}", markup=False)
+        console.print(f"    {each.fix}", markup=False)
+    notes = sum(each.severity == NOTE for each in made.findings.worst_first)
+    more = f"; {notes} note{'s' * (notes > 1)}" if notes else ""
+    console.print(f"{verdict(made)[1]}{more}: {page}", markup=False)

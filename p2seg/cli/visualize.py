@@ -1,0 +1,31 @@
+"""Draws figures: masks side by side, how a network learns, what it sees of an image.
+
+p2seg visualize +exp=demo figure=masks masks=[outputs/demo/mdm.json] out=masks.png
+p2seg visualize +exp=demo figure=rounds ckpt=outputs/demo/network/last.pt out=rounds.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from p2seg.cli.claims import writes
+from p2seg.cli.figures import FIGURES, Figures
+from p2seg.cli.paths import output_folder
+from p2seg.errors import UserError
+from p2seg.progress import console
+from p2seg.visualize import write_png
+
+
+@writes("visualize", lambda cfg: output_folder(cfg, f"figures/{cfg.figure}.png"))
+def run(cfg: DictConfig) -> Path:
+    """Draws one figure and gives its file."""
+    out = output_folder(cfg, f"figures/{cfg.figure}.png")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise UserError(f"out={out} is no name of a picture; give out=FILE.png")
+    if cfg.figure not in FIGURES:
+        raise UserError(f"figure={cfg.figure} is unknown; it is one of {', '.join(FIGURES)}")
+    write_png(out, FIGURES[cfg.figure](Figures(cfg)))
+    console.print(f"wrote {out}", markup=False)
+    return out
