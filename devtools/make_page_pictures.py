@@ -21,9 +21,9 @@ import numpy as np
 from skimage import data
 
 from devtools.make_pictures import COINS, TOOLS
+from p2seg.cli.arguments import Parser, command, path
 from p2seg.errors import UserError
 from p2seg.files import write_bytes
-from p2seg.cli.arguments import Parser, command, path
 
 LARGE = (5, 17, 18, 20, 22)
 """Which of the coins are large ones."""

@@ -26,7 +26,6 @@ from p2seg.errors import UserError
 from p2seg.files import write_bytes
 from p2seg.structures import Points
 from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, grid
-from p2seg.cli.arguments import Parser, command, path
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 MASKS = (

@@ -71,7 +71,10 @@ _OF_FILES = (
     ),
     (r"p2seg/segmentors/|p2seg/cli/(segmentor|train_segmentor|export|predict)", 11),
     (r"p2seg/evaluation/|p2seg/cli/(eval|figures|visualize)\.py|tools/", 12),
-    (r"p2seg/data/(voc|download|synthetic|materials)\.py|p2seg/cli/prepare|^(scripts|devtools)/", 13),
+    (
+        r"p2seg/data/(voc|download|synthetic|materials)\.py|p2seg/cli/prepare|^(scripts|devtools)/",
+        13,
+    ),
     (
         r"p2seg/(files|temporary|errors)\.py|p2seg/data/json_lists\.py|p2seg/cli/(claims|outputs|provenance)\.py",
         1,

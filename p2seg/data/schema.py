@@ -30,11 +30,11 @@ OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Puts the name of the file before each `UserError`, except those of `read_json`."""
+    """Puts the name of the file before each `UserError` that does not have it."""
     try:
         yield
     except UserError as error:
-        if str(error).startswith(f"{path} is not a readable "):
+        if str(path) in str(error):
             raise
         raise UserError(f"{path}: {error}") from error
 
