@@ -13,10 +13,11 @@ python devtools/gpu.py --rehearse        # tiny sizes on the CPU, under 2 minute
 
 Each stage is a process of its own with a time limit. Results are written after each stage, and a
 stage that fails or is killed leaves its error and its finished rows. It needs no network: no
-weights are downloaded. Carry the repository with `tests/`, an environment with what pyproject.toml
-lists (pytest and hypothesis for the tests; matplotlib and psutil are not needed), and as DIR up to
-200 nuclei images (`train/`, `val/`, `instances_train.json`, `instances_val.json`, 18 MiB). Without
-DIR it trains on the 60 images of `p2seg/demo/nuclei`.
+weights are downloaded. Carry the repository with `tests/`, what pyproject.toml requires (a PyTorch
+image often lacks the wheels of kornia, kornia-rs, lightning-fabric, hydra-core, omegaconf,
+antlr4-python3-runtime, pycocotools, faster-coco-eval, defusedxml and segment-anything), pytest,
+pytest-timeout and hypothesis, and as DIR up to 200 nuclei images (`train/`, `val/`,
+`instances_train.json`, `instances_val.json`, 18 MiB); without DIR it trains on the demo's 60.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _pipeline(setup: Setup, name: str, *more: str) -> subprocess.Popen[bytes]:
     words += [
         *(f"mdm={name}", f"trainer.max_steps={STEPS}", "trainer.batch_size=8"),
         *("pipeline.segmentors=[]", "trainer.picture_every=0", "trainer.snapshots=[]"),
-        *("trainer.checkpoint_every=1000", "data.workers=6", "pipeline.rows=1"),
+        *("trainer.checkpoint_every=500", "data.workers=6", "pipeline.rows=1"),
         *(f"data.root={setup.work / name}_data", f"out={setup.work / name}"),
     ]
     tiny = ("trainer.max_steps=2", "mdm.start_step=1", "export.flip=false", "export.edges=0")
