@@ -1,6 +1,6 @@
-"""What every tool shares: Hydra's command line with plain paths, and one sentence for a mistake.
+"""Makes a command of a function: Hydra composes its settings, and a mistake is one sentence.
 
-The rest of the package knows nothing of Hydra; `_target_` builds its objects in `_build`.
+The package outside of `p2seg.cli` knows nothing of Hydra; `build` makes its objects.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def _run_hydra(
 
     def job(cfg: DictConfig) -> None:
         sys.argv = [*program, *words]  # Fabric starts other processes with them
-        from p2seg.runs.determinism import seed_everything  # imports torch
-
         try:
+            from p2seg.runs.determinism import seed_everything  # imports torch
+
             check_ranges(cfg)
             seed_everything(cfg.seed, deterministic=cfg.deterministic)
             _settle(cfg, config)

@@ -1,4 +1,4 @@
-"""Several settings of a tool at once (`-m seed=0,1,2`): each job is a process of the same tool.
+"""Several settings of a command at once (`-m seed=0,1,2`): each job is a process of its own.
 
 Hydra's launchers start the jobs: here one after the other, by `hydra/launcher=submitit_local` at
 once, by `hydra/launcher=submitit_slurm` as jobs of a cluster.
