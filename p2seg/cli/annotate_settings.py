@@ -1,4 +1,4 @@
-"""What p2seg annotate is given: the classes, the file, and what makes masks."""
+"""Settings of `p2seg annotate`: the classes, the output, and what makes masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tool writes is its own: it is claimed while the tool runs, and nothing else is replaced.
+"""A command claims its output while it runs, and replaces nothing that it did not write.
 
 See `p2seg.runs.claims` and `p2seg.runs.outputs`.
 """

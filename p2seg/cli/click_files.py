@@ -1,4 +1,4 @@
-"""What the tools of clicks, in and out, take from their config, and what they say."""
+"""Settings and reports of the commands that read and write other tools' clicks."""
 
 from __future__ import annotations
 

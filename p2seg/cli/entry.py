@@ -1,6 +1,6 @@
-"""What every tool shares: Hydra's command line with plain paths, and one sentence for a mistake.
+"""Makes a command of a function: Hydra composes its settings, and a mistake is one sentence.
 
-The rest of the package knows nothing of Hydra; `_target_` builds its objects in `_build`.
+The package outside of `p2seg.cli` knows nothing of Hydra; `build` makes its objects.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from p2seg.cli.mistakes import sentence_of
 from p2seg.cli.paths import CONFIGS
+from p2seg.cli.program import start_again, words_before
 from p2seg.cli.ranges import check_ranges
 from p2seg.cli.sweep import Sweep
 from p2seg.cli.words import check_words, quoted, read_options
@@ -62,7 +63,7 @@ def entry(
         def run(words: list[str] | None = None) -> int:
             end_with_parent()
             words = sys.argv[1:] if words is None else words
-            program = _program(config, words)
+            program = words_before(config, words)
             options = {f"--{name}": f"{name}=true" for name in switches}
             words = [options.get(word, word) for word in words]
             try:
@@ -105,12 +106,6 @@ def _end(error: Exception, config: str) -> int:
     return 1
 
 
-def _program(command: str, words: list[str]) -> list[str]:
-    """What stands before a command's words on the command line of this process."""
-    before = len(sys.argv) - len(words)
-    return sys.argv[:before] if sys.argv[before:] == words else [sys.argv[0], command]
-
-
 def _run_hydra(
     config: str, function: Callable[[DictConfig], Any], words: list[str], program: list[str]
 ) -> None:
@@ -120,9 +115,9 @@ def _run_hydra(
 
     def job(cfg: DictConfig) -> None:
         sys.argv = [*program, *words]  # Fabric starts other processes with them
-        from p2seg.runs.determinism import seed_everything  # imports torch
-
         try:
+            from p2seg.runs.determinism import seed_everything  # imports torch
+
             check_ranges(cfg)
             seed_everything(cfg.seed, deterministic=cfg.deterministic)
             _settle(cfg, config)
@@ -130,7 +125,7 @@ def _run_hydra(
         except BaseException as error:  # kept from Hydra, which prints and goes on its own way
             failures.append(error)
 
-    task = _sweep_of(config, words) or job
+    task = _sweep_of(config, words, program) or job
     sys.argv = [config, *map(quoted, words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
     GlobalHydra.instance().clear()
@@ -163,7 +158,7 @@ def _settle(cfg: DictConfig, command: str) -> None:
         console.print(told_of(cfg, network=uses_network(cfg, command)), markup=False)
 
 
-def _sweep_of(config: str, words: list[str]) -> Sweep | None:
+def _sweep_of(config: str, words: list[str], program: list[str]) -> Sweep | None:
     """The task of a command with `-m`, whose jobs are processes of the same tool."""
     asked = read_options(words)
     if not asked.multirun:
@@ -171,7 +166,7 @@ def _sweep_of(config: str, words: list[str]) -> Sweep | None:
     own = [word for word in asked.overrides if not word.startswith(("hydra/", "hydra."))]
     parsed = zip(own, OverridesParser.create().parse_overrides([*map(quoted, own)]), strict=True)
     swept = [word.partition("=")[0] for word, each in parsed if each.is_sweep_override()]
-    return Sweep(config, own, swept)
+    return Sweep(start_again(config, program), own, swept)
 
 
 def _is_file(text: str) -> bool:

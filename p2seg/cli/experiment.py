@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from p2seg.cli.experiment_report import write_experiment
 from p2seg.cli.fingerprints import key_of
 from p2seg.cli.labeller import check_affinities
 from p2seg.cli.paths import output_folder, path_of
+from p2seg.cli.program import start_apart
 from p2seg.cli.words import literal
 from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
@@ -236,8 +236,9 @@ class Experiment:
 
 def _call(command: str, words: list[str]) -> None:
     """Runs a command that prepares data in a process of its own."""
-    started = [sys.executable, "-m", "p2seg", command, *words]
     with naming_parent():
-        done = subprocess.run(started, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            start_apart(command, words), stderr=subprocess.PIPE, text=True, check=False
+        )
     if done.returncode:
         raise UserError((done.stderr.strip().splitlines() or [f"{command} failed"])[-1])

@@ -1,4 +1,4 @@
-"""The figures of p2seg visualize and of the report, from the config."""
+"""Draws the figures of `p2seg visualize` and of the report."""
 
 from __future__ import annotations
 

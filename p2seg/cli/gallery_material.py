@@ -1,4 +1,4 @@
-"""What p2seg gallery shows: masks, their ground truth, and what came before them."""
+"""What `p2seg gallery` shows: masks, their ground truth, and what came before them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several tools build from the config in the same way."""
+"""Reads what most commands need: points, images, initial semantic maps, and a review."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What p2seg export_masks is told: which masks, of which images, as what."""
+"""The job of `p2seg export_masks`: which masks, of which images, in which formats."""
 
 from __future__ import annotations
 

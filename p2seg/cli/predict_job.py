@@ -1,4 +1,4 @@
-"""What p2seg predict is told: which images, in which batches, written as what."""
+"""The job of `p2seg predict`: which images, in which batches, in which formats."""
 
 from __future__ import annotations
 

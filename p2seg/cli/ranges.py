@@ -1,4 +1,4 @@
-"""What the settings can be that tools read for themselves; `_build` checks those of objects."""
+"""Ranges of the settings that commands read themselves; `build` checks those of objects."""
 
 from __future__ import annotations
 

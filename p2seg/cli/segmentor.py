@@ -1,4 +1,4 @@
-"""What the tools of segmentors share: what must fit, and provenance."""
+"""What training, validation and prediction of segmentors build from the settings."""
 
 from __future__ import annotations
 

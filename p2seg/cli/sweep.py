@@ -1,4 +1,4 @@
-"""Several settings of a tool at once (`-m seed=0,1,2`): each job is a process of the same tool.
+"""Several settings of a command at once (`-m seed=0,1,2`): each job is a process of its own.
 
 Hydra's launchers start the jobs: here one after the other, by `hydra/launcher=submitit_local` at
 once, by `hydra/launcher=submitit_slurm` as jobs of a cluster.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,12 +32,12 @@ class Sweep:
     """The task of Hydra's launchers: a job's settings in a process of its own.
 
     Attributes:
-        command: its name, as `train`.
+        command: the words that start it, as `python tools/train.py`.
         words: of the command line, those of Hydra itself left out.
         swept: the keys with several values.
     """
 
-    command: str
+    command: list[str]
     words: list[str]
     swept: list[str]
 
@@ -55,7 +54,7 @@ class Sweep:
         words = [self._of_job(word, values) for word in self.words]
         tag = "_".join(_tag(key, value) for key, value in values.items())
         words += own_place(cfg, tag, self.swept)
-        code = _call([sys.executable, "-m", "p2seg", self.command, *words])
+        code = _call([*self.command, *words])
         if code == 130:
             raise KeyboardInterrupt
         if code == RETRY:

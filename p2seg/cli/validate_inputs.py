@@ -1,4 +1,4 @@
-"""What p2seg validate is told, and what it says on the terminal."""
+"""Inputs of `p2seg validate`, and what it prints."""
 
 from __future__ import annotations
 

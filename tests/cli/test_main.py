@@ -11,6 +11,7 @@ import pytest
 
 from p2seg.cli import main as module
 from p2seg.cli.main import commands, main
+from p2seg.cli.program import start_again, start_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,3 +91,20 @@ def test_the_demo_is_an_experiment_in_a_folder(words, own, monkeypatch):
     monkeypatch.setattr(demo, "p2seg", lambda words: (seen.append(words), 0)[1])
     assert module.main(["demo", *words]) == 0
     assert seen == [["pipeline", "+exp=demo", *own]]
+
+
+def test_a_command_in_a_process_of_its_own_runs_no_code_of_the_working_folder(tmp_path):
+    (tmp_path / "csv.py").write_text("raise SystemExit('code of the folder')")
+    command = start_apart("prepare_demo", ["--out", "set"])
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (tmp_path / "set" / "instances_train.json").is_file()
+
+
+def test_a_sweep_starts_its_jobs_as_it_was_started(monkeypatch):
+    tool = str(ROOT / "tools" / "train.py")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+    assert start_again("train", ["tools/train.py"]) == [sys.executable, tool]
+    assert start_again("train", [tool, "train"]) == [sys.executable, tool, "train"]
+    assert start_again("train", ["-c"]) == [sys.executable, "-m", "p2seg", "train"]

@@ -24,7 +24,9 @@ def jobs(monkeypatch, run_tool, tmp_path):
     def run(*words, codes=(0,) * 9):
         given = iter(codes)
         monkeypatch.setattr(sweep, "_call", lambda command: (seen.append(command), next(given))[1])
-        return run_tool("train", "-m", *words), [command[4:] for command in seen]
+        return run_tool("train", "-m", *words), [
+            command[command.index("train") + 1 :] for command in seen
+        ]
 
     return run
 
