@@ -47,8 +47,8 @@ ROWS = {
     "bestie": Row("BESTIE", {}, BESTIE),
     "s2i": Row("S2I", {}, (*PAPER, *S2I)),
     "letter": Row("S2I + I2S, the letter", {}, PAPER),
-    "best": Row("P2Seg, `mdm=best`", {}, ("mdm=best",)),
-    "untrained": Row("untrained network of `mdm=best`", {}, ("mdm=best",), stage="untrained"),
+    "best": Row("P2Seg", {}, ()),
+    "untrained": Row("untrained network of P2Seg", {}, (), stage="untrained"),
     TRUTH: Row("true masks", {}, ALONE, stage="gt", missing="needs --segmentors"),
 }
 """By the name that `--rows` takes."""

@@ -70,7 +70,7 @@ _OF_FILES = (
         10,
     ),
     (r"p2seg/segmentors/|p2seg/cli/(segmentor|train_segmentor|export|predict)", 11),
-    (r"p2seg/evaluation/|p2seg/cli/(eval|figures|visualize)\.py|tools/", 12),
+    (r"p2seg/evaluation/|p2seg/cli/(eval|figures|visualize)\.py", 12),
     (
         r"p2seg/data/(voc|download|synthetic|materials)\.py|p2seg/cli/prepare|^(scripts|devtools)/",
         13,

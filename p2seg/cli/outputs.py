@@ -23,7 +23,7 @@ from p2seg.semantic.maps import read_key
 OF_A_FILE = frozenset(
     (
         *("make_points", "import_points", "export_points", "annotate"),
-        *("gen_pseudo", "export", "visualize", "bench", "check"),
+        *("gen_pseudo", "export", "visualize", "check"),
     )
 )
 """Commands that write one file, not a folder; `check` is `gen_semantic --check`."""
@@ -44,7 +44,6 @@ FILES: dict[str, tuple[str, ...]] = {
 
 BESIDE: dict[str, dict[str | None, tuple[str, ...]]] = {
     "annotate": {None: (".history.json",)},
-    "bench": {"memory": (".seen.json", ".png")},
     "export_points": {"cvat": (".labels.json",), "labelstudio": (".config.xml",)},
 }
 """What commands of one file write next to it, by what they are asked for: endings for its own."""
@@ -90,7 +89,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     if command == "export_points" and cfg.format == "labelme":
         return Output(command, out, out, record, (out / "labels.txt",), edited=("*.json",))
     if command in OF_A_FILE:
-        asked = cfg.get({"bench": "suite", "export_points": "format"}.get(command, ""))
+        asked = cfg.get("format" if command == "export_points" else "")
         beside = BESIDE.get(command, {}).items()
         endings = next((own for name, own in beside if name == asked), ())
         files = tuple(dict.fromkeys((out, *(_beside(out, each) for each in endings))))

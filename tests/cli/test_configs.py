@@ -65,8 +65,8 @@ def given(cfg: DictConfig) -> DictConfig:
 
 def test_every_tool_has_its_config():
     commands = {name for group in SETTINGS.values() for name in group}
-    assert commands == set(TOOLS) - {"bench"}
-    for name in (*commands, "bench"):
+    assert commands == set(TOOLS)
+    for name in commands:
         assert (CONFIGS.parent / "tools" / f"{name}.py").is_file()
 
 

@@ -45,16 +45,12 @@ def configs():
 
 
 @pytest.fixture
-def tool(configs, tmp_path, monkeypatch):
+def tool(configs, tmp_path):
     """A command's function, its config with `out` below `tmp_path`, and what it writes."""
 
     def of(command):
-        if command == "bench":  # no part of the package
-            monkeypatch.syspath_prepend(str(CONFIGS.parent / "tools"))
-            module = importlib.import_module(command)
-        else:
-            name = "map_check" if command == "check" else command
-            module = importlib.import_module(f"p2seg.cli.{name}")
+        name = "map_check" if command == "check" else command
+        module = importlib.import_module(f"p2seg.cli.{name}")
         cfg = configs(command)
         for key in GIVEN.keys() & cfg.keys():
             cfg[key] = GIVEN[key]
@@ -90,7 +86,7 @@ def spellings(file, folder):
     yield from (folder / "symbolic", folder / "hard")
 
 
-@pytest.mark.parametrize("command", [*sorted({*COMMANDS} - {"bench"}), "check"])
+@pytest.mark.parametrize("command", [*sorted(COMMANDS), "check"])
 def test_an_input_is_never_replaced(tool, tmp_path, command):
     run, cfg, output = tool(command)
     keys = [*paths_read("gen_semantic" if command == "check" else command)]
