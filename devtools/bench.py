@@ -30,11 +30,11 @@ from devtools.benchmarks.measure import Row
 from devtools.benchmarks.memory import check_flat
 from devtools.benchmarks.tables import table_of
 from p2seg.cli.arguments import Parser, command, path
-from p2seg.devices import device_of
 from p2seg.errors import UserError
-from p2seg.files import write_json
-from p2seg.runs.provenance import versions
-from p2seg.terminal import Terminal
+from p2seg.runtime.devices import device_of
+from p2seg.runtime.files import write_json
+from p2seg.runtime.provenance import versions
+from p2seg.runtime.terminal import Terminal
 
 Suite = Callable[[torch.device, Namespace], Iterable[Row]]
 RIVALS: dict[str, Suite] = {

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from devtools.chaos_process import Disk, Process
 from devtools.chaos_stages import Stage
-from p2seg.runs.content import cache_folder
-from p2seg.runs.preemption import RETRY
+from p2seg.runtime.content_fingerprint import cache_folder
+from p2seg.runtime.preemption import RETRY
 
 PATIENCE = 60.0
 """Seconds in which a job whose rank has died must have ended."""
@@ -249,7 +249,7 @@ def files_of(out: Path) -> set[str]:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a file is a lock, or a half-written file by `p2seg.temporary.temporary_name`."""
+    """Whether a file is a lock, or half-written (`p2seg.runtime.temporary.temporary_name`)."""
     return any(part.startswith(".") for part in name.split("/"))
 
 

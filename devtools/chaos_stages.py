@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from p2seg.checkpoint import CheckpointFolder
-from p2seg.files import sha256
-from p2seg.runs.settings import flat
+from p2seg.engine.checkpoint import CheckpointFolder
+from p2seg.runtime.files import sha256
+from p2seg.runtime.settings import flat
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of restarts, which we make
 TOOLS = Path(__file__).resolve().parent.parent / "tools"

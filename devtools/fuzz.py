@@ -29,7 +29,7 @@ from devtools.fuzzing.child import run_input, run_mutations
 from devtools.fuzzing.targets import TARGETS
 from p2seg.cli.arguments import CONSOLE, Parser, command
 from p2seg.errors import UserError
-from p2seg.files import write_bytes, write_text
+from p2seg.runtime.files import write_bytes, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "tests" / "hostile" / "corpus"

@@ -23,7 +23,7 @@ from skimage import data
 from devtools.make_pictures import COINS, TOOLS
 from p2seg.cli.arguments import Parser, command, path
 from p2seg.errors import UserError
-from p2seg.files import write_bytes
+from p2seg.runtime.files import write_bytes
 
 LARGE = (5, 17, 18, 20, 22)
 """Which of the coins are large ones."""

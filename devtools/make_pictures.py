@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
+from p2seg.apps.report.pictures import draw_instances, draw_points, draw_semantic, fit, grid
 from p2seg.cli.arguments import Parser, command, path
 from p2seg.data.coco import Category, ImageRecord, decode, read_instances
 from p2seg.data.images import read_image
 from p2seg.data.labels import read_labels
 from p2seg.data.points import PointSet, write_points
 from p2seg.errors import UserError
-from p2seg.files import write_bytes
+from p2seg.runtime.files import write_bytes
 from p2seg.structures import Points
-from p2seg.visualize import draw_instances, draw_points, draw_semantic, fit, grid
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 MASKS = (

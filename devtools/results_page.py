@@ -14,7 +14,7 @@ from typing import Any
 
 from p2seg.cli.arguments import CONSOLE, Parser, command, path
 from p2seg.errors import UserError
-from p2seg.files import read_json, write_text
+from p2seg.runtime.files import read_json, write_text
 from scripts.markdown_table import markdown_of
 
 ROOT = Path(__file__).resolve().parent.parent

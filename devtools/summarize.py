@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from p2seg.cli.arguments import Parser, command
-from p2seg.files import read_json
+from p2seg.runtime.files import read_json
 
 PSEUDO = {
     "mean IoU": ("quality", "mean_iou"),

@@ -26,8 +26,8 @@ from p2seg.data.points import make_points
 from p2seg.errors import UserError
 from p2seg.evaluation.quality import quality
 from p2seg.evaluation.semantic import masks_miou
-from p2seg.mdm.seed import Seeder
-from p2seg.mdm.split import Split
+from p2seg.method.seed import Seeder
+from p2seg.method.split import Split
 from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.labeller import Labelled
 from p2seg.pseudo.seeds import SeedLabeller

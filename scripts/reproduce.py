@@ -25,7 +25,7 @@ from paper_tables import SEGMENTOR, TABLES, Row, Table
 
 from p2seg.cli.arguments import CONSOLE, Parser, command, path
 from p2seg.errors import UserError
-from p2seg.files import atomic_path, read_json, write_json
+from p2seg.runtime.files import atomic_path, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,13 +19,13 @@ import torch
 from skimage.segmentation import watershed
 
 from p2seg.data.points import read_points
-from p2seg.files import fingerprint
-from p2seg.mdm.seed import Seeder
+from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
 from p2seg.pseudo.labeller import Labelled
+from p2seg.pseudo.resume_log import Shards
 from p2seg.pseudo.seeds import SeedLabeller
-from p2seg.pseudo.shards import Shards
-from p2seg.runs.provenance import versions
+from p2seg.runtime.files import fingerprint
+from p2seg.runtime.provenance import versions
 from p2seg.structures import Points
 
 

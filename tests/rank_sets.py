@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 
 T = TypeVar("T")
 

@@ -16,13 +16,13 @@ from p2seg.data.loader import batches_of
 from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import Augment
 from p2seg.errors import UserError
-from p2seg.losses import P2SegLoss
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
-from p2seg.methods.bestie import Bestie, BestieLoss, BestieNetwork
-from p2seg.methods.p2seg import P2Seg
+from p2seg.method.bestie import Bestie, BestieLoss, BestieNetwork
+from p2seg.method.losses import P2SegLoss
+from p2seg.method.p2seg import P2Seg
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.models.backbones import build_backbone
-from p2seg.runs.ranks import mean_over_ranks
+from p2seg.runtime.ranks import mean_over_ranks
 from p2seg.structures import Batch
 
 BATCH = 4
@@ -88,7 +88,7 @@ def test_the_first_losses_of_two_processes_are_those_of_one(dataset, made, monke
     method, network = made()
     first = method.objective(network, next(batches(dataset)), 0)
     summing = Summing(2)
-    monkeypatch.setattr("p2seg.runs.ranks.distributed", summing)
+    monkeypatch.setattr("p2seg.runtime.ranks.distributed", summing)
 
     def of_rank(rank):
         return mean_over_ranks(method.objective(network, next(batches(dataset, rank, 2)), 0))

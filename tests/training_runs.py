@@ -13,12 +13,12 @@ from p2seg.data.dataset import PointDataset
 from p2seg.data.loader import StepSampler, batches
 from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import Augment
-from p2seg.engine import Trainer
-from p2seg.losses import P2SegLoss
-from p2seg.mdm.i2s import affinity_factors
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
-from p2seg.optim import adamw, poly
+from p2seg.engine.optim import adamw, poly
+from p2seg.engine.trainer import Trainer
+from p2seg.method.i2s import affinity_factors
+from p2seg.method.losses import P2SegLoss
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.structures import Batch
 
 CONTENT = {

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from devtools.benchmarks.measure import Row, cost, name_of
 from devtools.benchmarks.segmentors import instances_of
 from devtools.benchmarks.step import batch_of
-from p2seg.methods.method import Method
-from p2seg.optim import adamw
+from p2seg.engine.optim import adamw
+from p2seg.method.method import Method
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import segmentor_losses

@@ -11,17 +11,17 @@ import torch
 from devtools.benchmarks.measure import Row, compared
 from devtools.benchmarks.step import network_of
 from p2seg.data.dataset import Reader
-from p2seg.data.materials import CLASSES
 from p2seg.data.points import PointSet, make_points
-from p2seg.data.synthetic import write_synthetic
-from p2seg.data.voc import read_voc
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
+from p2seg.data.sets.synthetic import write_synthetic
+from p2seg.data.sets.synthetic_shapes import CLASSES
+from p2seg.data.sets.voc import read_voc
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, label_images, masks_of
 from p2seg.pseudo.labeller import Labeller
 from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.resume_log import Shards
 from p2seg.pseudo.seeds import SeedLabeller
-from p2seg.pseudo.shards import Shards
 
 IMAGES, SIZE = 24, 320
 

@@ -24,8 +24,8 @@ from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.data.records import ImageRecord
 from p2seg.data.rle import area, box, from_segmentation
-from p2seg.files import atomic_path
-from p2seg.runs.lifetime import end_with
+from p2seg.runtime.files import atomic_path
+from p2seg.runtime.lifetime import end_with
 from p2seg.structures import Points
 
 IMAGES, INSTANCES = 118_287, 860_001

@@ -11,10 +11,10 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from devtools.benchmarks.measure import Row, bandwidth, compared
-from p2seg.losses import offset_targets
-from p2seg.mdm.regions import regions_of
-from p2seg.mdm.s2i import semantic_to_instances
-from p2seg.mdm.seed import SURE_MARGIN, Seeder
+from p2seg.method.losses import offset_targets
+from p2seg.method.regions import regions_of
+from p2seg.method.s2i import semantic_to_instances
+from p2seg.method.seed import SURE_MARGIN, Seeder
 from p2seg.ops.geodesic import geodesic_owners
 from p2seg.structures import PointBatch, Points
 

@@ -23,7 +23,7 @@ from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.maps import map_path
 from p2seg.data.points import PointSet, write_points
 from p2seg.errors import UserError
-from p2seg.runs.lifetime import naming_parent
+from p2seg.runtime.lifetime import naming_parent
 from p2seg.structures import Points
 
 SIDES = (32, 40)

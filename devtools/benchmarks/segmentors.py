@@ -11,11 +11,11 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from devtools.benchmarks.measure import Row, compared
 from devtools.benchmarks.step import CLASSES, batch_of
-from p2seg.optim import sgd
+from p2seg.engine.optim import sgd
 from p2seg.segmentors.data import InstanceBatch, target_of
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import build_solov2
+from p2seg.segmentors.solov2.model import build_solov2
 from p2seg.structures import Batch, to_device
 
 SIDE = 512

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from devtools.benchmarks.measure import Precision, Row, compared, with_precision
-from p2seg.losses import P2SegLoss
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
-from p2seg.methods.p2seg import P2Seg
+from p2seg.engine.optim import adamw
+from p2seg.method.losses import P2SegLoss
+from p2seg.method.p2seg import P2Seg
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.models.backbones import build_backbone
 from p2seg.models.network import P2SegNetwork
-from p2seg.optim import adamw
 from p2seg.structures import Batch, Points, Sample, to_device
 
 BATCH, CLASSES = 8, 20

@@ -10,7 +10,7 @@ from devtools.benchmarks import index
 from devtools.benchmarks.measure import Row
 from devtools.benchmarks.memory import Seen, Stage, plain, plot, rows_of, watched, write_many
 from p2seg.errors import UserError
-from p2seg.files import atomic_path, write_json
+from p2seg.runtime.files import atomic_path, write_json
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 BATCH = 40

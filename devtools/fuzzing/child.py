@@ -20,7 +20,7 @@ import torch
 
 from devtools.fuzzing.mutate import mutate, read_corpus
 from devtools.fuzzing.targets import TARGETS, judge, place
-from p2seg.runs.lifetime import end_with
+from p2seg.runtime.lifetime import end_with
 
 GRACE = 20.0
 """Seconds beyond a target's own before a process that no longer answers is killed."""

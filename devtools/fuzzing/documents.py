@@ -17,9 +17,9 @@ from p2seg.data.maps import map_path
 from p2seg.data.points import read_points, write_points
 from p2seg.errors import UserError
 from p2seg.evaluation.readers import read_predictions
-from p2seg.files import read_json
 from p2seg.formats.masks import places
 from p2seg.pseudo.review import read_review, reviewed
+from p2seg.runtime.files import read_json
 from p2seg.semantic.maps import paths_of
 
 

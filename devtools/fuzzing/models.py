@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError, shown
-from p2seg.files import read_json
 from p2seg.models.architectures import config_of, rebuilt
 from p2seg.models.backbones import load_backbone_weights
+from p2seg.runtime.files import read_json
 from p2seg.sam.official import build_sam, load_state
 from p2seg.segmentors.load import predictor_of
 

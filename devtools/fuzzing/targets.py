@@ -22,16 +22,16 @@ from devtools.fuzzing.network import no_network
 from devtools.fuzzing.values import CLASSES, SIZE
 from p2seg.data import rle
 from p2seg.data.coco import decode
-from p2seg.data.download import unpack
 from p2seg.data.images import check_image, read_image
 from p2seg.data.maps import read_map
+from p2seg.data.sets.download import unpack
+from p2seg.data.sets.voc import read_list
 from p2seg.data.video import Video
-from p2seg.data.voc import read_list
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, write_json
-from p2seg.pseudo.shards import Shards
-from p2seg.runs.parts import Parts
-from p2seg.runs.stages import Stages
+from p2seg.pseudo.resume_log import Shards
+from p2seg.runtime.files import fingerprint, write_json
+from p2seg.runtime.resume_log import Parts
+from p2seg.runtime.stage_cache import Stages
 from p2seg.sam.candidates import read_candidates, read_key
 from p2seg.semantic.arrays import labels_to_map, probabilities_to_map, read_array
 from p2seg.semantic.class_map import ClassMap, Legend

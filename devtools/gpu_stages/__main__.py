@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from devtools.gpu_stages import Row, Setup, one_line
-from p2seg.files import write_json
+from p2seg.runtime.files import write_json
 
 
 def main() -> None:

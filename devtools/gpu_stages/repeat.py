@@ -10,10 +10,10 @@ from pathlib import Path
 
 from devtools.chaos_stages import training_result
 from devtools.gpu_stages import TINY, Row, Setup, attempt, start_tool
-from p2seg.data.materials import CLASSES
 from p2seg.data.points import make_points, write_points
-from p2seg.data.synthetic import write_synthetic
-from p2seg.data.voc import read_voc
+from p2seg.data.sets.synthetic import write_synthetic
+from p2seg.data.sets.synthetic_shapes import CLASSES
+from p2seg.data.sets.voc import read_voc
 from p2seg.errors import UserError
 
 IMAGES = 16

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from devtools.gpu_stages import TINY, Row, Setup, attempt, start_tool
-from p2seg.checkpoint import load_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
 
 STEPS = 3000

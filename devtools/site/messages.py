@@ -30,7 +30,7 @@ GIVE_SENTENCES = {
     "p2seg/cli/entry.py": ("run",),
     "p2seg/cli/main.py": ("_unknown",),
     "p2seg/errors.py": ("refusal",),
-    "p2seg/finite.py": ("_sentence",),
+    "p2seg/engine/finite.py": ("_sentence",),
 }
 SAME = frozenset(("shown", "_shown", "str", "repr", "len", "list", "sorted", "type"))
 """Functions that show what they are given."""
@@ -58,25 +58,25 @@ _OF_FILES = (
         r"p2seg/formats/|p2seg/cli/(click_files|import_points|export_points|masks_job|export_masks)",
         4,
     ),
-    (r"p2seg/pages/|p2seg/pseudo/review|p2seg/cli/(annotate|gallery)", 5),
+    (r"p2seg/apps/(annotate|gallery)/|p2seg/pseudo/review|p2seg/cli/(annotate|gallery)", 5),
     (r"p2seg/(semantic)/|p2seg/data/(maps|labels)\.py", 6),
     (r"p2seg/sam/|p2seg/cli/(labeller|candidates)\.py", 7),
-    (r"p2seg/data/(images|video|tried|sources)\.py|p2seg/semantic/arrays", 2),
-    (r"p2seg/data/(points|dataset)\.py|p2seg/validate/|p2seg/cli/(make_points|validate)", 3),
-    (r"p2seg/data/(coco|rle|instances|packed|records|schema|document)\.py|p2seg/pseudo/", 8),
-    (r"p2seg/(checkpoint|training_state|finite)\.py|weights\.py|p2seg/models/", 9),
+    (r"p2seg/data/(images|video|preflight|sources)\.py|p2seg/semantic/arrays", 2),
+    (r"p2seg/data/(points|dataset)\.py|p2seg/apps/validate/|p2seg/cli/(make_points|validate)", 3),
     (
-        r"p2seg/(runs|ops|mdm|methods)/|p2seg/(engine|gradients|devices|losses|optim)\.py",
-        10,
+        r"p2seg/data/(coco|rle|instances|compact_lists|records|schema|coco_reader)\.py|p2seg/pseudo/",
+        8,
     ),
+    (r"p2seg/engine/(checkpoint|state|finite)\.py|weights\.py|p2seg/models/", 9),
+    (r"p2seg/(runtime/(?!files|temporary)|ops/|method/|engine/)", 10),
     (r"p2seg/segmentors/|p2seg/cli/(segmentor|train_segmentor|export|predict)", 11),
-    (r"p2seg/evaluation/|p2seg/cli/(eval|figures|visualize)\.py", 12),
+    (r"p2seg/evaluation/|p2seg/apps/report/|p2seg/cli/(eval|figures|visualize)\.py", 12),
     (
-        r"p2seg/data/(voc|download|synthetic|materials)\.py|p2seg/cli/prepare|^(scripts|devtools)/",
+        r"p2seg/data/sets/|p2seg/cli/prepare|^(scripts|devtools)/",
         13,
     ),
     (
-        r"p2seg/(files|temporary|errors)\.py|p2seg/data/json_lists\.py|p2seg/cli/(claims|outputs|provenance)\.py",
+        r"p2seg/(runtime/(files|temporary)|errors|data/json_lists|cli/(claims|outputs|provenance))\.py",
         1,
     ),
 )

@@ -11,22 +11,22 @@ from secrets import token_urlsafe
 
 from omegaconf import DictConfig
 
+from p2seg.apps.annotate.album import Album
+from p2seg.apps.annotate.clicks import Clicks
+from p2seg.apps.annotate.history import history_path
 from p2seg.cli.annotate_settings import check_extra, check_points, masks_of, names_of, out_of
 from p2seg.cli.claims import writes
 from p2seg.cli.paths import check_file, path_of
 from p2seg.cli.provenance import record_run
 from p2seg.data.image_notes import notes_on
-from p2seg.pages.annotate.album import Album
-from p2seg.pages.annotate.clicks import Clicks
-from p2seg.pages.annotate.history import history_path
-from p2seg.progress import console
+from p2seg.runtime.progress import console
 
 
 @writes("annotate", out_of)
 def run(cfg: DictConfig) -> Path:
     """Serves the page until it is stopped, and gives the points file."""
     check_extra()
-    from p2seg.pages.annotate import server
+    from p2seg.apps.annotate import server
 
     out = check_file(out_of(cfg))
     clicks = Clicks(out, names_of(cfg))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, ListConfig
 
+from p2seg.apps.annotate.clicks import Clicks
 from p2seg.cli.labeller import PSEUDO, check_export, labeller_of
 from p2seg.cli.paths import path_of
 from p2seg.data.points import PointSet
-from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
-from p2seg.pages.annotate.clicks import Clicks
+from p2seg.runtime.devices import device_of
 
 if TYPE_CHECKING:
-    from p2seg.pages.annotate.server import Masks
+    from p2seg.apps.annotate.server import Masks
 
 NAMES = {"grabcut": "GrabCut", "network": "the network"}
 
@@ -66,7 +66,7 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
     Raises:
         UserError: there is no such thing, or the network does not fit the classes.
     """
-    from p2seg.pages.annotate.server import Masks
+    from p2seg.apps.annotate.server import Masks
 
     check_choice("preview", cfg.preview, ("grabcut", "network", "none"))
     if cfg.preview == "none":

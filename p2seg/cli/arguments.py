@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 from rich.progress import track
 
 from p2seg.errors import UserError, refusal
-from p2seg.runs.lifetime import end_with_parent
-from p2seg.terminal import Terminal
+from p2seg.runtime.lifetime import end_with_parent
+from p2seg.runtime.terminal import Terminal
 
 CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
 

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from p2seg.data.network_input import NetworkInput
 from p2seg.errors import UserError
-from p2seg.runs.launched import is_one_of_many
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.rank_env import is_one_of_many
+from p2seg.runtime.ranks import Ranks
 
 Values = Mapping[str, tuple[str, Any]]
 """Of each parameter: the setting's name on the command line, and its value."""

@@ -17,22 +17,22 @@ from p2seg.cli.outputs import candidates_of, inputs_read
 from p2seg.cli.paths import path_of
 from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
-from p2seg.devices import device_of
 from p2seg.errors import UserError, check_choice
-from p2seg.progress import console, track
 from p2seg.pseudo.labeller import Labeller
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.pseudo.seeds import SeedFallback
-from p2seg.runs.claims import claim
-from p2seg.runs.launched import is_first
-from p2seg.runs.outputs import refuse_inputs, replacing
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.claims import claim
+from p2seg.runtime.devices import device_of
+from p2seg.runtime.outputs import refuse_inputs, replacing
+from p2seg.runtime.progress import console, track
+from p2seg.runtime.rank_env import is_first
+from p2seg.runtime.ranks import Ranks
 from p2seg.sam.candidates import CANDIDATES, CandidateFolder
 from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
-from p2seg.sam.chosen import ChosenLabeller, ChosenMaps, Selection, Snapped
 from p2seg.sam.evidence import Evidence
 from p2seg.sam.options import Options
 from p2seg.sam.prompts import Prompting
+from p2seg.sam.selected import ChosenLabeller, ChosenMaps, Selection, Snapped
 from p2seg.semantic.auto import Auto
 from p2seg.semantic.generate import generate
 from p2seg.semantic.manifest import MANIFEST, read_manifest

@@ -1,6 +1,6 @@
 """A command claims its output while it runs, and replaces nothing that it did not write.
 
-See `p2seg.runs.claims` and `p2seg.runs.outputs`.
+See `p2seg.runtime.claims` and `p2seg.runtime.outputs`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from p2seg.cli.outputs import inputs_read, output_of
 from p2seg.cli.words import literal
-from p2seg.runs.claims import claim
-from p2seg.runs.outputs import refuse_inputs, replacing
+from p2seg.runtime.claims import claim
+from p2seg.runtime.outputs import refuse_inputs, replacing
 
 Run = Callable[[DictConfig], Any]
 OutOf = Callable[[DictConfig], Path | None]

@@ -14,11 +14,11 @@ from rich.text import Text
 from p2seg.cli.inputs import tell_skipped
 from p2seg.data.points import SAMPLERS, PointSet
 from p2seg.errors import UserError, check_choice, shown, when_skipped
-from p2seg.files import fingerprint, sha256
 from p2seg.formats.points import FORMATS, Found, Reading, Report, Rules, Writing, recognised
-from p2seg.formats.points.match import check_upright
-from p2seg.progress import console
-from p2seg.terminal import printable
+from p2seg.formats.points.match_images import check_upright
+from p2seg.runtime.files import fingerprint, sha256
+from p2seg.runtime.progress import console
+from p2seg.runtime.terminal import printable
 
 SHOWN = 8
 """Lines of one kind that are printed; the points file's `info` has the counts."""

@@ -24,17 +24,17 @@ from p2seg.cli.program import start_again, words_before
 from p2seg.cli.ranges import check_ranges
 from p2seg.cli.sweep import Sweep
 from p2seg.cli.words import check_words, quoted, read_options
-from p2seg.progress import console
-from p2seg.runs.lifetime import end_with_parent
-from p2seg.runs.preemption import Stopped, stopping
-from p2seg.runs.rank_messages import (
+from p2seg.runtime.lifetime import end_with_parent
+from p2seg.runtime.preemption import Stopped, stopping
+from p2seg.runtime.progress import console
+from p2seg.runtime.rank_messages import (
     PEER_LOST,
     anything_was_said,
     is_new,
     is_of_a_lost_peer,
     is_started_by_another,
 )
-from p2seg.terminal import Terminal, drop_lost_outputs
+from p2seg.runtime.terminal import Terminal, drop_lost_outputs
 
 WITH_NETWORK = frozenset(
     ("annotate", "gallery", "gen_pseudo", "gen_semantic", "pipeline", "visualize")
@@ -116,7 +116,7 @@ def _run_hydra(
     def job(cfg: DictConfig) -> None:
         sys.argv = [*program, *words]  # Fabric starts other processes with them
         try:
-            from p2seg.runs.determinism import seed_everything  # imports torch
+            from p2seg.runtime.determinism import seed_everything  # imports torch
 
             check_ranges(cfg)
             seed_everything(cfg.seed, deterministic=cfg.deterministic)

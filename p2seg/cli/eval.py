@@ -12,8 +12,8 @@ from p2seg.cli.provenance import record_run
 from p2seg.errors import UserError
 from p2seg.evaluation.metrics import evaluate_files
 from p2seg.evaluation.tables import score_tables
-from p2seg.files import write_json
-from p2seg.terminal import Terminal
+from p2seg.runtime.files import write_json
+from p2seg.runtime.terminal import Terminal
 
 
 @writes("eval", lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")

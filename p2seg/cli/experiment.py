@@ -10,7 +10,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.cli import gen_pseudo, gen_semantic, make_points, predict, train, train_segmentor
 from p2seg.cli.candidates import is_prompted
 from p2seg.cli.experiment_report import write_experiment
@@ -22,10 +21,11 @@ from p2seg.cli.words import literal
 from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.data.records import ImageRecord
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
-from p2seg.progress import console
-from p2seg.runs.lifetime import naming_parent
-from p2seg.runs.stages import Stages
+from p2seg.runtime.lifetime import naming_parent
+from p2seg.runtime.progress import console
+from p2seg.runtime.stage_cache import Stages
 from p2seg.semantic.manifest import MANIFEST
 
 

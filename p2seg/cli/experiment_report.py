@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from p2seg.apps.report.page import SHOWN_SCORE, ReportRow, write_report
+from p2seg.apps.report.pictures import Picture
+from p2seg.apps.report.rows import Shown, crowded, report_rows, unseen_rows
 from p2seg.cli.build import plain
 from p2seg.cli.figures import Figures
 from p2seg.cli.inputs import reader_of
@@ -15,12 +18,9 @@ from p2seg.cli.trained import METHODS, told_of
 from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.evaluation.metrics import evaluate_files
-from p2seg.evaluation.pictures import Shown, crowded, report_rows, unseen_rows
 from p2seg.evaluation.readers import read_predictions
-from p2seg.evaluation.report import SHOWN_SCORE, ReportRow, write_report
 from p2seg.evaluation.semantic import semantic_scores
-from p2seg.runs.provenance import versions
-from p2seg.visualize import Picture
+from p2seg.runtime.provenance import versions
 
 if TYPE_CHECKING:
     from p2seg.cli.experiment import Experiment

@@ -14,18 +14,18 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.cli.claims import writes
 from p2seg.cli.paths import path_of
 from p2seg.cli.predict_job import max_objects_of
 from p2seg.cli.provenance import record_run
 from p2seg.data.images import read_image
+from p2seg.data.sets.synthetic import draw_scene
 from p2seg.data.sources import sources_at
-from p2seg.data.synthetic import draw_scene
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
-from p2seg.files import atomic_path, sha256
-from p2seg.progress import console
-from p2seg.runs.provenance import versions
+from p2seg.runtime.files import atomic_path, sha256
+from p2seg.runtime.progress import console
+from p2seg.runtime.provenance import versions
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
 from p2seg.segmentors.load import predictor_of
 

@@ -14,7 +14,7 @@ from p2seg.cli.inputs import tell_skipped
 from p2seg.cli.masks_job import export, job_of
 from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import record_run
-from p2seg.progress import console
+from p2seg.runtime.progress import console
 
 
 @writes("export_masks", lambda cfg: output_folder(cfg, "masks"), folder=True)

@@ -17,7 +17,7 @@ from p2seg.cli.provenance import record_run
 from p2seg.data.points import read_points
 from p2seg.formats.masks import address_of
 from p2seg.formats.points import Writing
-from p2seg.progress import console
+from p2seg.runtime.progress import console
 
 
 @writes("export_points", given_file)

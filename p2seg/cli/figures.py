@@ -12,17 +12,7 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
-from p2seg.cli.build import build
-from p2seg.cli.inputs import clicks_of, reader_of
-from p2seg.cli.labeller import check_export, labeller_of
-from p2seg.cli.paths import path_of
-from p2seg.cli.trained import follow
-from p2seg.cli.words import literal
-from p2seg.data.coco import InstanceSet, decode, read_instances
-from p2seg.devices import device_of
-from p2seg.errors import UserError
-from p2seg.evaluation.pictures import Shown, crowded, report_rows
-from p2seg.figures import (
+from p2seg.apps.report.figures import (
     Scene,
     affinity_figure,
     offset_figure,
@@ -30,8 +20,18 @@ from p2seg.figures import (
     rounds_figure,
     scene_of,
 )
+from p2seg.apps.report.pictures import Mask, Picture, grid
+from p2seg.apps.report.rows import Shown, crowded, report_rows
+from p2seg.cli.build import build
+from p2seg.cli.inputs import clicks_of, reader_of
+from p2seg.cli.labeller import check_export, labeller_of
+from p2seg.cli.paths import path_of
+from p2seg.cli.trained import follow
+from p2seg.cli.words import literal
+from p2seg.data.coco import InstanceSet, decode, read_instances
+from p2seg.errors import UserError
 from p2seg.pseudo.network import NetworkLabeller
-from p2seg.visualize import Mask, Picture, grid
+from p2seg.runtime.devices import device_of
 
 
 class Figures:

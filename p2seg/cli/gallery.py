@@ -10,16 +10,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from p2seg.apps.gallery.build import Maker, tidy
+from p2seg.apps.gallery.page import Title, weight, write_page
 from p2seg.cli.claims import writes
 from p2seg.cli.gallery_material import material_of, review_of, stages_key
 from p2seg.cli.paths import output_folder, path_of
 from p2seg.cli.provenance import record_run
-from p2seg.devices import device_of
 from p2seg.errors import UserError
-from p2seg.files import sha256
-from p2seg.pages.gallery.build import Maker, tidy
-from p2seg.pages.gallery.page import Title, weight, write_page
-from p2seg.progress import console, track
+from p2seg.runtime.devices import device_of
+from p2seg.runtime.files import sha256
+from p2seg.runtime.progress import console, track
 
 
 @writes("gallery", lambda cfg: output_folder(cfg, "gallery"), folder=True)

@@ -9,6 +9,8 @@ from typing import cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.apps.gallery.material import Material, truth_of
+from p2seg.apps.gallery.stages import Stages, clicks_of
 from p2seg.cli.build import build, plain
 from p2seg.cli.inputs import reader_of
 from p2seg.cli.labeller import check_export, labeller_of
@@ -19,12 +21,10 @@ from p2seg.data.maps import map_path
 from p2seg.data.schema import naming
 from p2seg.errors import UserError
 from p2seg.evaluation.readers import is_results_list, read_predictions
-from p2seg.files import fingerprint, sha256
-from p2seg.pages.gallery.material import Material, truth_of
-from p2seg.pages.gallery.stages import Stages, clicks_of
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.pseudo.review import Review, read_review
-from p2seg.runs.settings import deciding
+from p2seg.runtime.files import fingerprint, sha256
+from p2seg.runtime.settings import deciding
 
 HOW = "give the settings that the masks were made with (+exp=NAME or data.semantic=DIR)"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from p2seg.apps.validate.prior import warn_of_prior
 from p2seg.cli.build import build
 from p2seg.cli.candidates import masks_of
 from p2seg.cli.claims import writes
@@ -19,13 +20,12 @@ from p2seg.cli.labeller import check_export
 from p2seg.cli.paths import check_file, output_folder
 from p2seg.cli.provenance import record_run
 from p2seg.data.instances import PackedInstances
-from p2seg.files import sha256
-from p2seg.progress import console, track
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
-from p2seg.pseudo.shards import Shards
-from p2seg.runs.provenance import versions
-from p2seg.runs.ranks import Ranks
-from p2seg.validate.prior import warn_of_prior
+from p2seg.pseudo.resume_log import Shards
+from p2seg.runtime.files import sha256
+from p2seg.runtime.progress import console, track
+from p2seg.runtime.provenance import versions
+from p2seg.runtime.ranks import Ranks
 
 
 @writes("gen_pseudo", lambda cfg: output_folder(cfg, "pseudo.json"))

@@ -22,7 +22,7 @@ from p2seg.cli.map_check import check
 from p2seg.cli.paths import maps_folder, path_of
 from p2seg.cli.provenance import record_run
 from p2seg.errors import UserError
-from p2seg.progress import console, track
+from p2seg.runtime.progress import console, track
 from p2seg.semantic.generate import MAPS, generate
 
 

@@ -20,7 +20,7 @@ from p2seg.data import dialects
 from p2seg.data.points import write_points
 from p2seg.errors import UserError
 from p2seg.formats.points import Images, gather
-from p2seg.progress import console
+from p2seg.runtime.progress import console
 
 
 @writes("import_points", given_file)

@@ -10,20 +10,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.cli.build import build, check_values, network_input, plain
 from p2seg.cli.inputs import set_classes
 from p2seg.cli.networks import load_network
 from p2seg.data.points import PointSet
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
-from p2seg.files import sha256
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.methods.method import Method
-from p2seg.progress import console
+from p2seg.method.method import Method
+from p2seg.method.rounds import MutualDistillation
 from p2seg.pseudo.export import MaskRules
 from p2seg.pseudo.labeller import Labeller
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.runtime.files import sha256
+from p2seg.runtime.progress import console
 
 EXPORT: dict[type, dict[str, str]] = {
     MaskRules: {"min_pixels": "export.min_pixels", "default_box": "export.default_box"},

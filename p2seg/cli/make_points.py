@@ -19,9 +19,9 @@ from p2seg.cli.provenance import record_run
 from p2seg.data.coco import read_instances
 from p2seg.data.points import make_points, write_points
 from p2seg.errors import UserError
-from p2seg.files import sha256
 from p2seg.formats.points import Images
-from p2seg.terminal import Terminal
+from p2seg.runtime.files import sha256
+from p2seg.runtime.terminal import Terminal
 
 
 @writes("make_points", given_file)

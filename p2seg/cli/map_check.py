@@ -17,8 +17,8 @@ from p2seg.data.points import PointSet
 from p2seg.errors import UserError
 from p2seg.evaluation.semantic import MapScores
 from p2seg.evaluation.tables import check_tables
-from p2seg.files import write_json
-from p2seg.progress import console, track
+from p2seg.runtime.files import write_json
+from p2seg.runtime.progress import console, track
 from p2seg.semantic.check import MapCheck, check_maps
 from p2seg.semantic.png import PngMaps
 from p2seg.semantic.source import MapTask

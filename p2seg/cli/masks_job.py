@@ -20,12 +20,12 @@ from p2seg.data.images import check_image
 from p2seg.data.video import VIDEO_SUFFIXES
 from p2seg.errors import UserError, check_choice, when_skipped
 from p2seg.evaluation.readers import is_results_list, read_predictions
-from p2seg.files import fingerprint, sha256
 from p2seg.formats.masks import FORMATS, Entry, Format, Options, address_of, places
-from p2seg.formats.points.match import check_upright
-from p2seg.progress import track
-from p2seg.runs.parts import Parts
-from p2seg.runs.settings import deciding
+from p2seg.formats.points.match_images import check_upright
+from p2seg.runtime.files import fingerprint, sha256
+from p2seg.runtime.progress import track
+from p2seg.runtime.resume_log import Parts
+from p2seg.runtime.settings import deciding
 
 VIEWED = frozenset({"labelme", "cvat", "labelstudio", "yolo"})
 """Formats whose tools show the image itself, turned by its EXIF."""

@@ -1,4 +1,4 @@
-"""What each command writes, and what it may replace: see `p2seg.runs.outputs`."""
+"""What each command writes, and what it may replace: see `p2seg.runtime.outputs`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from p2seg.checkpoint import Ruined, load_checkpoint
 from p2seg.cli.fingerprints import inputs_of
+from p2seg.engine.checkpoint import Ruined, load_checkpoint
 from p2seg.errors import UserError
-from p2seg.files import read_json
 from p2seg.formats.masks import FORMATS
-from p2seg.runs.outputs import Output
+from p2seg.runtime.files import read_json
+from p2seg.runtime.outputs import Output
 from p2seg.sam.candidates import ENDING
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import read_key
@@ -63,7 +63,7 @@ ALSO_READ = {
     "train_segmentor": ("segmentor.model.checkpoint",),
     "visualize": ("masks", "runs"),
 }
-"""Settings that name inputs besides those of `p2seg.runs.settings`."""
+"""Settings that name inputs besides those of `p2seg.runtime.settings`."""
 
 
 def record_of(command: str, out: Path) -> Path:
@@ -107,7 +107,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     kind = {"train": "network", "train_segmentor": "segmentor"}.get(command)
     names, groups = FILES.get(command, ()), GROUPS.get(command, ())
     if command == "gallery":
-        static = (resources("p2seg.pages.gallery") / "static").iterdir()
+        static = (resources("p2seg.apps.gallery") / "static").iterdir()
         names = tuple(each.name for each in static if each.name.endswith((".html", ".css", ".js")))
     if command == "export_masks":
         groups = _folders_of(cfg.formats)

@@ -15,7 +15,7 @@ from p2seg.cli.experiment import Experiment
 from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import record_run
 from p2seg.errors import UserError
-from p2seg.progress import console
+from p2seg.runtime.progress import console
 
 
 @writes("pipeline", lambda cfg: output_folder(cfg, ""), folder=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.cli.build import ranks_of
 from p2seg.cli.claims import writes
 from p2seg.cli.paths import output_folder, path_of
@@ -28,10 +27,11 @@ from p2seg.cli.predict_job import (
 )
 from p2seg.cli.provenance import record_run
 from p2seg.data.sources import count_frames, read_frames
-from p2seg.devices import device_of
-from p2seg.files import sha256
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.formats.masks import Options, address_of
-from p2seg.progress import console, track
+from p2seg.runtime.devices import device_of
+from p2seg.runtime.files import sha256
+from p2seg.runtime.progress import console, track
 from p2seg.segmentors.load import predictor_of
 from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_predictions
 

@@ -20,14 +20,14 @@ from p2seg.data.coco import Category, read_instances
 from p2seg.data.image_notes import notes_on
 from p2seg.data.sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint, sha256
 from p2seg.formats.masks import FORMATS
-from p2seg.progress import console
-from p2seg.runs.content import cache_folder, hashes_of
-from p2seg.runs.parts import Parts
-from p2seg.runs.provenance import versions
-from p2seg.runs.ranks import Ranks
-from p2seg.runs.settings import deciding
+from p2seg.runtime.content_fingerprint import cache_folder, hashes_of
+from p2seg.runtime.files import fingerprint, sha256
+from p2seg.runtime.progress import console
+from p2seg.runtime.provenance import versions
+from p2seg.runtime.ranks import Ranks
+from p2seg.runtime.resume_log import Parts
+from p2seg.runtime.settings import deciding
 from p2seg.segmentors.limits import check_max_objects, cut_message
 from p2seg.segmentors.predict import Written
 from p2seg.segmentors.segmentor import Segmentor

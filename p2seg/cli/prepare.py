@@ -10,13 +10,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from p2seg.cli.arguments import CONSOLE
 from p2seg.data.coco import ImageRecord, InstanceSet
-from p2seg.data.download import Archive, fetch
+from p2seg.data.sets.download import Archive, fetch
 from p2seg.errors import UserError
-from p2seg.files import write_symlink
+from p2seg.runtime.files import write_symlink
 
 
 def fetched(archive: Archive, folder: Path) -> Path:
-    """Downloads an archive under a bar; see `p2seg.data.download.fetch`."""
+    """Downloads an archive under a bar; see `p2seg.data.sets.download.fetch`."""
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=CONSOLE) as bar:
         task = bar.add_task(archive.name, total=None)

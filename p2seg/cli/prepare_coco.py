@@ -20,7 +20,7 @@ from p2seg.cli.arguments import CONSOLE, Parser, command, path
 from p2seg.cli.prepare import every_nth, link, summary
 from p2seg.data.coco import read_instances, write_instances
 from p2seg.errors import UserError
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 
 SPLITS = {"annotations": ("train2017", "val2017"), ".": ("train", "val")}
 """The folder of the json files below the root, and the splits."""

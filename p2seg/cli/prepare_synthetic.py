@@ -14,9 +14,9 @@ from pathlib import Path
 from p2seg.cli.arguments import Parser, command, path, progress
 from p2seg.cli.prepare import link, summary
 from p2seg.data.coco import write_instances
-from p2seg.data.materials import CLASSES
-from p2seg.data.synthetic import write_synthetic
-from p2seg.data.voc import read_voc
+from p2seg.data.sets.synthetic import write_synthetic
+from p2seg.data.sets.synthetic_shapes import CLASSES
+from p2seg.data.sets.voc import read_voc
 from p2seg.errors import UserError
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from p2seg.cli.arguments import CONSOLE, Parser, command, path, progress
 from p2seg.cli.prepare import every_nth, fetched, link, summary
 from p2seg.data.coco import ImageRecord, write_instances
-from p2seg.data.download import SBD, VOC2007, VOC2012, unpack
-from p2seg.data.voc import CLASSES, find_sbd, find_voc, read_trainaug, read_voc
+from p2seg.data.sets.download import SBD, VOC2007, VOC2012, unpack
+from p2seg.data.sets.voc import CLASSES, find_sbd, find_voc, read_trainaug, read_voc
 from p2seg.errors import UserError
 
 

@@ -14,19 +14,19 @@ from p2seg.cli.inputs import review_of, set_classes
 from p2seg.cli.paths import path_of
 from p2seg.cli.provenance import settings_of, weights_read
 from p2seg.data.coco import Category, InstanceSet, read_instances
-from p2seg.engine import Trainer
+from p2seg.engine.trainer import Trainer
 from p2seg.errors import UserError
 from p2seg.evaluation import coco
 from p2seg.evaluation.readers import read_ground_truth
-from p2seg.files import fingerprint, sha256
 from p2seg.models.mask_weights import refuse_checkpoint
-from p2seg.progress import console
 from p2seg.pseudo.review import reviewed
-from p2seg.runs.provenance import versions
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.files import fingerprint, sha256
+from p2seg.runtime.progress import console
+from p2seg.runtime.provenance import versions
+from p2seg.runtime.ranks import Ranks
 from p2seg.segmentors.data import InstanceDataset, usable
 from p2seg.segmentors.limits import max_objects_for, most_objects
-from p2seg.segmentors.mask2former import architecture_of
+from p2seg.segmentors.mask2former.model import architecture_of
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import EpochSchedule
 from p2seg.segmentors.validation import Validation

@@ -20,8 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2seg.errors import UserError
-from p2seg.runs.lifetime import naming_parent
-from p2seg.runs.preemption import ASKED, RETRY, Stopped
+from p2seg.runtime.lifetime import naming_parent
+from p2seg.runtime.preemption import ASKED, RETRY, Stopped
 
 FORWARDED = (*ASKED, getattr(signal, "SIGUSR2", signal.SIGINT), signal.SIGINT)
 """What ends a job early: the process below is told to write what it has (submitit takes USR2)."""

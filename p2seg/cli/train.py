@@ -10,6 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from p2seg.apps.report.figures import training_pictures
 from p2seg.cli.build import build, network_input
 from p2seg.cli.claims import writes
 from p2seg.cli.inputs import points_of, reader_of, report_inputs
@@ -18,12 +19,11 @@ from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import provenance, record_run
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
-from p2seg.engine import Trainer
-from p2seg.figures import training_pictures
-from p2seg.methods.method import Method
-from p2seg.progress import console
-from p2seg.runs.determinism import seed_everything
-from p2seg.runs.ranks import seed_rank
+from p2seg.engine.trainer import Trainer
+from p2seg.method.method import Method
+from p2seg.runtime.determinism import seed_everything
+from p2seg.runtime.progress import console
+from p2seg.runtime.ranks import seed_rank
 from p2seg.structures import Batch
 
 

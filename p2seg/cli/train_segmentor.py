@@ -23,9 +23,9 @@ from p2seg.cli.segmentor import (
     validation_of,
 )
 from p2seg.data.loader import batches_of
-from p2seg.progress import console
-from p2seg.runs.determinism import seed_everything
-from p2seg.runs.ranks import seed_rank
+from p2seg.runtime.determinism import seed_everything
+from p2seg.runtime.progress import console
+from p2seg.runtime.ranks import seed_rank
 from p2seg.segmentors.data import InstanceBatch, usable
 from p2seg.segmentors.training import segmentor_losses
 

@@ -13,11 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.cli.build import check_node
 from p2seg.cli.ranges import check_ranges
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError, shown
-from p2seg.methods.trained import (
+from p2seg.method.trained_settings import (
     FIXED,
     INPUT,
     Trained,
@@ -28,11 +28,11 @@ from p2seg.methods.trained import (
     leaves,
     written,
 )
-from p2seg.progress import console
+from p2seg.runtime.progress import console
 
 METHODS = {
-    "p2seg.methods.p2seg.P2Seg": ("P2Seg", "paper"),
-    "p2seg.methods.bestie.Bestie": ("BESTIE", "bestie"),
+    "p2seg.method.p2seg.P2Seg": ("P2Seg", "paper"),
+    "p2seg.method.bestie.Bestie": ("BESTIE", "bestie"),
 }
 """By what `method._target_` names: the method's name, and the `mdm=...` of its paper."""
 
@@ -72,7 +72,7 @@ class Word:
 def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
     """Sets method, network and export to those of a training, in place.
 
-    Words on the command line choose what is free (`p2seg.methods.trained.FREE`).
+    Words on the command line choose what is free (`p2seg.method.trained_settings.FREE`).
 
     Args:
         cfg: of a command.

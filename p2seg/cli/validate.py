@@ -11,14 +11,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from p2seg.apps.validate.inspect import inspect
+from p2seg.apps.validate.page import write_page
+from p2seg.apps.validate.pictures import drawn_images
 from p2seg.cli.claims import writes
 from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import record_run
 from p2seg.cli.validate_inputs import inputs_of, shown_on, tell
 from p2seg.errors import UserError
-from p2seg.validate.inspect import inspect
-from p2seg.validate.page import write_page
-from p2seg.validate.pictures import drawn_images
 
 
 @writes("validate", lambda cfg: output_folder(cfg, "validate"), folder=True)

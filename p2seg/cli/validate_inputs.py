@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from p2seg.apps.validate.inspect import Inputs, Inspection
+from p2seg.apps.validate.kinds import NOTE
+from p2seg.apps.validate.page import verdict
 from p2seg.cli.paths import path_of
 from p2seg.errors import UserError
-from p2seg.progress import console, track
-from p2seg.validate.inspect import Inputs, Inspection
-from p2seg.validate.kinds import NOTE
-from p2seg.validate.page import verdict
+from p2seg.runtime.progress import console, track
 
 
 def inputs_of(cfg: DictConfig) -> Inputs:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from p2seg.apps.report.pictures import write_png
 from p2seg.cli.claims import writes
 from p2seg.cli.figures import FIGURES, Figures
 from p2seg.cli.paths import output_folder
 from p2seg.errors import UserError
-from p2seg.progress import console
-from p2seg.visualize import write_png
+from p2seg.runtime.progress import console
 
 
 @writes("visualize", lambda cfg: output_folder(cfg, f"figures/{cfg.figure}.png"))

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 
 from p2seg.cli.config_files import check_configs
 from p2seg.errors import UserError
-from p2seg.runs.settings import path_settings
+from p2seg.runtime.settings import path_settings
 
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
 DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)

@@ -14,7 +14,7 @@ from msgspec import Raw
 from numpy.typing import NDArray
 
 from p2seg.errors import UserError
-from p2seg.files import encoding_of, read_json
+from p2seg.runtime.files import encoding_of, read_json
 
 Parts = Iterator[list[Any]]
 Bytes = NDArray[np.uint8]

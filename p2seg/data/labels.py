@@ -11,7 +11,7 @@ from PIL import Image
 
 from p2seg.data.images import opened_image
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
+from p2seg.runtime.files import atomic_path
 
 
 def voc_palette() -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from p2seg.errors import UserError
-from p2seg.runs.workers import Workers
+from p2seg.runtime.workers import Workers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -33,7 +33,7 @@ from p2seg.data.compact_lists import PackedPoints, taken
 from p2seg.data.dialects import CROWDS, Notes
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError
-from p2seg.files import write_json_object
+from p2seg.runtime.files import write_json_object
 from p2seg.structures import IGNORED, Points
 
 Mask = NDArray[np.bool_]

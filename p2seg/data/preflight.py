@@ -16,7 +16,7 @@ from typing import Any
 import PIL
 
 from p2seg.errors import UserError
-from p2seg.files import stamp_of, write_json
+from p2seg.runtime.files import stamp_of, write_json
 
 READERS = 8
 """Threads that read files; Pillow decodes without Python's lock."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
+from p2seg.runtime.files import atomic_path
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read at the first video: FFmpeg is silent
 # playlists and the like, whatever their ending, would open other files and the net

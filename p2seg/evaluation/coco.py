@@ -17,7 +17,7 @@ from pycocotools import mask as codec
 
 from p2seg.data.coco import Instance, InstanceSet
 from p2seg.evaluation.voc import THRESHOLDS, Float, mean
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 
 IOU_THRESHOLDS: Float = np.concatenate([[0.25], np.linspace(0.5, 0.95, 10)])
 """The rows of `class_aps`: .25, then COCO's own ten."""

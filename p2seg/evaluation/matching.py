@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from p2seg.data import rle as codec
 from p2seg.data.coco import Instance, InstanceSet
 from p2seg.evaluation.voc import iou_matrix
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 
 MATCHED = 0.5
 """The IoU that a match of PQ must exceed."""

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg import files
 from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 from p2seg.evaluation import coco, voc
@@ -19,7 +18,8 @@ from p2seg.evaluation.quality import quality
 from p2seg.evaluation.readers import align, read_ground_truth, read_predictions
 from p2seg.evaluation.semantic import masks_miou
 from p2seg.evaluation.void import without_void
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime import files
+from p2seg.runtime.ranks import Ranks
 
 __all__ = ["Kind", "evaluate", "evaluate_files", "from_oracle", "saw_masks"]
 

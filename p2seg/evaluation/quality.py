@@ -13,7 +13,7 @@ from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet
 from p2seg.errors import UserError
 from p2seg.evaluation.voc import iou_matrix
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
 """COCO's sizes: areas in pixels, the lower bound included."""

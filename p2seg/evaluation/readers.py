@@ -12,9 +12,9 @@ from p2seg.data import rle as codec
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, read_instances
 from p2seg.data.dialects import whole
 from p2seg.data.schema import OTHER_ROOT, is_number, naming, shown
-from p2seg.data.voc import read_voc
+from p2seg.data.sets.voc import read_voc
 from p2seg.errors import UserError
-from p2seg.files import read_json
+from p2seg.runtime.files import read_json
 
 ONE_SPLIT = "give predictions of this ground truth's images and ids (p2seg predict gt=FILE)"
 

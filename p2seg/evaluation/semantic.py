@@ -14,7 +14,7 @@ from p2seg.data.coco import Instance, InstanceSet, decode
 from p2seg.data.maps import map_path, read_map
 from p2seg.errors import UserError
 from p2seg.evaluation.voc import Float, mean
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 from p2seg.structures import IGNORED
 
 

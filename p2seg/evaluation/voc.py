@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Instance, InstanceSet
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 
 Float = NDArray[np.float64]
 

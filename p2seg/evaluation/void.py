@@ -11,7 +11,7 @@ from pycocotools import mask as codec
 from p2seg.data import rle
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet
 from p2seg.data.labels import read_labels
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 from p2seg.structures import IGNORED
 
 

@@ -11,11 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from p2seg.archives import oversized
+from p2seg.engine.finite import not_finite
 from p2seg.errors import UserError
-from p2seg.finite import not_finite
 from p2seg.models.mask_weights import refuse_mask_weights
 from p2seg.models.torchvision_backbones import PREFIX, torchvision_features
+from p2seg.runtime.archives import oversized
 from p2seg.structures import STRIDE
 
 PREFIXES = ("", "backbone.body.", "backbone.bottom_up.", "backbone.", "module.", "encoder.")

@@ -9,8 +9,8 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from p2seg.engine.finite import not_finite
 from p2seg.errors import UserError
-from p2seg.finite import not_finite
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

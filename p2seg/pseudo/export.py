@@ -21,12 +21,12 @@ from p2seg.data.dataset import Reader
 from p2seg.data.instances import PackedInstances
 from p2seg.data.points import PointSet
 from p2seg.data.records import PackedImages
+from p2seg.engine.finite import naming
 from p2seg.errors import UserError, check_choice
-from p2seg.files import fingerprint
-from p2seg.finite import naming
 from p2seg.pseudo.labeller import DEFAULT_SCORE, Labelled, Labeller
+from p2seg.pseudo.resume_log import Shards
 from p2seg.pseudo.review import Review, judged, settled
-from p2seg.pseudo.shards import Shards
+from p2seg.runtime.files import fingerprint
 from p2seg.structures import Points
 
 T = TypeVar("T")

@@ -18,13 +18,13 @@ from p2seg.data.network_input import (
     resized_labels,
 )
 from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.engine.finite import check_outputs
 from p2seg.errors import UserError
-from p2seg.finite import check_outputs
-from p2seg.mdm.grid import upsample
-from p2seg.mdm.i2s import at_full_size, class_probabilities
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.s2i import Decode, Orphans, semantic_to_instances
-from p2seg.mdm.split import EUCLIDEAN, Split
+from p2seg.method.grid import upsample
+from p2seg.method.i2s import at_full_size, class_probabilities
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.s2i import Decode, Orphans, semantic_to_instances
+from p2seg.method.split import EUCLIDEAN, Split
 from p2seg.pseudo.edges import mended, to_edges
 from p2seg.pseudo.labeller import Labelled, check_odds
 from p2seg.semantic.missed import regions_of_missed

@@ -31,8 +31,8 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord, PackedImages
 from p2seg.data.schema import id_of, naming, shown, storable, xy_inside
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, read_json
 from p2seg.pseudo.labeller import Labelled
+from p2seg.runtime.files import fingerprint, read_json
 from p2seg.structures import Points
 
 DECISIONS = ("accept", "reject", "reclick")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from p2seg.mdm.s2i import Orphans, semantic_to_instances
-from p2seg.mdm.seed import Seeder
+from p2seg.method.s2i import Orphans, semantic_to_instances
+from p2seg.method.seed import Seeder
 from p2seg.pseudo.edges import mended
 from p2seg.pseudo.labeller import DEFAULT_SCORE, Labelled, Labeller, check_odds
 from p2seg.structures import IGNORED, Points

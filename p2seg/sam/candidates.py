@@ -14,7 +14,7 @@ from p2seg.data.coco import ImageRecord
 from p2seg.data.points import PointSet
 from p2seg.data.schema import is_number, is_whole
 from p2seg.errors import UserError, shown
-from p2seg.files import fingerprint, read_json, sha256, write_json
+from p2seg.runtime.files import fingerprint, read_json, sha256, write_json
 from p2seg.semantic.generate import Product
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import paths_of

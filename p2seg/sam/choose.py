@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.errors import UserError
-from p2seg.sam.joint import cheapest, solve
+from p2seg.sam.assignment import cheapest, solve
 from p2seg.sam.options import Options
 from p2seg.sam.sizes import Sizes
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from p2seg.data.network_input import Size, moved_points
-from p2seg.mdm.i2s import class_probabilities
+from p2seg.method.i2s import class_probabilities
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import STRIDE, Outputs, Points, pixel_grid
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from p2seg.devices import device_of
 from p2seg.errors import UserError, shown
-from p2seg.files import fingerprint, read_json, sha256
 from p2seg.models.architectures import config_of, is_plain, rebuilt
 from p2seg.models.huggingface import model_folder, transformers_of, whole_model
+from p2seg.runtime.devices import device_of
+from p2seg.runtime.files import fingerprint, read_json, sha256
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask

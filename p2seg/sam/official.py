@@ -21,11 +21,11 @@ from segment_anything.modeling import (
 )
 from torch import Tensor
 
-from p2seg.archives import oversized
-from p2seg.devices import device_of
+from p2seg.engine.finite import not_finite
 from p2seg.errors import UserError, check_choice
-from p2seg.files import sha256
-from p2seg.finite import not_finite
+from p2seg.runtime.archives import oversized
+from p2seg.runtime.devices import device_of
+from p2seg.runtime.files import sha256
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask

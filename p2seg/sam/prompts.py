@@ -14,8 +14,8 @@ from torch import Tensor
 
 from p2seg.data.images import read_image
 from p2seg.data.rle import encode
+from p2seg.engine.finite import check_outputs
 from p2seg.errors import check_choice
-from p2seg.finite import check_outputs
 from p2seg.sam.candidates import Candidate, Candidates
 from p2seg.semantic.source import MapTask
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from p2seg.data.coco import Instance, decode, read_instances
 from p2seg.data.rle import encode
 from p2seg.errors import UserError
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.prompts import Prompts
 from p2seg.semantic.degrade import Degrade

@@ -24,7 +24,7 @@ from p2seg.segmentors.graph import INPUTS, OUTPUTS, graph_of, traced
 from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.load import Predictor
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import SOLOv2
+from p2seg.segmentors.solov2.model import SOLOv2
 
 OPSET = 18
 COMPARED = 0.3

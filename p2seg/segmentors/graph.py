@@ -17,11 +17,11 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from p2seg.errors import UserError
 from p2seg.segmentors.inputs import PADDED_TO, normalised
-from p2seg.segmentors.mask2former import Mask2Former
-from p2seg.segmentors.mask_rcnn import CROP_SHIFT, MaskRCNN
+from p2seg.segmentors.mask2former.model import Mask2Former
+from p2seg.segmentors.mask_rcnn.model import CROP_SHIFT, MaskRCNN
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import SOLOv2
+from p2seg.segmentors.solov2.model import SOLOv2
 from p2seg.structures import STRIDE
 
 INPUTS = ("image", "score")

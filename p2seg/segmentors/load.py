@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import Category
 from p2seg.data.images import read_image
 from p2seg.data.rle import decode
-from p2seg.devices import device_of
+from p2seg.engine.checkpoint import load_checkpoint
+from p2seg.engine.finite import naming
 from p2seg.errors import UserError, shown
-from p2seg.finite import naming
+from p2seg.runtime.devices import device_of
 from p2seg.segmentors.detection import Box, Detections
 from p2seg.segmentors.limits import check_max_objects, cut_message, max_objects_for
 from p2seg.segmentors.segmentor import Segmentor

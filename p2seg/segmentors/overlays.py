@@ -8,13 +8,13 @@ from typing import Any
 
 from PIL import Image
 
+from p2seg.apps.report.pictures import Picture, draw_instances, fit
 from p2seg.data.coco import Category
 from p2seg.data.rle import decode
 from p2seg.data.sources import Frame, Source
 from p2seg.data.video import VideoWriter
-from p2seg.files import atomic_path
+from p2seg.runtime.files import atomic_path
 from p2seg.segmentors.detection import Detection
-from p2seg.visualize import Picture, draw_instances, fit
 
 SIDES = (512, 1600)
 """Least and most pixels of the long side of a picture."""

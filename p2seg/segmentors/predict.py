@@ -15,14 +15,14 @@ from torch import Tensor
 from p2seg.data import rle as codec
 from p2seg.data.coco import Category, ImageRecord, Instance
 from p2seg.data.sources import Frame
+from p2seg.engine.finite import naming
 from p2seg.errors import UserError
-from p2seg.files import write_json, write_json_list
-from p2seg.finite import naming
 from p2seg.formats.masks import FORMATS, PLAIN, Entry, Format, Options, places
-from p2seg.runs.parts import Kept, Parts
-from p2seg.segmentors.ahead import ahead
+from p2seg.runtime.files import write_json, write_json_list
+from p2seg.runtime.resume_log import Kept, Parts
 from p2seg.segmentors.detection import Detection, Detections
 from p2seg.segmentors.overlays import Overlays
+from p2seg.segmentors.prefetch import ahead
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
-from p2seg.finite import NotFinite
+from p2seg.engine.finite import NotFinite
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.data import InstanceBatch
 from p2seg.segmentors.detection import Detections, Found, decided

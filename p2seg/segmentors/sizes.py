@@ -83,7 +83,7 @@ def check_solov2(
     candidate_score: float,
     **counts: int,
 ) -> None:
-    """What SOLOv2 can be built with; see `p2seg.segmentors.solov2.build_solov2`.
+    """What SOLOv2 can be built with; see `p2seg.segmentors.solov2.model.build_solov2`.
 
     Raises:
         UserError: a size, a grid, a range or a factor that cannot be.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from p2seg.optim import Factor, steps
+from p2seg.engine.optim import Factor, steps
 from p2seg.segmentors.data import InstanceBatch
 
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from p2seg.data.coco import Instance, InstanceSet
 from p2seg.data.images import read_image
+from p2seg.engine.finite import naming
 from p2seg.evaluation import coco, voc
-from p2seg.finite import naming
-from p2seg.runs.ranks import Ranks
+from p2seg.runtime.ranks import Ranks
 from p2seg.segmentors.segmentor import Segmentor
 
 LEAST_SCORE = 0.05

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
-from p2seg.mdm.seed import Seeder
-from p2seg.mdm.split import Split
+from p2seg.method.seed import Seeder
+from p2seg.method.split import Split
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.source import MapTask, Source
 from p2seg.semantic.threshold import Threshold

@@ -9,7 +9,7 @@ from typing import Any
 
 from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
-from p2seg.files import read_json
+from p2seg.runtime.files import read_json
 from p2seg.structures import IGNORED
 
 WORDS = {"background": 0, "ignored": IGNORED}

@@ -15,12 +15,12 @@ import torch
 
 from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
+from p2seg.engine.finite import naming
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, sha256
-from p2seg.finite import naming
-from p2seg.runs.provenance import versions
-from p2seg.runs.ranks import Ranks
-from p2seg.runs.workers import Workers
+from p2seg.runtime.files import fingerprint, sha256
+from p2seg.runtime.provenance import versions
+from p2seg.runtime.ranks import Ranks
+from p2seg.runtime.workers import Workers
 from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
 from p2seg.semantic.maps import paths_of, read_key, write_map
 from p2seg.semantic.source import MapTask, Source

@@ -8,7 +8,7 @@ from typing import Any
 
 from p2seg.data.schema import storable
 from p2seg.errors import UserError, shown
-from p2seg.files import read_json, write_json
+from p2seg.runtime.files import read_json, write_json
 
 MANIFEST = "manifest.json"
 VERSION = 2

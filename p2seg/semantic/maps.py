@@ -20,7 +20,7 @@ from p2seg.data.images import opened_image
 from p2seg.data.labels import voc_palette
 from p2seg.data.maps import SemanticMap, map_path
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
+from p2seg.runtime.files import atomic_path
 
 NOTE = "p2seg"
 """The name of the text chunk."""

@@ -12,7 +12,7 @@ import numpy as np
 from p2seg.data.coco import ImageRecord, Instance, decode, read_instances
 from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 from p2seg.semantic.degrade import Degrade
 from p2seg.semantic.source import MapTask
 

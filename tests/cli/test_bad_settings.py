@@ -8,8 +8,8 @@ import pytest
 import torch
 from tool_sets import ALL, READERS, change, refused, works
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.data.coco import read_instances
+from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_a_checkpoint_of_another_model(tools):
@@ -185,7 +185,7 @@ def test_a_name_with_a_newline_stays_on_one_line(tools, tmp_path):
 
 
 def test_a_loss_that_is_not_finite(tools, monkeypatch):
-    from p2seg.losses import P2SegLoss
+    from p2seg.method.losses import P2SegLoss
 
     call = P2SegLoss.__call__
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from test_configs import CONFIGS
 
 from p2seg.cli.build import build
 from p2seg.cli.labeller import network_labeller
-from p2seg.methods.bestie import Bestie, BestieLoss, BestieNetwork
+from p2seg.method.bestie import Bestie, BestieLoss, BestieNetwork
 from p2seg.models.backbones import build_backbone
 
 EXPERIMENTS = [

@@ -6,7 +6,7 @@ import json
 
 from tool_sets import change, works
 
-from p2seg.pages.annotate.clicks import Clicks
+from p2seg.apps.annotate.clicks import Clicks
 from p2seg.semantic.manifest import read_manifest
 
 

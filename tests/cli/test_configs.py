@@ -17,10 +17,10 @@ from p2seg.cli.main import SETTINGS
 from p2seg.cli.provenance import provenance
 from p2seg.data.coco import InstanceSet
 from p2seg.data.network_input import NetworkInput
-from p2seg.engine import Trainer
+from p2seg.engine.state import differences
+from p2seg.engine.trainer import Trainer
 from p2seg.errors import UserError
 from p2seg.models.network import Trunk
-from p2seg.training_state import differences
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 TOOLS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tool_sets import NETWORK, SEGMENTOR, works
 
-from p2seg.checkpoint import load_checkpoint
-from p2seg.runs.determinism import seed_everything
+from p2seg.engine.checkpoint import load_checkpoint
+from p2seg.runtime.determinism import seed_everything
 
 
 @pytest.fixture(autouse=True)

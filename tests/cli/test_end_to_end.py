@@ -13,13 +13,13 @@ from PIL import Image
 from tool_sets import NETWORK, SEGMENTOR, refused
 from training_sets import training_set
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.data.coco import decode, read_instances, write_instances
-from p2seg.data.materials import CLASSES
 from p2seg.data.points import read_points
-from p2seg.data.synthetic import write_synthetic
-from p2seg.data.voc import read_voc
-from p2seg.losses import P2SegLoss
+from p2seg.data.sets.synthetic import write_synthetic
+from p2seg.data.sets.synthetic_shapes import CLASSES
+from p2seg.data.sets.voc import read_voc
+from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
+from p2seg.method.losses import P2SegLoss
 from p2seg.semantic.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from tool_sets import NETWORK, SEGMENTOR, works
 
-from p2seg.checkpoint import CheckpointFolder
 from p2seg.data.labels import write_labels
 from p2seg.data.points import read_points
-from p2seg.pseudo.shards import Shards
+from p2seg.engine.checkpoint import CheckpointFolder
+from p2seg.pseudo.resume_log import Shards
 
 DONE = "done before"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tool_sets import QUICK
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGHUP")
 TOOLS = Path(__file__).resolve().parents[2] / "tools"

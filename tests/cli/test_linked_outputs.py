@@ -8,8 +8,8 @@ import pytest
 from tool_sets import QUICK, refused, works
 from training_sets import training_set
 
-from p2seg.checkpoint import load_checkpoint
-from p2seg.files import sha256
+from p2seg.engine.checkpoint import load_checkpoint
+from p2seg.runtime.files import sha256
 
 
 @pytest.fixture

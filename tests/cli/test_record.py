@@ -7,7 +7,7 @@ import sys
 
 from tool_sets import QUICK, refused, works
 
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 
 
 def test_every_start_is_remembered(made, tmp_path, run_tool, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from p2seg.runs.settings import SETTINGS, deciding, effect_of, flat, paths_read, setting_of
+from p2seg.runtime.settings import SETTINGS, deciding, effect_of, flat, paths_read, setting_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tool_sets import QUICK
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.cli import sweep
+from p2seg.engine.checkpoint import load_checkpoint
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ time.sleep(60)
 PARENT = """
 import sys
 from p2seg.cli.sweep import _call
-from p2seg.runs.preemption import Stopped, stopping
+from p2seg.runtime.preemption import Stopped, stopping
 try:
     with stopping():  # as every tool does
         code = _call([sys.executable, "-c", sys.argv[1]])
@@ -126,7 +126,7 @@ JOB = """
 import sys, time
 from itertools import count
 from p2seg.cli.entry import entry
-from p2seg.runs.workers import Workers
+from p2seg.runtime.workers import Workers
 def run(cfg):
     print(next(Workers(abs, count(), 1, setting="data.workers")), flush=True)
     time.sleep(60)

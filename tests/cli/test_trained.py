@@ -15,10 +15,10 @@ from PIL import Image
 from tool_sets import QUICK, refused, works
 from training_sets import training_set
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.cli.main import main
 from p2seg.data.coco import read_instances
-from p2seg.methods.trained import FREE, is_in, is_kept, leaves
+from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
+from p2seg.method.trained_settings import FREE, is_in, is_kept, leaves
 
 PAPER = ["mdm=paper", "model.detail=8", "export.foreground=2", "export.edges=2"]
 BESTIE = ["mdm=bestie", "trainer.snapshots=[1]"]

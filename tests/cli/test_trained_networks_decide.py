@@ -18,12 +18,12 @@ from torch import Tensor
 from p2seg.cli.build import build
 from p2seg.cli.labeller import network_labeller
 from p2seg.data.rle import encode
-from p2seg.data.synthetic import draw_scene
+from p2seg.data.sets.synthetic import draw_scene
 from p2seg.pseudo.labeller import Labeller
 from p2seg.pseudo.seeds import SeedFallback
 from p2seg.sam.candidates import Candidate, CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
-from p2seg.sam.chosen import Selection, Snapped
+from p2seg.sam.selected import Selection, Snapped
 from p2seg.semantic.degrade import Degrade
 from p2seg.semantic.manifest import Manifest, write_manifest
 from p2seg.structures import Points

@@ -23,7 +23,7 @@ from p2seg.data.points import read_points
 from p2seg.data.records import PackedImages
 from p2seg.data.transforms import Augment
 from p2seg.errors import UserError
-from p2seg.mdm.seed import Seeder
+from p2seg.method.seed import Seeder
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.data import InstanceDataset
 

@@ -19,7 +19,7 @@ from p2seg.data.network_input import NetworkInput
 from p2seg.data.points import PointSet, read_points
 from p2seg.data.transforms import Augment
 from p2seg.errors import UserError
-from p2seg.mdm.seed import Seeder
+from p2seg.method.seed import Seeder
 from p2seg.structures import Batch, Points
 
 AUGMENT = Augment(NetworkInput(40), crop=32)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2seg.data.download import SBD, VOC2007, VOC2012, Archive, fetch, md5, unpack
+from p2seg.data.sets.download import SBD, VOC2007, VOC2012, Archive, fetch, md5, unpack
 from p2seg.errors import UserError
 
 

@@ -33,7 +33,7 @@ from p2seg.data.points import (
     write_points,
 )
 from p2seg.errors import UserError
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 
 RunTool = Callable[..., tuple[int, str, str]]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from p2seg.cli.main import main
 from p2seg.data.coco import decode, read_instances
-from p2seg.data.download import Archive, md5
+from p2seg.data.sets.download import Archive, md5
 
 ROOT = Path(__file__).resolve().parents[2]
 RunScript = Callable[..., tuple[int, str]]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2seg.data.materials import CLASSES
-from p2seg.data.synthetic import Scene, draw_scene, write_synthetic
-from p2seg.data.voc import read_voc
+from p2seg.data.sets.synthetic import Scene, draw_scene, write_synthetic
+from p2seg.data.sets.synthetic_shapes import CLASSES
+from p2seg.data.sets.voc import read_voc
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from p2seg.data.coco import Category, ImageRecord, decode
 from p2seg.data.labels import write_labels
-from p2seg.data.voc import CLASSES, find_sbd, find_voc, read_list, read_trainaug, read_voc
+from p2seg.data.sets.voc import CLASSES, find_sbd, find_voc, read_list, read_trainaug, read_voc
 from p2seg.errors import UserError
 
 

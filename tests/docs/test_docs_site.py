@@ -49,7 +49,7 @@ def test_every_tool_has_its_page(site):
 
 def test_the_python_interface_is_there_with_its_arguments(site):
     page = shown(site / "python.html")
-    for part in ("p2seg.load", "max_objects", "Raises", "mdm.rounds", "Hadamard power"):
+    for part in ("p2seg.load", "max_objects", "Raises", "method.rounds", "Hadamard power"):
         assert part in page, part
     assert ":::" not in page
 

@@ -18,7 +18,7 @@ from p2seg.evaluation.metrics import evaluate, evaluate_files, from_oracle
 from p2seg.evaluation.readers import read_ground_truth
 from p2seg.evaluation.tables import score_tables, title
 from p2seg.evaluation.void import without_void
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 
 VOC = {"mAP25", "mAP50", "mAP70", "mAP75"}
 COCO = {"AP", "AP25", "AP50", "AP70", "AP75"}

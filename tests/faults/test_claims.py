@@ -18,17 +18,17 @@ from training_sets import training_set
 
 from p2seg import temporary
 from p2seg.errors import UserError
-from p2seg.files import atomic_path
-from p2seg.runs import claims
-from p2seg.runs.claims import claim
-from p2seg.temporary import place, sweep, temporary_name
+from p2seg.runtime import claims
+from p2seg.runtime.claims import claim
+from p2seg.runtime.files import atomic_path
+from p2seg.runtime.temporary import place, sweep, temporary_name
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from p2seg.runs.claims import claim
-from p2seg.files import atomic_path
+from p2seg.runtime.claims import claim
+from p2seg.runtime.files import atomic_path
 out, folder = Path(sys.argv[1]), sys.argv[2] == "folder"
 with claim(out, folder=folder), atomic_path(out / "a" if folder else out) as temporary:
     temporary.write_text("half")

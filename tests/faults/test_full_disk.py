@@ -13,10 +13,10 @@ from tool_sets import QUICK, SEGMENTOR, works
 from training_sets import training_set
 
 from p2seg.data.video import VideoWriter
-from p2seg.files import append_line, atomic_path, write_bytes
-from p2seg.progress import TrainingBar
-from p2seg.runs.parts import Parts
-from p2seg.training_log import TrainingLog
+from p2seg.engine.log import TrainingLog
+from p2seg.runtime.files import append_line, atomic_path, write_bytes
+from p2seg.runtime.progress import TrainingBar
+from p2seg.runtime.resume_log import Parts
 
 LITTLE = (0, 1, 2, 4)
 """Free pages: nothing can be begun; or the lock, or a small file, and not the next one."""

@@ -13,8 +13,8 @@ from tool_sets import QUICK, refused
 from training_sets import training_set
 
 from p2seg.errors import UserError, refusal
-from p2seg.files import atomic_path, write_bytes, write_text
-from p2seg.runs.claims import claim
+from p2seg.runtime.claims import claim
+from p2seg.runtime.files import atomic_path, write_bytes, write_text
 from p2seg.semantic import generate
 
 

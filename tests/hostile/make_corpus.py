@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import save as safetensors
 
 from p2seg.data.rle import encode
-from p2seg.files import fingerprint, write_bytes
+from p2seg.runtime.files import fingerprint, write_bytes
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 HEIGHT, WIDTH = 6, 8
@@ -256,7 +256,9 @@ def _weights() -> dict[str, bytes]:
         "1.running_var": torch.rand(2),
         "1.num_batches_tracked": torch.tensor(3),
     }
-    config = {"segmentor": {"model": {"_target_": "p2seg.segmentors.mask_rcnn.build_mask_rcnn"}}}
+    config = {
+        "segmentor": {"model": {"_target_": "p2seg.segmentors.mask_rcnn.model.build_mask_rcnn"}}
+    }
     checkpoint = {
         "format": 1,
         "kind": "segmentor",

@@ -18,7 +18,7 @@ from hostile_sets import segmentor_checkpoint
 from torch import nn
 
 import p2seg
-from p2seg.checkpoint import load_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
 from p2seg.models.backbones import build_backbone, load_backbone_weights
 from p2seg.sam.huggingface import HuggingFaceSam
@@ -125,9 +125,9 @@ CONTENTS: dict[str, Any] = {
 }
 """Data that no p2seg has written."""
 MAKERS = (
-    *("os.system", "p2seg.segmentors.load.load", "p2seg.files.write_text", "builtins.exec"),
-    *("p2seg.segmentors.mask_rcnn.build_", "p2seg.segmentors.nothing.build_nothing"),
-    *("p2seg.segmentors.mask_rcnn.build_mask_rcnn;os.system", "../x", "", "None"),
+    *("os.system", "p2seg.segmentors.load.load", "p2seg.runtime.files.write_text", "builtins.exec"),
+    *("p2seg.segmentors.mask_rcnn.model.build_", "p2seg.segmentors.nothing.build_nothing"),
+    *("p2seg.segmentors.mask_rcnn.model.build_mask_rcnn;os.system", "../x", "", "None"),
 )
 """Names of functions that a checkpoint may not choose."""
 TABLES = {
@@ -228,7 +228,7 @@ def test_a_list_that_holds_itself_has_an_end(tmp_path):
 def test_a_checkpoint_does_not_ask_the_hub():
     """The settings of a whole Mask2Former lie in its checkpoint, as a text."""
     pytest.importorskip("transformers")
-    from p2seg.segmentors.whole_mask2former import load_whole
+    from p2seg.segmentors.mask2former.pretrained import load_whole
 
     for backbone in (None, "microsoft/resnet-50", {"model_type": "timm_backbone"}):
         given = {"model_type": "mask2former", "backbone": "microsoft/resnet-50"}

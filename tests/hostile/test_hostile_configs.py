@@ -17,7 +17,7 @@ from p2seg.errors import UserError
 from p2seg.models.architectures import ATTENTION, KINDS, SETTINGS, config_of, rebuilt
 from p2seg.models.backbones import build_backbone
 from p2seg.sam.huggingface import HuggingFaceSam, _model
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sam"))

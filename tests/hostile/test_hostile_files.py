@@ -18,8 +18,8 @@ from devtools import fuzz
 from devtools.fuzzing import child, targets
 from devtools.fuzzing.mutate import mutate, read_corpus
 from devtools.fuzzing.targets import TARGETS, judge, place
-from p2seg.data.download import unpack
-from p2seg.data.voc import read_list
+from p2seg.data.sets.download import unpack
+from p2seg.data.sets.voc import read_list
 from p2seg.errors import UserError
 from p2seg.sam.candidates import read_candidates, read_key
 from p2seg.semantic.class_map import ClassMap
@@ -235,7 +235,7 @@ def test_class_maps_that_are_none(tmp_path, name):
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_candidates_that_are_none(tmp_path, name):
     """Their checksum is right: somebody has made them so."""
-    from p2seg.files import fingerprint
+    from p2seg.runtime.files import fingerprint
 
     path, points = tmp_path / "a.json", CANDIDATES[name]
     content = {"key": "key", "digest": fingerprint(points), "points": points}

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from p2seg.apps.report.page import ReportRow, write_report
 from p2seg.data.coco import (
     Category,
     ImageRecord,
@@ -26,14 +27,13 @@ from p2seg.data.images import read_image
 from p2seg.data.maps import map_path, read_map
 from p2seg.data.points import make_points, read_points, write_points
 from p2seg.data.sources import Frame, Source
-from p2seg.evaluation.report import ReportRow, write_report
 from p2seg.formats.masks import FORMATS, places
 from p2seg.formats.masks.yolo import data_yaml
-from p2seg.runs.parts import Parts
+from p2seg.runtime.resume_log import Parts
+from p2seg.runtime.terminal import Terminal, printable
 from p2seg.segmentors.detection import Detection
 from p2seg.segmentors.predict import Outputs, Prediction, keep_predictions, write_predictions
 from p2seg.semantic.maps import paths_of, write_map
-from p2seg.terminal import Terminal, printable
 
 FILES = {
     "spaces": " a  b .png",

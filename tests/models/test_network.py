@@ -10,10 +10,10 @@ from networks import tiny_network
 from strategies import points_of
 from torch import nn
 
-from p2seg.losses import P2SegLoss
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
-from p2seg.methods.p2seg import P2Seg
+from p2seg.method.losses import P2SegLoss
+from p2seg.method.p2seg import P2Seg
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.models.heads import ASPP
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD, OFFSET_UNIT
 from p2seg.structures import Batch, Labels, Sample

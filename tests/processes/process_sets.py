@@ -19,8 +19,8 @@ import torch
 from semantic_sets import Drawn, draw
 from tool_sets import QUICK
 
-from p2seg.checkpoint import save_checkpoint
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.engine.checkpoint import save_checkpoint
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("worker.py")
@@ -231,7 +231,7 @@ class Work:
 def work(root: Path, count: int) -> Work:
     """Writes the set and the segmentor; the network is what `train` makes."""
     torch.manual_seed(0)
-    builder = "p2seg.segmentors.mask_rcnn.build_mask_rcnn"
+    builder = "p2seg.segmentors.mask_rcnn.model.build_mask_rcnn"
     drawn = draw(root, count)
     save_checkpoint(
         root / "segmentor.pt",

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from p2seg.errors import UserError
-from p2seg.runs import processes
-from p2seg.runs.launched import is_one_of_many, is_task
-from p2seg.runs.processes import Task, start_processes
+from p2seg.runtime import processes
+from p2seg.runtime.processes import Task, start_processes
+from p2seg.runtime.rank_env import is_one_of_many, is_task
 
 JOB = {"SLURM_JOB_ID": "71", "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_PROCID": "0"}
 STEP = {
@@ -112,7 +112,7 @@ def test_torchruns_word_wins(monkeypatch):
 
 RANK = """
 import torch
-from p2seg.runs.processes import start_processes
+from p2seg.runtime.processes import start_processes
 fabric = start_processes("cpu", 1, "32-true")
 total = fabric.all_reduce(torch.tensor(float(fabric.global_rank + 1)), reduce_op="sum")
 print(fabric.global_rank, fabric.world_size, float(total))

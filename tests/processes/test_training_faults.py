@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tool_sets import NETWORK
 from training_sets import training_set
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint
 
 FAULTS = {
     "kill": "",

@@ -42,7 +42,7 @@ def break_down(fault: str) -> None:
     from torch import distributed
 
     from p2seg.errors import UserError
-    from p2seg.losses import P2SegLoss
+    from p2seg.method.losses import P2SegLoss
 
     kind, rank, call = fault.split(":")
     compute, calls = P2SegLoss.__call__, []

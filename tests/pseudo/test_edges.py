@@ -7,8 +7,8 @@ import torch
 from networks import tiny_network
 from strategies import points_of
 
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.pseudo.edges import EDGE_NOISE, mended, to_edges
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.pseudo.seeds import SeedLabeller

@@ -16,8 +16,8 @@ from training_sets import training_set
 
 from p2seg.data.coco import decode, read_instances
 from p2seg.errors import UserError
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import (
     DEFAULT_SCORE,
     MaskRules,
@@ -29,8 +29,8 @@ from p2seg.pseudo.export import (
 )
 from p2seg.pseudo.labeller import Labelled
 from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.resume_log import Shards
 from p2seg.pseudo.seeds import SeedLabeller
-from p2seg.pseudo.shards import Shards
 
 RULES = MaskRules(min_pixels=16, default_box=16)
 

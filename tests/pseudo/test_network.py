@@ -9,12 +9,12 @@ from networks import Beacon, lamp, tiny_network
 from strategies import points_of
 from torch import nn
 
+from p2seg.engine.finite import NotFinite
 from p2seg.errors import UserError
-from p2seg.finite import NotFinite
-from p2seg.mdm.grid import upsample
-from p2seg.mdm.i2s import class_probabilities
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.s2i import semantic_to_instances
+from p2seg.method.grid import upsample
+from p2seg.method.i2s import class_probabilities
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.s2i import semantic_to_instances
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import Outputs
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import Augment
-from p2seg.mdm.rounds import MutualDistillation
+from p2seg.method.rounds import MutualDistillation
 from p2seg.pseudo.network import NetworkLabeller
 from p2seg.structures import Labels, Outputs
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from strategies import points_of, scenes
 
 from p2seg.data.coco import decode
-from p2seg.mdm.rounds import MutualDistillation
-from p2seg.mdm.seed import Seeder
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
 from p2seg.pseudo.labeller import Labelled
 from p2seg.pseudo.seeds import SeedFallback, SeedLabeller

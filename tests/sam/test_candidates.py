@@ -15,7 +15,7 @@ from sam_sets import CountingPrompter, block, candidate
 from semantic_sets import Drawn, contents, draw
 
 from p2seg.errors import UserError
-from p2seg.files import fingerprint, sha256
+from p2seg.runtime.files import fingerprint, sha256
 from p2seg.sam.candidates import (
     CANDIDATES,
     CandidateFolder,
@@ -188,7 +188,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(drawn: Drawn, tmp_pat
         "from pathlib import Path\n"
         "from sam_sets import CountingPrompter\n"
         "from p2seg.data.points import read_points\n"
-        "from p2seg.files import sha256\n"
+        "from p2seg.runtime.files import sha256\n"
         "from p2seg.sam.candidates import CANDIDATES\n"
         "from p2seg.sam.prompts import Prompting\n"
         "from p2seg.semantic.generate import generate\n"

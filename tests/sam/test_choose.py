@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sam_sets import block, candidate
 
 from p2seg.errors import UserError
+from p2seg.sam.assignment import cheapest, solve
 from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
-from p2seg.sam.joint import cheapest, solve
 from p2seg.sam.options import Options
 from p2seg.sam.sizes import LEAST_SPREAD, Sizes
 

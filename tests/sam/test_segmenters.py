@@ -18,9 +18,9 @@ from segment_anything import SamPredictor
 from semantic_sets import task
 
 from p2seg.data.rle import decode
+from p2seg.engine.finite import NotFinite
 from p2seg.errors import UserError
-from p2seg.files import sha256
-from p2seg.finite import NotFinite
+from p2seg.runtime.files import sha256
 from p2seg.sam.huggingface import HuggingFaceSam, _model
 from p2seg.sam.official import OFFICIAL, OfficialSam, build_sam, load_state
 from p2seg.sam.prompts import Prompts, candidates_of

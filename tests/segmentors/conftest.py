@@ -6,9 +6,9 @@ import pytest
 import torch
 from segmentor_sets import NAMES, SOLO, TINY, learned
 
-from p2seg.checkpoint import save_checkpoint
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
-from p2seg.segmentors.solov2 import build_solov2
+from p2seg.engine.checkpoint import save_checkpoint
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
+from p2seg.segmentors.solov2.model import build_solov2
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def learned_solov2(tmp_path_factory):
 def solov2_checkpoint(learned_solov2, tmp_path):
     """As p2seg train_segmentor would have written it."""
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in SOLO.items()}
-    options |= {"_target_": "p2seg.segmentors.solov2.build_solov2", "norm": "group"}
+    options |= {"_target_": "p2seg.segmentors.solov2.model.build_solov2", "norm": "group"}
     content = {
         "kind": "segmentor",
         "step": 70,

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from segmentor_sets import NAMES, SCENES, make_set
 
-from p2seg.checkpoint import load_checkpoint
 from p2seg.data.images import read_image
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
 from p2seg.segmentors import export
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
 from p2seg.segmentors.graph import Graph, Instances, boxes_of, graph_of
 from p2seg.segmentors.load import Predictor
-from p2seg.segmentors.mask2former import build_mask2former
+from p2seg.segmentors.mask2former.model import build_mask2former
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 
 

@@ -8,16 +8,16 @@ import torch
 from segmentor_sets import SOLO, TINY, make_set
 
 import p2seg
-from p2seg.checkpoint import save_checkpoint
+from p2seg.engine.checkpoint import save_checkpoint
 from p2seg.errors import UserError
 from p2seg.segmentors.limits import most_objects
 from p2seg.segmentors.load import predictor_of
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
-from p2seg.segmentors.solov2 import build_solov2
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
+from p2seg.segmentors.solov2.model import build_solov2
 from p2seg.segmentors.views import VIEWS, predict_views
 
 CPU = torch.device("cpu")
-BUILDER = "p2seg.segmentors.mask_rcnn.build_mask_rcnn"
+BUILDER = "p2seg.segmentors.mask_rcnn.model.build_mask_rcnn"
 
 
 def untrained(build, most):

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from segmentor_sets import SCENES, make_set
 
 import p2seg
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.data.images import read_image
+from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.errors import UserError
 
 
@@ -78,7 +78,10 @@ def changed(path, change):
     ("change", "reason"),
     [
         (lambda c: options_of(c).update(_target_="p2seg.segmentors.gone.build_it"), "gone"),
-        (lambda c: options_of(c).update(_target_="p2seg.segmentors.solov2.build_it"), "build_it"),
+        (
+            lambda c: options_of(c).update(_target_="p2seg.segmentors.solov2.model.build_it"),
+            "build_it",
+        ),
         (lambda c: options_of(c).update(depth=3), "depth"),
         (lambda c: options_of(c).update(head_depth=3), "Missing key"),
         (lambda c: options_of(c).update(kernel_channels=48), "size mismatch"),

@@ -16,13 +16,13 @@ from segmentor_sets import make_set, write_set
 from torch.nn import functional as F
 
 import p2seg
-from p2seg.checkpoint import load_checkpoint
 from p2seg.data.rle import decode
+from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
-from p2seg.segmentors.cells import cell_mask
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, target_of
-from p2seg.segmentors.mask2former import build_mask2former
+from p2seg.segmentors.lazy_masks import cell_mask
+from p2seg.segmentors.mask2former.model import build_mask2former
 from p2seg.segmentors.training import segmentor_losses
 
 transformers = pytest.importorskip("transformers", reason="the extra [mask2former] is not here")

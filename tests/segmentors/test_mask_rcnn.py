@@ -14,13 +14,13 @@ from torchvision.ops import roi_align
 from torchvision.transforms.v2 import functional as F
 
 from p2seg.data.rle import decode
+from p2seg.engine.optim import steps
 from p2seg.errors import UserError
 from p2seg.models.network import IMAGENET_MEAN as MEAN
 from p2seg.models.network import IMAGENET_STD as STD
-from p2seg.optim import steps
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, target_of
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.training import EpochSchedule, segmentor_losses
 
 AUGMENT = RandomResize(short_side=64, long_side=128, flip=True)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2seg.segmentors.matrix_nms import matrix_nms
+from p2seg.segmentors.solov2.matrix_nms import matrix_nms
 
 
 def slow_nms(masks, labels, scores, sigma):

@@ -9,23 +9,23 @@ from PIL import Image
 from segmentor_sets import NAMES, SCENES, SOLO, TINY, make_set
 
 import p2seg
-from p2seg.checkpoint import load_checkpoint
 from p2seg.data.coco import ImageRecord
 from p2seg.data.sources import read_frames, sources_at
+from p2seg.engine.checkpoint import load_checkpoint
+from p2seg.engine.finite import NotFinite, check_outputs
 from p2seg.errors import UserError
-from p2seg.finite import NotFinite, check_outputs
-from p2seg.runs.parts import Parts
+from p2seg.runtime.resume_log import Parts
 from p2seg.segmentors.load import Predictor
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.predict import Outputs, predict, write_predictions
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import build_solov2
+from p2seg.segmentors.solov2.model import build_solov2
 from p2seg.segmentors.validation import Validation
 
 
 def mask2former():
     pytest.importorskip("transformers", reason="the extra [mask2former] is not here")
-    from p2seg.segmentors.mask2former import build_mask2former
+    from p2seg.segmentors.mask2former.model import build_mask2former
 
     sizes = {"queries": 6, "channels": 64, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
     body = {"backbone": "test_resnet", "pretrained": False, "norm": "group"}

@@ -9,8 +9,8 @@ import pytest
 import p2seg
 from p2seg.data.coco import Instance, InstanceSet, write_instances
 from p2seg.data.images import read_image
-from p2seg.data.synthetic import CLASSES, write_synthetic
-from p2seg.data.voc import read_voc
+from p2seg.data.sets.synthetic import CLASSES, write_synthetic
+from p2seg.data.sets.voc import read_voc
 from p2seg.evaluation import voc
 
 IMAGES = 8
@@ -83,7 +83,7 @@ def test_photographs(run_tool, realdata, tmp_path, segmentor, epochs):
         f"segmentor={segmentor}",
         f"segmentor.weights={weights}",
         "segmentor.pretrained=true",
-        "segmentor.optimizer={_target_: p2seg.optim.adamw, weight_decay: 0.01}",
+        "segmentor.optimizer={_target_: p2seg.engine.optim.adamw, weight_decay: 0.01}",
         f"segmentor.schedule={{epochs: {epochs}, milestones: [{0.7 * epochs}]}}",
         "segmentor.schedule.lr=1e-3",
         "segmentor.schedule.lr_batch=4",

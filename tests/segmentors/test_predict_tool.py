@@ -19,7 +19,6 @@ from PIL import Image
 from segmentor_sets import TINY, write_set
 from video_sets import write_video
 
-from p2seg.checkpoint import save_checkpoint
 from p2seg.cli import predict as predict_tool
 from p2seg.cli.paths import CONFIGS
 from p2seg.cli.ranges import check_ranges
@@ -27,16 +26,17 @@ from p2seg.cli.words import literal
 from p2seg.data.rle import decode
 from p2seg.data.sources import read_frames, sources_at
 from p2seg.data.video import Video
+from p2seg.engine.checkpoint import save_checkpoint
 from p2seg.errors import UserError
-from p2seg.runs.parts import Parts
-from p2seg.segmentors.ahead import ahead
+from p2seg.runtime.resume_log import Parts
 from p2seg.segmentors.detection import Detections
 from p2seg.segmentors.load import load
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.predict import Prediction, predict
+from p2seg.segmentors.prefetch import ahead
 
 CHANGES = ["predict.score=0.0", "predict.overlay_score=0.0", "trainer.accelerator=cpu"]
-BUILDER = "p2seg.segmentors.mask_rcnn.build_mask_rcnn"
+BUILDER = "p2seg.segmentors.mask_rcnn.model.build_mask_rcnn"
 SCENES = [[(1, 6, 8, 20), (2, 34, 30, 24)], [(2, 10, 30, 18)], [], [(1, 3, 3, 30)], [(2, 9, 9, 9)]]
 
 

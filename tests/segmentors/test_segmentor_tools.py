@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from segmentor_sets import TINY, write_set
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.data.coco import write_instances
 from p2seg.data.rle import decode
+from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
 from p2seg.segmentors.training import segmentor_losses
 
 SCENES = ([(1, 6, 8, 20), (2, 34, 30, 24)], [(2, 10, 30, 18)], [])

@@ -7,11 +7,11 @@ import torch
 from rank_sets import Summing, together
 from torch.testing import assert_close
 
-from p2seg.losses import hardest_mean, offset_loss
-from p2seg.runs.ranks import mean_over_ranks
+from p2seg.method.losses import hardest_mean, offset_loss
+from p2seg.runtime.ranks import mean_over_ranks
 from p2seg.segmentors.data import InstanceTarget
-from p2seg.segmentors.solo_heads import Seen
-from p2seg.segmentors.solo_losses import category_loss, mask_loss
+from p2seg.segmentors.solov2.heads import Seen
+from p2seg.segmentors.solov2.losses import category_loss, mask_loss
 from p2seg.structures import Points
 
 IMAGES = 4
@@ -75,7 +75,7 @@ def of_solo(rank):
 
 def of_mask2former(rank):
     """The test puts its random points all in one place, or they would be other ones."""
-    from p2seg.segmentors.weighted_mask2former import QueryTarget, WeightedLoss, config_of
+    from p2seg.segmentors.mask2former.weighted_losses import QueryTarget, WeightedLoss, config_of
 
     random = torch.Generator().manual_seed(3)
     own = WeightedLoss(config_of(2, num_queries=6, train_num_points=16))
@@ -96,7 +96,7 @@ def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(losses, monkeypa
         monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, 0.5))
     wanted = losses(None)
     summing = Summing(2)
-    monkeypatch.setattr("p2seg.runs.ranks.distributed", summing)
+    monkeypatch.setattr("p2seg.runtime.ranks.distributed", summing)
     parts = together(2, lambda ranks: summing.of(ranks, losses))
     for name, loss in wanted.items():
         assert_close((parts[0][name] + parts[1][name]) / 2, loss, msg=lambda text, n=name: n + text)
@@ -104,7 +104,7 @@ def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(losses, monkeypa
 
 def test_logged_losses_are_the_mean_over_processes(monkeypatch):
     summing = Summing(2)
-    monkeypatch.setattr("p2seg.runs.ranks.distributed", summing)
+    monkeypatch.setattr("p2seg.runtime.ranks.distributed", summing)
 
     def logged(rank):
         return mean_over_ranks({"a": torch.tensor(1.0 + rank), "b": torch.tensor(4.0 * rank)})

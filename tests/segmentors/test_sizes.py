@@ -12,7 +12,7 @@ from p2seg.cli.paths import CONFIGS
 from p2seg.cli.ranges import check_ranges
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.sizes import check_solov2
 
 SOLO = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2seg.segmentors.data import target_of
-from p2seg.segmentors.solo_targets import GridLevel, grid_owners
+from p2seg.segmentors.solov2.targets import GridLevel, grid_owners
 
 LEVELS = (GridLevel(12, 1, 14, 8), GridLevel(9, 8, 24, 8), GridLevel(5, 20, 512, 16))
 

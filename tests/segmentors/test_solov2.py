@@ -13,10 +13,10 @@ from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, InstanceTarget
-from p2seg.segmentors.solo_heads import Seen, with_places
-from p2seg.segmentors.solo_losses import category_loss, dice_loss, mask_loss, shrunk
-from p2seg.segmentors.solo_targets import GridLevel, grid_owners
-from p2seg.segmentors.solov2 import build_solov2, peaks
+from p2seg.segmentors.solov2.heads import Seen, with_places
+from p2seg.segmentors.solov2.losses import category_loss, dice_loss, mask_loss, shrunk
+from p2seg.segmentors.solov2.model import build_solov2, peaks
+from p2seg.segmentors.solov2.targets import GridLevel, grid_owners
 from p2seg.segmentors.training import segmentor_losses
 
 AUGMENT = RandomResize(short_side=64, long_side=128, flip=True)

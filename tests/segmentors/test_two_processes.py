@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from segmentor_sets import SCENES, write_set
 
-from p2seg.checkpoint import load_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_segmentor.py"
 

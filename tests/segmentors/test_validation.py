@@ -9,7 +9,7 @@ from segmentor_sets import SCENES, write_set
 from test_segmentor_tools import train_words
 from tool_sets import change, refused, works
 
-from p2seg.checkpoint import load_checkpoint, save_checkpoint
+from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

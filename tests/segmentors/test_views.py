@@ -9,11 +9,11 @@ from segmentor_sets import SOLO, TINY
 
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
-from p2seg.segmentors.cells import CellMask, cell_mask
 from p2seg.segmentors.detection import Found, SoftMask
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
+from p2seg.segmentors.lazy_masks import CellMask, cell_mask
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.segmentor import Segmentor
-from p2seg.segmentors.solov2 import build_solov2
+from p2seg.segmentors.solov2.model import build_solov2
 from p2seg.segmentors.views import VIEWS, merged, predict_views
 
 

@@ -10,8 +10,8 @@ from torchvision.models.detection import roi_heads
 from torchvision.ops import box_iou
 
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
-from p2seg.segmentors.mask_rcnn import build_mask_rcnn
-from p2seg.segmentors.weighted_rcnn import box_losses, mask_loss
+from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
+from p2seg.segmentors.mask_rcnn.weighted_losses import box_losses, mask_loss
 
 
 def some(count=12, classes=3, seed=0):

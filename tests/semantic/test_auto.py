@@ -12,10 +12,10 @@ from PIL import Image
 from semantic_sets import draw, task
 
 from p2seg.data.coco import decode
-from p2seg.data.materials import CLASSES
 from p2seg.data.points import make_points
-from p2seg.data.synthetic import write_synthetic
-from p2seg.data.voc import read_voc
+from p2seg.data.sets.synthetic import write_synthetic
+from p2seg.data.sets.synthetic_shapes import CLASSES
+from p2seg.data.sets.voc import read_voc
 from p2seg.errors import UserError
 from p2seg.semantic.auto import Auto, mask_scores
 from p2seg.semantic.grabcut import GrabCut

@@ -21,9 +21,9 @@ from PIL import Image
 from semantic_sets import Counting, Drawn, contents, draw
 
 from p2seg.data.points import PointSet
+from p2seg.engine.finite import NotFinite
 from p2seg.errors import UserError
-from p2seg.files import sha256
-from p2seg.finite import NotFinite
+from p2seg.runtime.files import sha256
 from p2seg.semantic.generate import MAPS, Outcome, Progress, generate
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.manifest import Manifest, read_manifest

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2seg.data.coco import Category, ImageRecord, Instance
-from p2seg.files import write_bytes
+from p2seg.runtime.files import write_bytes
 
 Source = Path | NDArray[np.uint8]
 """The file of an image; or, of an image that is no file, its pixels `[H, W, 3]` RGB."""

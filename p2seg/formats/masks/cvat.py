@@ -11,11 +11,11 @@ from xml.sax.saxutils import XMLGenerator
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.apps.report.pictures import palette
 from p2seg.data.rle import decode
-from p2seg.files import atomic_path, write_json
 from p2seg.formats.masks.base import Entry, SetFormat, click_of
 from p2seg.formats.masks.polygons import Ring, parts_of
-from p2seg.visualize import palette
+from p2seg.runtime.files import atomic_path, write_json
 
 NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Letters that XML 1.0 has no way to write."""

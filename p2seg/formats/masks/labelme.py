@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
-from p2seg.files import write_json, write_text
 from p2seg.formats.masks.base import Format, Labelled, Source, click_of, write_picture
 from p2seg.formats.masks.polygons import Part, parts_of
+from p2seg.runtime.files import write_json, write_text
 
 VERSION = "5.5.0"
 """The first digit is what LabelMe compares with its own; 5 knows descriptions and masks."""

@@ -10,13 +10,13 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.apps.report.pictures import palette
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
-from p2seg.files import write_json_list, write_text
 from p2seg.formats.masks.base import Entry, Labelled, SetFormat, click_of
 from p2seg.formats.masks.cvat import run_lengths
 from p2seg.formats.masks.polygons import Ring, parts_of
-from p2seg.visualize import palette
+from p2seg.runtime.files import write_json_list, write_text
 
 MODEL = "p2seg"
 """The model's name that Label Studio shows."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
-from p2seg.files import write_bytes, write_json
 from p2seg.formats.masks.base import Format, Labelled, Source
+from p2seg.runtime.files import write_bytes, write_json
 
 DEEPEST = 65535
 """The largest value of 16 bits."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.rle import decode
-from p2seg.files import write_link, write_text
 from p2seg.formats.masks.base import Format, Labelled, Source, write_picture
 from p2seg.formats.masks.polygons import joined, parts_of
+from p2seg.runtime.files import write_link, write_text
 
 _IMAGES = re.compile("images_*", re.IGNORECASE)
 

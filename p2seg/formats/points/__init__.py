@@ -22,11 +22,11 @@ from p2seg.formats.points import (
     via,
 )
 from p2seg.formats.points.base import Found, Reading, files_at, json_of, text_of
-from p2seg.formats.points.gather import gather
-from p2seg.formats.points.match import Images
+from p2seg.formats.points.match_images import Images
 from p2seg.formats.points.rules import Report, Rules
+from p2seg.formats.points.to_points import gather
 from p2seg.formats.points.unknown import json_seems, table_seems, text_seems
-from p2seg.formats.points.written import Writing
+from p2seg.formats.points.writer import Writing
 
 __all__ = [
     "FORMATS",

@@ -13,8 +13,8 @@ from typing import Any
 
 from p2seg.data.schema import LONGEST_NAME, MAX_ID, is_number, kind_of, storable
 from p2seg.errors import UserError, shown
-from p2seg.files import read_json, read_text
 from p2seg.formats.points.regions import Region
+from p2seg.runtime.files import read_json, read_text
 
 MAX_BYTES = 1 << 30
 """A larger file is refused unread: a million clicks are a tenth of that."""

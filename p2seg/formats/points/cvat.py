@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError, shown
-from p2seg.files import atomic_path, write_json
 from p2seg.formats.points.base import (
     ID_KEY,
     Found,
@@ -35,7 +34,8 @@ from p2seg.formats.points.base import (
     size_from,
 )
 from p2seg.formats.points.regions import Bitmap, Outline, box, ellipse
-from p2seg.formats.points.written import Writing, check_xml
+from p2seg.formats.points.writer import Writing, check_xml
+from p2seg.runtime.files import atomic_path, write_json
 
 NO_SHAPES = ("attribute",)
 """What an image has beside its shapes."""

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError, shown
-from p2seg.files import write_json, write_text
 from p2seg.formats.masks.base import places
 from p2seg.formats.masks.labelme import VERSION
 from p2seg.formats.points.base import (
@@ -41,7 +40,8 @@ from p2seg.formats.points.base import (
     text_of,
 )
 from p2seg.formats.points.regions import Bitmap, Outline, Region, ellipse, rectangle
-from p2seg.formats.points.written import Writing
+from p2seg.formats.points.writer import Writing
+from p2seg.runtime.files import write_json, write_text
 
 CLASSES = "labels.txt"
 NO_CLASSES = ("__ignore__", "_background_")

@@ -16,7 +16,6 @@ from urllib.parse import quote
 from p2seg.data.images import SUFFIXES
 from p2seg.data.schema import is_number
 from p2seg.errors import UserError, shown
-from p2seg.files import write_json_list, write_text
 from p2seg.formats.masks.labelstudio import brush_mask, brush_size, config
 from p2seg.formats.points.base import (
     Found,
@@ -35,7 +34,8 @@ from p2seg.formats.points.base import (
     size_from,
 )
 from p2seg.formats.points.regions import Bitmap, Outline, box, ellipse
-from p2seg.formats.points.written import Writing, check_xml
+from p2seg.formats.points.writer import Writing, check_xml
+from p2seg.runtime.files import write_json_list, write_text
 
 KINDS = ("keypoint", "rectangle", "ellipse", "polygon", "brush")
 OURS = "p2seg-"

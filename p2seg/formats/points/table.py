@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 
 from p2seg.errors import UserError, shown
-from p2seg.files import write_text
 from p2seg.formats.points.base import (
     Found,
     Mark,
@@ -25,7 +24,8 @@ from p2seg.formats.points.base import (
     text_of,
 )
 from p2seg.formats.points.unknown import table_seems
-from p2seg.formats.points.written import Writing
+from p2seg.formats.points.writer import Writing
+from p2seg.runtime.files import write_text
 
 NAMES = {
     "file": ("file", "filename", "filepath", "image", "imagename", "imagepath", "path"),

@@ -8,7 +8,7 @@ import pytest
 from click_sets import pictures
 
 from p2seg.errors import UserError
-from p2seg.formats.points.match import Images
+from p2seg.formats.points.match_images import Images
 
 NFC = "caf\u00e9.jpg"
 NFD = unicodedata.normalize("NFD", NFC)

@@ -9,7 +9,7 @@ from click_sets import dumped, labelme, pictures, shape, turned_picture
 from tool_sets import refused, works
 
 from p2seg.data.points import read_points
-from p2seg.files import sha256
+from p2seg.runtime.files import sha256
 
 
 @pytest.fixture

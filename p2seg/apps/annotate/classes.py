@@ -1,0 +1,58 @@
+"""The classes of a page: those of a points file, and new ones behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_lowercase
+
+from p2seg.apps.report.pictures import palette
+from p2seg.data.records import Category
+from p2seg.data.schema import categories_of
+from p2seg.errors import UserError
+from p2seg.structures import IGNORED
+
+
+def with_new(known: list[Category], classes: Sequence[str], path: Path) -> list[Category]:
+    """The categories of a file and those of new names behind them."""
+    names = [category.name for category in known]
+    double = next((name for place, name in enumerate(classes) if name in classes[:place]), None)
+    if double is not None:
+        raise UserError(f"classes names {double} twice; give each class once")
+    new = [name for name in classes if name not in names]
+    first = max((category.id for category in known), default=0) + 1
+    items = [{"id": id, "name": name} for id, name in enumerate(new, first)]
+    categories = [*known, *categories_of(items)]
+    if not categories:
+        raise UserError(
+            f"there is no points file at {path} yet; name the classes: classes=[cat,dog]"
+        )
+    if len(categories) >= IGNORED:
+        raise UserError(
+            f"{len(categories)} classes are too many; at most {IGNORED - 1} can be told apart"
+        )
+    return categories
+
+
+def place_of(categories: list[Category], id: int | None) -> int | None:
+    """The class 1..C of a category's id."""
+    return next((k for k, each in enumerate(categories, 1) if each.id == id), None)
+
+
+RESERVED = "adnz"
+"""Letters that do something else on the page."""
+
+
+def key_of(label: int) -> str:
+    """The key that chooses class 1..C: a digit, then a letter, then none."""
+    keys = [*"123456789", *(each for each in ascii_lowercase if each not in RESERVED)]
+    return keys[label - 1] if label <= len(keys) else ""
+
+
+def colour_of(number: int) -> str:
+    """The project's colour of class 1..C, or of a point by its id, as CSS has it."""
+    red, green, blue = _COLOURS[(number - 1) % len(_COLOURS)]
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+_COLOURS = palette(IGNORED - 1).tolist()

@@ -1,0 +1,309 @@
+"""The points that are clicked, and the file that they are kept in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from p2seg.apps.annotate.classes import place_of, with_new
+from p2seg.apps.annotate.entries import (
+    Click,
+    Entry,
+    aliases_of,
+    entries_of,
+    first_free,
+    points_of,
+    remembered,
+)
+from p2seg.apps.annotate.history import OURS, Action
+from p2seg.apps.annotate.layout import entry_of, entry_or, is_point, json_of
+from p2seg.apps.annotate.store import Snapshot, Store
+from p2seg.data.json_text import edited, value_of
+from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord
+from p2seg.errors import UserError
+from p2seg.structures import Points
+
+
+class Clicks:
+    """The points of a folder's images, changed one at a time and saved as a whole.
+
+    Ids are given once: a point's id is never another point's, also after it was removed, and an
+    image keeps its id without points, also after a restart. What is clicked is a pixel, whose
+    center is the point: coordinates are whole numbers.
+
+    Args:
+        path: the points file; where it is there, it is gone on with.
+        classes: names; those that the file does not have are added behind its own.
+
+    Attributes:
+        categories: class k is the k-th.
+        version: of the points and marks; each change counts it on.
+        unsaved: the version in which a point got to be as it is, by its id, where that is not
+            written yet.
+        history_fits: whether all of the undo history fits the points; what does not is ignored.
+
+    Raises:
+        UserError: the file is none, or there is no class, a class twice or too many of them.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
+        self.path, self._store = path, Store(path)
+        known, ours = self._store.known, self._store.ours
+        self.history_fits, self._history = self._store.history_fits, self._store.history
+        self.categories = with_new(known.categories, classes, path)
+        self.version = self.written = 0
+        self.unsaved: dict[int, int] = {}
+        removed = {each.row for each in self._history if each.row is not None}
+        self._entries = entries_of(known, self._store.layout, ours, removed)
+        self._aliases: dict[str, str] = {}
+        rows = len(self._store.layout.annotations.items)
+        self._next_row = rows + max(removed, default=0) + 1
+        entries = self._entries.values()
+        self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
+        self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
+
+    def match(self, names: Sequence[str]) -> None:
+        """Finds the file's images in a folder that spells their names in another Unicode form.
+
+        Args:
+            names: of the folder's images.
+        """
+        self._aliases = aliases_of(names, self._entries)
+
+    def clicks(self, name: str) -> list[Click]:
+        """The points of an image."""
+        entry = self._known(name)
+        return [] if entry is None else list(entry.clicks.values())
+
+    def points(self, name: str) -> Points:
+        """The points of an image, as the rest of the package has them."""
+        entry = self._known(name)
+        return points_of([]) if entry is None else entry.points
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """(height, width) in which an image was annotated; None where it was not."""
+        entry = self._known(name)
+        return entry.size if entry is not None and entry.is_listed else None
+
+    def is_done(self, name: str) -> bool:
+        """Whether an image has points, or was marked as one on which nothing is."""
+        entry = self._known(name)
+        return entry is not None and (entry.done or bool(entry.clicks))
+
+    def is_empty(self, name: str) -> bool:
+        """Whether an image was marked as one on which nothing is."""
+        entry = self._known(name)
+        return entry is not None and entry.done
+
+    def counts(self) -> list[int]:
+        """Points of each class, in all images."""
+        counts = [0] * len(self.categories)
+        for entry in self._entries.values():
+            for click in entry.clicks.values():
+                counts[click.label - 1] += 1
+        return counts
+
+    def strangers(self, names: Sequence[str]) -> list[str]:
+        """Images of the file that are none of these; their points stay as they are."""
+        listed = {name for name, entry in self._entries.items() if entry.is_listed}
+        return sorted(listed - {self._aliases.get(name, name) for name in names})
+
+    def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
+        """A new point on the pixel (x, y).
+
+        Args:
+            name: of the image.
+            size: its (height, width).
+            label: class, 1..C.
+            x, y: the pixel.
+
+        Raises:
+            UserError: there is a point on that pixel, it lies outside, or there is no such class.
+        """
+        if not 1 <= label <= len(self.categories):
+            raise UserError(f"there is no class {label}")
+        entry = self._entry(name, size)
+        self._check_place(entry, x, y)
+        click = self._new(entry, self._next, label, (x, y), self._next_row)
+        self._next += 1
+        self._next_row += 1
+        self._put(entry, click)
+        self._note(Action("add", entry.record.id, click.id, was_done=entry.done))
+        entry.done = False
+        return click
+
+    def move(self, name: str, id: int, x: int, y: int) -> None:
+        """Takes a point to another pixel.
+
+        Raises:
+            UserError: as `add`, or there is no such point.
+        """
+        entry, click = self._find(name, id)
+        if (math.floor(click.x), math.floor(click.y)) == (x, y):
+            return
+        self._check_place(entry, x, y)
+        was = value_of(click.text, "point")
+        self._put(entry, _moved(click, x, y))
+        self._note(Action("move", entry.record.id, id, None, (click.x, click.y), was=was))
+
+    def remove(self, name: str, id: int) -> None:
+        """Takes a point away.
+
+        Raises:
+            UserError: there is no such point.
+        """
+        entry, click = self._find(name, id)
+        category = self.categories[click.label - 1].id
+        self._take(entry, id)
+        about = entry.record.id, id, category, (click.x, click.y)
+        self._note(Action("remove", *about, row=click.row, was=click.text))
+
+    def mark_done(self, name: str, size: tuple[int, int]) -> None:
+        """Notes that nothing is on an image; one with points is left as it is."""
+        entry = self._entry(name, size)
+        if not entry.clicks and not entry.done:
+            entry.done = True
+            self._note(Action("done", entry.record.id))
+
+    def undo(self, name: str, size: tuple[int, int] | None = None) -> str | None:
+        """Takes back what was done last on an image.
+
+        Args:
+            name: of the image.
+            size: its (height, width) now; None: as when it was annotated.
+
+        Returns:
+            What that was, in words; None where nothing is known that could be undone.
+        """
+        entry = self._known(name)
+        if entry is None or (not entry.is_listed and size not in (None, entry.size)):
+            return None  # the file was replaced since
+        for place in reversed(range(len(self._history))):
+            if self._history[place].image_id == entry.record.id:
+                told = self._undone(entry, self._history.pop(place))
+                if told is not None:
+                    self.version += 1
+                    return told
+        return None
+
+    def snapshot(self) -> Snapshot:
+        """What is to be written: images that have points, are done, or were in the file."""
+        listed = [entry for entry in self._entries.values() if entry.is_listed]
+        ours = {"next_id": self._next, "next_image_id": self._next_image}
+        points = PointSet(
+            images=[entry.record for entry in listed],
+            categories=self.categories,
+            points=[entry.points for entry in listed],
+            info={**self._store.known.info, OURS: ours | remembered(self._entries.values())},
+        )
+        return self._store.snapshot(points, listed, self.categories, self._history)
+
+    def note_written(self, version: int) -> None:
+        """Notes that the file holds this version."""
+        self.written = version
+        self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Writes the history and the file; another thread may, one at a time.
+
+        Raises:
+            UserError: another program has changed the file.
+            OSError: the system refuses.
+        """
+        self._store.write(snapshot)
+
+    def rescue(self) -> Path:
+        """Writes all points into a new file next to the points file, and gives its path.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        return self._store.rescue(self.snapshot())
+
+    def _undone(self, entry: Entry, action: Action) -> str | None:
+        """Takes an action back; None where it is no more there to be."""
+        if action.do == "done":
+            was, entry.done = entry.done, False
+            return "nothing here" if was else None
+        id = action.id or 0
+        if action.do == "remove":
+            label = place_of(self.categories, action.category_id)
+            if label is None or id in entry.clicks or not entry.is_free(action.point):
+                return None
+            row = action.row
+            if row is None:  # of an older version
+                row, self._next_row = self._next_row, self._next_row + 1
+            click = self._new(entry, id, label, action.point or (0, 0), row)
+            text = entry_or(action.was, click.text, entry.record)
+            self._put(entry, replace(click, text=text))
+            entry.done = False
+            return "a removed point"
+        if id not in entry.clicks:
+            return None
+        if action.do == "add":
+            self._take(entry, id)
+            entry.done = action.was_done and not entry.clicks
+            return "a click"
+        if not entry.is_free(action.point):
+            return None
+        x, y = action.point or (0.0, 0.0)
+        known = is_point(action.was, x, y, entry.record)
+        self._put(entry, _moved(entry.clicks[id], x, y, action.was if known else None))
+        return "a move"
+
+    def _new(
+        self, entry: Entry, id: int, label: int, point: tuple[float, float], row: int
+    ) -> Click:
+        x, y = map(float, point)
+        text = entry_of(id, entry.record.id, self.categories[label - 1].id, x, y)
+        return Click(id, label, x, y, row, text)
+
+    def _known(self, name: str) -> Entry | None:
+        return self._entries.get(self._aliases.get(name, name))
+
+    def _note(self, action: Action) -> None:
+        self._history.append(action)
+        self.version += 1
+
+    def _entry(self, name: str, size: tuple[int, int]) -> Entry:
+        entry = self._known(name)
+        if entry is None:
+            record = ImageRecord(self._next_image, name, *size)
+            self._next_image += 1
+            entry = self._entries[name] = Entry(record, json_of(vars(record)))
+        if not entry.is_listed and size != entry.size:  # the file has another size by now
+            height, width = size
+            entry.record = replace(entry.record, height=height, width=width)
+            entry.text = edited(entry.text, {"height": str(height), "width": str(width)})
+        return entry
+
+    def _find(self, name: str, id: int) -> tuple[Entry, Click]:
+        entry = self._known(name)
+        if entry is None or id not in entry.clicks:
+            raise UserError("that point is no more there")
+        return entry, entry.clicks[id]
+
+    def _check_place(self, entry: Entry, x: int, y: int) -> None:
+        record = entry.record
+        if not (0 <= x < record.width and 0 <= y < record.height):
+            raise UserError(f"({x}, {y}) lies outside the image of {record.width}x{record.height}")
+        if not entry.is_free((x, y)):
+            raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
+
+    def _put(self, entry: Entry, click: Click) -> None:
+        entry.put(click)
+        self.unsaved[click.id] = self.version + 1
+
+    def _take(self, entry: Entry, id: int) -> None:
+        del entry.clicks[id]
+        entry.packed = None
+        self.unsaved.pop(id, None)
+
+
+def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
+    """A point at another place; all other values of its entry stay."""
+    point = point or json_of([float(x), float(y)])
+    return replace(click, x=float(x), y=float(y), text=edited(click.text, {"point": point}))

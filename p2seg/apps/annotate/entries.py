@@ -1,0 +1,218 @@
+"""A point that was clicked, an image with its points, and all images of a file."""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from unicodedata import normalize
+
+import torch
+
+from p2seg.apps.annotate.history import ids_of, is_id
+from p2seg.apps.annotate.layout import Layout, entry_or, json_of
+from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord
+from p2seg.data.rle import MAX_PIXELS
+from p2seg.data.schema import MAX_ID, file_name_of
+from p2seg.errors import UserError
+from p2seg.structures import Points
+
+ROOM = 10**9
+"""Ids that must be left for new points."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """A point.
+
+    Attributes:
+        id: of the annotation.
+        label: class, 1..C.
+        x, y: pixels.
+        row: its place in the file's order; the place of a removed point stays free.
+        text: its entry in the file.
+    """
+
+    id: int
+    label: int
+    x: float
+    y: float
+    row: int
+    text: str
+
+
+@dataclass
+class Entry:
+    """An image of the file.
+
+    Attributes:
+        record: the image.
+        text: its entry in the file.
+        clicks: by id, in the order of their rows.
+        given: the file listed it without points, and it stays listed without points.
+        done: someone has looked and found nothing on it.
+        packed: the points as they are written, until something changes.
+    """
+
+    record: ImageRecord
+    text: str
+    clicks: dict[int, Click] = field(default_factory=dict)
+    given: bool = False
+    done: bool = False
+    packed: Points | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the file lists it. Others take a listed image without points for empty."""
+        return bool(self.clicks) or self.done or self.given
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in which it was annotated."""
+        return self.record.height, self.record.width
+
+    def put(self, click: Click) -> None:
+        """Adds or changes a point."""
+        self.clicks[click.id], self.packed = click, None
+        self.clicks = dict(sorted(self.clicks.items(), key=lambda each: each[1].row))
+
+    @property
+    def points(self) -> Points:
+        """The points as the rest of the package has them."""
+        if self.packed is None:
+            self.packed = points_of(list(self.clicks.values()))
+        return self.packed
+
+    def is_free(self, point: tuple[float, float] | None) -> bool:
+        """Whether (x, y) lies on a pixel of the image that has no point."""
+        x, y = map(math.floor, point or (-1, -1))
+        inside = 0 <= x < self.record.width and 0 <= y < self.record.height
+        taken = ((math.floor(each.x), math.floor(each.y)) for each in self.clicks.values())
+        return inside and (x, y) not in taken
+
+
+def points_of(clicks: Sequence[Click]) -> Points:
+    """Clicks of an image as the rest of the package has them."""
+    return Points(
+        yx=torch.tensor([(each.y, each.x) for each in clicks], dtype=torch.float32).reshape(-1, 2),
+        labels=torch.tensor([each.label for each in clicks], dtype=torch.int64),
+        ids=torch.tensor([each.id for each in clicks], dtype=torch.int64),
+    )
+
+
+def entries_of(
+    known: PointSet, layout: Layout, ours: dict[str, Any], taken: Collection[int]
+) -> dict[str, Entry]:
+    """The images of a points file and those that the page remembers, by name.
+
+    Args:
+        known: the file.
+        layout: its text.
+        ours: of `remembered`; others may have changed it, and what does not fit is ignored.
+        taken: rows that removed points keep.
+    """
+    texts = layout.annotations.items
+    free = (row for row in count() if row not in taken)
+    rows = dict(zip(texts, free, strict=False))
+    done, given = set(ids_of(ours.get("done"))), set(ids_of(ours.get("given")))
+    entries = []
+    for record, points in zip(known.images, known.points, strict=True):
+        places = zip(points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True)
+        clicks = {id: Click(id, label, x, y, rows[id], texts[id]) for id, label, (y, x) in places}
+        empty = record.id in done and not clicks
+        listed = record.id in given or not (clicks or empty)
+        text = layout.images.items[record.id]
+        entries.append(Entry(record, text, clicks, listed, empty, points))
+    ids = {entry.record.id for entry in entries}
+    names = {_name(entry) for entry in entries}
+    emptied = ours.get("emptied")
+    for item in emptied if isinstance(emptied, list) else []:
+        entry = _emptied(item)
+        if entry is not None and entry.record.id not in ids and _name(entry) not in names:
+            ids.add(entry.record.id)
+            names.add(_name(entry))
+            entries.insert(item["place"], entry)
+    return {_name(entry): entry for entry in entries}
+
+
+def aliases_of(names: Collection[str], known: Collection[str]) -> dict[str, str]:
+    """The known names that other names spell in another Unicode form.
+
+    One program stores an accent joined with its letter (NFC), another one apart (NFD). Of several
+    names that differ in nothing else, each means itself.
+    """
+    given = set(names)
+    here = _by_form(name for name in given if name not in known)
+    there = _by_form(name for name in known if name not in given)
+    pairs = ((found, there.get(form, [])) for form, found in here.items())
+    return {ours[0]: theirs[0] for ours, theirs in pairs if len(ours) == len(theirs) == 1}
+
+
+def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(normalize("NFC", name), []).append(name)
+    return found
+
+
+def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
+    """What the page must know of images besides what the file lists.
+
+    Images that lost their last point are not listed, but keep their ids and their places.
+    """
+    placed = list(enumerate(entries))
+    return {
+        "done": [each.record.id for _, each in placed if each.done],
+        "given": [
+            each.record.id for _, each in placed if each.given and (each.clicks or each.done)
+        ],
+        "emptied": [
+            {**vars(each.record), "place": place, "text": each.text}
+            for place, each in placed
+            if not each.is_listed
+        ],
+    }
+
+
+def first_free(ids: list[int], ours: dict[str, Any], key: str) -> int:
+    """The first id that nobody has had.
+
+    Args:
+        ids: that are taken.
+        ours: what the page keeps in the file.
+        key: of the id that was noted there.
+
+    Raises:
+        UserError: too few ids are left.
+    """
+    [noted] = ids_of([ours.get(key)]) or [1]
+    first = max([noted, 1, *(id + 1 for id in ids)])
+    if first > MAX_ID - ROOM:
+        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
+    return first
+
+
+def _name(entry: Entry) -> str:
+    return posixpath.normpath(entry.record.file_name)
+
+
+def _emptied(item: Any) -> Entry | None:
+    """An image of `emptied`; None if it is none."""
+    if not isinstance(item, dict):
+        return None
+    id, place = item.get("id"), item.get("place")
+    height, width = item.get("height"), item.get("width")
+    if not (is_id(id) and is_id(place) and is_id(height) and is_id(width)):
+        return None
+    try:
+        name = file_name_of(item.get("file_name"), id)
+    except UserError:
+        return None
+    if not 0 < height * width <= MAX_PIXELS:
+        return None
+    record = ImageRecord(id, name, height, width)
+    return Entry(record, entry_or(item.get("text"), json_of(vars(record)), record))

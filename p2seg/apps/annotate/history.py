@@ -1,0 +1,186 @@
+"""What was done on the images, so that it can be undone, also after a restart.
+
+The last actions are in a file next to the points file, so that the points file changes only with
+what it means. The history is written first, for the points before and after the change, so that a
+kill between the two writes loses none. If another program has changed the points, only actions on
+points that are still where the page left them can be undone: no point ever depends on the history.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeGuard, get_args
+
+from p2seg.data.points import PointSet, points_fingerprint
+from p2seg.data.schema import MAX_ID, is_number, is_whole, storable
+from p2seg.errors import UserError
+from p2seg.runtime.files import fingerprint, read_json, write_json
+
+OURS = "annotate"
+"""The key of `info` under which the page keeps what it needs to go on."""
+
+KEPT = 200
+"""Actions that can be undone, of all images together."""
+
+Kind = Literal["add", "remove", "move", "done"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that was done.
+
+    Attributes:
+        do: `add`, `remove` or `move` a point, or mark an image as `done`.
+        image_id: of the image.
+        id: of the point; None for `done`.
+        category_id: of the point that was removed.
+        point: (x, y) in pixels, where it was before it was removed or moved.
+        was_done: the image was marked as empty before the point was added.
+        row: of the point that was removed, which keeps its place in the file's order.
+        was: JSON text, of the entry that was removed, or of the `point` before it was moved.
+    """
+
+    do: Kind
+    image_id: int
+    id: int | None = None
+    category_id: int | None = None
+    point: tuple[float, float] | None = None
+    was_done: bool = False
+    row: int | None = None
+    was: str | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As the file holds it."""
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value is not None and value is not False
+        }
+
+
+def actions_of(content: Any) -> list[Action]:
+    """The actions that a file holds, without those that cannot be."""
+    if not isinstance(content, list):
+        return []
+    return [action for item in content[-KEPT:] if (action := _action(item)) is not None]
+
+
+def history_path(points: Path) -> Path:
+    """The file of actions next to a points file."""
+    return points.with_suffix(".history.json")
+
+
+def state_of(points: PointSet) -> str:
+    """What tells the points and marks that a history belongs to from others."""
+    return fingerprint([points_fingerprint(points), points.info.get(OURS)])
+
+
+def read_history(path: Path, points: PointSet, state: str) -> tuple[list[Action], bool]:
+    """The actions that led to the points of a file.
+
+    Args:
+        path: the points file.
+        points: its content.
+        state: `state_of` the points.
+
+    Returns:
+        The actions that can be undone, and whether these are all that were written.
+    """
+    if not history_path(path).exists():
+        return [], True
+    try:
+        content = read_json(history_path(path), "undo history")
+    except (UserError, OSError):
+        return [], False
+    if not isinstance(content, dict) or not content:
+        return [], False
+    known = state in content
+    written = content[state] if known else list(content.values())[-1]
+    if not isinstance(written, dict) or not isinstance(written.get("places"), dict):
+        return [], False
+    actions = actions_of(written.get("actions"))
+    if known:
+        return actions, True
+    if written.get("marks") != fingerprint(points.info.get(OURS)):
+        return [], False
+    then, now = written["places"], places_of(points, actions)
+    kept = [each for each in actions if each.id is None or then.get(str(each.id)) == now[each.id]]
+    return kept, len(kept) == len(actions)
+
+
+def write_history(path: Path, states: dict[str, dict[str, Any]]) -> None:
+    """Writes what led to each of some states, as of `written_of`, next to the points file.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    write_json(history_path(path), states)
+
+
+def renumbered(actions: list[Action], rows: list[int]) -> list[Action]:
+    """The last actions with the rows that removed points have after the file is read again.
+
+    Args:
+        actions: all of them.
+        rows: of the points in the file, sorted.
+    """
+    last = actions[-KEPT:]
+    free = sorted({each.row for each in last if each.row is not None})
+    new = {row: place + bisect(rows, row) for place, row in enumerate(free)}
+    return [each if each.row is None else replace(each, row=new[each.row]) for each in last]
+
+
+def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
+    """The actions that led to some points, and where the points are, as a file holds it."""
+    places = {str(id): place for id, place in places_of(points, actions).items()}
+    marks = fingerprint(points.info.get(OURS))
+    return {"actions": [action.content for action in actions], "places": places, "marks": marks}
+
+
+def places_of(points: PointSet, actions: list[Action]) -> dict[int, list[float] | None]:
+    """[x, y] of each point that actions are about; None if it is not there."""
+    images = {action.image_id for action in actions}
+    found: dict[int, list[float] | None] = {
+        action.id: None for action in actions if action.id is not None
+    }
+    for record, own in zip(points.images, points.points, strict=True):
+        if record.id in images:
+            for id, (y, x) in zip(own.ids.tolist(), own.yx.tolist(), strict=True):
+                if id in found:
+                    found[id] = [x, y]
+    return found
+
+
+def ids_of(content: Any) -> list[int]:
+    """The ids of a list in a file, without what are none."""
+    return [each for each in content if is_id(each)] if isinstance(content, list) else []
+
+
+def _action(item: Any) -> Action | None:
+    if not isinstance(item, dict) or item.get("do") not in get_args(Kind):
+        return None
+    do, image_id, id = item["do"], item.get("image_id"), item.get("id")
+    category_id, point = item.get("category_id"), item.get("point")
+    if not is_id(image_id) or (do != "done" and not is_id(id)):
+        return None
+    if do in ("remove", "move"):
+        if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):
+            return None
+        if do == "remove" and not is_id(category_id):
+            return None
+        row, was = item.get("row"), item.get("was")
+        where = float(point[0]), float(point[1])
+        row = row if do == "remove" and is_id(row) else None
+        was = was if isinstance(was, str) and storable(was) else None
+        return Action(do, image_id, id, category_id, where, row=row, was=was)
+    if do == "add":
+        return Action(do, image_id, id, was_done=item.get("was_done") is True)
+    return Action(do, image_id)
+
+
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether a value of a file can be an id."""
+    return is_whole(value) and 0 <= value <= MAX_ID

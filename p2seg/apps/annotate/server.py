@@ -1,0 +1,224 @@
+"""Brings the page to a port of this machine, by NiceGUI, and keeps it there until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import secrets
+import socket
+import sys
+import warnings
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import mkstemp
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from nicegui import Client, ui
+
+from p2seg.apps.annotate.album import Album, Part
+from p2seg.apps.annotate.clicks import Clicks
+from p2seg.apps.annotate.guard import Guard, is_loopback
+from p2seg.apps.annotate.preview import Found, Preview
+from p2seg.apps.annotate.session import Session
+from p2seg.apps.annotate.view import View
+from p2seg.errors import UserError
+from p2seg.pseudo.labeller import Labeller
+from p2seg.runtime.preemption import ASKED, Stopped, handled
+
+STYLE = Path(__file__).parent / "browser" / "style.css"
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What makes the masks. Attributes: a word for it; the labeller; pixels of its long side."""
+
+    name: str
+    labeller: Labeller
+    side: int
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: the address; loopback is this machine alone.
+        port: 0: any that is free.
+
+    Raises:
+        UserError: the port is taken, or the address is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"port={port} is taken by another program; give another one, or port=0 for any "
+                "that is free"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise UserError(f"port={port} is not for users; give one from 1024 on") from error
+        raise UserError(
+            f"host={host} is no address of this machine ({error.strerror}); leave it out to serve "
+            "this machine alone, or give host=0.0.0.0 to serve the network"
+        ) from error
+
+
+def address_of(listener: socket.socket, token: str) -> str:
+    """What to open in a browser; the token lets it in."""
+    host, port = listener.getsockname()[:2]
+    host = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}/?token={token}"
+
+
+def serve(
+    listener: socket.socket,
+    token: str,
+    album: Album,
+    clicks: Clicks,
+    masks: Masks | None,
+    started: Callable[[], None],
+) -> None:
+    """Serves the page until the process is asked to stop; what was clicked is saved then.
+
+    Args:
+        listener: of `listening`.
+        token: the secret of `address_of`.
+        album: the images.
+        clicks: their points.
+        masks: None for none.
+        started: called when the page can be opened.
+
+    Raises:
+        UserError: the last clicks could not be saved.
+        Stopped: the process was asked to stop.
+    """
+    start, host = secrets.token_urlsafe(8), listener.getsockname()[0]
+    web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    failures: list[BaseException] = []
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def tell(found: Found) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                loop.call_soon_threadsafe(session.found, found)
+
+        preview = Preview(album, masks.labeller, masks.side, tell) if masks else None
+        session = Session(album, clicks, preview)
+        _add_page(session, start, masks.name if masks else "none")
+        work = asyncio.create_task(session.run())
+        started()
+        yield
+        work.cancel()
+        try:
+            await session.close()
+        except UserError as error:
+            failures.append(error)
+
+    web.router.lifespan_context = life
+    _add_pictures(web, album)
+    ui.run_with(
+        web,
+        title="p2seg · clicks",
+        dark=True,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=10,
+    )
+    web.add_middleware(Guard, host=host, token=token)
+    options = {"log_level": "critical", "access_log": False, "server_header": False}
+    config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
+    server, asked = uvicorn.Server(config), list[int]()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        server.should_exit = True  # an exception in the event loop would be lost there
+
+    with warnings.catch_warnings():
+        # NiceGUI looks through all objects for its server, and torch warns of one that it meets
+        warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+        try:
+            with handled(stop, ASKED):  # uvicorn itself hears SIGTERM and Ctrl-C alone
+                server.run(sockets=[listener])
+            if asked:
+                raise Stopped(asked[0])
+        finally:  # after the keyboard's word, too, which uvicorn hands on
+            if failures:
+                raise failures[0]
+
+
+def open_browser(address: str, folder: Path) -> Path | None:
+    """Opens the page in a browser, if this machine has a screen.
+
+    Every user of the machine can read a browser's command line. So the command line names a file
+    that leads to the address, and that only its owner can read.
+
+    Args:
+        address: of `address_of`.
+        folder: gets the file. Some browsers cannot read the folder for temporary files.
+
+    Returns:
+        The file, to be removed at the end; None if no browser is opened.
+    """
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not has_screen and sys.platform not in ("darwin", "win32"):
+        return None
+    try:
+        for old in folder.glob("p2seg-open-*.html"):  # of a tool that was killed
+            old.unlink()
+        handle, name = mkstemp(".html", "p2seg-open-", folder.absolute())
+        with os.fdopen(handle, "w") as page:
+            page.write(f'<meta http-equiv="refresh" content="0; url={address}">\n')
+    except OSError:  # the address is printed, too
+        return None
+    webbrowser.open(Path(name).as_uri())
+    return Path(name)
+
+
+def is_open_to_others(listener: socket.socket) -> bool:
+    """Whether other machines can reach it."""
+    return not is_loopback(listener.getsockname()[0])
+
+
+def _add_page(session: Session, start: str, preview: str) -> None:
+    @ui.page("/")
+    def page(client: Client) -> None:
+        ui.add_css(STYLE)
+        view = View(session, start, preview)
+        client.on_delete(view.close)
+
+
+def _add_pictures(web: FastAPI, album: Album) -> None:
+    @web.get("/picture/{number}")
+    def picture(request: Request, number: str) -> Response:
+        given = request.query_params
+        try:
+            place, fit = _number(number), _number(given.get("fit", "0"))
+            part = Part(**{each.name: _number(given.get(each.name, "0")) for each in fields(Part)})
+            content, kind = album.fitted(place, fit) if fit else album.picture(place, part)
+        except IndexError:
+            return Response("There is no such image.\n", 404, media_type="text/plain")
+        except UserError as error:
+            return Response(f"{error}\n", 422, media_type="text/plain")
+        return Response(content, media_type=kind, headers={"cache-control": "private, max-age=600"})
+
+
+def _number(text: str) -> int:
+    """A number of a picture's address.
+
+    Raises:
+        IndexError: it is none, or larger than any that a page of ours sends.
+    """
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise IndexError(text)
+    return int(text)

@@ -1,0 +1,147 @@
+"""What all tabs of a page share: the points, their saving, and the masks."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol
+
+from p2seg.apps.annotate.album import Album
+from p2seg.apps.annotate.clicks import Clicks
+from p2seg.apps.annotate.preview import Found, Preview
+from p2seg.errors import UserError, refusal
+
+AGAIN = 3.0
+"""Seconds after which what could not be saved is tried again."""
+
+
+class Tab(Protocol):
+    """A tab of a browser."""
+
+    number: int
+
+    def refresh(self) -> None:
+        """Shows points and counts as they are."""
+        ...
+
+    def draw(self, found: Found) -> None:
+        """Shows masks."""
+        ...
+
+
+class Session:
+    """A folder that is being clicked.
+
+    All of it runs in the server's event loop; files are written, images read and masks made in
+    threads.
+
+    Args:
+        album: the images.
+        clicks: their points.
+        preview: makes masks; None: nobody does.
+
+    Attributes:
+        tabs: that are open.
+        fault: why the last changes are not saved; None where they are.
+    """
+
+    def __init__(self, album: Album, clicks: Clicks, preview: Preview | None) -> None:
+        self.album, self.clicks, self.preview = album, clicks, preview
+        self.tabs: set[Tab] = set()
+        self.fault: str | None = None
+        clicks.match(album.names)
+        self._writing = asyncio.Lock()
+        self._closed = False
+
+    async def changed(self, number: int) -> None:
+        """Has a change of an image's points saved, then shown in every tab."""
+        self.ask_masks(number)
+        await self.save()
+        self.refresh()
+
+    async def save(self) -> None:
+        """Writes what is not written; of several that wait for it the first writes for all."""
+        async with self._writing:
+            version = self.clicks.version
+            if version == self.clicks.written:
+                return
+            snapshot = self.clicks.snapshot()
+            try:
+                await asyncio.to_thread(self.clicks.write, snapshot)
+            except UserError as error:
+                self.fault = str(error)
+            except OSError as error:
+                self.fault = refusal(error)
+            else:
+                self.fault = None
+                self.clicks.note_written(version)
+
+    def ask_masks(self, number: int) -> None:
+        """Asks for masks of an image's points."""
+        if self.preview is not None:
+            self.preview.ask(number, self.clicks.points(self.album.names[number]))
+
+    def found(self, found: Found) -> None:
+        """Masks are there."""
+        for tab in self.tabs:
+            if tab.number == found.number:
+                tab.draw(found)
+
+    def refresh(self) -> None:
+        """Shows every tab what there is."""
+        for tab in list(self.tabs):
+            tab.refresh()
+
+    def left(self) -> int:
+        """Images that nobody has clicked or marked, of those that can be read."""
+        return sum(map(self.is_left, range(len(self.album))))
+
+    def is_left(self, number: int) -> bool:
+        """Whether an image waits for somebody."""
+        name = self.album.names[number]
+        return number not in self.album.faults and not self.clicks.is_done(name)
+
+    def next_left(self, number: int) -> int | None:
+        """The next image that waits, behind a number or from the start; None where none does."""
+        count = len(self.album)
+        others = (place % count for place in range(number + 1, number + count))
+        return next(filter(self.is_left, others), None)
+
+    async def run(self) -> None:
+        """Looks at all images, and tries again what could not be saved; until cancelled."""
+        await asyncio.to_thread(self._look)
+        self.refresh()
+        while True:
+            await asyncio.sleep(AGAIN)
+            if self.fault is not None:
+                await self.save()
+                self.refresh()
+
+    async def close(self) -> None:
+        """Saves the rest and ends the threads.
+
+        Raises:
+            UserError: it cannot be saved; the points are in a file beside, where that can be.
+        """
+        self._closed = True
+        await self.save()
+        if self.preview is not None:
+            self.preview.close()
+        self.album.close()
+        if self.fault is not None:
+            raise UserError(f"{self.fault}; {await asyncio.to_thread(self._rescued)}")
+
+    def _rescued(self) -> str:
+        """Where the points are that could not be saved, in words."""
+        try:
+            path = self.clicks.rescue()
+        except OSError as error:
+            return f"{len(self.clicks.unsaved)} clicks are lost, since {refusal(error)}"
+        return f"all points, also those that are not saved there, are in {path}"
+
+    def _look(self) -> None:
+        for number in range(len(self.album)):
+            if self._closed:
+                return
+            with suppress(OSError):
+                self.album.look(number)

@@ -1,0 +1,158 @@
+"""The points file and its undo history: read once, then written whole at each save."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+from p2seg.apps.annotate.entries import Click, Entry
+from p2seg.apps.annotate.history import (
+    OURS,
+    Action,
+    actions_of,
+    read_history,
+    renumbered,
+    state_of,
+    write_history,
+    written_of,
+)
+from p2seg.apps.annotate.layout import Layout, json_of
+from p2seg.data.points import PointSet, read_points
+from p2seg.data.records import Category
+from p2seg.data.schema import naming
+from p2seg.errors import UserError
+from p2seg.runtime.files import write_bytes
+
+
+class Snapshot(NamedTuple):
+    """What is to be written.
+
+    Attributes:
+        points: what the file means.
+        actions: that led to them.
+        images, annotations, categories: the text of each entry.
+    """
+
+    points: PointSet
+    actions: list[Action]
+    images: list[str]
+    annotations: list[str]
+    categories: list[str]
+
+
+class Store:
+    """The points file at a path, which need not exist yet.
+
+    Attributes:
+        path: of the file.
+        known: what it means when it is read.
+        layout: its text.
+        ours: what the page keeps in it.
+        history: the actions that led to it.
+        history_fits: whether all of the undo history fits the points; what does not is ignored.
+
+    Raises:
+        UserError: the file is no points file, or another program writes it just now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._seen = path, _state(path)
+        self.known = read_points(path) if path.exists() else PointSet([], [], [])
+        content = path.read_bytes() if path.exists() else None
+        if _state(path) != self._seen:
+            raise UserError(f"{path} was changed while it was read; start the tool again")
+        with naming(path):
+            self.layout = Layout.of(content)
+        ours, state = self.known.info.get(OURS), state_of(self.known)
+        self.ours = ours if isinstance(ours, dict) else {}
+        # older versions kept the history in the points file
+        self.history, self.history_fits = (
+            (actions_of(self.ours["undo"]), True)
+            if "undo" in self.ours
+            else read_history(path, self.known, state)
+        )
+        self._written = {state: written_of(self.known, self.history)}
+
+    def snapshot(
+        self,
+        points: PointSet,
+        entries: Collection[Entry],
+        categories: Collection[Category],
+        history: list[Action],
+    ) -> Snapshot:
+        """What is to be written.
+
+        Args:
+            points: what the file will mean.
+            entries: its images.
+            categories: its classes; those that it does not have yet stand behind its own.
+            history: the actions that led to the points.
+        """
+        clicks = [click for entry in entries for click in entry.clicks.values()]
+        clicks.sort(key=_row)
+        known = self.layout.categories.items
+        new = [json_of(vars(each)) for each in categories if each.id not in known]
+        return Snapshot(
+            points,
+            renumbered(history, [click.row for click in clicks]),
+            [entry.text for entry in entries],
+            [click.text for click in clicks],
+            [*known.values(), *new],
+        )
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Writes the history and the file.
+
+        A history that cannot be written costs no points: the next start reports that it is lost.
+
+        Raises:
+            UserError: another program has changed the file.
+            OSError: the system refuses.
+        """
+        if self.path.exists() and _state(self.path) != self._seen:
+            raise UserError(
+                f"{self.path} was changed by another program; nothing more is saved, so that its "
+                "change is not lost: stop the tool, and start it again to go on with the file"
+            )
+        now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
+        with suppress(OSError):
+            write_history(self.path, self._written | now)
+        write_bytes(self.path, self._content(snapshot))
+        self._seen, self._written = _state(self.path), now
+
+    def rescue(self, snapshot: Snapshot) -> Path:
+        """Writes a points file of a new name next to the file, and gives its path.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        endings = chain([".unsaved.json"], (f".unsaved-{k}.json" for k in count(2)))
+        beside = map(self.path.with_suffix, endings)
+        path = next(path for path in beside if not os.path.lexists(path))
+        write_bytes(path, self._content(snapshot))
+        return path
+
+    def _content(self, snapshot: Snapshot) -> bytes:
+        return self.layout.filled(
+            {OURS: snapshot.points.info[OURS]},
+            images=snapshot.images,
+            annotations=snapshot.annotations,
+            categories=snapshot.categories,
+        )
+
+
+def _row(click: Click) -> int:
+    return click.row
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Changes with every change of a file; None if there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,149 @@
+"""The page around a gallery's images: its scripts, and what they must know from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+from p2seg.apps.gallery.build import Maker, script
+from p2seg.apps.gallery.measures import REASONS, Measures, medians, suspicion
+from p2seg.apps.gallery.pictures import CELL, SHEET
+from p2seg.apps.report.pictures import palette
+from p2seg.data import rle as codec
+from p2seg.data.coco import InstanceSet
+from p2seg.pseudo.review import Review
+from p2seg.runtime.files import write_bytes, write_text
+
+PART = 500
+"""Images that one script tells of."""
+COLOURS = 48
+"""Of masks in one image, before they come again."""
+
+
+@dataclass(frozen=True)
+class Title:
+    """What a gallery says of itself.
+
+    Attributes:
+        name: of the file of masks.
+        sha256: of its bytes; decisions are kept under it.
+        hint: why stages are not offered, and what would do; empty where all are.
+    """
+
+    name: str
+    sha256: str
+    hint: str = ""
+
+
+def write_page(maker: Maker, title: Title, review: Review | None) -> int:
+    """Writes what is there beside the images' own files; their scripts must be there.
+
+    Args:
+        maker: of the images, its work done.
+        title: of the gallery.
+        review: decisions to begin with.
+
+    Returns:
+        How many images the page shows.
+    """
+    data, count, parts = maker.out / "data", 0, 0
+    sizes = medians(_areas(maker.material.pred))
+    for part in _parts(maker, sizes):
+        write_text(data / f"part-{parts:04d}.js", script("part", part))
+        count, parts = count + len(part["images"]), parts + 1
+    for path in data.glob("part-*.js"):
+        if path.stem >= f"part-{parts:04d}":
+            path.unlink()
+    write_text(data / "review.js", script("review", _decisions(review)))
+    write_text(data / "gallery.js", script("gallery", _about(maker, title, parts, sizes)))
+    folder = resources("p2seg.apps.gallery") / "static"
+    for each in folder.iterdir():
+        if each.name.endswith((".html", ".css", ".js")):
+            write_bytes(maker.out / each.name, each.read_bytes())
+    return count
+
+
+def weight(folder: Path) -> int:
+    """Bytes of all files of a gallery."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _areas(pred: InstanceSet) -> dict[int, list[int]]:
+    """The areas of all masks that are no default boxes, by class."""
+    areas: dict[int, list[int]] = {}
+    for group in pred.instances:
+        for each in group:
+            if not each.default_box:
+                areas.setdefault(each.label, []).append(codec.area(each.rle))
+    return areas
+
+
+def _parts(maker: Maker, sizes: dict[int, float]) -> Iterator[dict[str, Any]]:
+    """What the page must know of each image, `PART` images together, one part in memory."""
+    total = len(maker.material.pred.images)
+    for start in range(0, total, PART):
+        cards = [_numbered(maker, k, sizes) for k in range(start, min(start + PART, total))]
+        yield {"images": [card for card in cards if card is not None]}
+
+
+def _numbered(maker: Maker, place: int, sizes: dict[int, float]) -> dict[str, Any] | None:
+    """An image's card with its place, and with suspicions."""
+    card = maker.card(place)
+    if card is None:
+        return None
+    for mask in card["masks"]:
+        measures = Measures(
+            area=mask["area"],
+            parts=mask.pop("parts"),
+            holes=mask.pop("holes"),
+            click=mask.pop("click"),
+            touches=mask["touches"],
+            contact=mask.pop("contact"),
+        )
+        found, reasons = suspicion(
+            measures, mask["score"], bool(mask["default"]), sizes.get(mask["label"])
+        )
+        mask["suspicion"] = round(found, 4)
+        mask["reasons"] = {name: round(value, 3) for name, value in reasons.items()}
+    return {"place": place, **card}
+
+
+def _decisions(review: Review | None) -> list[dict[str, Any]]:
+    """The decisions of a review file, ids as text, nothing but what the format has."""
+    if review is None:
+        return []
+    made = []
+    for each in review.decisions.values():
+        keys = ("segmentation", "point") if each.decision == "accept" else ("point",)
+        own = {key: each.content[key] for key in keys if key in each.content}
+        plain = {"id": str(each.id), "image_id": str(each.image_id), "decision": each.decision}
+        made.append({**plain, **own})
+    return made
+
+
+def _about(maker: Maker, title: Title, parts: int, sizes: dict[int, float]) -> dict[str, Any]:
+    material = maker.material
+    names = [category.name for category in material.pred.categories]
+    return {
+        "id": title.sha256[:16],
+        "pseudo": title.name,
+        "sha256": title.sha256,
+        "clicked": material.clicked,
+        "truth": None if material.truth is None else ("id" if material.truth.by_id else "overlap"),
+        "stages": [] if material.stages is None else material.stages.names,
+        "hint": title.hint,
+        "classes": names,
+        "class_colours": palette(max(1, len(names))).tolist(),
+        "colours": palette(COLOURS).tolist(),
+        "medians": {str(label): size for label, size in sizes.items()},
+        "reasons": [
+            {"name": name, "weight": value, "meaning": meaning}
+            for name, (value, meaning) in REASONS.items()
+        ],
+        "parts": parts,
+        "cell": CELL,
+        "sheet": SHEET,
+    }

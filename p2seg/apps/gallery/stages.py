@@ -1,0 +1,118 @@
+"""What came before a pseudo mask: the first map, the seed, and the network's rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from p2seg.data.coco import InstanceSet
+from p2seg.data.dataset import Reader
+from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord
+from p2seg.errors import UserError
+from p2seg.method.seed import Seeder
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.structures import Points
+
+
+def clicks_of(pred: InstanceSet) -> PointSet:
+    """The clicks of pseudo masks.
+
+    Raises:
+        UserError: a mask has none.
+    """
+    groups = []
+    for image, masks in zip(pred.images, pred.instances, strict=True):
+        yx = [each.point for each in masks if each.point is not None]
+        if len(yx) < len(masks):
+            raise UserError(
+                f"a mask of {image.file_name} has no click; masks of p2seg gen_pseudo have one"
+            )
+        groups.append(
+            Points(
+                torch.tensor(yx, dtype=torch.float32).reshape(-1, 2),
+                torch.tensor([each.label for each in masks], dtype=torch.int64),
+                torch.tensor([each.id for each in masks], dtype=torch.int64),
+            )
+        )
+    return PointSet(pred.images, pred.categories, groups, pred.info)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An image at one stage.
+
+    Attributes:
+        name: of the stage, as in `Stages.names`.
+        labels: `[H, W]` int64: classes, 255 ignored; or 0 and k + 1 for the k-th point.
+        ids: of the points; None where the labels are classes.
+    """
+
+    name: str
+    labels: Tensor
+    ids: list[int] | None
+
+
+@dataclass
+class Stages:
+    """Makes the stages of images.
+
+    Attributes:
+        points: the images of a file of masks, and the clicks that its masks were made of.
+        reader: of the first maps.
+        seeder: makes the first instances.
+        labeller: the network and its rounds; None: there is none.
+    """
+
+    points: PointSet
+    reader: Reader
+    seeder: Seeder
+    labeller: NetworkLabeller | None = None
+    _place: dict[int, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._place = {image.id: place for place, image in enumerate(self.points.images)}
+
+    @property
+    def names(self) -> list[str]:
+        """Of the stages, in their order."""
+        made = ["semantic", "seed"]
+        if self.labeller is not None:
+            rounds = 0 if self.labeller.mdm is None else self.labeller.rounds
+            made += ["network", *(f"round {t}" for t in range(1, rounds + 1))]
+        return made
+
+    def points_of(self, record: ImageRecord) -> Points:
+        """The points of an image."""
+        return self.points.points[self._place[record.id]]
+
+    @torch.inference_mode()
+    def of(self, record: ImageRecord, image: Tensor) -> list[Stage]:
+        """The stages of an image.
+
+        Args:
+            record: of the image.
+            image: `[3, H, W]` uint8.
+
+        Raises:
+            UserError: the first map cannot be read.
+        """
+        points = self.points_of(record)
+        first = self.reader.map(record, points)
+        made = [Stage("semantic", first, None)]
+        if not len(points):
+            return made
+        ids = points.ids.tolist()
+        seed = self.seeder(first[None], [points], image[None]).instances[0]
+        made.append(Stage("seed", seed, ids))
+        if self.labeller is None:
+            return made
+        there, given = image.to(self.labeller.device), first.to(self.labeller.device)
+        outputs = self.labeller.outputs(there, points)
+        maps = self.labeller.maps(outputs, points, given)
+        for name, semantic in zip(self.names[2:], maps, strict=True):
+            found = self.labeller.labelled(semantic, outputs, there, points, given)
+            made.append(Stage(name, found.instances, ids))
+        return made

@@ -1,0 +1,312 @@
+"""Figures: how a network learns, and what it sees of an image. Paper: Figs. 3, 5 and 8.
+
+Masks side by side (Fig. 7) are rows of `p2seg.apps.report.rows`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from p2seg.apps.report.pictures import (
+    Mask,
+    Picture,
+    brighten,
+    draw_heat,
+    draw_instances,
+    draw_offset,
+    draw_points,
+    draw_semantic,
+    fit,
+    grid,
+    palette,
+    panels,
+)
+from p2seg.data.dataset import Reader
+from p2seg.data.network_input import NetworkInput, Size, moved_points
+from p2seg.data.points import PointSet
+from p2seg.errors import UserError
+from p2seg.method.i2s import affinities_of, cells_of
+from p2seg.method.losses import offset_targets
+from p2seg.method.seed import Seeder
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.structures import STRIDE, Batch, Labels, Outputs, Points
+
+SIDE = 480
+"""Long side that images are drawn at, pixels."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image as the method is given it.
+
+    Attributes:
+        name: file name.
+        image: `[3, H, W]` uint8 RGB.
+        points: of the image.
+        first: `[H, W]` int64, the first semantic map.
+        truth: the points' true masks, where they are known.
+    """
+
+    name: str
+    image: Tensor
+    points: Points
+    first: Tensor
+    truth: Sequence[Mask] | None = None
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the image."""
+        return self.image.shape[1], self.image.shape[2]
+
+    @property
+    def large(self) -> Picture:
+        """The image at the size it is drawn."""
+        return fit(brighten(self.image.permute(1, 2, 0).numpy()), SIDE)
+
+    @property
+    def clicked(self) -> Picture:
+        """The image with its points."""
+        return draw_points(self.large, self.points, self.scale)
+
+    @property
+    def scale(self) -> float:
+        """Pixels of what is drawn a pixel of the image."""
+        return SIDE / max(self.image.shape[1:])
+
+
+def scene_of(
+    points: PointSet, reader: Reader, index: int, truth: Sequence[Mask] | None = None
+) -> Scene:
+    """Reads one image of a point set."""
+    record, own = points.images[index], points.points[index]
+    return Scene(record.file_name, reader.image(record), own, reader.map(record, own), truth)
+
+
+def progress_figure(
+    scenes: Sequence[Scene], runs: Mapping[str, Mapping[int, Sequence[Tensor]]], cell: int
+) -> Picture:
+    """Instances, whatever their class, that trainings find after more and more steps.
+
+    Paper: Fig. 8.
+
+    Args:
+        scenes: the images.
+        runs: by name of the training, by step: instances `[H, W]` int64 of every scene.
+        cell: pixels of a picture.
+    """
+    steps = sorted({step for run in runs.values() for step in run})
+    rows, names = [], []
+    for place, scene in enumerate(scenes):
+        truth = [] if scene.truth is None else [draw_instances(scene.large, scene.truth)]
+        for name, run in runs.items():
+            row = [scene.clicked, *truth]
+            for step in steps:
+                found = run[step][place].numpy() if step in run else None
+                row.append(scene.large if found is None else draw_instances(scene.large, found))
+            rows.append(row)
+            names.append(name)
+    head = ["clicks", *["ground truth"] * (scenes[0].truth is not None)]
+    return grid(rows, [*head, *(f"step {step:,}" for step in steps)], cell, names=names)
+
+
+@torch.inference_mode()
+def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell: int) -> Picture:
+    """One image on its way through seeds, network and rounds. Paper: Figs. 3 and 5.
+
+    Args:
+        scene: the image.
+        labeller: the network and its rounds.
+        seeder: makes the first labels.
+        cell: pixels of a picture.
+    """
+    large, points = scene.large, scene.points
+    image, first = scene.image.to(labeller.device), scene.first.to(labeller.device)
+    outputs = labeller.outputs(image, points)
+    shown = {
+        "clicks": scene.clicked,
+        "initial semantic map": draw_semantic(large, scene.first.numpy()),
+        "first instances": draw_instances(large, _seeds(scene, seeder).numpy()),
+        "offsets": draw_offset(outputs.offset[0].float().cpu().numpy()),
+    }
+    if outputs.centre is not None:
+        heat = outputs.centre[0].amax(0)  # of all classes
+        shown["heatmap of clicks"] = draw_heat(large, heat.float().cpu().numpy())
+    if outputs.embedding is not None:
+        k = _middle(points)
+        shown["affinity to one click"] = _with_affinity(scene, labeller.input, outputs, k, 1)
+    for t, semantic in enumerate(labeller.maps(outputs, points, first)):
+        made = labeller.labelled(semantic, outputs, image, points, first)
+        shown[f"classes, {_round(t)}"] = draw_semantic(large, semantic[0].argmax(0).cpu().numpy())
+        shown[f"instances, {_round(t)}"] = draw_instances(large, made.instances.numpy())
+    if scene.truth is not None:
+        shown["ground truth"] = draw_instances(large, scene.truth)
+    return panels(shown, 5, cell)
+
+
+@torch.inference_mode()
+def offset_figure(
+    scenes: Sequence[Scene], labeller: NetworkLabeller, seeder: Seeder, cell: int
+) -> Picture:
+    """Offset fields: those the first labels ask for, the network's, and where they point.
+
+    Args:
+        scenes: the images.
+        labeller: the network.
+        seeder: makes the first labels.
+        cell: pixels of a picture.
+    """
+    rows = []
+    for scene in scenes:
+        image, first = scene.image.to(labeller.device), scene.first.to(labeller.device)
+        outputs = labeller.outputs(image, scene.points)
+        seen = labeller.input.of(*scene.size)
+        ratio = torch.tensor([own / side for own, side in zip(scene.size, seen, strict=True)])
+        offset = outputs.offset[0].float().cpu() * ratio[:, None, None]  # pixels of the image
+        wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
+        lengths = wanted.norm(dim=0)
+        longest = float(lengths[lengths > 0].quantile(0.99)) if lengths.any() else None
+        last = labeller.maps(outputs, scene.points, first)[-1]
+        made = labeller.labelled(last, outputs, image, scene.points, first)
+        rows.append(
+            [
+                scene.clicked,
+                draw_offset(wanted.numpy(), longest),
+                draw_offset(offset.numpy(), longest),
+                _votes(scene, offset, ratio.tolist(), made.instances),
+                draw_instances(scene.large, made.instances.numpy()),
+            ]
+        )
+    titles = ["clicks", "offsets asked for", "the network's", "where pixels point", "instances"]
+    return grid(rows, titles, cell)
+
+
+@torch.inference_mode()
+def affinity_figure(
+    scenes: Sequence[Scene], labeller: NetworkLabeller, beta: float, clicks: int, cell: int
+) -> Picture:
+    """The affinity of all pixels to a clicked one, and its Hadamard power. Paper: Sec. 3.2.
+
+    Args:
+        scenes: the images.
+        labeller: the network.
+        beta: the power.
+        clicks: of each image, at most.
+        cell: pixels of a picture.
+
+    Raises:
+        UserError: the network has no affinities.
+    """
+    rows = []
+    for scene in scenes:
+        outputs = labeller.outputs(scene.image.to(labeller.device), scene.points)
+        if outputs.embedding is None:
+            raise UserError(
+                "this network has no affinities; draw another figure, or train with mdm=paper"
+            )
+        for k in range(min(clicks, len(scene.points))):
+            seen = labeller.input
+            drawn = [_with_affinity(scene, seen, outputs, k, power) for power in (1, beta)]
+            click = draw_points(scene.large, _only(scene.points, k), scene.scale)
+            rows.append([click, *drawn])
+    return grid(rows, ["click", "affinity", f"to the power {beta:g}"], cell)
+
+
+@torch.no_grad()
+def training_pictures(
+    model: nn.Module,
+    batch: Batch,
+    step: int,  # noqa: ARG001
+    labels: Callable[[Outputs, Batch], list[Labels]],
+    images: int = 4,
+) -> Mapping[str, Picture]:
+    """What TensorBoard shows of a batch: labels of every round, and offsets as colours.
+
+    Args:
+        model: the network; its state is left as it was.
+        batch: of which the first are shown.
+        step: of the training.
+        labels: of a method, which makes those of all rounds.
+        images: shown at most.
+    """
+    training = model.training
+    model.eval()  # or a look would move the running statistics
+    outputs = model(batch.images)
+    rounds = labels(outputs, batch)
+    model.train(training)
+    rows = []
+    for b in range(min(images, len(batch.names))):
+        image = batch.images[b].permute(1, 2, 0).cpu().numpy()
+        points = Points(batch.points[b].yx.cpu(), batch.points[b].labels, batch.points[b].ids)
+        row = [draw_points(image, points)]
+        for each in rounds:
+            row.append(draw_semantic(image, each.semantic[b].cpu().numpy()))
+            row.append(draw_instances(image, each.instances[b].cpu().numpy()))
+        rows.append([*row, draw_offset(outputs.offset[b].float().cpu().numpy())])
+    names = ["seed", *(f"round {t}" for t in range(1, len(rounds)))]
+    titles = [f"{what} of {name}" for name in names for what in ("semantic", "instances")]
+    return {"rounds": grid(rows, ["points", *titles, "offset"], cell=208)}
+
+
+def _seeds(scene: Scene, seeder: Seeder) -> Tensor:
+    """`[H, W]`: the first instance labels."""
+    return seeder(scene.first[None], [scene.points], scene.image[None]).instances[0]
+
+
+def _round(t: int) -> str:
+    return "no round" if t == 0 else f"round {t}"
+
+
+def _middle(points: Points) -> int:
+    """The point nearest to the middle of them all: one with neighbours."""
+    return int((points.yx - points.yx.mean(0)).norm(dim=1).argmin())
+
+
+def _only(points: Points, k: int) -> Points:
+    return Points(points.yx[[k]], points.labels[[k]], points.ids[[k]])
+
+
+def _with_affinity(
+    scene: Scene, seen: NetworkInput, outputs: Outputs, k: int, beta: float
+) -> Picture:
+    points = moved_points(scene.points, scene.size, seen.of(*scene.size))
+    cell = cells_of(points, outputs)[k : k + 1]
+    heat = affinities_of(outputs, cell)[0, 0].float().pow(beta)
+    heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
+    drawn = draw_heat(scene.large, heat.cpu().numpy())
+    return draw_points(drawn, _only(scene.points, k), scene.scale)
+
+
+def _votes(scene: Scene, offset: Tensor, ratio: Sequence[float], instances: Tensor) -> Picture:
+    """A dot where every cell of an instance points to, in the instance's colour.
+
+    Args:
+        scene: the image.
+        offset: `[2, h, w]`, pixels of the image.
+        ratio: pixels of the image per pixel of what the network sees, down and across.
+        instances: `[H, W]` int64.
+    """
+    at = [
+        (torch.arange(n) * STRIDE + STRIDE / 2) * each - 0.5
+        for n, each in zip(offset.shape[1:], ratio, strict=True)
+    ]
+    at = [each[each < side] for each, side in zip(at, instances.shape, strict=True)]
+    start = torch.stack(torch.meshgrid(*at, indexing="ij"))
+    y, x = start.floor().long().clamp(min=0)
+    own = instances[y, x]
+    goal = start + offset[:, : own.shape[0], : own.shape[1]]
+    large = scene.large
+    drawn = np.round(0.35 * large + 0.65 * 255).astype(np.uint8)
+    places = ((goal + 0.5) * scene.scale - 0.5).round().long()
+    inside = (own > 0) & (places >= 1).all(0)
+    inside &= (places[0] < drawn.shape[0] - 1) & (places[1] < drawn.shape[1] - 1)
+    colours = palette(len(scene.points))[own[inside].numpy() - 1]
+    y, x = places[:, inside].numpy()
+    for down, right in itertools.product((-1, 0, 1), repeat=2):
+        drawn[y + down, x + right] = colours
+    return draw_points(drawn, scene.points, scene.scale)

@@ -1,0 +1,307 @@
+"""Pictures of points, maps, instances and offsets, for reports, TensorBoard and the README.
+
+Images are uint8 RGB `[H, W, 3]`, in and out. Maps and masks may be of another size than the image
+(a stride-4 map, or an image enlarged by `fit`): they are brought to the image's.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unicodedata import combining, normalize
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from p2seg.runtime.files import write_bytes
+from p2seg.structures import IGNORED, Points
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+INK = (32, 33, 36)
+PAPER = (255, 255, 255)
+GOLDEN = 0.618034
+"""Steps of this fraction of the colour circle never come close to an earlier colour."""
+
+
+def palette(n: int) -> Picture:
+    """Bright colours far apart, `[n, 3]` RGB; the first ones are the same for every n."""
+    colours = []
+    for k in range(n):
+        hue = (0.58 + k * GOLDEN) % 1
+        saturation, value = ((0.78, 1.0), (0.95, 0.82), (0.5, 1.0))[k // 5 % 3]
+        colours.append(colorsys.hsv_to_rgb(hue, saturation, value))
+    return np.round(np.array(colours).reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def fit(image: Picture, side: int) -> Picture:
+    """The image with its long side brought to `side` pixels."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+
+
+def brighten(image: Picture) -> Picture:
+    """A dark image, such as a fluorescence micrograph, in full contrast; others unchanged.
+
+    An image is dark if 99.5 % of its values are below half of the range. Its values are multiplied
+    so that this share of them lies below the maximum.
+
+    Args:
+        image: `[H, W, 3]`.
+    """
+    top = float(np.percentile(image, 99.5))
+    if not 0 < top < 128:
+        return image
+    return np.minimum(np.round(image * (255 / top)), 255).astype(np.uint8)
+
+
+def draw_semantic(image: Picture, semantic: ArrayLike, opacity: float = 0.6) -> Picture:
+    """Classes in the colours of `palette`, class k in the k-th; ignored pixels white.
+
+    Args:
+        image: `[H, W, 3]`.
+        semantic: `[h, w]` integers, 0 background (dimmed), 1..C, 255 ignored.
+        opacity: of the colours, 0..1.
+    """
+    semantic = np.asarray(semantic)
+    colours = palette(IGNORED - 1)
+    present = [int(label) for label in np.unique(semantic) if label]
+    masks = [_to_size(semantic == label, image) for label in present]
+    paints = [PAPER if label == IGNORED else colours[label - 1] for label in present]
+    return _painted(_dimmed(image), masks, paints, paints, opacity)
+
+
+def draw_instances(
+    image: Picture,
+    instances: ArrayLike | Sequence[Mask],
+    labels: Sequence[int] | None = None,
+    captions: Sequence[str] | None = None,
+    opacity: float = 0.55,
+) -> Picture:
+    """Every instance in its own colour, instance k in the k-th of `palette`.
+
+    Args:
+        image: `[H, W, 3]`.
+        instances: `[h, w]` integers, 0 none and k + 1 instance k; or K masks `[h, w]` bool, which
+            may overlap (small ones lie on top).
+        labels: K classes 1..C; outlines take the class's colour in `draw_semantic`. None: white.
+        captions: K texts, each at its instance.
+        opacity: of the colours, 0..1.
+    """
+    masks = _masks(instances)
+    colours = palette(len(masks))
+    edges: list[Any] = [PAPER] * len(masks)
+    if labels is not None:
+        classes = palette(max(labels, default=0))
+        edges = [classes[label - 1] for label in labels]
+    order = sorted(range(len(masks)), key=lambda k: -int(masks[k].sum()))
+    large = [_to_size(mask, image) for mask in masks]
+    drawn = _painted(
+        _dimmed(image),
+        [large[k] for k in order],
+        [colours[k] for k in order],
+        [edges[k] for k in order],
+        opacity,
+    )
+    for k in order if captions is not None else []:
+        rows, columns = np.nonzero(large[k])
+        if captions is not None and len(rows):
+            drawn = _captioned(drawn, captions[k], int(rows.min()), int(columns.min()))
+    return drawn
+
+
+def draw_points(image: Picture, points: Points, scale: float = 1.0) -> Picture:
+    """Points as dots, point k in the colour that `draw_instances` gives instance k.
+
+    Args:
+        image: `[H, W, 3]`.
+        points: of the image; those outside are not seen.
+        scale: pixels of `image` a pixel of the points' own image.
+    """
+    drawn = np.ascontiguousarray(image).copy()
+    radius = max(3, round(max(image.shape[:2]) / 90))
+    colours = palette(len(points))
+    centres = (points.yx.numpy() + 0.5) * scale - 0.5
+    for (y, x), colour in zip(centres, colours, strict=True):
+        centre = round(float(x)), round(float(y))
+        rings = (radius, INK), (radius - 1, PAPER), (radius - 1 - radius // 4, colour)
+        for size, paint in rings:
+            cv2.circle(drawn, centre, size, [int(c) for c in paint], -1, cv2.LINE_AA)
+    return drawn
+
+
+def draw_offset(offset: ArrayLike, longest: float | None = None) -> Picture:
+    """Offsets as colours: the direction is the hue, the length the saturation.
+
+    Args:
+        offset: `[2, h, w]` float, (dy, dx) in pixels.
+        longest: length in pixels of full saturation; None: the 99th percentile.
+
+    Returns:
+        `[h, w, 3]`, white where the offset is zero.
+    """
+    dy, dx = np.nan_to_num(np.asarray(offset, np.float32))
+    length = np.hypot(dy, dx)
+    longest = float(np.percentile(length, 99)) if longest is None else longest
+    hsv = np.empty((*length.shape, 3), np.float32)
+    hsv[..., 0] = np.degrees(np.arctan2(dy, dx)) % 360
+    hsv[..., 1] = np.clip(length / max(longest, 1e-6), 0, 1)
+    hsv[..., 2] = 1 - 0.1 * hsv[..., 1]
+    rgb = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+    return np.round(rgb * 255).astype(np.uint8)
+
+
+def draw_heat(image: Picture, heat: ArrayLike, opacity: float = 0.75) -> Picture:
+    """Values as colours from dark (0) over red to light (1), over the grey image.
+
+    Args:
+        image: `[H, W, 3]`.
+        heat: `[h, w]` float in 0..1.
+        opacity: of the colours, 0..1.
+    """
+    size = image.shape[1], image.shape[0]
+    large = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
+    levels = np.round(np.clip(large, 0, 1) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    grey = image.mean(axis=2, keepdims=True)
+    drawn: Picture = np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
+    return drawn
+
+
+def grid(
+    rows: Sequence[Sequence[Picture]],
+    titles: Sequence[str] = (),
+    cell: int = 320,
+    gap: int = 8,
+    names: Sequence[str] = (),
+) -> Picture:
+    """Pictures in rows and columns on white, each scaled into a square of `cell` pixels.
+
+    Args:
+        rows: of pictures of any size; a row takes the height of its highest.
+        titles: one a column.
+        cell: pixels.
+        gap: pixels between the pictures and around them.
+        names: one a row, written upwards on its left.
+    """
+    scaled = [[fit(picture, cell) for picture in row] for row in rows]
+    heights = [max((p.shape[0] for p in row), default=0) for row in scaled]
+    columns = max([len(titles), *map(len, rows)])
+    head, side = cell // 10 if titles else 0, gap + (cell // 10 if names else 0)
+    size = side + columns * (cell + gap), gap + head + sum(height + gap for height in heights)
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    font = _font(cell // 18)
+    for column, title in enumerate(titles):
+        middle = side + column * (cell + gap) + cell // 2
+        pen.text((middle, gap + head // 2), title, INK, font, anchor="mm")
+    top = gap + head
+    for number, (row, height) in enumerate(zip(scaled, heights, strict=True)):
+        if number < len(names):
+            plate = Image.new("RGB", (height, side), PAPER)
+            centre = height / 2, side / 2
+            ImageDraw.Draw(plate).text(centre, names[number], INK, font, anchor="mm")
+            sheet.paste(plate.rotate(90, expand=True), (0, top))
+        for column, picture in enumerate(row):
+            left = side + column * (cell + gap) + (cell - picture.shape[1]) // 2
+            sheet.paste(Image.fromarray(picture), (left, top + (height - picture.shape[0]) // 2))
+        top += height + gap
+    return np.asarray(sheet)
+
+
+def panels(pictures: Mapping[str, Picture], columns: int = 5, cell: int = 320) -> Picture:
+    """Pictures with a title each, as many in a row as there are columns.
+
+    Args:
+        pictures: by title.
+        columns: at most.
+        cell: pixels of each.
+    """
+    items = list(pictures.items())
+    columns = min(columns, len(items))
+    sheets = []
+    for start in range(0, len(items), columns):
+        part = items[start : start + columns]
+        titles = [title for title, _ in part] + [""] * (columns - len(part))
+        sheets.append(grid([[picture for _, picture in part]], titles, cell))
+    return np.concatenate(sheets)
+
+
+def write_png(file: Path, picture: Picture) -> None:
+    """Writes a picture as PNG."""
+    write_bytes(file, cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
+
+
+def _masks(instances: ArrayLike | Sequence[Mask]) -> list[Mask]:
+    """K masks; of a map, also those of instances without a pixel below the highest one."""
+    if isinstance(instances, Sequence):
+        return [np.asarray(mask) != 0 for mask in instances]
+    whole = np.asarray(instances)
+    return [whole == k for k in range(1, int(whole.max(initial=0)) + 1)]
+
+
+def _to_size(mask: Mask, image: Picture) -> Mask:
+    """The mask brought to the image's size, its edge smooth where it is enlarged."""
+    if mask.shape == image.shape[:2]:
+        return mask
+    size = image.shape[1], image.shape[0]
+    grown = np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))
+    return grown >= 0.5
+
+
+def _painted(
+    image: Picture, masks: list[Mask], fills: list[Any], edges: list[Any], opacity: float
+) -> Picture:
+    """The image with masks laid over it one after the other, then all outlines."""
+    drawn = image.astype(np.float32)
+    for mask, fill in zip(masks, fills, strict=True):
+        drawn[mask] = (1 - opacity) * image[mask] + opacity * np.asarray(fill, np.float32)
+    result = np.ascontiguousarray(np.round(drawn), np.uint8)  # OpenCV draws in no other layout
+    for mask, edge in zip(masks, edges, strict=True):
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(result, contours, -1, [int(c) for c in edge], _line(image), cv2.LINE_AA)
+    return result
+
+
+def _dimmed(image: Picture) -> Picture:
+    """The image paler and greyer, so that colours laid over it stand out."""
+    grey = image.mean(axis=2, keepdims=True)
+    pale: Picture = np.round(0.5 * image + 0.35 * grey + 0.15 * 255).astype(np.uint8)
+    return pale
+
+
+def _line(image: Picture) -> int:
+    """Width in pixels of a thin line in an image of this size."""
+    long_side: int = max(image.shape[:2])
+    return max(1, long_side // 500)
+
+
+def _font(size: int) -> Any:
+    return ImageFont.load_default(max(9, size))
+
+
+def _drawable(text: str) -> str:
+    """A text in the letters that Pillow's own font has: accents left out, others as `?`."""
+    letters = (each for each in normalize("NFKD", text) if not combining(each))
+    return "".join(letters).encode("ascii", "replace").decode()
+
+
+def _captioned(image: Picture, text: str, top: int, left: int) -> Picture:
+    """The image with a text on a light plate, its corner at (top, left) where there is room."""
+    sheet = Image.fromarray(image)
+    pen = ImageDraw.Draw(sheet, "RGBA")
+    font, text = _font(max(image.shape[:2]) // 45), _drawable(text)
+    x0, y0, x1, y1 = pen.textbbox((0, 0), text, font=font)
+    left = max(0, min(left, image.shape[1] - int(x1 - x0) - 6))
+    top = max(0, min(top, image.shape[0] - int(y1 - y0) - 6))
+    pen.rectangle((left, top, left + x1 - x0 + 5, top + y1 - y0 + 5), fill=(*PAPER, 215))
+    pen.text((left + 3 - x0, top + 3 - y0), text, INK, font)
+    return np.asarray(sheet)

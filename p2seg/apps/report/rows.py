@@ -1,0 +1,149 @@
+"""The rows of a report: one image seen by every stage, and images that only a segmentor sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2seg.apps.report.page import ReportRow
+from p2seg.apps.report.pictures import brighten, draw_instances, draw_points, draw_semantic, fit
+from p2seg.data.coco import Instance, InstanceSet, decode
+from p2seg.data.dataset import Reader
+from p2seg.data.images import read_image
+from p2seg.data.points import PointSet
+from p2seg.data.records import ImageRecord
+
+SIDE = 480
+"""Pixels of a picture's long side."""
+
+CROWD = 40
+"""Objects of an image that a small picture still shows apart."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column of pictures: masks of a stage or a segmentor, or the true ones.
+
+    Attributes:
+        title: of the column.
+        instances: by image id.
+        score: masks below it are not shown.
+    """
+
+    title: str
+    instances: InstanceSet
+    score: float = 0.0
+
+
+def crowded(
+    images: Sequence[ImageRecord], labels: Sequence[Sequence[int]], count: int
+) -> list[int]:
+    """The images with the most neighbours of one class, ascending indices.
+
+    Images of more than `CROWD` objects are hard to see and are taken only if there are no others.
+
+    Args:
+        images: to choose from.
+        labels: the class of every object, by image.
+        count: images.
+    """
+    several = [i for i, own in enumerate(labels) if len(own) >= 2]
+    chosen = sorted(
+        [i for i in several if len(labels[i]) <= CROWD] or several,
+        key=lambda i: (-_neighbours(labels[i]), images[i].id),
+    )
+    if len(chosen) < 2 * count:
+        return sorted(chosen[:count])
+    # every other one of the twice as many hardest, or all of them would be crowds
+    return sorted(chosen[: 2 * count])[::2]
+
+
+def report_rows(
+    points: PointSet, reader: Reader, columns: Sequence[Shown], indices: Sequence[int]
+) -> list[ReportRow]:
+    """Images seen by every stage.
+
+    Args:
+        points: the images and their points.
+        reader: of images and first maps.
+        columns: what stands beside image and map.
+        indices: of the images.
+    """
+    return [_row(points, index, reader, columns) for index in indices]
+
+
+def unseen_rows(
+    images: Sequence[ImageRecord], folder: Path, columns: Sequence[Shown], indices: Sequence[int]
+) -> list[ReportRow]:
+    """Rows of images without clicks: the predictions of segmentors and the true masks.
+
+    Args:
+        images: those of a validation.
+        folder: of their files.
+        columns: masks to show next to the image.
+        indices: of the images.
+    """
+    rows = []
+    for record in (images[index] for index in indices):
+        image = read_image(folder / record.file_name, (record.height, record.width))
+        large = fit(brighten(image), SIDE)
+        pictures = {"image": large, **_columns(large, record, columns, {})}
+        rows.append(ReportRow(record.file_name, pictures))
+    return rows
+
+
+def _neighbours(labels: Sequence[int]) -> int:
+    counts = np.bincount(labels)
+    return int(counts[counts > 1].sum())
+
+
+def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[Shown]) -> ReportRow:
+    record, own = points.images[index], points.points[index]
+    image = reader.image(record).permute(1, 2, 0).numpy()
+    large = fit(brighten(image), SIDE)
+    order = {int(id): k for k, id in enumerate(own.ids.tolist())}
+    pictures = {
+        "image and clicks": draw_points(large, own, scale=large.shape[1] / image.shape[1]),
+        "initial semantic map": draw_semantic(large, reader.map(record, own).numpy()),
+        **_columns(large, record, columns, order),
+    }
+    return ReportRow(record.file_name, pictures)
+
+
+def _columns(
+    large: NDArray[np.uint8],
+    record: ImageRecord,
+    columns: Sequence[Shown],
+    order: dict[int, int],
+) -> dict[str, NDArray[np.uint8]]:
+    """The columns that have the image, by title."""
+    pictures = {}
+    for column in columns:
+        place = {each.id: i for i, each in enumerate(column.instances.images)}
+        if record.id not in place:
+            continue
+        found = [
+            each
+            for each in column.instances.instances[place[record.id]]
+            if each.score >= column.score and not each.crowd
+        ]
+        pictures[column.title] = _drawn(large, found, order)
+    return pictures
+
+
+def _drawn(
+    image: NDArray[np.uint8], instances: Sequence[Instance], order: dict[int, int]
+) -> NDArray[np.uint8]:
+    """Masks in the colours of their points; those of no point follow after."""
+    known = [each for each in instances if each.id in order]
+    if len(known) == len(instances) and instances:
+        shape = decode(instances[0]).shape
+        masks = [np.zeros(shape, dtype=bool) for _ in order]
+        for each in instances:
+            masks[order[each.id]] = decode(each)
+        return draw_instances(image, masks)
+    return draw_instances(image, [decode(each) for each in instances])

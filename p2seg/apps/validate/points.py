@@ -1,0 +1,111 @@
+"""Checks of points: where they lie, how near to each other, and of which classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from p2seg.apps.validate.annotations import Clicks
+from p2seg.apps.validate.findings import Findings
+from p2seg.structures import STRIDE
+
+RARE = 10
+"""Points of a class below which it is rare."""
+SPOT = 1.5
+"""Pixels within which points of different classes are on one spot."""
+UNLIKELY = -6.0
+"""Logarithm to base 10 of a chance that is none."""
+TURNED = 0.9
+"""Share of the points outside that must lie inside when turned round."""
+
+
+def check_points(clicks: Clicks, findings: Findings) -> None:
+    """Looks at all points; nothing is raised."""
+    _check_classes(clicks, findings)
+    if not len(clicks.ids):
+        findings.add("points.none", f"{len(clicks.images)} images without any")
+        return
+    _check_units(clicks, findings)
+    _check_places(clicks, findings)
+    _check_neighbours(clicks, findings)
+
+
+def _check_classes(clicks: Clicks, findings: Findings) -> None:
+    counts = np.bincount(clicks.labels, minlength=len(clicks.categories) + 1)[1:]
+    names: dict[str, str] = {}
+    for category, count in zip(clicks.categories, counts.tolist(), strict=True):
+        same = names.setdefault("".join(category.name.split()).casefold(), category.name)
+        if same is not category.name:
+            findings.add("class.names", f"{same!r} and {category.name!r}")
+        if not count:
+            findings.add("class.empty", category.name)
+        elif count < RARE:
+            findings.add("class.rare", f"{category.name}: {count}")
+    with_points = np.bincount(clicks.places, minlength=len(clicks.images)) > 0
+    for place in np.flatnonzero(~with_points).tolist():
+        name = clicks.images[place].file_name
+        findings.add("image.no_points", name, name)
+
+
+def _check_units(clicks: Clicks, findings: Findings) -> None:
+    """Coordinates that are no pixels, told by how unlikely they would be if they were."""
+    for kind, most in (("points.fraction", 1.0), ("points.percent", 100.0)):
+        if (clicks.xy < 0).any() or (clicks.xy > most).any():
+            continue
+        chance = np.log10(np.minimum(1, most / clicks.sides)).sum()
+        if chance < UNLIKELY:
+            first = int(clicks.xy.max(1).argmax())
+            findings.add(kind, clicks.told(first), clicks.name(first), count=len(clicks.ids))
+            return
+
+
+def _check_places(clicks: Clicks, findings: Findings) -> None:
+    outside = np.flatnonzero(~clicks.inside)
+    kind = _kind_of(clicks, outside)
+    for k in outside.tolist():
+        findings.add(kind, clicks.told(k), clicks.name(k))
+    edge = (clicks.xy < 1) | (clicks.xy >= clicks.sides - 1)
+    if not any(kind in findings for kind in ("points.fraction", "points.percent")):
+        for k in np.flatnonzero(edge.any(1) & clicks.inside).tolist():
+            findings.add("points.border", clicks.told(k), clicks.name(k))
+
+
+def _kind_of(clicks: Clicks, outside: NDArray[np.int64]) -> str:
+    """Why points lie outside, as far as one can say."""
+    if not len(outside):
+        return "points.outside"
+    turned = (clicks.xy[:, ::-1] >= 0) & (clicks.xy[:, ::-1] < clicks.sides)
+    inside_turned = np.asarray(turned.all(1))
+    enough = len(outside) >= 3 and inside_turned[outside].mean() >= TURNED
+    if enough and inside_turned.mean() > clicks.inside.mean():
+        return "points.swapped"
+    beyond = clicks.xy[outside] - clicks.sides[outside]
+    if (beyond <= 0).all() and clicks.xy.min() >= 1:  # on the width or height itself
+        return "points.from_one"
+    return "points.outside"
+
+
+def _check_neighbours(clicks: Clicks, findings: Findings) -> None:
+    """Pairs of points of an image that are too near."""
+    if any(kind in findings for kind in ("points.fraction", "points.percent")):
+        return  # all are near to each other
+    for group in map(clicks.of, range(len(clicks.images))):
+        if len(group) < 2:
+            continue
+        pairs = cKDTree(clicks.xy[group]).query_pairs(STRIDE, output_type="ndarray")
+        for first, second in np.sort(group[pairs], axis=1).tolist():
+            kind = _relation(clicks, first, second)
+            if kind is not None:
+                example = f"{clicks.told(first)} and annotation {clicks.ids[second]}"
+                findings.add(kind, example, clicks.name(first))
+
+
+def _relation(clicks: Clicks, first: int, second: int) -> str | None:
+    """What is wrong with two points of an image that are near."""
+    apart = float(np.linalg.norm(clicks.xy[first] - clicks.xy[second]))
+    if clicks.labels[first] != clicks.labels[second]:
+        return "points.two_classes" if apart < SPOT else None
+    if (abs(np.floor(clicks.xy[first]) - np.floor(clicks.xy[second])) <= 1).all():
+        return "points.double"
+    return "points.near" if apart < STRIDE else None

@@ -1,0 +1,61 @@
+"""Whether images are both in training and in validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2seg.apps.validate.findings import Findings
+from p2seg.apps.validate.images import Seen, same_bytes
+from p2seg.data.coco import read_instances
+from p2seg.data.records import ImageRecord
+from p2seg.errors import UserError
+
+
+def held_images(val_images: Path, val_gt: Path, findings: Findings) -> list[Path]:
+    """The image files of validation.
+
+    Args:
+        val_images: folder of the validation images.
+        val_gt: instances file of validation.
+        findings: are told where it cannot be read.
+    """
+    try:
+        images = read_instances(val_gt, "instances file of validation").images
+    except UserError as error:
+        findings.add("gt.refused", str(error))
+        return []
+    return [val_images / each.file_name for each in images]
+
+
+def check_split(
+    images: Path,
+    records: Sequence[ImageRecord],
+    seen: Sequence[Seen],
+    held: Sequence[Path],
+    findings: Findings,
+) -> None:
+    """Compares the images of training and validation, by place and by bytes.
+
+    Args:
+        images: folder of the training images.
+        records: the training images.
+        seen: what was seen of them.
+        held: of `held_images`.
+        findings: are told what is wrong.
+    """
+    ours = {(images / each.file_name).resolve(): each.file_name for each in records}
+    others = []
+    for path in held:
+        name = ours.get(path.resolve())
+        if name is not None:
+            findings.add("split.same_file", name, name)
+        elif path.is_file():
+            others.append((path, Seen(bytes=path.stat().st_size)))
+    own = [(images / r.file_name, s) for r, s in zip(records, seen, strict=True)]
+    for group in same_bytes([*own, *others]):
+        train = [place for place in group if place < len(own)]
+        if train and len(train) < len(group):
+            name = records[train[0]].file_name
+            other = others[group[-1] - len(own)][0].name
+            findings.add("split.same_bytes", f"{name} = {other} of validation", name)

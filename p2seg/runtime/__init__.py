@@ -1,0 +1,1 @@
+"""What a run needs beside its work: files, processes, signals, claims and records."""

@@ -1,0 +1,293 @@
+"""Mask2Former (Cheng et al. 2022) through transformers, over any timm backbone; `[mask2former]`.
+
+As the other segmentors it starts from ImageNet or from nothing. A whole Mask2Former that has seen
+masks is a `checkpoint`, which is refused where nobody asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2seg.engine.finite import check_outputs
+from p2seg.errors import UserError
+from p2seg.models.huggingface import transformers_of
+from p2seg.models.mask_weights import refuse_checkpoint
+from p2seg.models.norms import Norm, set_norms
+from p2seg.segmentors.data import InstanceBatch, InstanceTarget
+from p2seg.segmentors.detection import Found
+from p2seg.segmentors.inputs import prepared
+from p2seg.segmentors.lazy_masks import cell_mask
+from p2seg.segmentors.limits import HEADROOM, Room
+from p2seg.segmentors.pyramid import build_body, freeze
+from p2seg.segmentors.segmentor import Segmentor
+from p2seg.segmentors.sizes import check_counts, check_factors
+
+if TYPE_CHECKING:  # the extra may be missing
+    from p2seg.segmentors.mask2former.weighted_losses import Heads, Layer, QueryTarget, WeightedLoss
+
+STRIDES = [4, 8, 16, 32]
+"""Input pixels a cell of the backbone's maps."""
+
+GROUPS = 64
+"""The channels are a multiple of this: transformers' norms have 32 groups, and a group of one
+channel would be nothing where a map has one cell."""
+
+
+class Mask2Former(Segmentor):
+    """Queries that each find one instance: a class and a mask.
+
+    Args:
+        backbone: four feature maps of strides 4 to 32, finest first.
+        heads: what they become.
+        loss: of the heads.
+        max_objects: the most an image has.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, heads: Heads, loss: WeightedLoss, max_objects: int
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = heads
+        self.loss = loss
+        self.max_objects = max_objects
+
+    def room(self) -> Room:
+        """See `Segmentor.room`."""
+        queries = int(self.heads.config.num_queries)
+        what = f"the {queries} queries of Mask2Former"
+        return Room(
+            queries,
+            what,
+            lambda objects: f"segmentor.model.queries={math.ceil(HEADROOM * objects)}",
+            also_found=True,
+        )
+
+    def layers(self, images: Tensor) -> list[Layer]:
+        """What each layer says of `[B, 3, H, W]` normalised images, padded, the last at the end."""
+        return cast("list[Layer]", self.heads(list(self.backbone(images))))
+
+    def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
+        """Three losses by name, each summed over the layers; see `Segmentor.losses`."""
+        images = prepared([image.float() / 255 for image in batch.images])
+        height, width = images.shape[2:]
+        layers = self.layers(images)
+        targets = [_target(each, height, width) for each in batch.targets]
+        with torch.autocast(images.device.type, enabled=False):
+            return cast("dict[str, Tensor]", self.loss(layers, targets))
+
+    def find(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
+    ) -> list[list[Found]]:
+        """What is in resized images of one size; see `Segmentor.find`."""
+        h, w = images.shape[2:]
+        classes, masks = self.layers(prepared(list(images)))[-1]
+        check_outputs(classes, masks)
+        masks = masks[:, :, : math.ceil(h / STRIDES[0]), : math.ceil(w / STRIDES[0])]
+        return [
+            self._found(own.float(), cells.float(), (h, w), size, score)
+            for own, cells, size in zip(classes, masks, sizes, strict=True)
+        ]
+
+    def _found(
+        self,
+        classes: Tensor,
+        cells: Tensor,
+        resized_to: tuple[int, int],
+        size: tuple[int, int],
+        score: float,
+    ) -> list[Found]:
+        """The best pairs of query and class of an image.
+
+        Args:
+            classes: `[Q, C + 1]` logits.
+            cells: `[Q, h, w]` logits of the cells that the image touches.
+            resized_to: (height, width) of the resized image.
+            size: (height, width) of the image.
+            score: what is below it is left out.
+        """
+        chances = classes.softmax(1)[:, :-1]
+        best, index = chances.flatten().topk(min(self.max_objects + 1, chances.numel()))
+        queries = index // chances.shape[1]
+        inside = cells > 0
+        counts = inside.sum((1, 2))
+        sure = (cells.sigmoid() * inside).sum((1, 2)) / counts.clamp(min=1)
+        scores = best * sure[queries]
+        kept = (scores >= score) & (counts[queries] > 0)
+        queries, labels, scores = (
+            each[kept].cpu() for each in (queries, index % chances.shape[1] + 1, scores)
+        )
+        high, wide = (STRIDES[0] * size[axis] / resized_to[axis] for axis in (0, 1))
+        cells = cells.cpu()
+        masks = {q: cell_mask(cells[q], (high, wide), size) for q in set(queries.tolist())}
+        return [
+            Found(label, one, None, masks[query])
+            for label, one, query in zip(
+                labels.tolist(), scores.tolist(), queries.tolist(), strict=True
+            )
+        ]
+
+
+def build_mask2former(
+    num_classes: int,
+    *,
+    backbone: str,
+    pretrained: bool,
+    weights: Path | str | None = None,
+    norm: Norm = "frozen",
+    frozen: Sequence[str] = (),
+    short_side: int = 800,
+    long_side: int = 1333,
+    queries: int = 100,
+    channels: int = 256,
+    heads: int = 8,
+    encoder_layers: int = 6,
+    encoder_channels: int = 1024,
+    decoder_layers: int = 9,
+    decoder_channels: int = 2048,
+    points: int = 12544,
+    class_weight: float = 2.0,
+    mask_weight: float = 5.0,
+    dice_weight: float = 5.0,
+    no_object_weight: float = 0.1,
+    detections: int = 100,
+    checkpoint: str | None = None,
+    architecture: str | None = None,
+    allow_mask_pretraining: bool = False,
+) -> Mask2Former:
+    """Builds a Mask2Former; the defaults are the paper's.
+
+    Args:
+        num_classes: C, without background.
+        backbone: a timm model name, such as `resnet50.tv_in1k`.
+        pretrained: ImageNet weights for the backbone, from timm's hub cache.
+        weights: a file of ImageNet weights instead; None for the cache.
+        norm: of the backbone: `frozen`, `batch` or `group`.
+        frozen: parts of the backbone that are not trained, such as `conv1`.
+        short_side: pixels that the image's short side is resized to.
+        long_side: the most pixels of the resized image's long side.
+        queries: the most instances an image can have.
+        channels: of all maps and queries behind the backbone, a multiple of 64.
+        heads: of the attention.
+        encoder_layers: of the pixel decoder.
+        encoder_channels: inside those.
+        decoder_layers: of the transformer decoder, of which each looks at one of three maps.
+        decoder_channels: inside those.
+        points: of an instance at which masks are compared.
+        class_weight: of the loss of the class, also in the matching.
+        mask_weight: of the cross entropy of the mask.
+        dice_weight: of its dice loss.
+        no_object_weight: of queries without an object in the loss of the class.
+        detections: the most an image is given, where `Segmentor.limit_objects` sets no other limit.
+        checkpoint: a whole Mask2Former to start from instead, a folder of transformers' files or
+            the hub's name of one; it brings its backbone and its sizes, and a class head if it has
+            C classes. It has seen masks.
+        architecture: its config.json as a text, where the weights come later.
+        allow_mask_pretraining: take a checkpoint, and backbone weights that have seen masks.
+
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        UserError: transformers is missing, an unknown backbone or part of it, missing or refused
+            weights, or sizes that cannot be.
+    """
+    refuse_checkpoint(checkpoint, allowed=allow_mask_pretraining)
+    transformers_of("segmentor=mask2former_*", "mask2former")
+    from p2seg.segmentors import whole_mask2former as whole
+    from p2seg.segmentors.mask2former.weighted_losses import Heads, WeightedLoss, config_of
+
+    counts = {
+        "short_side": short_side,
+        "long_side": long_side,
+        "queries": queries,
+        "channels": channels,
+        "heads": heads,
+        "encoder_layers": encoder_layers,
+        "encoder_channels": encoder_channels,
+        "decoder_layers": decoder_layers,
+        "decoder_channels": decoder_channels,
+        "points": points,
+        "detections": detections,
+    }
+    factors = {
+        "class_weight": class_weight,
+        "mask_weight": mask_weight,
+        "dice_weight": dice_weight,
+        "no_object_weight": no_object_weight,
+    }
+    check_counts(counts)
+    check_factors(factors)
+    if channels % GROUPS or channels % heads:
+        raise UserError(
+            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
+            f"of segmentor.model.heads={heads}"
+        )
+    factors["train_num_points"] = points
+    if checkpoint is not None or architecture is not None:
+        theirs, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
+        set_norms(theirs, norm)
+        freeze(theirs.body, frozen, "the checkpoint's backbone")
+        body: nn.Module = theirs
+    else:
+        own = build_body(
+            backbone,
+            pretrained=pretrained,
+            weights=weights,
+            norm=norm,
+            frozen=frozen,
+            allow_masks=allow_mask_pretraining,
+        )
+        if own.strides != STRIDES:
+            raise UserError(
+                f"segmentor.backbone={backbone} gives maps of strides {own.strides}, but "
+                f"Mask2Former takes {STRIDES}; take another, such as a ResNet"
+            )
+        config = config_of(
+            num_classes,
+            num_queries=queries,
+            feature_size=channels,
+            mask_feature_size=channels,
+            hidden_dim=channels,
+            num_attention_heads=heads,
+            encoder_layers=encoder_layers,
+            encoder_feedforward_dim=encoder_channels,
+            decoder_layers=decoder_layers + 1,  # transformers counts the learned queries
+            dim_feedforward=decoder_channels,
+            **factors,
+        )
+        body, made = own, Heads(config, own.channels)
+    model = Mask2Former(body, made, WeightedLoss(made.config), detections)
+    model.short_side, model.long_side = short_side, long_side
+    return model.train()
+
+
+def architecture_of(checkpoint: str) -> str:
+    """What a whole Mask2Former is built from: its config.json as a text.
+
+    Args:
+        checkpoint: a folder of transformers' files, or the hub's name of one, which is fetched.
+
+    Raises:
+        UserError: transformers is missing, or there is no Mask2Former.
+    """
+    transformers_of("segmentor=mask2former_*", "mask2former")
+    from p2seg.segmentors import whole_mask2former as whole
+
+    return whole.architecture_of(checkpoint)
+
+
+def _target(target: InstanceTarget, height: int, width: int) -> QueryTarget:
+    """The instances of an image in the padded one."""
+    from p2seg.segmentors.mask2former.weighted_losses import QueryTarget
+
+    h, w = target.masks.shape[1:]
+    masks = F.pad(target.masks, (0, width - w, 0, height - h))
+    return QueryTarget(target.labels - 1, masks, target.weights, target.mask_weights)

@@ -1,0 +1,95 @@
+"""SOLOv2's losses: focal for the classes of the cells, dice for their masks.
+
+Wang et al. 2020 (SOLOv2), Sec. 3.5, with instances that are weighed (see `InstanceTarget`). Counts
+are those of the batches of all processes: see `shared_count`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from p2seg.runtime.ranks import shared_count
+from p2seg.segmentors.data import InstanceTarget
+from p2seg.segmentors.solov2.heads import Seen
+from p2seg.structures import STRIDE
+
+FOCAL = {"alpha": 0.25, "gamma": 2.0}
+
+
+def category_loss(
+    logits: Tensor, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]
+) -> Tensor:
+    """Focal loss (Lin et al. 2017) over all cells, over the count of those with an instance + 1.
+
+    Cells of an instance of weight 0 are in neither.
+
+    Args:
+        logits: `[B, G, C]`.
+        owners: B of `[G]`, of `grid_owners`.
+        targets: B; a cell counts what its instance weighs, the others 1.
+
+    Returns:
+        `[]`.
+    """
+    total, count = logits.new_zeros(()), torch.zeros((), device=logits.device)
+    for own, owner, target in zip(logits.float(), owners, targets, strict=True):
+        with_one = owner >= 0
+        weights, labels = torch.ones_like(owner, dtype=own.dtype), torch.zeros_like(owner)
+        weights[with_one] = target.weights[owner[with_one]]
+        labels[with_one] = target.labels[owner[with_one]]
+        truth = F.one_hot(labels, own.shape[1] + 1)[:, 1:].to(own.dtype)
+        each = sigmoid_focal_loss(own, truth, **FOCAL).sum(1)
+        total = total + (each * weights).sum()
+        count = count + (with_one & (weights > 0)).sum()
+    return total / shared_count(count, extra=1)
+
+
+def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]) -> Tensor:
+    """Dice loss of the masks of all cells with an instance, the mean over them; 0 without any.
+
+    An instance that covers half of no cell of the features has no mask to learn.
+
+    Args:
+        seen: of the batch.
+        owners: B of `[G]`, of `grid_owners`.
+        targets: B; a cell counts what its instance's mask weighs.
+
+    Returns:
+        `[]`.
+    """
+    losses = [seen.features.sum() * 0 + seen.kernels.sum() * 0]
+    count = seen.features.new_zeros((), dtype=torch.float)
+    for kernels, features, owner, target in zip(
+        seen.kernels, seen.features, owners, targets, strict=True
+    ):
+        truth = shrunk(target.masks, features.shape[1], features.shape[2]).flatten(1)
+        weights = target.mask_weights * truth.any(1)
+        cells = (owner >= 0).nonzero()[:, 0]
+        cells = cells[weights[owner[cells]] > 0]
+        if len(cells):
+            own = (kernels[cells] @ features.flatten(1)).float().sigmoid()
+            losses.append((dice_loss(own, truth[owner[cells]]) * weights[owner[cells]]).sum())
+            count += len(cells)
+    return torch.stack(losses).sum() / shared_count(count)
+
+
+def dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """`1 - 2 sum(pq) / (sum(p^2) + sum(q^2))` of `[P, N]` in 0..1 each; `[P]`."""
+    both = (probabilities * truth).sum(1)
+    squares = (probabilities**2).sum(1) + (truth**2).sum(1)
+    return 1 - 2 * both / squares.clamp(min=1e-3)
+
+
+def shrunk(masks: Tensor, height: int, width: int) -> Tensor:
+    """Masks `[K, H, W]` uint8 at stride 4 of a padded input, `[K, height, width]` float 0 or 1.
+
+    A cell belongs to a mask that covers half of it.
+    """
+    h, w = masks.shape[1:]
+    padded = F.pad(masks, (0, STRIDE * width - w, 0, STRIDE * height - h))
+    return (F.avg_pool2d(padded[:, None].float(), STRIDE)[:, 0] >= 0.5).float()

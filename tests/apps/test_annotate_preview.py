@@ -1,0 +1,107 @@
+"""Masks beside the clicking: where they lie, which request counts, and what goes wrong."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from annotate_sets import discs, scene
+from networks import tiny_network
+from PIL import Image
+
+from p2seg.apps.annotate.album import Album
+from p2seg.apps.annotate.preview import Preview
+from p2seg.data.network_input import NetworkInput
+from p2seg.method.rounds import MutualDistillation
+from p2seg.method.seed import Seeder
+from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.structures import Points
+
+
+def points_at(places):
+    yx = torch.tensor([(y, x) for x, y in places], dtype=torch.float32).reshape(-1, 2)
+    return Points(yx, torch.ones(len(places)).long(), torch.arange(5, 5 + len(places)))
+
+
+@pytest.fixture
+def album(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(scene(800, 600)).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"none")
+    return Album(folder)
+
+
+@pytest.fixture
+def preview(album):
+    made = Preview(album, SeedLabeller(Seeder()), 200, [].append)
+    yield made
+    made.close()
+
+
+def test_masks_lie_on_the_image_not_on_the_small_one(preview):
+    places = discs(800, 600)
+    found = preview.find(0, points_at(places))
+    assert found.fault is None
+    assert [each.id for each in found.outlines] == [5, 6, 7, 8]
+    for (x, y), each in zip(places, found.outlines, strict=True):
+        rings = each.path.strip("MZ").split("ZM")
+        corners = np.array([[float(v) for v in p.split(" ")] for p in rings[0].split("L")])
+        middle = (corners.min(0) + corners.max(0)) / 2
+        assert np.abs(middle - (x, y)).max() < 8
+        assert np.abs(np.ptp(corners, axis=0) - 150).max() < 24
+
+
+def test_a_point_in_the_last_pixel_and_two_on_one_small_pixel(preview):
+    found = preview.find(0, points_at([(799, 599), (0, 0), (1, 1)]))
+    assert found.fault is None
+    assert preview.find(0, points_at([])).outlines == []
+
+
+def test_what_fails_is_told_and_the_next_request_works(preview):
+    assert "not an image that Pillow can read" in preview.find(1, points_at([(1, 1)])).fault
+    preview.labeller = None
+    assert preview.find(0, points_at([(200, 150)])).fault.startswith("no masks: TypeError")
+
+
+def test_of_requests_that_wait_the_last_one_counts(album):
+    begun, go_on, told = threading.Event(), threading.Event(), []
+    done = threading.Event()
+
+    def tell(found):
+        told.append(found.number)
+        if found.number == 7:
+            done.set()
+
+    class Slow(Preview):
+        def find(self, number, points):
+            begun.set()
+            go_on.wait(10)
+            return super().find(number, points)
+
+    preview = Slow(album, SeedLabeller(Seeder()), 200, tell)
+    preview.ask(0, points_at([]))
+    assert begun.wait(20)
+    for number in range(1, 8):
+        preview.ask(number, points_at([]))
+    go_on.set()
+    assert done.wait(10)
+    assert told == [0, 7]
+    preview.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(NetworkInput(), (600, 800)), (NetworkInput(90), (90, 120))]
+)
+def test_a_network_sees_an_image_as_at_export(album, size, shown):
+    network, seen = tiny_network(1).eval(), []
+    network.register_forward_hook(lambda _module, given, _made: seen.append(given[0].shape[2:]))
+    labeller = NetworkLabeller(network, MutualDistillation(), input=size)
+    made = Preview(album, labeller, 200, [].append)
+    made.close()
+    found = made.find(0, points_at(discs(800, 600)))
+    assert found.fault is None
+    assert seen[-1] == shown
