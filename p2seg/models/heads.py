@@ -130,8 +130,8 @@ class Head(nn.Sequential):
     Args:
         inputs: channels of the map.
         outputs: channels of the result.
-        width: channels between the two, of a plain 3x3 convolution; None: as many as the map has,
-            of a separable 5x5 convolution.
+        width: channels between the two, of a plain 3x3 convolution without a norm (the authors'
+            heads); None: as many as the map has, of a separable 5x5 convolution with one.
         last_std: spread of the last weights at the start; None: PyTorch's.
     """
 
@@ -144,6 +144,7 @@ class Head(nn.Sequential):
             nn.init.normal_(last.weight, std=last_std)
         assert last.bias is not None
         nn.init.zeros_(last.bias)
-        plain = width is not None
-        first = conv_norm_relu(inputs, between, 3) if plain else separable(inputs, inputs, 5)
-        super().__init__(first, last)
+        if width is None:
+            super().__init__(separable(inputs, inputs, 5), last)
+        else:
+            super().__init__(nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True), last)

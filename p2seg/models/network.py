@@ -143,7 +143,11 @@ class P2SegNetwork(Trunk):
         detail: int = 0,
     ) -> None:
         super().__init__(backbone, num_classes, decoder, width, dilations, detail)
-        self.affinity_head = self.head(embedding) if embedding else None
+        self.affinity_head: nn.Module | None = None
+        if embedding and decoder == "none":  # one convolution, as in the authors' code
+            self.affinity_head = nn.Conv2d(self.inputs, embedding, 3, padding=1)
+        elif embedding:
+            self.affinity_head = self.head(embedding)
         self.set_norms(norm)
 
     def forward(self, images: Tensor) -> Outputs:

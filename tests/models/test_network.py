@@ -195,11 +195,11 @@ def test_a_detail_head_sees_single_pixels():
 
 
 def test_without_decoders_heads_look_at_the_finest_map():
-    """The authors' heads on HRNet: a 3x3 convolution and a 1x1."""
+    """The authors' heads on HRNet: a 3x3 convolution and a 1x1; one 3x3 for the affinity."""
     network = tiny_network(2, decoder="none", width=16, embedding=5).eval()
     own = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("backbone."))
     channels = network.backbone.channels[0]
-    outputs = 3 + 2 + 5
-    assert own == 3 * (channels * 16 * 9 + 2 * 16) + outputs * (16 + 1)
+    heads = 2 * (channels * 16 * 9 + 16) + (3 + 2) * (16 + 1)
+    assert own == heads + 5 * (channels * 9 + 1)
     made = network(torch.zeros(1, 3, 64, 48, dtype=torch.uint8))
     assert made.embedding.shape == (1, 5, 16, 12)
