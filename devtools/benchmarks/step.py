@@ -85,7 +85,6 @@ def row_of(setting: Setting, device: torch.device, repeats: int) -> Row:
         network.to(memory_format=torch.channels_last)
     if setting.compiled:
         network.compile()
-    assert network.affinity_head is not None
     batch = to_device(batch_of(side), device)
     method = P2Seg(MutualDistillation(rounds=1, beta=20.0), P2SegLoss(), start_step=0)
 
@@ -104,7 +103,7 @@ def row_of(setting: Setting, device: torch.device, repeats: int) -> Row:
         name=f"step of {name}, {setting.name}",
         dtype=setting.precision,
         h=side,
-        d=network.affinity_head[-1].out_channels,
+        d=network.embedding,
         batch=BATCH,
         rival="the network without MDM and its losses",
     )

@@ -143,6 +143,7 @@ class P2SegNetwork(Trunk):
         detail: int = 0,
     ) -> None:
         super().__init__(backbone, num_classes, decoder, width, dilations, detail)
+        self.embedding = embedding
         self.affinity_head: nn.Module | None = None
         if embedding and decoder == "none":  # one convolution, as in the authors' code
             self.affinity_head = nn.Conv2d(self.inputs, embedding, 3, padding=1)

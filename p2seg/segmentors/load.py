@@ -28,7 +28,10 @@ from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import predict_views
 
 BUILDERS = {
-    f"p2seg.segmentors.{name}.build_{name}": (f"p2seg.segmentors.{name}", f"build_{name}")
+    f"p2seg.segmentors.{name}.model.build_{name}": (
+        f"p2seg.segmentors.{name}.model",
+        f"build_{name}",
+    )
     for name in ("mask_rcnn", "solov2", "mask2former")
 }
 """What a checkpoint may name as the maker of its model: a file must not choose what is run."""

@@ -16,9 +16,8 @@ import pytest
 from tool_sets import QUICK, refused, works
 from training_sets import training_set
 
-from p2seg import temporary
 from p2seg.errors import UserError
-from p2seg.runtime import claims
+from p2seg.runtime import claims, temporary
 from p2seg.runtime.claims import claim
 from p2seg.runtime.files import atomic_path
 from p2seg.runtime.temporary import place, sweep, temporary_name

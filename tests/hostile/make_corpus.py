@@ -235,7 +235,7 @@ def _models() -> dict[str, bytes]:
     made = {f"architecture/{name}.json": each for name, each in architectures.items()}
     for name, options in models.items():
         maker = name.split("-")[-1]
-        target = {"_target_": f"p2seg.segmentors.{maker}.build_{maker}"}
+        target = {"_target_": f"p2seg.segmentors.{maker}.model.build_{maker}"}
         made[f"model/{name}.json"] = {**target, **options}
     return {name: json.dumps(content).encode() for name, content in made.items()}
 

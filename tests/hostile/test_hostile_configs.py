@@ -107,7 +107,7 @@ TABLES = {
 
 def checkpoint(path: Path, maker: str, **options: Any) -> Path:
     """A checkpoint whose config has these settings of its model."""
-    target = f"p2seg.segmentors.{maker}.build_{maker}"
+    target = f"p2seg.segmentors.{maker}.model.build_{maker}"
     return segmentor_checkpoint(path, target, **{"backbone": "test_resnet", **options})
 
 

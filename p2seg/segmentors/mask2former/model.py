@@ -201,7 +201,7 @@ def build_mask2former(
     """
     refuse_checkpoint(checkpoint, allowed=allow_mask_pretraining)
     transformers_of("segmentor=mask2former_*", "mask2former")
-    from p2seg.segmentors import whole_mask2former as whole
+    from p2seg.segmentors.mask2former import pretrained as whole
     from p2seg.segmentors.mask2former.weighted_losses import Heads, WeightedLoss, config_of
 
     counts = {
@@ -279,7 +279,7 @@ def architecture_of(checkpoint: str) -> str:
         UserError: transformers is missing, or there is no Mask2Former.
     """
     transformers_of("segmentor=mask2former_*", "mask2former")
-    from p2seg.segmentors import whole_mask2former as whole
+    from p2seg.segmentors.mask2former import pretrained as whole
 
     return whole.architecture_of(checkpoint)
 
