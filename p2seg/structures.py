@@ -10,7 +10,7 @@ Legend, used in every docstring:
     d        channels of the affinity embedding
     T        rounds of mutual distillation
 
-Coordinates are (y, x) in pixels, the centre of the first pixel at (0, 0). An instance map holds
+Coordinates are (y, x) in pixels, the center of the first pixel at (0, 0). An instance map holds
 0 where there is no instance and k + 1 where the pixel belongs to point k of the image.
 """
 
@@ -182,7 +182,7 @@ class Sample:
 
     Attributes:
         name: file name of the image, for messages.
-        image: `[3, H, W]` uint8 RGB; padding is the mean colour of ImageNet.
+        image: `[3, H, W]` uint8 RGB; padding is the mean color of ImageNet.
         points: the image's points in the coordinates of the crop, also those outside it.
         labels: first semantic map and first instance labels; padding is 255 / 0 / 0.
     """
@@ -237,7 +237,7 @@ class Outputs(NamedTuple):
         offset: `[B, 2, h, w]`, (dy, dx) in input pixels from a pixel to its point.
         embedding: `[B, d, h, w]`; the affinity logit is `f_i . f_j / sqrt(d)`. None of a network
             without affinities.
-        centre: `[B, C, h, w]`, one heatmap of clicks per class, of a network that has them
+        center: `[B, C, h, w]`, one heatmap of clicks per class, of a network that has them
             (BESTIE's).
         detailed_logits: `[B, C+1, H, W]`, class logits of every pixel, of a network with a detail
             head; None of one without.
@@ -246,5 +246,5 @@ class Outputs(NamedTuple):
     class_logits: Tensor
     offset: Tensor
     embedding: Tensor | None = None
-    centre: Tensor | None = None
+    center: Tensor | None = None
     detailed_logits: Tensor | None = None

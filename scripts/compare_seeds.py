@@ -29,15 +29,15 @@ from p2seg.evaluation.semantic import masks_miou
 from p2seg.method.seed import Seeder
 from p2seg.method.split import Split
 from p2seg.pseudo.export import MaskRules, masks_of
-from p2seg.pseudo.labeller import Labelled
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.labeler import Labeled
+from p2seg.pseudo.seeds import SeedLabeler
 from p2seg.semantic.degrade import Degrade
 from p2seg.semantic.oracle import paint
 from p2seg.structures import Points
 
 COLUMNS = {"mean IoU": "mean_iou", "multi mean IoU": "multi_mean_iou", "IoU > .5": "iou50"}
 COLUMNS |= {"classes' mIoU": "miou"}
-Labeling = Callable[[torch.Tensor, Points, torch.Tensor], Labelled]
+Labeling = Callable[[torch.Tensor, Points, torch.Tensor], Labeled]
 
 
 def parser() -> Parser:
@@ -67,13 +67,13 @@ def main(words: list[str]) -> None:
     if asked.foreground <= 0:
         raise UserError(f"--foreground {asked.foreground} cannot be; it is above 0")
     truth = read_instances(asked.gt)
-    control = SeedLabeller(Seeder())
-    geodesic = SeedLabeller(Seeder(split=Split("geodesic", asked.color_weight)))
+    control = SeedLabeler(Seeder())
+    geodesic = SeedLabeler(Seeder(split=Split("geodesic", asked.color_weight)))
     splits: dict[str, Labeling] = {
         "control": control,
         "watershed": Watershed(asked.compactness),
         "geodesic distance": geodesic,
-        "mixture": SeedLabeller(Seeder(split=Split("mixture"))),
+        "mixture": SeedLabeler(Seeder(split=Split("mixture"))),
     }
     if asked.edges:
         mended = {"foreground": asked.foreground, "edges": asked.edges}

@@ -21,9 +21,9 @@ from skimage.segmentation import watershed
 from p2seg.data.points import read_points
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, export_key, label_images, write_pseudo
-from p2seg.pseudo.labeller import Labelled
+from p2seg.pseudo.labeler import Labeled
 from p2seg.pseudo.resume_log import Shards
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.seeds import SeedLabeler
 from p2seg.runtime.files import fingerprint
 from p2seg.runtime.provenance import versions
 from p2seg.structures import Points
@@ -37,18 +37,18 @@ class Watershed:
         compactness: of scikit-image's watershed; 0: the edges of the image decide alone. The
             default is the best of 0, 0.01, 0.1, 1, 10 and 100 on every sixth training image of
             `nuclei`.
-        needs_image: of `p2seg.pseudo.labeller.Labeller`.
-        on_gpu: of `p2seg.pseudo.labeller.Labeller`.
+        needs_image: of `p2seg.pseudo.labeler.Labeler`.
+        on_gpu: of `p2seg.pseudo.labeler.Labeler`.
     """
 
     compactness: float = 10.0
     needs_image: bool = True
     on_gpu: bool = False
 
-    def __call__(self, image: torch.Tensor | None, points: Points, first: torch.Tensor) -> Labelled:
-        """Labels one image; see `p2seg.pseudo.labeller.Labeller`."""
+    def __call__(self, image: torch.Tensor | None, points: Points, first: torch.Tensor) -> Labeled:
+        """Labels one image; see `p2seg.pseudo.labeler.Labeler`."""
         assert image is not None
-        given = SeedLabeller(Seeder())(None, points, first)
+        given = SeedLabeler(Seeder())(None, points, first)
         lab = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)
         smooth = cv2.GaussianBlur(lab.astype(np.float32), (0, 0), 1)
         steps = [cv2.Sobel(smooth, cv2.CV_32F, *axis) / 8 for axis in ((1, 0), (0, 1))]
@@ -79,7 +79,7 @@ def run(cfg: Any) -> Path:
     experiment.prepare()
     experiment.points()
     experiment.semantic()
-    out, labeller = experiment.home / "watershed.json", Watershed()
+    out, labeler = experiment.home / "watershed.json", Watershed()
 
     def write() -> None:
         points = read_points(experiment.clicks)
@@ -88,12 +88,12 @@ def run(cfg: Any) -> Path:
         info = {
             "description": "masks of the compact watershed",
             "source": "watershed",
-            "compactness": labeller.compactness,
+            "compactness": labeler.compactness,
             "inputs": inputs_info(cfg, reader.semantic, stamps),
             "versions": versions(),
         }
         shards = Shards(out, export_key(info, clicks_sha256(cfg)), 0, stamps)
-        for _ in label_images(points, reader, labeller, MaskRules(), shards, cfg.data.on_error):
+        for _ in label_images(points, reader, labeler, MaskRules(), shards, cfg.data.on_error):
             pass
         write_pseudo(out, points, shards, info)
 
@@ -103,7 +103,7 @@ def run(cfg: Any) -> Path:
         "watershed",
         write,
         key=lambda: fingerprint(
-            [key_of(cfg, "gen_pseudo", images, without=unused), labeller.compactness]
+            [key_of(cfg, "gen_pseudo", images, without=unused), labeler.compactness]
         ),
         outputs=[out],
     )

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.data.transforms import MEAN_COLOR
 from p2seg.models.backbones import build_backbone
 from p2seg.models.network import P2SegNetwork
 from p2seg.structures import Outputs
@@ -39,7 +39,7 @@ class Beacon(nn.Module):
     def forward(self, images):
         self.shown.append(tuple(images.shape[2:]))
         height, width = images.shape[2:]
-        mean = MEAN_COLOUR[0] / 255
+        mean = MEAN_COLOR[0] / 255
         bright = F.pad(images[:, :1].float() / 255, (0, -width % 4, 0, -height % 4), value=mean)
         p = F.avg_pool2d(bright, 4).clamp(0.02, 0.98)
         lit = (bright > 0.75).float()

@@ -18,7 +18,7 @@ from p2seg.semantic.source import MapTask
 
 HEIGHT, WIDTH = 60, 80
 CLASSES = ("ball", "box")
-COLOURS = {1: (200, 40, 40), 2: (40, 60, 210)}
+COLORS = {1: (200, 40, 40), 2: (40, 60, 210)}
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def draw(folder: Path, count: int = 4) -> Drawn:
         box = (abs(yy - 32) < 12 + n) & (abs(xx - 60) < 9)
         semantic = np.where(box, 2, np.where(disc, 1, 0)).astype(np.uint8)
         image = np.full((HEIGHT, WIDTH, 3), (90, 160, 80))
-        for label, colour in COLOURS.items():
-            image[semantic == label] = colour
+        for label, color in COLORS.items():
+            image[semantic == label] = color
         noisy = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
         record = ImageRecord(id=n + 1, file_name=f"part/{n}.png", height=HEIGHT, width=WIDTH)
         (folder / "images/part").mkdir(parents=True, exist_ok=True)

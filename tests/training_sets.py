@@ -15,7 +15,7 @@ from p2seg.data.labels import write_labels
 from p2seg.data.points import PointSet, write_points
 from p2seg.structures import Points
 
-COLOURS = ((250, 60, 60), (60, 60, 250))
+COLORS = ((250, 60, 60), (60, 60, 250))
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def training_set(root: Path, count: int = 4, size: tuple[int, int] = (40, 48)) -
         semantic[4:20, 4:36] = label  # two objects of 16 x 16, side by side
         semantic[26:36, 8 + 2 * k : 18 + 2 * k] = label
         pixels = rng.integers(60, 120, (*size, 3))
-        pixels[semantic > 0] = COLOURS[label - 1]
+        pixels[semantic > 0] = COLORS[label - 1]
         name = f"part/{k}.png"
         record = ImageRecord(id=10 + k, file_name=name, height=height, width=width)
         (root / "images/part").mkdir(parents=True, exist_ok=True)

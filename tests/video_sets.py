@@ -7,7 +7,7 @@ import numpy as np
 
 
 def write_video(path, count=7, size=(48, 64), rate=10.0, frames=None):
-    """A Motion JPEG of grey frames, the k-th of level 20 k; or of the frames given, RGB."""
+    """A Motion JPEG of gray frames, the k-th of level 20 k; or of the frames given, RGB."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = (
         [np.full((*size, 3), 20 * k, np.uint8) for k in range(count)] if frames is None else frames

@@ -14,8 +14,8 @@ from devtools.benchmarks.measure import Row, cost, name_of
 from devtools.benchmarks.segmentors import instances_of
 from devtools.benchmarks.step import batch_of
 from p2seg.engine.optim import adamw
-from p2seg.method.method import Method
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.method.interface import Method
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.training import segmentor_losses
 from p2seg.structures import to_device
@@ -29,7 +29,7 @@ class Experiment:
     """What an experiment trains, with random weights.
 
     Attributes:
-        labeller: the network of points, as it exports.
+        labeler: the network of points, as it exports.
         method: of its training.
         start_step: the step from which on rounds take part in it.
         classes: C.
@@ -40,7 +40,7 @@ class Experiment:
         segmentor_batch: images of its step.
     """
 
-    labeller: NetworkLabeller
+    labeler: NetworkLabeler
     method: Method
     start_step: int
     classes: int
@@ -58,7 +58,7 @@ def suite(device: torch.device, repeats: int, experiment: Experiment) -> list[Ro
     Triton counts nothing.
     """
     parts = (
-        (experiment.labeller.network, _network_stages(experiment, device)),
+        (experiment.labeler.network, _network_stages(experiment, device)),
         (experiment.segmentor, _segmentor_stages(experiment, device)),
     )
     rows = []
@@ -86,13 +86,13 @@ def suite(device: torch.device, repeats: int, experiment: Experiment) -> list[Ro
 
 
 def _network_stages(experiment: Experiment, device: torch.device) -> Iterator[Stage]:
-    labeller, side = experiment.labeller, experiment.side
-    network, learned = labeller.network, _learned(labeller.network)
+    labeler, side = experiment.labeler, experiment.side
+    network, learned = labeler.network, _learned(labeler.network)
     batch = to_device(batch_of(side, experiment.batch, experiment.classes), device)
     network.eval().requires_grad_(False)  # the counter fails on what could learn
     yield "network, forward", side, 1, partial(_forward, network, batch.images[:1])
     first = batch.images[0], batch.points[0], batch.labels.semantic[0]
-    yield "pseudo masks", side, 1, partial(labeller, *first)
+    yield "pseudo masks", side, 1, partial(labeler, *first)
     network.train()
     _learn(learned)
     for step, name in ((0, "before the rounds"), (experiment.start_step, "with the rounds")):

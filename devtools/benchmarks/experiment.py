@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from devtools.benchmarks.cost import Experiment
 from p2seg.cli.build import build
-from p2seg.cli.labeller import network_labeller
+from p2seg.cli.labeler import network_labeler
 from p2seg.cli.networks import network_of
 from p2seg.data.network_input import AS_IT_IS
 from p2seg.errors import UserError
@@ -34,9 +34,9 @@ def experiment_of(settings: Sequence[str]) -> Experiment:
         raise UserError("cost reads no points file; add data.num_classes=NUMBER")
     for group in (cfg.model, cfg.segmentor):
         group.pretrained, group.weights = False, None
-    labeller = network_labeller(cfg, network_of(cfg))
+    labeler = network_labeler(cfg, network_of(cfg))
     return Experiment(
-        labeller=replace(labeller, input=AS_IT_IS),  # its images have the size that a network sees
+        labeler=replace(labeler, input=AS_IT_IS),  # its images have the size that a network sees
         method=build(cfg.method),
         start_step=cfg.mdm.start_step,
         classes=cfg.data.num_classes,

@@ -18,10 +18,10 @@ from p2seg.data.sets.voc import read_voc
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, label_images, masks_of
-from p2seg.pseudo.labeller import Labeller
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.labeler import Labeler
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.resume_log import Shards
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.seeds import SeedLabeler
 
 IMAGES, SIZE = 24, 320
 
@@ -32,22 +32,22 @@ def suite(
     """The seeds alone and a network, on drawn images with their true maps."""
     network, _, name = network_of(device)
     mdm = MutualDistillation(rounds=1, beta=20.0)
-    labellers: dict[str, Labeller] = {
-        "seeds": SeedLabeller(Seeder()),
-        name: NetworkLabeller(network.eval(), mdm),
+    labelers: dict[str, Labeler] = {
+        "seeds": SeedLabeler(Seeder()),
+        name: NetworkLabeler(network.eval(), mdm),
     }
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_synthetic(root, 0, images, 1, size)
         points = make_points(read_voc(root, "train", CLASSES), "inner", 0)
         reader = Reader(root / "JPEGImages", root / "SegmentationClass", len(CLASSES))
-        for kind, labeller in labellers.items():
-            yield _row(kind, labeller, points, reader, root, device, repeats, size)
+        for kind, labeler in labelers.items():
+            yield _row(kind, labeler, points, reader, root, device, repeats, size)
 
 
 def _row(
     kind: str,
-    labeller: Labeller,
+    labeler: Labeler,
     points: PointSet,
     reader: Reader,
     root: Path,
@@ -56,8 +56,8 @@ def _row(
     size: int,
 ) -> Row:
     return compared(
-        _overlapping(labeller, points, reader, root),
-        _one_by_one(labeller, points, reader, root),
+        _overlapping(labeler, points, reader, root),
+        _one_by_one(labeler, points, reader, root),
         device,
         repeats,
         name=f"export of {len(points.images)} images, {kind}",
@@ -70,11 +70,11 @@ def _row(
 
 
 def _overlapping(
-    labeller: Labeller, points: PointSet, reader: Reader, root: Path
+    labeler: Labeler, points: PointSet, reader: Reader, root: Path
 ) -> Callable[[], None]:
     def work() -> None:
         shards = Shards(root / "out.json", "benchmark", 0)
-        for _ in label_images(points, reader, labeller, MaskRules(), shards, "raise"):
+        for _ in label_images(points, reader, labeler, MaskRules(), shards, "raise"):
             pass
         shards.remove()
 
@@ -82,14 +82,14 @@ def _overlapping(
 
 
 def _one_by_one(
-    labeller: Labeller, points: PointSet, reader: Reader, root: Path
+    labeler: Labeler, points: PointSet, reader: Reader, root: Path
 ) -> Callable[[], None]:
     def work() -> None:
         shards = Shards(root / "out.json", "benchmark", 0)
         for record, own in zip(points.images, points.points, strict=True):
-            image = reader.image(record) if labeller.needs_image else None
-            labelled = labeller(image, own, reader.map(record, own))
-            shards.add(record.id, masks_of(labelled, own, MaskRules()))
+            image = reader.image(record) if labeler.needs_image else None
+            labeled = labeler(image, own, reader.map(record, own))
+            shards.add(record.id, masks_of(labeled, own, MaskRules()))
         shards.remove()
 
     return work

@@ -212,9 +212,9 @@ def _picture(seed: int) -> tuple[bytes, bytes]:
     random = np.random.default_rng(seed)
     pixels = random.integers(60, 120, (*SIDES, 3), np.uint8)
     labels = np.zeros(SIDES, np.uint8)
-    for label, (top, left), colour in ((1, (4, 4), (250, 60, 60)), (2, (16, 22), (60, 60, 250))):
+    for label, (top, left), color in ((1, (4, 4), (250, 60, 60)), (2, (16, 22), (60, 60, 250))):
         place = (slice(top, top + 12), slice(left, left + 12))
-        labels[place], pixels[place] = label, colour
+        labels[place], pixels[place] = label, color
     files = []
     for array in (pixels, labels):
         stream = BytesIO()

@@ -40,7 +40,7 @@ TOPICS = {
     "Files and disks": "JSON files, folders, rights and room on the disk; two commands, one place.",
     "Images and videos": "Pictures that cannot be read, or are of another size than was said.",
     "Points": "The points file, and clicks that lie where they cannot.",
-    "Files of labelling tools": "LabelMe, CVAT, Label Studio and others, in and out.",
+    "Files of labeling tools": "LabelMe, CVAT, Label Studio and others, in and out.",
     "The pages": "`p2seg annotate` and `p2seg gallery`, and the review file.",
     "First maps": "Semantic maps by GrabCut or of other methods, and their class map.",
     "Segmenters and candidates": "SAM, its checkpoint, and the masks it was asked for.",
@@ -60,7 +60,7 @@ _OF_FILES = (
     ),
     (r"p2seg/apps/(annotate|gallery)/|p2seg/pseudo/review|p2seg/cli/(annotate|gallery)", 5),
     (r"p2seg/(semantic)/|p2seg/data/(maps|labels)\.py", 6),
-    (r"p2seg/sam/|p2seg/cli/(labeller|candidates)\.py", 7),
+    (r"p2seg/sam/|p2seg/cli/(labeler|candidates)\.py", 7),
     (r"p2seg/data/(images|video|preflight|sources)\.py|p2seg/semantic/arrays", 2),
     (r"p2seg/data/(points|dataset)\.py|p2seg/apps/validate/|p2seg/cli/(make_points|validate)", 3),
     (

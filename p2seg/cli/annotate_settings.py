@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.apps.annotate.clicks import Clicks
-from p2seg.cli.labeller import PSEUDO, check_export, labeller_of
+from p2seg.cli.labeler import PSEUDO, check_export, labeler_of
 from p2seg.cli.paths import path_of
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError, check_choice
@@ -81,8 +81,8 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
     check_export(cfg)
     cfg.data.num_classes, cfg.data.points = len(clicks.categories), str(clicks.path)
     points = PointSet([], clicks.categories, [])
-    labeller, _ = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
-    return Masks(NAMES[cfg.preview], labeller, cfg.preview_side)
+    labeler, _ = labeler_of(cfg, points, device_of(cfg.trainer.accelerator))
+    return Masks(NAMES[cfg.preview], labeler, cfg.preview_side)
 
 
 def check_extra() -> None:

@@ -12,14 +12,14 @@ from omegaconf import DictConfig
 
 from p2seg.cli.build import build, check_values, plain
 from p2seg.cli.inputs import clicks_sha256
-from p2seg.cli.labeller import PSEUDO, labeller_of
+from p2seg.cli.labeler import PSEUDO, labeler_of
 from p2seg.cli.outputs import candidates_of, inputs_read
 from p2seg.cli.paths import path_of
 from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
 from p2seg.errors import UserError, check_choice
-from p2seg.pseudo.labeller import Labeller
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.labeler import Labeler
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.seeds import SeedFallback
 from p2seg.runtime.claims import claim
 from p2seg.runtime.devices import device_of
@@ -32,7 +32,7 @@ from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
 from p2seg.sam.evidence import Evidence
 from p2seg.sam.options import Options
 from p2seg.sam.prompts import Prompting
-from p2seg.sam.selected import ChosenLabeller, ChosenMaps, Selection, Snapped
+from p2seg.sam.selected import ChosenLabeler, ChosenMaps, Selection, Snapped
 from p2seg.semantic.auto import Auto
 from p2seg.semantic.generate import generate
 from p2seg.semantic.manifest import MANIFEST, read_manifest
@@ -134,25 +134,25 @@ def _chosen(cfg: DictConfig, auto: Auto, points: PointSet) -> Source[SemanticMap
 
 def masks_of(
     cfg: DictConfig, points: PointSet, device: torch.device
-) -> tuple[Labeller, dict[str, Any]]:
+) -> tuple[Labeler, dict[str, Any]]:
     """What labels the images by `export.masks` and `export.snap`, and how the result tells it."""
     check_choice("export.masks", cfg.export.masks, ("mdm", "sam"))
     check_choice("export.snap", cfg.export.snap, ("none", "sam"))
     if cfg.export.masks == "mdm":
-        labeller, info = labeller_of(cfg, points, device)
-        if cfg.export.unclaimed == "seed" and isinstance(labeller, NetworkLabeller):
-            labeller = SeedFallback(labeller, build(cfg.seeder), cfg.export.min_pixels)
+        labeler, info = labeler_of(cfg, points, device)
+        if cfg.export.unclaimed == "seed" and isinstance(labeler, NetworkLabeler):
+            labeler = SeedFallback(labeler, build(cfg.seeder), cfg.export.min_pixels)
     else:
         selection = selection_of(cfg, points)
-        labeller = ChosenLabeller(selection)
+        labeler = ChosenLabeler(selection)
         rules = {key: cfg.export[key] for key in ("min_pixels", "default_box")}
         info = {"description": PSEUDO, "source": "candidates", "export": rules}
         info |= {"candidates": selection.candidates.provenance, "choice": selection.parameters}
     if cfg.export.snap == "sam":
         check_values(Snapped, {"iou": ("export.snap_iou", cfg.export.snap_iou)})
-        labeller = Snapped(labeller, _for_borders(cfg, points), cfg.export.snap_iou)
-        info["snap"] = labeller.parameters
-    return labeller, info
+        labeler = Snapped(labeler, _for_borders(cfg, points), cfg.export.snap_iou)
+        info["snap"] = labeler.parameters
+    return labeler, info
 
 
 def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
@@ -197,10 +197,10 @@ def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
 
 
 def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:
-    labeller, info = labeller_of(cfg, points, device_of(cfg.trainer.accelerator))
+    labeler, info = labeler_of(cfg, points, device_of(cfg.trainer.accelerator))
     asked = {key: plain(cfg.export)[key] for key in ("flip", "scales", "ema")}
     given = {key: info[key] for key in ("checkpoint", "network_input")}
-    return Evidence(cast(NetworkLabeller, labeller), {**given, "export": asked})
+    return Evidence(cast(NetworkLabeler, labeler), {**given, "export": asked})
 
 
 def _images(points: PointSet, folder: CandidateFolder) -> list[Image]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from p2seg.cli.inputs import tell_skipped
 from p2seg.data.points import SAMPLERS, PointSet
 from p2seg.errors import UserError, check_choice, shown, when_skipped
-from p2seg.formats.points import FORMATS, Found, Reading, Report, Rules, Writing, recognised
+from p2seg.formats.points import FORMATS, Found, Reading, Report, Rules, Writing, recognized
 from p2seg.formats.points.match_images import check_upright
 from p2seg.runtime.files import fingerprint, sha256
 from p2seg.runtime.progress import console
@@ -27,7 +27,7 @@ SHOWN = 8
 def format_of(cfg: DictConfig, source: Path) -> str:
     """The format that is asked for, or that the files are seen to be of."""
     check_choice("format", cfg.format, ("auto", *FORMATS))
-    return recognised(source) if cfg.format == "auto" else str(cfg.format)
+    return recognized(source) if cfg.format == "auto" else str(cfg.format)
 
 
 def rules_of(cfg: DictConfig, name: str) -> Rules:
@@ -35,7 +35,7 @@ def rules_of(cfg: DictConfig, name: str) -> Rules:
     check_choice("sampler", cfg.sampler, tuple(SAMPLERS))
     check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
     check_choice("empty", cfg.empty, ("keep", "drop"))
-    check_choice("pixels", cfg.pixels, ("auto", "centre", "edge"))
+    check_choice("pixels", cfg.pixels, ("auto", "center", "edge"))
     return Rules(
         edges=FORMATS[name].edges if cfg.pixels == "auto" else cfg.pixels == "edge",
         sampler=cfg.sampler,

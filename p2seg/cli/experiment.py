@@ -14,7 +14,7 @@ from p2seg.cli import gen_pseudo, gen_semantic, make_points, predict, train, tra
 from p2seg.cli.candidates import is_prompted
 from p2seg.cli.experiment_report import write_experiment
 from p2seg.cli.fingerprints import key_of
-from p2seg.cli.labeller import check_affinities
+from p2seg.cli.labeler import check_affinities
 from p2seg.cli.paths import output_folder, path_of
 from p2seg.cli.program import start_apart
 from p2seg.cli.words import literal

@@ -18,9 +18,9 @@ from p2seg.cli.claims import writes
 from p2seg.cli.paths import path_of
 from p2seg.cli.predict_job import max_objects_of
 from p2seg.cli.provenance import record_run
+from p2seg.data.image_sources import sources_at
 from p2seg.data.images import read_image
 from p2seg.data.sets.synthetic import draw_scene
-from p2seg.data.sources import sources_at
 from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
 from p2seg.runtime.files import atomic_path, sha256

@@ -24,13 +24,13 @@ from p2seg.apps.report.pictures import Mask, Picture, grid
 from p2seg.apps.report.rows import Shown, crowded, report_rows
 from p2seg.cli.build import build
 from p2seg.cli.inputs import clicks_of, reader_of
-from p2seg.cli.labeller import check_export, labeller_of
+from p2seg.cli.labeler import check_export, labeler_of
 from p2seg.cli.paths import path_of
 from p2seg.cli.trained import follow
 from p2seg.cli.words import literal
 from p2seg.data.coco import InstanceSet, decode, read_instances
 from p2seg.errors import UserError
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.runtime.devices import device_of
 
 
@@ -91,18 +91,18 @@ class Figures:
     def rounds(self) -> Picture:
         """One image, the first chosen, on its way through seeds, network and rounds."""
         [scene] = self._scenes(1)
-        return rounds_figure(scene, self._labeller()[0], build(self.cfg.seeder), self.cfg.cell)
+        return rounds_figure(scene, self._labeler()[0], build(self.cfg.seeder), self.cfg.cell)
 
     def offset(self) -> Picture:
         """Offset fields."""
-        labeller, _ = self._labeller()
-        return offset_figure(self._scenes(), labeller, build(self.cfg.seeder), self.cfg.cell)
+        labeler, _ = self._labeler()
+        return offset_figure(self._scenes(), labeler, build(self.cfg.seeder), self.cfg.cell)
 
     def affinity(self) -> Picture:
         """Affinities of all pixels to clicked ones, as they are and to the export's power."""
-        cfg, labeller = self.cfg, self._labeller()[0]
+        cfg, labeler = self.cfg, self._labeler()[0]
         beta = OmegaConf.select(cfg, "export.beta") or OmegaConf.select(cfg, "mdm.beta") or 1.0
-        return affinity_figure(self._scenes(), labeller, beta, cfg.clicks, cfg.cell)
+        return affinity_figure(self._scenes(), labeler, beta, cfg.clicks, cfg.cell)
 
     def _truth(self) -> InstanceSet | None:
         """The ground truth, where it is asked for or there."""
@@ -117,17 +117,17 @@ class Figures:
         cfg.ckpt = literal(str(ckpt))
         follow(cfg, ckpt)
         cfg.export.semantic = "network"  # what it has learned, not what it was given
-        labeller, info = self._labeller(cfg)
-        found = [labeller(s.image, s.points, s.first).instances for s in scenes]
+        labeler, info = self._labeler(cfg)
+        found = [labeler(s.image, s.points, s.first).instances for s in scenes]
         return int(info["step"]), found
 
-    def _labeller(self, of: DictConfig | None = None) -> tuple[NetworkLabeller, dict[str, Any]]:
+    def _labeler(self, of: DictConfig | None = None) -> tuple[NetworkLabeler, dict[str, Any]]:
         cfg = deepcopy(of or self.cfg)  # the checkpoint's own weights are set in it
         if cfg.ckpt in (None, "none"):
             raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
         device = device_of(cfg.trainer.accelerator)
-        labeller, info = labeller_of(cfg, self.points, device)
-        return cast(NetworkLabeller, labeller), info
+        labeler, info = labeler_of(cfg, self.points, device)
+        return cast(NetworkLabeler, labeler), info
 
     def _list(self, key: str) -> list[str]:
         """A setting that is a text or a list of texts."""

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from p2seg.apps.gallery.build import Maker, tidy
 from p2seg.apps.gallery.page import Title, weight, write_page
 from p2seg.cli.claims import writes
-from p2seg.cli.gallery_material import material_of, review_of, stages_key
+from p2seg.cli.gallery_inputs import material_of, review_of, stages_key
 from p2seg.cli.paths import output_folder, path_of
 from p2seg.cli.provenance import record_run
 from p2seg.errors import UserError

@@ -16,7 +16,7 @@ from p2seg.cli.candidates import masks_of
 from p2seg.cli.claims import writes
 from p2seg.cli.fingerprints import inputs_info, stamps_of
 from p2seg.cli.inputs import clicks_of, clicks_sha256, reader_of, report_inputs, review_of
-from p2seg.cli.labeller import check_export
+from p2seg.cli.labeler import check_export
 from p2seg.cli.paths import check_file, output_folder
 from p2seg.cli.provenance import record_run
 from p2seg.data.instances import PackedInstances
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> Path:
     fabric = build(cfg.trainer).fabric()
     ranks = Ranks.started()
     record_run(cfg, "gen_pseudo", out)
-    labeller, info = masks_of(cfg, points, fabric.device)
+    labeler, info = masks_of(cfg, points, fabric.device)
     key = export_key({**info, "points": clicks_sha256(cfg)}, review and sha256(review.path))
     stamps = stamps_of(points.images, reader.images, reader.semantic)
     info["inputs"] = inputs_info(cfg, reader.semantic, stamps)
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> Path:
     shards = Shards(out, key, ranks.rank, stamps)
     rules = MaskRules(cfg.export.min_pixels, cfg.export.default_box)
     steps = label_images(
-        points, reader, labeller, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review
+        points, reader, labeler, rules, shards, cfg.data.on_error, ranks.rank, ranks.world, review
     )
     for _ in track(steps, "pseudo masks", len(ranks.share(points.images)), shown=ranks.first):
         pass

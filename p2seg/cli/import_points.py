@@ -1,7 +1,7 @@
 """Brings clicks of LabelMe, CVAT, Datumaro, Label Studio, COCO, VIA, BESTIE or a CSV in.
 
 p2seg import_points in=FILE_OR_FOLDER images=DIR out=points.json
-    format=cvat         if the format is not to be recognised
+    format=cvat         if the format is not to be recognized
     classes=[cat,dog]   these classes in this order, all others left out
 """
 
@@ -16,7 +16,7 @@ from p2seg.cli.claims import writes
 from p2seg.cli.click_files import format_of, found_at, rules_of, source_of, tell_some, told
 from p2seg.cli.paths import check_file, given_file, path_of
 from p2seg.cli.provenance import record_run
-from p2seg.data import dialects
+from p2seg.data.coco_variants import sentences_of
 from p2seg.data.points import write_points
 from p2seg.errors import UserError
 from p2seg.formats.points import Images, gather
@@ -38,9 +38,9 @@ def run(cfg: DictConfig) -> Path:
         info = source_of(name, source, rules, report)
         record_run(cfg, "import_points", out)
         write_points(out, replace(points, info=info))
-    guessed = " (recognised)" if cfg.format == "auto" else ""
+    guessed = " (recognized)" if cfg.format == "auto" else ""
     tell_some(report.problems)
     console.print(told(report, f"{out}: clicks of {name}{guessed}"))
-    for note in dialects.sentences_of(found.notes):
+    for note in sentences_of(found.notes):
         console.print(f"note: {note}", markup=False)
     return out

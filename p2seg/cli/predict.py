@@ -26,7 +26,7 @@ from p2seg.cli.predict_job import (
     tell_room,
 )
 from p2seg.cli.provenance import record_run
-from p2seg.data.sources import count_frames, read_frames
+from p2seg.data.image_sources import count_frames, read_frames
 from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.formats.masks import Options, address_of
 from p2seg.runtime.devices import device_of

@@ -18,7 +18,7 @@ from p2seg.cli.paths import path_of
 from p2seg.cli.segmentor import saw_masks
 from p2seg.data.coco import Category, read_instances
 from p2seg.data.image_notes import notes_on
-from p2seg.data.sources import Source, check_sources, sources_at
+from p2seg.data.image_sources import Source, check_sources, sources_at
 from p2seg.errors import UserError, check_choice
 from p2seg.formats.masks import FORMATS
 from p2seg.runtime.content_fingerprint import cache_folder, hashes_of

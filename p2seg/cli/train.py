@@ -20,7 +20,7 @@ from p2seg.cli.provenance import provenance, record_run
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
 from p2seg.engine.trainer import Trainer
-from p2seg.method.method import Method
+from p2seg.method.interface import Method
 from p2seg.runtime.determinism import seed_everything
 from p2seg.runtime.progress import console
 from p2seg.runtime.ranks import seed_rank

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from p2seg.data import rle as codec
 from p2seg.data.coco_reader import Images, point_of, read_coco_file
+from p2seg.data.coco_variants import ALL_CROWDS, Notes, is_crowd, is_odd, repaired, sentences_of
 from p2seg.data.compact_lists import taken
-from p2seg.data.dialects import ALL_CROWDS, Notes, is_crowd, is_odd, repaired, sentences_of
 from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
 from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
@@ -81,8 +81,8 @@ def read_instances(
 ) -> InstanceSet:
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
-    Masks and ids in the forms of other tools are converted (`p2seg.data.dialects`), and each kind
-    of conversion is printed with its count. An annotation without polygons and
+    Masks and ids in the forms of other tools are converted (`p2seg.data.coco_variants`), and each
+    kind of conversion is printed with its count. An annotation without polygons and
     without a box is an instance with an empty mask. Besides COCO's own fields there are those of
     our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
     `review`.

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data.coco_variants import Notes, whole
 from p2seg.data.compact_lists import ends
-from p2seg.data.dialects import Notes, whole
 from p2seg.data.json_lists import read_lists
 from p2seg.data.records import Category, ImageRecord, PackedImages
 from p2seg.data.rle import MAX_PIXELS

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from p2seg.data.image_sources import left_out
 from p2seg.data.images import PERCENTILES, is_deep, opened_image, pages_of
-from p2seg.data.sources import left_out
 
 MAYBE = frozenset({".tif", ".tiff", ".png", ".apng", ".gif", ".webp", ".jp2", ".j2k", ".pgm"})
 """Endings of formats that can be deep or have pages; JPEGs need no look."""

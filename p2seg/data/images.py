@@ -48,7 +48,7 @@ EXIF_ORIENTATION = 0x0112
 def read_image(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
     """Reads an image as RGB.
 
-    Grey, palette, CMYK and transparent images are converted; deep ones, of more than 8 bits per
+    Gray, palette, CMYK and transparent images are converted; deep ones, of more than 8 bits per
     value, are scaled by `eight_bits`. Of several pages or frames the first is read. The EXIF
     orientation is applied when that gives the annotated size, ignored when the stored size is the
     annotated one; without an annotated size it is applied, as a viewer does.

@@ -15,19 +15,19 @@ from p2seg.runtime.files import atomic_path
 
 
 def voc_palette() -> NDArray[np.uint8]:
-    """VOC's colours, `[256, 3]` RGB: the bits of the index dealt to red, green and blue in turn."""
+    """VOC's colors, `[256, 3]` RGB: the bits of the index dealt to red, green and blue in turn."""
     index = np.arange(256)
     bits = index[:, None] >> np.arange(8) & 1  # bit k of each index
-    colours = np.zeros((256, 3), np.uint8)
+    colors = np.zeros((256, 3), np.uint8)
     for bit in range(8):
-        colours[:, bit % 3] |= (bits[:, bit] << (7 - bit // 3)).astype(np.uint8)
-    return colours
+        colors[:, bit % 3] |= (bits[:, bit] << (7 - bit // 3)).astype(np.uint8)
+    return colors
 
 
 def read_labels(
     path: Path, what: str = "label map", size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Reads the labels of a palette or grey PNG.
+    """Reads the labels of a palette or gray PNG.
 
     Args:
         path: the file.
@@ -35,10 +35,10 @@ def read_labels(
         size: (height, width) that it must have, pixels; of another one nothing is decoded.
 
     Returns:
-        `[H, W]` uint8: palette indices, or grey values.
+        `[H, W]` uint8: palette indices, or gray values.
 
     Raises:
-        UserError: missing, unreadable, of another size, or of colours rather than labels.
+        UserError: missing, unreadable, of another size, or of colors rather than labels.
     """
     if not path.is_file():
         raise UserError(f"no {what} at {path}: check the folder and the file name")
@@ -49,7 +49,7 @@ def read_labels(
             if image.mode not in ("P", "L", "1"):
                 raise UserError(
                     f"{what} {path} is an image of mode {image.mode}; it must be a PNG whose "
-                    "palette indices (or grey values) are the labels"
+                    "palette indices (or gray values) are the labels"
                 )
             image.load()
             labels: NDArray[np.uint8] = np.asarray(image).astype(np.uint8)
@@ -80,7 +80,7 @@ def check_size(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> Non
 
 
 def write_labels(path: Path, labels: NDArray[Any]) -> None:
-    """Writes labels 0..255, `[H, W]`, as a palette PNG in VOC's colours, atomically."""
+    """Writes labels 0..255, `[H, W]`, as a palette PNG in VOC's colors, atomically."""
     image = Image.fromarray(np.asarray(labels, np.uint8), mode="L")
     image.putpalette(voc_palette().tobytes())  # from here on it is of mode P
     with atomic_path(path) as temporary:

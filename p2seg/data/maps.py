@@ -25,7 +25,7 @@ def read_map(path: Path, size: tuple[int, int], num_classes: int) -> SemanticMap
     """Reads a map.
 
     Args:
-        path: a palette or grey PNG.
+        path: a palette or gray PNG.
         size: (height, width) of its image.
         num_classes: C.
 

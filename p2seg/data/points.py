@@ -7,7 +7,7 @@ The file is COCO-style JSON::
      "annotations": [{"id": 7, "image_id": 1, "category_id": 3, "point": [x, y]}],
      "categories": [{"id": 3, "name": "bird"}]}
 
-`point` is in pixels, the centre of the first pixel at (0, 0). `info` may hold anything, and an
+`point` is in pixels, the center of the first pixel at (0, 0). `info` may hold anything, and an
 image without annotations is allowed.
 """
 
@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
 from p2seg.data.coco_reader import Images, point_of, read_coco_file
+from p2seg.data.coco_variants import CROWDS, Notes
 from p2seg.data.compact_lists import PackedPoints, taken
-from p2seg.data.dialects import CROWDS, Notes
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_json_object
@@ -250,7 +250,7 @@ def _inner(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
 
 
 def _box_center(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
-    """The centre of the mask's box; the mask fills its array."""
+    """The center of the mask's box; the mask fills its array."""
     height, width = mask.shape
     return (height - 1) / 2, (width - 1) / 2
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from p2seg.data.dialects import NUMBERS, Notes, left_out_categories, whole
+from p2seg.data.coco_variants import NUMBERS, Notes, left_out_categories, whole
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
 from p2seg.errors import shown as shown  # those who read documents want it, too

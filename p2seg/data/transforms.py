@@ -1,6 +1,6 @@
 """Training augmentation: image, labels and points moved together.
 
-Labels are warped by nearest neighbour; points outside the crop keep their coordinates and stay
+Labels are warped by nearest neighbor; points outside the crop keep their coordinates and stay
 candidates. Nothing here draws from a global random state: a generator is handed in.
 """
 
@@ -23,8 +23,8 @@ from p2seg.data.network_input import (
 from p2seg.errors import UserError
 from p2seg.structures import IGNORED, STRIDE, Labels, Points
 
-MEAN_COLOUR = (124, 116, 104)
-"""ImageNet's mean, uint8 RGB: what padding is filled with, 0 after normalisation."""
+MEAN_COLOR = (124, 116, 104)
+"""ImageNet's mean, uint8 RGB: what padding is filled with, 0 after normalization."""
 
 WEIGHT_STEPS = 255
 
@@ -115,7 +115,7 @@ def _cut(each: Tensor, top: int, left: int, side: int) -> Tensor:
         padded[0, part.shape[-2] :] = IGNORED
         padded[0, :, part.shape[-1] :] = IGNORED
         return cast(Tensor, tv_tensors.Mask(padded))
-    return cast(Tensor, tv_tensors.Image(F.pad(part, padding, fill=list(MEAN_COLOUR))))
+    return cast(Tensor, tv_tensors.Image(F.pad(part, padding, fill=list(MEAN_COLOR))))
 
 
 def _photometric(picture: Tensor, random: torch.Generator) -> Tensor:

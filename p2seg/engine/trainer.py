@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 LossesOf = Callable[[nn.Module, Any, int], dict[str, Tensor]]
-"""(model, batch, step) -> named losses, already weighted; their sum is minimised."""
+"""(model, batch, step) -> named losses, already weighted; their sum is minimized."""
 
 Validation = Callable[[nn.Module], Mapping[str, float]]
 """Model in evaluation mode -> scores by name; the more of the first one, the better."""

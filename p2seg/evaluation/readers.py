@@ -10,7 +10,7 @@ from typing import Any
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, read_instances
-from p2seg.data.dialects import whole
+from p2seg.data.coco_variants import whole
 from p2seg.data.schema import OTHER_ROOT, is_number, naming, shown
 from p2seg.data.sets.voc import read_voc
 from p2seg.errors import UserError

@@ -26,12 +26,12 @@ def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
     covers are left out. The mean is over background and the classes that the ground truth has.
 
     Args:
-        folder: palette or grey PNGs, one an image of `gt`.
+        folder: palette or gray PNGs, one an image of `gt`.
         gt: ground truth.
 
     Returns:
-        `miou`; `miou_labelled`, the same with the pixels left out that the maps leave open;
-        `labelled`, the share of pixels that they do not; `per_class`, IoU by name, with
+        `miou`; `miou_labeled`, the same with the pixels left out that the maps leave open;
+        `labeled`, the share of pixels that they do not; `per_class`, IoU by name, with
         `background`. Fractions 0..1, None where nothing defines them.
 
     Raises:
@@ -98,8 +98,8 @@ def _scores(counts: NDArray[np.int64], gt: InstanceSet) -> dict[str, Any]:
     names = ["background", *(category.name for category in gt.categories)]
     return {
         "miou": mean(iou),
-        "miou_labelled": mean(class_ious(np.pad(closed, ((0, 0), (0, 1))))),
-        "labelled": int(closed.sum()) / total if total else None,
+        "miou_labeled": mean(class_ious(np.pad(closed, ((0, 0), (0, 1))))),
+        "labeled": int(closed.sum()) / total if total else None,
         "per_class": {name: mean(iou[k : k + 1]) for k, name in enumerate(names)},
     }
 

@@ -49,7 +49,7 @@ def check_tables(check: MapCheck, scores: dict[str, Any] | None = None) -> list[
     """
     facts = {
         "images with a map": f"{check.maps} of {check.images}",
-        "pixels labelled": f"{percent(check.labelled)} %",
+        "pixels labeled": f"{percent(check.labeled)} %",
         "pixels background": f"{percent(check.background)} %",
         "pixels ignored": f"{percent(check.ignored)} %",
     }

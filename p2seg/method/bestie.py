@@ -62,14 +62,14 @@ class BestieNetwork(Trunk):
         detail: int = 0,
     ) -> None:
         super().__init__(backbone, num_classes, decoder, width, dilations, detail)
-        self.centre_head = self.head(num_classes)
+        self.center_head = self.head(num_classes)
         self.set_norms(norm)
 
     def forward(self, images: Tensor) -> Outputs:
         """Runs the network; images and sizes are those of `Trunk.see`."""
         outputs, instance = self.see(images)
         h, w = outputs.offset.shape[2:]
-        return outputs._replace(centre=self.centre_head(instance)[..., :h, :w].float())
+        return outputs._replace(center=self.center_head(instance)[..., :h, :w].float())
 
 
 def first_labels(seed: Labels, count: int, min_region: int) -> Labels:
@@ -124,7 +124,7 @@ def centroid_targets(instances: Tensor, count: int) -> Tensor:
     return torch.stack(means, 1) - grid
 
 
-def centre_targets(
+def center_targets(
     points: list[Points], num_classes: int, size: tuple[int, int], sigma: float
 ) -> Tensor:
     """One heatmap per class: the largest of the Gaussians of height 1 around its clicks.
@@ -164,14 +164,14 @@ class BestieLoss:
     Attributes:
         segmentation: weight of the cross entropy.
         offset: weight of the offsets' absolute error.
-        centre: weight of the heatmaps' squared error.
+        center: weight of the heatmaps' squared error.
         sigma: of the heatmaps' Gaussians, input pixels.
         hard_pixel_ratio: share of an image's pixels, the hardest ones, in the cross entropy.
     """
 
     segmentation: float = 1.0
     offset: float = 0.01
-    centre: float = 200.0
+    center: float = 200.0
     sigma: float = 6.0
     hard_pixel_ratio: float = 0.2
 
@@ -195,9 +195,9 @@ class BestieLoss:
             batch: the batch.
 
         Returns:
-            `segmentation`, `offset` and `centre`, each `[]`; the objective is their sum.
+            `segmentation`, `offset` and `center`, each `[]`; the objective is their sum.
         """
-        assert outputs.centre is not None
+        assert outputs.center is not None
         first, refined = (each.instances for each in labels)
         size = first.shape[1], first.shape[2]
         logits = outputs.detailed_logits
@@ -210,22 +210,22 @@ class BestieLoss:
         to_centroid = centroid_targets(first, max(map(len, batch.points)))
         to_click = offset_targets(refined, batch.points)
         offsets = [
-            _labelled_mean((offset - to_centroid).abs().sum(1), first),
-            _labelled_mean((offset - to_click).abs().sum(1), refined),
+            _labeled_mean((offset - to_centroid).abs().sum(1), first),
+            _labeled_mean((offset - to_click).abs().sum(1), refined),
         ]
-        centre = upsample(outputs.centre, size)
-        heat = centre_targets(batch.points, centre.shape[1], size, self.sigma).to(centre.device)
+        center = upsample(outputs.center, size)
+        heat = center_targets(batch.points, center.shape[1], size, self.sigma).to(center.device)
         return {
             "segmentation": self.segmentation * segmentation,
             "offset": self.offset * torch.stack(offsets).mean(),
-            "centre": self.centre * _labelled_mean((centre - heat).square().sum(1), first),
+            "center": self.center * _labeled_mean((center - heat).square().sum(1), first),
         }
 
 
-def _labelled_mean(values: Tensor, instances: Tensor) -> Tensor:
-    """The mean of `[B, H, W]` over all labelled pixels of the batch; 0 if there is none."""
-    labelled = instances > 0
-    return (values * labelled).sum() / shared_count(labelled.sum())
+def _labeled_mean(values: Tensor, instances: Tensor) -> Tensor:
+    """The mean of `[B, H, W]` over all labeled pixels of the batch; 0 if there is none."""
+    labeled = instances > 0
+    return (values * labeled).sum() / shared_count(labeled.sum())
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Bestie:
     mdm: None = None
 
     def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
-        """The weighted losses of a step: `segmentation`, `offset` and `centre`, each `[]`."""
+        """The weighted losses of a step: `segmentation`, `offset` and `center`, each `[]`."""
         outputs: Outputs = model(batch.images)
         return self.loss(outputs, self.labels(outputs, batch), batch)
 

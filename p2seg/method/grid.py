@@ -10,7 +10,7 @@ from p2seg.structures import STRIDE
 
 
 def on_grid(labels: Tensor) -> Tensor:
-    """Labels `[B, H, W]` at the centres of the stride-4 grid, `[B, ceil(H/4), ceil(W/4)]`."""
+    """Labels `[B, H, W]` at the centers of the stride-4 grid, `[B, ceil(H/4), ceil(W/4)]`."""
     height, width = labels.shape[-2:]
     y = (torch.arange(0, height, STRIDE, device=labels.device) + STRIDE // 2).clamp(max=height - 1)
     x = (torch.arange(0, width, STRIDE, device=labels.device) + STRIDE // 2).clamp(max=width - 1)

@@ -89,7 +89,7 @@ def offset_targets(instances: Tensor, points: list[Points]) -> Tensor:
 
 
 def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[Points]) -> Tensor:
-    """Weighted smooth L1 of the offsets over the labelled pixels. Paper: Eq. 3.
+    """Weighted smooth L1 of the offsets over the labeled pixels. Paper: Eq. 3.
 
     Args:
         offset: `[B, 2, H, W]` pixels.
@@ -102,9 +102,9 @@ def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[
     """
     targets = offset_targets(instances, points)
     loss = F.smooth_l1_loss(offset, targets, reduction="none").sum(1) * weight
-    labelled = instances > 0
-    pixels = labelled.sum((1, 2))
-    means = (loss * labelled).sum((1, 2)) / pixels.clamp(min=1)
+    labeled = instances > 0
+    pixels = labeled.sum((1, 2))
+    means = (loss * labeled).sum((1, 2)) / pixels.clamp(min=1)
     return means.sum() / shared_count((pixels > 0).sum())
 
 

@@ -44,7 +44,7 @@ def semantic_to_instances(
         offset: `[B, 2, H, W]` float32, (dy, dx) in pixels of the map.
         points: of the B images, in pixels of the map; one outside a crop stays a candidate. While a
             class has points outside, its one-point regions are decoded as well: the part of an
-            object whose click was cut off must not fall to its neighbour.
+            object whose click was cut off must not fall to its neighbor.
         decode: `vote` or `point`.
         snap_radius: as in the seeds.
         orphans: what happens in regions without a point: `nearest` decodes them, `drop` leaves

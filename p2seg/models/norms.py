@@ -1,4 +1,4 @@
-"""One choice of normalisation for a whole network."""
+"""One choice of normalization for a whole network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def set_norms(module: nn.Module, norm: Norm) -> nn.Module:
 
     Args:
         module: the network, changed in place.
-        norm: `batch` (momentum .01; synchronised over GPUs by the engine), `group`, or `frozen`
+        norm: `batch` (momentum .01; synchronized over GPUs by the engine), `group`, or `frozen`
             (statistics of the pretrained weights; with random weights: identity).
 
     Returns:

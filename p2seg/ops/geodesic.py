@@ -18,7 +18,7 @@ from torch import Tensor
 from p2seg.ops._kernels import compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
-NEIGHBOURS = np.array(
+NEIGHBORS = np.array(
     [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx], dtype=np.int64
 )
 
@@ -28,7 +28,7 @@ def geodesic_owners(
 ) -> tuple[Tensor, Tensor]:
     """The geodesically nearest start of every pixel, and how clear that is.
 
-    A step goes to one of the 8 neighbours with the same region number and costs
+    A step goes to one of the 8 neighbors with the same region number and costs
     `sqrt(|step|^2 + |guide change|^2)`. On the CPU; tensors on a GPU go there and back.
 
     Args:
@@ -50,7 +50,7 @@ def geodesic_owners(
     with ThreadPoolExecutor(min(len(regions), torch.get_num_threads())) as threads:
         list(
             threads.map(
-                partial(_spread, NEIGHBOURS, 1 + margins), *given, owner.numpy(), margin.numpy()
+                partial(_spread, NEIGHBORS, 1 + margins), *given, owner.numpy(), margin.numpy()
             )
         )
     return owner.to(regions.device), margin.to(regions.device)
@@ -58,7 +58,7 @@ def geodesic_owners(
 
 @compiled
 def _spread(
-    neighbours: Array,
+    neighbors: Array,
     most: int,
     regions: Array,
     starts: Array,
@@ -88,8 +88,8 @@ def _spread(
             continue
         settled[at] = place + 1
         y, x = at // width, at % width
-        for n in range(len(neighbours)):
-            dy, dx = neighbours[n]
+        for n in range(len(neighbors)):
+            dy, dx = neighbors[n]
             v, u = y + dy, x + dx
             if v < 0 or u < 0 or v >= height or u >= width or regions[v, u] != regions[y, x]:
                 continue

@@ -8,7 +8,7 @@ from torch import Tensor
 from p2seg.structures import IGNORED, Points
 
 EDGE_NOISE = 1e-4
-"""Changes of the image whose square (colours 0..1) is below this are no edges."""
+"""Changes of the image whose square (colors 0..1) is below this are no edges."""
 
 
 def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:

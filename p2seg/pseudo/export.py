@@ -23,7 +23,7 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import PackedImages
 from p2seg.engine.finite import naming
 from p2seg.errors import UserError, check_choice
-from p2seg.pseudo.labeller import DEFAULT_SCORE, Labelled, Labeller
+from p2seg.pseudo.labeler import DEFAULT_SCORE, Labeled, Labeler
 from p2seg.pseudo.resume_log import Shards
 from p2seg.pseudo.review import Review, judged, settled
 from p2seg.runtime.files import fingerprint
@@ -57,21 +57,21 @@ class MaskRules:
             raise UserError(f"export.default_box={self.default_box}; it must be at least 1 pixel")
 
 
-def masks_of(labelled: Labelled, points: Points, rules: MaskRules) -> list[Instance]:
+def masks_of(labeled: Labeled, points: Points, rules: MaskRules) -> list[Instance]:
     """One instance a point.
 
     Args:
-        labelled: whose every pixel is.
+        labeled: whose every pixel is.
         points: of the image.
         rules: for small masks.
 
     Returns:
         K instances, in the order of the points, with the points' ids.
     """
-    owner = labelled.instances.numpy()
+    owner = labeled.instances.numpy()
     area = np.bincount(owner.reshape(-1), minlength=len(points) + 1)
     made = []
-    from_seed = np.zeros(len(points)) if labelled.from_seed is None else labelled.from_seed
+    from_seed = np.zeros(len(points)) if labeled.from_seed is None else labeled.from_seed
     for k, (y, x) in enumerate(points.yx.tolist()):
         claimed = int(area[k + 1]) >= rules.min_pixels
         mask = owner == k + 1 if claimed else box_mask(owner.shape, y, x, rules.default_box)
@@ -80,7 +80,7 @@ def masks_of(labelled: Labelled, points: Points, rules: MaskRules) -> list[Insta
                 id=int(points.ids[k]),
                 label=int(points.labels[k]),
                 rle=encode(mask),
-                score=round(float(labelled.scores[k]), 6) if claimed else DEFAULT_SCORE,
+                score=round(float(labeled.scores[k]), 6) if claimed else DEFAULT_SCORE,
                 point=(y, x),
                 default_box=not claimed,
                 from_seed=claimed and bool(from_seed[k]),
@@ -101,7 +101,7 @@ def box_mask(shape: tuple[int, ...], y: float, x: float, side: int) -> npt.NDArr
 def label_images(
     points: PointSet,
     reader: Reader,
-    labeller: Labeller,
+    labeler: Labeler,
     rules: MaskRules,
     shards: Shards,
     on_error: str,
@@ -112,12 +112,12 @@ def label_images(
     """Labels this rank's share of the images that are not finished yet.
 
     While a GPU works, threads read images ahead and encode masks behind it. Where there is none
-    they would only take the labeller's cores: measured, a third slower.
+    they would only take the labeler's cores: measured, a third slower.
 
     Args:
         points: all images.
         reader: of images and maps.
-        labeller: gives pixels their owners.
+        labeler: gives pixels their owners.
         rules: for small masks.
         shards: where finished images are kept.
         on_error: `raise`, or `skip` images that cannot be used.
@@ -137,8 +137,8 @@ def label_images(
     share = range(rank, len(ids), world)
     todo = deque(index for index in share if ids[index] not in done)
     yield from (None for _ in range(len(share) - len(todo)))
-    ahead = AHEAD if labeller.on_gpu else 1
-    with ThreadPoolExecutor(THREADS) if labeller.on_gpu else _AtOnce() as pool:
+    ahead = AHEAD if labeler.on_gpu else 1
+    with ThreadPoolExecutor(THREADS) if labeler.on_gpu else _AtOnce() as pool:
         reads: deque[_Read] = deque()
         masks: deque[tuple[int, Future[list[Instance]]]] = deque()
         try:
@@ -146,20 +146,20 @@ def label_images(
                 while todo and len(reads) < ahead:
                     index = todo.popleft()
                     record, own = points.images[index], points.points[index]
-                    inputs = pool.submit(_inputs, record, own, reader, labeller.needs_image)
+                    inputs = pool.submit(_inputs, record, own, reader, labeler.needs_image)
                     reads.append((record, own, inputs))
                 record, own, inputs = reads.popleft()
                 try:
                     image, first = inputs.result()
                     with naming([record.file_name]):
-                        labelled = labeller(image, own, first) if len(own) else _nothing(first)
+                        labeled = labeler(image, own, first) if len(own) else _nothing(first)
                 except UserError as error:
                     if on_error != "skip":
                         raise
                     shards.skip(record.id, str(error))
                     yield str(error)
                     continue
-                made = pool.submit(_masks, labelled, own, rules, record, review)
+                made = pool.submit(_masks, labeled, own, rules, record, review)
                 masks.append((record.id, made))
                 _keep(masks, shards, ahead)
                 yield None
@@ -170,7 +170,7 @@ def label_images(
 
 
 def _masks(
-    labelled: Labelled,
+    labeled: Labeled,
     points: Points,
     rules: MaskRules,
     record: ImageRecord,
@@ -178,8 +178,8 @@ def _masks(
 ) -> list[Instance]:
     """`masks_of` an image, as they were judged before."""
     if review is None:
-        return masks_of(labelled, points, rules)
-    made = masks_of(settled(labelled, points, record, review), points, rules)
+        return masks_of(labeled, points, rules)
+    made = masks_of(settled(labeled, points, record, review), points, rules)
     return judged(made, record, review)
 
 
@@ -211,8 +211,8 @@ def _inputs(
     return reader.image(record) if needs_image else None, reader.map(record, points)
 
 
-def _nothing(first: Tensor) -> Labelled:
-    return Labelled(first, first, torch.zeros(0))
+def _nothing(first: Tensor) -> Labeled:
+    return Labeled(first, first, torch.zeros(0))
 
 
 def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, Any]) -> InstanceSet:

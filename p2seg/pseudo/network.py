@@ -17,7 +17,7 @@ from p2seg.data.network_input import (
     moved_points,
     resized_labels,
 )
-from p2seg.data.transforms import MEAN_COLOUR
+from p2seg.data.transforms import MEAN_COLOR
 from p2seg.engine.finite import check_outputs
 from p2seg.errors import UserError
 from p2seg.method.grid import upsample
@@ -26,7 +26,7 @@ from p2seg.method.rounds import MutualDistillation
 from p2seg.method.s2i import Decode, Orphans, semantic_to_instances
 from p2seg.method.split import EUCLIDEAN, Split
 from p2seg.pseudo.edges import mended, to_edges
-from p2seg.pseudo.labeller import Labelled, check_odds
+from p2seg.pseudo.labeler import Labeled, check_odds
 from p2seg.semantic.missed import regions_of_missed
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
@@ -37,7 +37,7 @@ Silhouette = Literal["S0", "network"]
 
 
 @dataclass(frozen=True)
-class NetworkLabeller:
+class NetworkLabeler:
     """The trained network, its offsets and MDM's rounds at full size.
 
     Attributes:
@@ -97,17 +97,17 @@ class NetworkLabeller:
         return next(self.network.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """Labels one image.
 
         Raises:
-            NotFinite: see `outputs` and `labelled`.
+            NotFinite: see `outputs` and `labeled`.
         """
         assert image is not None
         image, first = image.to(self.device), first.to(self.device)
         outputs = self.outputs(image, points)
         last = self.maps(outputs, points, first)[-1]
-        return self.labelled(last, outputs, image, points, first)
+        return self.labeled(last, outputs, image, points, first)
 
     def maps(self, outputs: Outputs, points: Points, first: Tensor) -> list[Tensor]:
         """The maps of the rounds at export: `P_0, S_1 .. S_T`.
@@ -128,9 +128,9 @@ class NetworkLabeller:
         points, first = moved_points(points, own, size), resized_labels(first, size)
         return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
-    def labelled(
+    def labeled(
         self, semantic: Tensor, outputs: Outputs, image: Tensor, points: Points, first: Tensor
-    ) -> Labelled:
+    ) -> Labeled:
         """What one of the `maps` makes of the image.
 
         Args:
@@ -167,7 +167,7 @@ class NetworkLabeller:
             images=image[None],
         )
         scores = _scores(probabilities, classes, instances, points)
-        return Labelled(split.cpu(), instances.cpu(), scores.cpu())
+        return Labeled(split.cpu(), instances.cpu(), scores.cpu())
 
     def outputs(self, image: Tensor, points: Points) -> Outputs:
         """The network's outputs on one image, averaged over flips and scales.
@@ -261,8 +261,8 @@ def _padded(image: Tensor) -> Tensor:
     """The image with sides that the coarsest stride divides, so that a mirror image of it has the
     mirror image of its grid."""
     height, width = image.shape[1:]
-    colour = image.new_tensor(MEAN_COLOUR)[:, None, None]
-    padded = colour.repeat(1, height + -height % COARSEST, width + -width % COARSEST)
+    color = image.new_tensor(MEAN_COLOR)[:, None, None]
+    padded = color.repeat(1, height + -height % COARSEST, width + -width % COARSEST)
     padded[:, :height, :width] = image
     return padded
 

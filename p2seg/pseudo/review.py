@@ -31,7 +31,7 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord, PackedImages
 from p2seg.data.schema import id_of, naming, shown, storable, xy_inside
 from p2seg.errors import UserError
-from p2seg.pseudo.labeller import Labelled
+from p2seg.pseudo.labeler import Labeled
 from p2seg.runtime.files import fingerprint, read_json
 from p2seg.structures import Points
 
@@ -187,16 +187,16 @@ def _moved(points: PointSet, review: Review) -> Iterable[Points]:
         yield replace(own, yx=yx)
 
 
-def settled(labelled: Labelled, points: Points, image: ImageRecord, review: Review) -> Labelled:
+def settled(labeled: Labeled, points: Points, image: ImageRecord, review: Review) -> Labeled:
     """The owners of pixels, accepted masks given what is theirs and nothing else.
 
     Args:
-        labelled: whose every pixel is.
+        labeled: whose every pixel is.
         points: of the image.
         image: its record.
         review: of earlier masks.
     """
-    instances = labelled.instances.clone()
+    instances = labeled.instances.clone()
     accepted = [
         (k, review.decisions[id].rle(image))
         for k, id in enumerate(points.ids.tolist())
@@ -206,7 +206,7 @@ def settled(labelled: Labelled, points: Points, image: ImageRecord, review: Revi
         instances[instances == k + 1] = 0
     for k, rle in accepted:
         instances[torch.from_numpy(codec.decode(rle))] = k + 1
-    return replace(labelled, instances=instances)
+    return replace(labeled, instances=instances)
 
 
 def judged(instances: Sequence[Instance], image: ImageRecord, review: Review) -> list[Instance]:

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from p2seg.method.s2i import Orphans, semantic_to_instances
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.edges import mended
-from p2seg.pseudo.labeller import DEFAULT_SCORE, Labelled, Labeller, check_odds
+from p2seg.pseudo.labeler import DEFAULT_SCORE, Labeled, Labeler, check_odds
 from p2seg.structures import IGNORED, Points
 
 
 @dataclass(frozen=True)
-class SeedLabeller:
+class SeedLabeler:
     """The seeds alone, no network; with `orphans=nearest` this is the control of experiments.
 
     Attributes:
@@ -41,7 +41,7 @@ class SeedLabeller:
         """Whether the split or the edges depend on the image."""
         return self.seeder.split.needs_image or self.edges > 0
 
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """The seed of the image; every score is 1."""
         if image is not None:
             first = mended(first, image, points, self.foreground, self.edges)
@@ -54,23 +54,23 @@ class SeedLabeller:
             )
             unclaimed = (instances == 0) & (first > 0) & (first != IGNORED)
             instances = torch.where(unclaimed, filled, instances)
-        return Labelled(first, instances, torch.ones(len(points)))
+        return Labeled(first, instances, torch.ones(len(points)))
 
 
 @dataclass(frozen=True)
 class SeedFallback:
-    """A labeller whose unclaimed points get what the seed gives them.
+    """A labeler whose unclaimed points get what the seed gives them.
 
     The network may find no pixel of an object that the initial semantic map has. Only pixels that
     nobody else claims are taken from the seed, so that masks stay disjoint.
 
     Attributes:
-        labeller: of a trained network.
+        labeler: of a trained network.
         seeder: makes the seeds.
         min_pixels: a point with fewer pixels is unclaimed.
     """
 
-    labeller: Labeller
+    labeler: Labeler
     seeder: Seeder
     min_pixels: int
     needs_image: bool = True
@@ -78,11 +78,11 @@ class SeedFallback:
     @property
     def on_gpu(self) -> bool:
         """Whether the processor is free while it works."""
-        return self.labeller.on_gpu
+        return self.labeler.on_gpu
 
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """Labels one image; a mask of the seed has the score of a default box."""
-        made = self.labeller(image, points, first)
+        made = self.labeler(image, points, first)
         few = self._areas(made.instances, points) < self.min_pixels
         if not few.any():
             return made
@@ -92,7 +92,7 @@ class SeedFallback:
         instances = torch.where(taken, seed, made.instances)
         from_seed = few & (self._areas(instances, points) >= self.min_pixels)
         scores = made.scores.masked_fill(from_seed, DEFAULT_SCORE)
-        return Labelled(made.semantic, instances, scores, from_seed)
+        return Labeled(made.semantic, instances, scores, from_seed)
 
     @staticmethod
     def _areas(instances: Tensor, points: Points) -> Tensor:

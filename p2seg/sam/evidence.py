@@ -13,7 +13,7 @@ from torch import Tensor
 
 from p2seg.data.network_input import Size, moved_points
 from p2seg.method.i2s import class_probabilities
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import STRIDE, Outputs, Points, pixel_grid
 
 
@@ -22,11 +22,11 @@ class Evidence:
     """Compares masks with what a network sees around each point.
 
     Attributes:
-        labeller: the network, and how it is asked (flips, scales).
+        labeler: the network, and how it is asked (flips, scales).
         provenance: of the network, as JSON can hold it.
     """
 
-    labeller: NetworkLabeller
+    labeler: NetworkLabeler
     provenance: dict[str, Any]
 
     @torch.inference_mode()
@@ -44,9 +44,9 @@ class Evidence:
         Returns:
             `[M]` in 0..1: soft IoU with the point's pixels as the network sees them.
         """
-        outputs = self.labeller.outputs(image.to(self.labeller.device), points)
+        outputs = self.labeler.outputs(image.to(self.labeler.device), points)
         own = (image.shape[1], image.shape[2])
-        size = self.labeller.input.of(*own)
+        size = self.labeler.input.of(*own)
         there = moved_points(points, own, size)
         seen = objects_seen(outputs, there).cpu().numpy()
         cells = seen.shape[1:]

@@ -59,7 +59,7 @@ class Prompts:
 
         Args:
             yx: `[K, 2]` int64, the pixels clicked; SAM itself moves them to the
-                pixels' centres.
+                pixels' centers.
             labels: `[K]` int64, their classes.
             negatives: which of the other points are named as not the object; the nearest, at most
                 `MOST_POINTS` with the point itself.

@@ -15,7 +15,7 @@ from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.data.rle import decode, encode, iou
 from p2seg.errors import UserError
-from p2seg.pseudo.labeller import Labelled, Labeller
+from p2seg.pseudo.labeler import Labeled, Labeler
 from p2seg.sam.candidates import CandidateFolder
 from p2seg.sam.choose import Chooser
 from p2seg.sam.evidence import Evidence
@@ -158,7 +158,7 @@ class ChosenMaps:
 
 
 @dataclass(frozen=True)
-class ChosenLabeller:
+class ChosenLabeler:
     """Pseudo masks straight from the chosen masks: SAM's row in tables.
 
     Attributes:
@@ -173,28 +173,28 @@ class ChosenLabeller:
         """Whether a network has a say."""
         return self.selection.evidence is not None
 
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """The chosen masks of an image, each pixel one's; scores are those of the choice."""
         choice = self.selection(points, (first.shape[0], first.shape[1]), image)
         owner = choice.owners(points.pixels.numpy(), self.selection.overlap)
         scores = torch.from_numpy(choice.score).float()
-        return Labelled(first, torch.from_numpy(owner), scores)
+        return Labeled(first, torch.from_numpy(owner), scores)
 
 
 @dataclass(frozen=True)
 class Snapped:
-    """Another labeller's masks with a candidate's borders, where one agrees well enough.
+    """Another labeler's masks with a candidate's borders, where one agrees well enough.
 
     The candidate, or union of two, is chosen as `select=network` does, with the masks' IoU for the
     agreement: what speaks against a candidate without the masks counts as well.
 
     Attributes:
-        labeller: makes the masks.
+        labeler: makes the masks.
         selection: of candidates; its costs and sizes are used, its network is not.
         iou: that a point's mask and its candidate must have.
     """
 
-    labeller: Labeller
+    labeler: Labeler
     selection: Selection
     iou: float = 0.05
 
@@ -210,22 +210,22 @@ class Snapped:
 
     @property
     def needs_image(self) -> bool:
-        """As the labeller."""
-        return self.labeller.needs_image
+        """As the labeler."""
+        return self.labeler.needs_image
 
     @property
     def on_gpu(self) -> bool:
-        """As the labeller."""
-        return self.labeller.on_gpu
+        """As the labeler."""
+        return self.labeler.on_gpu
 
     @property
     def _chooser(self) -> Chooser:
         return replace(self.selection.chooser, select="network")
 
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """The masks of an image, each pixel one's."""
-        labelled = self.labeller(image, points, first)
-        owner, yx = labelled.instances.numpy(), points.pixels.numpy()
+        labeled = self.labeler(image, points, first)
+        owner, yx = labeled.instances.numpy(), points.pixels.numpy()
         masks = owner[None] == np.arange(1, len(points) + 1)[:, None, None]
         offered = self.selection.candidates(points.ids.tolist())
         options = Options.of(offered, yx, unions=True)
@@ -236,5 +236,5 @@ class Snapped:
         for k, index in enumerate(chosen):
             if index is not None and agreement[index] >= self.iou:
                 masks[k] = decode(options.rles[index])
-        made = Choice(masks, labelled.scores.double().numpy()).owners(yx, self.selection.overlap)
-        return replace(labelled, instances=torch.from_numpy(made))
+        made = Choice(masks, labeled.scores.double().numpy()).owners(yx, self.selection.overlap)
+        return replace(labeled, instances=torch.from_numpy(made))

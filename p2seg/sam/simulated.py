@@ -28,16 +28,16 @@ from p2seg.semantic.source import MapTask
 Mask = NDArray[np.bool_]
 
 CLUSTERS = 3
-"""Of colour and place that an object is cut into; the one with the click is its part."""
+"""Of color and place that an object is cut into; the one with the click is its part."""
 
-COLOUR_SPREAD = 20.0
+COLOR_SPREAD = 20.0
 """Lab units that count as much as half an object's size, in clusters."""
 
 SMALLEST_PART, LARGEST_PART = 0.05, 0.8
 """Shares of the object; a part beyond them is a disc around the click instead."""
 
 LEAK = 0.25
-"""How far a group without neighbours leaks into the background, in sides of the object."""
+"""How far a group without neighbors leaks into the background, in sides of the object."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class _Scene:
     """A clicked object and what is around it.
 
     Attributes:
-        lab: `[H, W, 3]` float32, colours.
+        lab: `[H, W, 3]` float32, colors.
         object: `[H, W]` bool.
         others: masks of the image's other instances.
         yx: `[2]` int64, the click.
@@ -189,11 +189,11 @@ class _Scene:
     named: NDArray[np.int64]
 
     def part(self, clusters: int) -> Mask:
-        """The piece of the object around the click that is alike in colour and place."""
+        """The piece of the object around the click that is alike in color and place."""
         y, x = np.nonzero(self.object)
         side = max(np.sqrt(len(y)), 1.0)
-        colours = self.lab[y, x] / COLOUR_SPREAD
-        features = np.column_stack([colours, y / (side / 2), x / (side / 2)]).astype(np.float32)
+        colors = self.lab[y, x] / COLOR_SPREAD
+        features = np.column_stack([colors, y / (side / 2), x / (side / 2)]).astype(np.float32)
         near = np.square(np.column_stack([y, x]) - self.yx).sum(1)
         if len(y) > clusters:
             cv2.setRNGSeed(0)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from p2seg.data import rle as codec
 from p2seg.errors import UserError
 from p2seg.segmentors.detection import Detection
-from p2seg.segmentors.graph import INPUTS, OUTPUTS, graph_of, traced
 from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.load import Predictor
+from p2seg.segmentors.onnx_graph import INPUTS, OUTPUTS, graph_of, traced
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.solov2.model import SOLOv2
 
@@ -70,7 +70,7 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
     """Writes a segmentor as ONNX: image `[H, W, 3]` uint8 of any size and a score in, masks out.
 
     Its inputs are `image` and `score`, its outputs `boxes`, `labels`, `scores` and `masks` (see
-    `p2seg.segmentors.graph.Instances`); the names of the classes are in its metadata.
+    `p2seg.segmentors.onnx_graph.Instances`); the names of the classes are in its metadata.
 
     Args:
         predictor: on the CPU.
@@ -109,7 +109,7 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
 def export_program(model: Segmentor, path: Path) -> None:
     """Writes SOLOv2 up to matrix NMS as a `torch.export` program: `SOLOv2.see`.
 
-    Its input is `[1, 3, H, W]`, normalised, with sides that are multiples of 32.
+    Its input is `[1, 3, H, W]`, normalized, with sides that are multiples of 32.
 
     Args:
         model: in evaluation mode, on the CPU.

@@ -1,4 +1,4 @@
-"""Images as networks take them: normalised, and padded at the bottom and right."""
+"""Images as networks take them: normalized, and padded at the bottom and right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PADDED_TO = 32
 """Input sides are padded to a multiple of this, the coarsest stride of the backbones."""
 
 
-def normalised(image: Tensor) -> Tensor:
+def normalized(image: Tensor) -> Tensor:
     """`[..., 3, h, w]` in 0..1 with ImageNet's mean and deviation taken out."""
     mean, std = (image.new_tensor(each)[:, None, None] for each in (IMAGENET_MEAN, IMAGENET_STD))
     return (image - mean) / std
@@ -33,7 +33,7 @@ def prepared(images: Sequence[Tensor]) -> Tensor:
     height, width = (-(-side // PADDED_TO) * PADDED_TO for side in sides)
     return torch.stack(
         [
-            F.pad(normalised(each), (0, width - each.shape[2], 0, height - each.shape[1]))
+            F.pad(normalized(each), (0, width - each.shape[2], 0, height - each.shape[1]))
             for each in images
         ]
     )

@@ -15,7 +15,7 @@ class CellMask(SoftMask):
     Args:
         logits: `[h, w]` float on the CPU; the cells are resampled, and then made probabilities.
         rows: `[H]` float, where the rows of the window lie among the cells; the first has its
-            centre at 0.
+            center at 0.
         columns: `[W]`, the same of its columns.
         top: first row of the window.
         left: first column of the window.

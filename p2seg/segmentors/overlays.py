@@ -10,8 +10,8 @@ from PIL import Image
 
 from p2seg.apps.report.pictures import Picture, draw_instances, fit
 from p2seg.data.coco import Category
+from p2seg.data.image_sources import Frame, Source
 from p2seg.data.rle import decode
-from p2seg.data.sources import Frame, Source
 from p2seg.data.video import VideoWriter
 from p2seg.runtime.files import atomic_path
 from p2seg.segmentors.detection import Detection

@@ -15,11 +15,11 @@ def paste(mask: Tensor, box: Tensor, frame: Tensor, height: int, width: int) -> 
     """A soft mask at the pixels of an image.
 
     torchvision's own pasting rounds the box to whole pixels and widens it by one, which costs
-    objects of 30 pixels several hundredths of IoU; here each pixel's centre is looked up.
+    objects of 30 pixels several hundredths of IoU; here each pixel's center is looked up.
 
     Args:
         mask: `[M, M]` float in 0..1.
-        box: `[4]` x0, y0, x1, y1 in pixels, edge to edge; the mask reaches no pixel whose centre
+        box: `[4]` x0, y0, x1, y1 in pixels, edge to edge; the mask reaches no pixel whose center
             lies outside.
         frame: `[4]`, the box that the cells of `mask` divide evenly.
         height: of the image, pixels.
@@ -42,6 +42,6 @@ def paste(mask: Tensor, box: Tensor, frame: Tensor, height: int, width: int) -> 
 
 
 def _inside(start: float, end: float, length: int) -> Tensor:
-    """The pixels of a line of `length` whose centres lie in `start` to `end`, float32."""
+    """The pixels of a line of `length` whose centers lie in `start` to `end`, float32."""
     first, last = max(0, math.ceil(start - 0.5)), min(length - 1, math.floor(end - 0.5))
     return torch.arange(first, max(first, last + 1), dtype=torch.float32)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from p2seg.data import rle as codec
 from p2seg.data.coco import Category, ImageRecord, Instance
-from p2seg.data.sources import Frame
+from p2seg.data.image_sources import Frame
 from p2seg.engine.finite import naming
 from p2seg.errors import UserError
 from p2seg.formats.masks import FORMATS, PLAIN, Entry, Format, Options, places

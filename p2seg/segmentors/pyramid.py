@@ -40,7 +40,7 @@ class FeaturePyramid(nn.Module):
         )
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """The levels of `[B, 3, H, W]` normalised images, finest first."""
+        """The levels of `[B, 3, H, W]` normalized images, finest first."""
         features = OrderedDict(zip(self.names, self.body(images), strict=True))
         return cast("OrderedDict[str, Tensor]", self.pyramid(features))
 

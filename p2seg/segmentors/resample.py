@@ -16,11 +16,11 @@ def interpolation(places: Tensor, cells: int | Tensor) -> Tensor:
     """The weights of a line's cells at some places of it, its ends drawn out.
 
     Args:
-        places: `[N]` float; the centre of cell k is at k.
+        places: `[N]` float; the center of cell k is at k.
         cells: of the line; a tensor where it is known at run time only.
 
     Returns:
-        `[N, cells]` float: at most two neighbours in a row are not zero, and a row sums to 1.
+        `[N, cells]` float: at most two neighbors in a row are not zero, and a row sums to 1.
     """
     index = _cells(cells, places)
     inside = places.clamp(min=0).minimum(index[-1:])

@@ -39,7 +39,7 @@ class Segmentor(nn.Module):
 
     @abstractmethod
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
-        """The losses of a batch by name, `[]` each, already weighted; their sum is minimised."""
+        """The losses of a batch by name, `[]` each, already weighted; their sum is minimized."""
 
     @abstractmethod
     def find(

@@ -78,7 +78,7 @@ def check_solov2(
     *,
     grids: Sequence[int],
     sizes: Sequence[Sequence[float]],
-    centre: float,
+    center: float,
     mask_weight: float,
     candidate_score: float,
     **counts: int,
@@ -90,5 +90,5 @@ def check_solov2(
     """
     check_counts({**counts, "grids": grids})
     check_pairs("sizes", sizes)
-    check_factors({"centre": centre, "mask_weight": mask_weight})
-    check_shares({"centre": centre, "candidate_score": candidate_score})
+    check_factors({"center": center, "mask_weight": mask_weight})
+    check_shares({"center": center, "candidate_score": candidate_score})

@@ -53,7 +53,7 @@ class MapCheck:
         images: of the points file.
         maps: how many of them have a map that can be read.
         pixels: of those maps.
-        labelled: share of the pixels that are of a class, 0..1.
+        labeled: share of the pixels that are of a class, 0..1.
         background: share that is background.
         ignored: share that is ignored.
         snap_radius: pixels within which a point off its class is `near`.
@@ -64,7 +64,7 @@ class MapCheck:
     images: int
     maps: int
     pixels: int
-    labelled: float
+    labeled: float
     background: float
     ignored: float
     snap_radius: float
@@ -127,7 +127,7 @@ def check_maps(
         images=images,
         maps=images - len(unread),
         pixels=total,
-        labelled=int(pixels[1:IGNORED].sum()) / total,
+        labeled=int(pixels[1:IGNORED].sum()) / total,
         background=int(pixels[0]) / total,
         ignored=int(pixels[IGNORED]) / total,
         snap_radius=snap_radius,

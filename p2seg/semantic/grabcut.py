@@ -61,8 +61,8 @@ class GrabCut(ImageSource):
     docs/results.md.
 
     Attributes:
-        lone: reach of a point without neighbours, in short sides of the image.
-        trust: exponent of the neighbour's distance in the reach, 0..1.
+        lone: reach of a point without neighbors, in short sides of the image.
+        trust: exponent of the neighbor's distance in the reach, 0..1.
         sure: radius of the disc that surely belongs to the point, in distances to the nearest; at
             the largest scale, as the next two.
         probable: radius of the disc that probably does, in reaches.
@@ -198,7 +198,7 @@ def _foreground(image: NDArray[Any], seeds: NDArray[np.uint8], iterations: int) 
     surely, probably = seeds == cv2.GC_FGD, seeds == cv2.GC_PR_FGD
     background = ~(surely | probably)
     if background.any() and (probably | (seeds == cv2.GC_PR_BGD)).any():
-        cv2.setRNGSeed(0)  # the colour clusters start at random
+        cv2.setRNGSeed(0)  # the color clusters start at random
         none, models = (0, 0, 0, 0), (np.zeros((1, 65)), np.zeros((1, 65)))
         cv2.grabCut(image, seeds, none, *models, iterations, cv2.GC_INIT_WITH_MASK)
     cut: Mask = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
@@ -211,15 +211,15 @@ def _from(window: Window, yx: Int) -> Int:
     return counted
 
 
-def _window(centre: Int, radius: float, shape: tuple[int, ...]) -> Window:
+def _window(center: Int, radius: float, shape: tuple[int, ...]) -> Window:
     """The square of `radius` around a pixel, cut by the image."""
-    low = np.maximum(centre - round(radius), 0)
-    high = np.minimum(centre + round(radius) + 1, shape[:2])
+    low = np.maximum(center - round(radius), 0)
+    high = np.minimum(center + round(radius) + 1, shape[:2])
     return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
 def _pixels(shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[Float, Float]:
-    """Where the centres of a `grid` laid over `shape` lie, `[h, 1]` and `[1, w]`, in pixels."""
+    """Where the centers of a `grid` laid over `shape` lie, `[h, 1]` and `[1, w]`, in pixels."""
     y, x = ((np.arange(n) + 0.5) * size / n - 0.5 for size, n in zip(shape[:2], grid, strict=False))
     return y[:, None], x[None, :]
 

@@ -51,7 +51,7 @@ def paths_of(folder: Path, records: Sequence[ImageRecord], ending: str = ".png")
 
 
 def write_map(path: Path, semantic: SemanticMap, key: str) -> None:
-    """Writes a map as a palette PNG in VOC's colours, atomically.
+    """Writes a map as a palette PNG in VOC's colors, atomically.
 
     Args:
         path: the file.

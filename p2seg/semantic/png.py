@@ -20,7 +20,7 @@ ENDINGS = (".png", ".npz", ".npy")
 class PngMaps:
     """Takes each map from the file of the same name, checked for size and labels.
 
-    A PNG, palette or grey, holds labels; an `.npz` or `.npy` holds labels `[H, W]` or
+    A PNG, palette or gray, holds labels; an `.npz` or `.npy` holds labels `[H, W]` or
     probabilities `[n, h, w]` (`p2seg.semantic.arrays`).
 
     Attributes:

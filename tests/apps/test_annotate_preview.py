@@ -16,8 +16,8 @@ from p2seg.apps.annotate.preview import Preview
 from p2seg.data.network_input import NetworkInput
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.seed import Seeder
-from p2seg.pseudo.network import NetworkLabeller
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.network import NetworkLabeler
+from p2seg.pseudo.seeds import SeedLabeler
 from p2seg.structures import Points
 
 
@@ -37,7 +37,7 @@ def album(tmp_path):
 
 @pytest.fixture
 def preview(album):
-    made = Preview(album, SeedLabeller(Seeder()), 200, [].append)
+    made = Preview(album, SeedLabeler(Seeder()), 200, [].append)
     yield made
     made.close()
 
@@ -63,7 +63,7 @@ def test_a_point_in_the_last_pixel_and_two_on_one_small_pixel(preview):
 
 def test_what_fails_is_told_and_the_next_request_works(preview):
     assert "not an image that Pillow can read" in preview.find(1, points_at([(1, 1)])).fault
-    preview.labeller = None
+    preview.labeler = None
     assert preview.find(0, points_at([(200, 150)])).fault.startswith("no masks: TypeError")
 
 
@@ -82,7 +82,7 @@ def test_of_requests_that_wait_the_last_one_counts(album):
             go_on.wait(10)
             return super().find(number, points)
 
-    preview = Slow(album, SeedLabeller(Seeder()), 200, tell)
+    preview = Slow(album, SeedLabeler(Seeder()), 200, tell)
     preview.ask(0, points_at([]))
     assert begun.wait(20)
     for number in range(1, 8):
@@ -99,8 +99,8 @@ def test_of_requests_that_wait_the_last_one_counts(album):
 def test_a_network_sees_an_image_as_at_export(album, size, shown):
     network, seen = tiny_network(1).eval(), []
     network.register_forward_hook(lambda _module, given, _made: seen.append(given[0].shape[2:]))
-    labeller = NetworkLabeller(network, MutualDistillation(), input=size)
-    made = Preview(album, labeller, 200, [].append)
+    labeler = NetworkLabeler(network, MutualDistillation(), input=size)
+    made = Preview(album, labeler, 200, [].append)
     made.close()
     found = made.find(0, points_at(discs(800, 600)))
     assert found.fault is None

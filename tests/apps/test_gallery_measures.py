@@ -9,7 +9,7 @@ import pytest
 from gallery_sets import box
 
 from p2seg.apps.gallery.build import content_of, script
-from p2seg.apps.gallery.material import Truth, truth_of
+from p2seg.apps.gallery.inputs import Truth, truth_of
 from p2seg.apps.gallery.measures import (
     REASONS,
     Measures,

@@ -40,13 +40,13 @@ def test_a_file_that_is_no_image(made, tools, tool, content):
 
 
 @pytest.mark.parametrize("tool", READERS)
-def test_grey_cmyk_and_16_bit_images_work(made, tools, tool):
-    grey = np.full((40, 48), 90, np.uint8)
-    Image.fromarray(grey).save(made.images / "part/0.png")
-    inks = np.dstack([grey] * 4)
+def test_gray_cmyk_and_16_bit_images_work(made, tools, tool):
+    gray = np.full((40, 48), 90, np.uint8)
+    Image.fromarray(gray).save(made.images / "part/0.png")
+    inks = np.dstack([gray] * 4)
     Image.fromarray(inks, mode="CMYK").save(made.images / "part/1.png", "JPEG")
-    Image.fromarray(grey.astype(np.uint16) * 257).save(made.images / "part/2.png")
-    Image.fromarray(np.dstack([grey] * 4)).save(made.images / "part/3.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(made.images / "part/2.png")
+    Image.fromarray(np.dstack([gray] * 4)).save(made.images / "part/3.png")
     works(tools(tool))
 
 

@@ -14,7 +14,7 @@ from strategies import points_of
 from test_configs import CONFIGS
 
 from p2seg.cli.build import build
-from p2seg.cli.labeller import network_labeller
+from p2seg.cli.labeler import network_labeler
 from p2seg.method.bestie import Bestie, BestieLoss, BestieNetwork
 from p2seg.models.backbones import build_backbone
 
@@ -42,7 +42,7 @@ def test_no_experiment_weakens_it(words):
     method = build(cfg.method)
     ratio = cfg.loss.hard_pixel_ratio
     assert method == Bestie(BestieLoss(hard_pixel_ratio=ratio), min_region=50)
-    assert (method.loss.centre, method.loss.offset, method.loss.sigma) == (200, 0.01, 6)
+    assert (method.loss.center, method.loss.offset, method.loss.sigma) == (200, 0.01, 6)
     assert ratio == (1.0 if re.search("demo|drawn|real", words[0]) else 0.2)
     seeder = build(cfg.seeder)
     assert (seeder.conflict, seeder.snap_radius, seeder.split.rule) == (
@@ -50,9 +50,9 @@ def test_no_experiment_weakens_it(words):
         0,
         "euclidean",
     )
-    labeller = network_labeller(cfg, torch.nn.Identity())
-    assert (labeller.silhouette, labeller.decode, labeller.flip) == ("network", "point", True)
-    assert (labeller.snap_radius, labeller.split.rule) == (0, "euclidean")
+    labeler = network_labeler(cfg, torch.nn.Identity())
+    assert (labeler.silhouette, labeler.decode, labeler.flip) == ("network", "point", True)
+    assert (labeler.snap_radius, labeler.split.rule) == (0, "euclidean")
     if "hrnet48" in words[0]:
         assert cfg.model.decoder == "none"
 
@@ -74,8 +74,8 @@ def test_two_random_networks_make_different_masks(words):
     first[8:40, 4:60], first[44:60, 30:50], first[10:30, 66:90] = 1, 2, 1
     points = points_of([(20, 15), (25, 45), (50, 40), (20, 75)], [1, 1, 2, 1])
     one, other = (
-        network_labeller(cfg, random_network(seed))(image, points, first).instances
+        network_labeler(cfg, random_network(seed))(image, points, first).instances
         for seed in (0, 1)
     )
-    labelled = (one > 0) | (other > 0)
-    assert int((one != other).sum()) >= 0.01 * int(labelled.sum()) > 0
+    labeled = (one > 0) | (other > 0)
+    assert int((one != other).sum()) >= 0.01 * int(labeled.sum()) > 0

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from p2seg.cli.build import build, check_values, network_input
-from p2seg.cli.labeller import EXPORT
+from p2seg.cli.labeler import EXPORT
 from p2seg.cli.main import SETTINGS
 from p2seg.cli.provenance import provenance
 from p2seg.data.coco import InstanceSet
@@ -127,11 +127,11 @@ def test_every_experiment_can_be_built(exp):
 
 @pytest.mark.parametrize("exp", EXPERIMENTS)
 def test_a_network_is_trained_and_exported_at_one_size(exp):
-    from p2seg.cli.labeller import network_labeller
+    from p2seg.cli.labeler import network_labeler
 
     cfg = compose("train", [f"+exp={exp}"])
     trained = build(cfg.data.augment, network_input(cfg)).input
-    assert network_labeller(cfg, torch.nn.Identity()).input == trained
+    assert network_labeler(cfg, torch.nn.Identity()).input == trained
     assert trained == NetworkInput(*SIZES.get(exp, (None, None)))
 
 
@@ -316,23 +316,23 @@ def test_a_segmentors_checkpoint_holds_what_decides(tmp_path, key, value, decide
     [([], 3), (["export.beta=7"], 7), (["mdm.beta=20"], 20), (["mdm.beta=9", "export.beta=7"], 7)],
 )
 def test_the_power_at_export(words, power):
-    from p2seg.cli.labeller import network_labeller
+    from p2seg.cli.labeler import network_labeler
 
     cfg = compose("gen_pseudo", ["mdm=paper", *words])
-    assert network_labeller(cfg, torch.nn.Identity()).mdm.beta == power
+    assert network_labeler(cfg, torch.nn.Identity()).mdm.beta == power
 
 
 @pytest.mark.parametrize("mdm", ["best", "bestie"])
 @pytest.mark.parametrize("word", ["export.beta=5", "export.rounds=1"])
 def test_rounds_of_a_network_without_affinities_are_one_sentence(mdm, word):
-    from p2seg.cli.labeller import network_labeller
+    from p2seg.cli.labeler import network_labeler
 
     with pytest.raises(UserError, match=f"{word} needs affinities.* train with mdm=paper"):
-        network_labeller(compose("gen_pseudo", [f"mdm={mdm}", word]), torch.nn.Identity())
+        network_labeler(compose("gen_pseudo", [f"mdm={mdm}", word]), torch.nn.Identity())
 
 
 def test_the_baseline_has_no_rounds():
-    from p2seg.cli.labeller import network_labeller
+    from p2seg.cli.labeler import network_labeler
 
-    labeller = network_labeller(compose("gen_pseudo", ["mdm=bestie"]), torch.nn.Identity())
-    assert (labeller.mdm, labeller.decode) == (None, "point")
+    labeler = network_labeler(compose("gen_pseudo", ["mdm=bestie"]), torch.nn.Identity())
+    assert (labeler.mdm, labeler.decode) == (None, "point")

@@ -132,7 +132,7 @@ def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
         code, out, error = run_tool(tool, *own, *more)
         assert code == 0, error
         if tool == "train":
-            assert "centre" in out
+            assert "center" in out
     masks = read_instances(tmp_path / "pseudo.json")
     assert sum(map(len, masks.instances)) == sum(map(len, read_instances(gt).instances))
     short = [f"ckpt={tmp_path}/network/last.pt", "trainer.accelerator=cpu"]
@@ -143,7 +143,7 @@ def test_the_baseline_is_trained_and_labels(drawn, tmp_path, run_tool):
     old = tmp_path / "network" / "last.pt"
     content = load_checkpoint(old, "network")
     for weights in (content["model"], content["average"]):
-        for name in [key for key in weights if key.startswith("centre_head.")]:
+        for name in [key for key in weights if key.startswith("center_head.")]:
             if weights[name].shape[:1] == (len(CLASSES),):  # one heatmap for all classes
                 weights[name] = weights[name][:1].clone()
     save_checkpoint(old, content)

@@ -16,10 +16,10 @@ from strategies import points_of
 from torch import Tensor
 
 from p2seg.cli.build import build
-from p2seg.cli.labeller import network_labeller
+from p2seg.cli.labeler import network_labeler
 from p2seg.data.rle import encode
 from p2seg.data.sets.synthetic import draw_scene
-from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.labeler import Labeler
 from p2seg.pseudo.seeds import SeedFallback
 from p2seg.sam.candidates import Candidate, CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
@@ -104,26 +104,26 @@ def exported(cfg: DictConfig, seed: int, each: Drawn, folder: Path) -> Tensor:
             each, points=one, first=each.first.where(each.first > 200, each.first.clamp(max=1))
         )
     torch.manual_seed(seed)
-    labeller: Labeller = network_labeller(cfg, build(cfg.model.network).eval())
+    labeler: Labeler = network_labeler(cfg, build(cfg.model.network).eval())
     if cfg.export.unclaimed == "seed":
-        labeller = SeedFallback(labeller, build(cfg.seeder), cfg.export.min_pixels)
+        labeler = SeedFallback(labeler, build(cfg.seeder), cfg.export.min_pixels)
     if cfg.export.snap == "sam":
         borders = Selection(candidates(folder, each), Chooser("consistent"))
-        labeller = Snapped(labeller, borders, cfg.export.snap_iou)
-    return labeller(each.image, each.points, each.first).instances
+        labeler = Snapped(labeler, borders, cfg.export.snap_iou)
+    return labeler(each.image, each.points, each.first).instances
 
 
 @pytest.mark.parametrize("exp", [exp for exp in EXPERIMENTS if exp not in WITHOUT_NETWORK])
 def test_two_random_networks_give_different_masks(exp, images, tmp_path):
     cfg = compose("gen_pseudo", [f"+exp={exp}", *SMALL])
     assert cfg.export.masks == "mdm"
-    different = labelled = 0
+    different = labeled = 0
     for each in images:
         one, other = (exported(cfg, seed, each, tmp_path) for seed in (1, 2))
         own = (one > 0) | (other > 0)
         different += int((one != other)[own].sum())
-        labelled += int(own.sum())
-    assert different >= 0.01 * labelled
+        labeled += int(own.sum())
+    assert different >= 0.01 * labeled
 
 
 @pytest.mark.parametrize("exp", sorted(WITHOUT_NETWORK))

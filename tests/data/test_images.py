@@ -16,7 +16,7 @@ from p2seg.data.image_notes import notes_on
 from p2seg.data.images import EXIF_ORIENTATION, check_image, eight_bits, read_image
 from p2seg.errors import UserError
 
-COLOURS = np.array([[[200, 30, 10], [20, 180, 60], [5, 40, 220]]] * 2, np.uint8)  # 2 x 3
+COLORS = np.array([[[200, 30, 10], [20, 180, 60], [5, 40, 220]]] * 2, np.uint8)  # 2 x 3
 
 
 def saved(folder, image, name="a.png", **options):
@@ -24,20 +24,20 @@ def saved(folder, image, name="a.png", **options):
     return folder / name
 
 
-def test_colours_come_back_as_stored(tmp_path):
-    made = read_image(saved(tmp_path, Image.fromarray(COLOURS)), (2, 3))
+def test_colors_come_back_as_stored(tmp_path):
+    made = read_image(saved(tmp_path, Image.fromarray(COLORS)), (2, 3))
     assert made.dtype == np.uint8
-    assert made.tolist() == COLOURS.tolist()
+    assert made.tolist() == COLORS.tolist()
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
-def test_grey_has_three_equal_channels(tmp_path, mode):
-    grey = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert(mode)
-    made = read_image(saved(tmp_path, grey))
+def test_gray_has_three_equal_channels(tmp_path, mode):
+    gray = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert(mode)
+    made = read_image(saved(tmp_path, gray))
     assert made.tolist() == [[[0] * 3, [255] * 3], [[255] * 3, [0] * 3]]
 
 
-def test_palette_gives_its_colours(tmp_path):
+def test_palette_gives_its_colors(tmp_path):
     image = Image.fromarray(np.array([[0, 1, 1]], np.uint8))
     image.putpalette([9, 8, 7, 200, 100, 50])
     assert read_image(saved(tmp_path, image)).tolist() == [
@@ -45,9 +45,9 @@ def test_palette_gives_its_colours(tmp_path):
     ]
 
 
-def test_transparency_is_dropped_and_colours_stay(tmp_path):
-    alpha = np.dstack([COLOURS, np.zeros((2, 3), np.uint8)])
-    assert read_image(saved(tmp_path, Image.fromarray(alpha))).tolist() == COLOURS.tolist()
+def test_transparency_is_dropped_and_colors_stay(tmp_path):
+    alpha = np.dstack([COLORS, np.zeros((2, 3), np.uint8)])
+    assert read_image(saved(tmp_path, Image.fromarray(alpha))).tolist() == COLORS.tolist()
 
 
 def test_cmyk_is_turned_into_light(tmp_path):
@@ -68,7 +68,7 @@ def gradient(low, high, dtype):
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("high", [255, 4095, 65535])
-def test_grey_of_any_depth_fills_the_range(tmp_path, name, high):
+def test_gray_of_any_depth_fills_the_range(tmp_path, name, high):
     made = read_image(saved(tmp_path, Image.fromarray(gradient(0, high, np.uint16)), name))
     assert (made == made[..., :1]).all()
     assert np.abs(made[0, :, 0] - np.linspace(0, 255, 2001)).max() < 2
@@ -259,12 +259,12 @@ def test_whatever_is_broken_is_refused_or_read_but_never_crashes(tmp_path_factor
 
 
 def test_the_head_alone_tells_of_what_is_no_image_and_of_other_sizes(tmp_path):
-    upright = saved(tmp_path, Image.fromarray(COLOURS))
+    upright = saved(tmp_path, Image.fromarray(COLORS))
     for size in (None, (2, 3)):
         check_image(upright, size)
     turned = Image.Exif()
     turned[EXIF_ORIENTATION] = 6
-    rotated = saved(tmp_path, Image.fromarray(COLOURS), "b.jpg", exif=turned)
+    rotated = saved(tmp_path, Image.fromarray(COLORS), "b.jpg", exif=turned)
     for size in (None, (2, 3), (3, 2)):
         check_image(rotated, size)
     for path in (upright, rotated):

@@ -12,16 +12,16 @@ from p2seg.data.labels import read_labels, voc_palette, write_labels
 from p2seg.errors import UserError
 
 
-def test_labels_come_back_in_vocs_colours(tmp_path: Path) -> None:
+def test_labels_come_back_in_vocs_colors(tmp_path: Path) -> None:
     labels = np.arange(256).reshape(8, 32)
     path = tmp_path / "new" / "a.png"
     write_labels(path, labels)
     np.testing.assert_array_equal(read_labels(path), labels)
     with Image.open(path) as image:
         assert image.mode == "P"
-        colours = np.asarray(image.convert("RGB"))
-    assert colours[0, 15].tolist() == [192, 128, 128]  # VOC's person
-    assert colours[7, 31].tolist() == [224, 224, 192]  # VOC's void
+        colors = np.asarray(image.convert("RGB"))
+    assert colors[0, 15].tolist() == [192, 128, 128]  # VOC's person
+    assert colors[7, 31].tolist() == [224, 224, 192]  # VOC's void
 
 
 @pytest.mark.realdata
@@ -32,7 +32,7 @@ def test_the_palette_is_that_of_the_real_files(realdata: Path) -> None:
     np.testing.assert_array_equal(voc_palette()[: len(palette)], palette)
 
 
-def test_grey_values_are_labels(tmp_path: Path) -> None:
+def test_gray_values_are_labels(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 7], [255, 1]], np.uint8)).save(tmp_path / "a.png")
     assert read_labels(tmp_path / "a.png").tolist() == [[0, 7], [255, 1]]
 

@@ -30,7 +30,7 @@ def test_restricting_keeps_background_and_the_classes_with_points(semantic, seed
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
-def test_grey_maps_are_read_by_value(tmp_path, mode):
+def test_gray_maps_are_read_by_value(tmp_path, mode):
     Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8) * (255 if mode == "1" else 1)).convert(
         mode
     ).save(tmp_path / "a.png")
@@ -58,9 +58,9 @@ def test_size_and_labels_are_checked(tmp_path, size, classes, sentence):
 def test_what_is_no_map_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no semantic map at .*a\.png.*gen_semantic"):
         read_map(tmp_path / "a.png", (1, 1), 1)
-    Image.new("RGB", (1, 1)).save(tmp_path / "colour.png")
-    with pytest.raises(UserError, match=r"colour\.png is an image of mode RGB"):
-        read_map(tmp_path / "colour.png", (1, 1), 1)
+    Image.new("RGB", (1, 1)).save(tmp_path / "color.png")
+    with pytest.raises(UserError, match=r"color\.png is an image of mode RGB"):
+        read_map(tmp_path / "color.png", (1, 1), 1)
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"broken\.png is no readable PNG"):
         read_map(tmp_path / "broken.png", (1, 1), 1)

@@ -8,7 +8,7 @@ from networks import tiny_network
 from strategies import points_of
 
 from p2seg.data.network_input import NetworkInput
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 
 
 def noisy(low: int, high: int) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_an_image_of_one_color_stays_in_range() -> None:
     assert (NetworkInput(short_side=4).seen(plain) == 77).all()
 
 
-def test_a_dim_copy_of_an_image_is_labelled_as_the_image() -> None:
+def test_a_dim_copy_of_an_image_is_labeled_as_the_image() -> None:
     """At export too the network sees the stretched image."""
     bright = noisy(0, 250)
     bright[:, 0, 0] = 250
@@ -53,7 +53,7 @@ def test_a_dim_copy_of_an_image_is_labelled_as_the_image() -> None:
     dim = (bright.int() // 10).to(torch.uint8)
     apart = {}
     for stretch in (False, True):
-        labeller = NetworkLabeller(network, None, input=NetworkInput(stretch=stretch))
-        outputs = [labeller.outputs(each, points).class_logits.softmax(1) for each in (bright, dim)]
+        labeler = NetworkLabeler(network, None, input=NetworkInput(stretch=stretch))
+        outputs = [labeler.outputs(each, points).class_logits.softmax(1) for each in (bright, dim)]
         apart[stretch] = float((outputs[0] - outputs[1]).detach().abs().mean())
     assert apart[False] > 10 * apart[True]

@@ -38,7 +38,7 @@ def test_scenes_are_whole(scenes: list[Scene]) -> None:
     assert len({scene.objects.shape for scene in scenes}) > 10
 
 
-def neighbours(scene: Scene, index: int) -> set[int]:
+def neighbors(scene: Scene, index: int) -> set[int]:
     """Objects of the same class that touch object `index`."""
     mask = scene.objects == index
     around = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~mask
@@ -48,7 +48,7 @@ def neighbours(scene: Scene, index: int) -> set[int]:
 
 def test_most_objects_touch_one_of_their_class(scenes: list[Scene]) -> None:
     touching = [
-        bool(neighbours(scene, k)) for scene in scenes for k in range(1, scene.objects.max() + 1)
+        bool(neighbors(scene, k)) for scene in scenes for k in range(1, scene.objects.max() + 1)
     ]
     assert np.mean(touching) > 0.6
 
@@ -77,24 +77,24 @@ def test_the_nearest_point_cuts_wrongly(scenes: list[Scene]) -> None:
             rivals = [scene.semantic[y, x] == label for y, x in points]
             nearest = np.where(np.array(rivals)[:, None, None], away, np.inf).argmin(0) + 1
             found = (nearest == k) & (scene.semantic == label)
-            if neighbours(scene, k):
+            if neighbors(scene, k):
                 ious.append((mask & found).sum() / (mask | found).sum())
     assert 0.5 < np.mean(ious) < 0.85
 
 
-def test_neighbours_show_a_seam(scenes: list[Scene]) -> None:
+def test_neighbors_show_a_seam(scenes: list[Scene]) -> None:
     """Along the border of two objects of a class it is darker than inside them."""
     inside, seam = [], []
     for scene in scenes:
-        grey = scene.image.mean(2)
+        gray = scene.image.mean(2)
         for k in range(1, scene.objects.max() + 1):
             mask = (scene.objects == k).astype(np.uint8)
-            if not neighbours(scene, k):
+            if not neighbors(scene, k):
                 continue
-            others = np.isin(scene.objects, list(neighbours(scene, k))).astype(np.uint8)
+            others = np.isin(scene.objects, list(neighbors(scene, k))).astype(np.uint8)
             border = mask & cv2.dilate(others, np.ones((3, 3), np.uint8))
-            inside.extend(grey[cv2.erode(mask, np.ones((7, 7), np.uint8)) > 0])
-            seam.extend(grey[border > 0])
+            inside.extend(gray[cv2.erode(mask, np.ones((7, 7), np.uint8)) > 0])
+            seam.extend(gray[border > 0])
     assert np.mean(seam) < 0.75 * np.mean(inside)
 
 

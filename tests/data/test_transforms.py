@@ -10,7 +10,7 @@ from strategies import points_of
 
 from p2seg.data.loader import sample_generator
 from p2seg.data.network_input import NetworkInput
-from p2seg.data.transforms import MEAN_COLOUR, Augment
+from p2seg.data.transforms import MEAN_COLOR, Augment
 from p2seg.errors import UserError
 from p2seg.structures import Labels
 
@@ -100,14 +100,14 @@ def test_points_outside_the_crop_keep_their_coordinates():
             assert cut.instances[y, x] == k + 1
 
 
-def test_padding_is_ignored_and_has_the_mean_colour():
+def test_padding_is_ignored_and_has_the_mean_color():
     labels = ramp(10, 20)
     image = torch.full((3, 10, 20), 7, dtype=torch.uint8)
     augment = Augment(NetworkInput(10), crop=16, scale=(1, 1), flip=False, photometric=False)
     image, _, labels = augment(image, points_of([(0, 0)], [1]), labels, sample_generator(0))
     assert image.shape == (3, 16, 16)
     assert (image[:, :10] == 7).all()
-    assert (image[:, 10:] == torch.tensor(MEAN_COLOUR)[:, None, None]).all()
+    assert (image[:, 10:] == torch.tensor(MEAN_COLOR)[:, None, None]).all()
     assert (labels.semantic[10:] == 255).all()
     assert (labels.instances[10:] == 0).all()
     assert (labels.weight[10:] == 0).all()
@@ -177,7 +177,7 @@ def test_the_same_generator_gives_the_same_sample_and_another_one_another():
     assert not torch.equal(first[0], made(0, 4, 7)[0])
 
 
-def test_photometric_changes_colours_alone():
+def test_photometric_changes_colors_alone():
     image, points, labels = painted(64, 64, [(10, 20)])
     image += torch.randint(0, 200, image.shape, dtype=torch.uint8, generator=sample_generator(9))
     loud = Augment(NetworkInput(64), crop=64, scale=(1, 1), flip=False, photometric=True)

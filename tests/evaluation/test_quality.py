@@ -75,7 +75,7 @@ def test_sizes_are_those_of_coco():
     }
 
 
-def test_a_neighbour_is_of_the_same_class_and_image_and_no_crowd():
+def test_a_neighbor_is_of_the_same_class_and_image_and_no_crowd():
     gt = ten(
         [instance(1, row(1), 1), instance(2, row(1), 2)],
         [instance(3, row(1), 1), instance(4, row(1), 1, crowd=True)],

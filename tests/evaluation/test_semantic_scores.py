@@ -34,8 +34,8 @@ def test_by_hand(tmp_path):
     per_class = {"background": 1 / 3, "cat": 1 / 3, "cow": 2 / 5, "dog": None}
     assert scores["per_class"] == pytest.approx(per_class)
     assert scores["miou"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 5) / 3)
-    assert scores["miou_labelled"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 4) / 3)
-    assert scores["labelled"] == 7 / 8
+    assert scores["miou_labeled"] == pytest.approx((1 / 3 + 1 / 3 + 2 / 4) / 3)
+    assert scores["labeled"] == 7 / 8
 
 
 def test_one_map_after_the_other_is_all_at_once(tmp_path):
@@ -64,7 +64,7 @@ def test_the_class_map_of_masks_by_hand():
 def test_perfect_maps(tmp_path):
     gt = instance_set([instance(1, "1100", 1), instance(2, "0001", 2)])
     scores = semantic_scores(write(tmp_path, [[1, 1], [0, 2]]), gt)
-    assert (scores["miou"], scores["miou_labelled"], scores["labelled"]) == (1, 1, 1)
+    assert (scores["miou"], scores["miou_labeled"], scores["labeled"]) == (1, 1, 1)
 
 
 def test_small_objects_lie_on_large_ones_and_crowds_below_all():

@@ -136,9 +136,9 @@ def _json_files() -> dict[str, bytes]:
 
 
 def _images() -> dict[str, bytes]:
-    grey = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 5).astype(np.uint8)
-    colours = np.dstack([grey, grey[::-1], 255 - grey])
-    rgb, palette = Image.fromarray(colours), Image.fromarray(grey % 3)
+    gray = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 5).astype(np.uint8)
+    colors = np.dstack([gray, gray[::-1], 255 - gray])
+    rgb, palette = Image.fromarray(colors), Image.fromarray(gray % 3)
     palette.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
@@ -146,7 +146,7 @@ def _images() -> dict[str, bytes]:
     kinds: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
         "rgb.png": (rgb, "PNG", {"exif": exif, "icc_profile": b"profile" * 20}),
         "palette.png": (palette, "PNG", {"transparency": 0}),
-        "deep.png": (Image.fromarray(grey.astype(np.uint16) * 257), "PNG", {}),
+        "deep.png": (Image.fromarray(gray.astype(np.uint16) * 257), "PNG", {}),
         "adam.png": (rgb.convert("RGBA"), "PNG", {}),
         "moving.png": (rgb, "PNG", {"save_all": True, "append_images": [rgb.rotate(180)]}),
         "rgb.jpg": (rgb, "JPEG", {"exif": exif, "comment": b"comment"}),
@@ -159,7 +159,7 @@ def _images() -> dict[str, bytes]:
         "lzw.tif": (rgb, "TIFF", {"compression": "tiff_lzw"}),
         "fax.tif": (rgb.convert("1"), "TIFF", {"compression": "group4"}),
         "pages.tif": (rgb, "TIFF", {"save_all": True, "append_images": [rgb] * 3}),
-        "float.tif": (Image.fromarray(grey.astype(np.float32)), "TIFF", {}),
+        "float.tif": (Image.fromarray(gray.astype(np.float32)), "TIFF", {}),
         "rgb.bmp": (rgb, "BMP", {}),
         "palette.bmp": (palette, "BMP", {}),
         "rgb.ppm": (rgb, "PPM", {}),

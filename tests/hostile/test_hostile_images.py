@@ -15,10 +15,10 @@ import pytest
 from PIL import Image, ImageFile
 from video_sets import write_video
 
+from p2seg.data.image_sources import check_sources, read_frames, sources_at
 from p2seg.data.images import FORMATS, check_image, read_image
 from p2seg.data.labels import read_labels
 from p2seg.data.maps import read_map
-from p2seg.data.sources import check_sources, read_frames, sources_at
 from p2seg.data.video import Video
 from p2seg.errors import UserError
 from p2seg.semantic.maps import read_key
@@ -33,7 +33,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(*chunks: bytes, size: tuple[int, int] = (8, 6), kind: int = 2) -> bytes:
-    """A PNG of colours, or of palette entries, whose pixels are zeros."""
+    """A PNG of colors, or of palette entries, whose pixels are zeros."""
     head = struct.pack(">IIBBBBB", *size, 8, kind, 0, 0, 0)
     pixels = zlib.compress(bytes(6 * (1 + 8 * (3 if kind == 2 else 1))))
     parts = (chunk(b"IHDR", head), *chunks, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
@@ -117,8 +117,8 @@ BROKEN: dict[str, bytes] = {
 """Files that are no image, or one that cannot be read."""
 
 ODD: dict[str, bytes] = {
-    "a palette of 70,000 colours": png(chunk(b"PLTE", bytes(210_000)), kind=3),
-    "a palette of half a colour": png(chunk(b"PLTE", bytes(4)), kind=3),
+    "a palette of 70,000 colors": png(chunk(b"PLTE", bytes(210_000)), kind=3),
+    "a palette of half a color": png(chunk(b"PLTE", bytes(4)), kind=3),
     "no palette": png(kind=3),
     "transparency without end": png(chunk(b"tRNS", bytes(100_000))),
     "a profile that unpacks to 256 MB": png(

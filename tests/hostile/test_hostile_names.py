@@ -23,10 +23,10 @@ from p2seg.data.coco import (
     read_instances,
     write_instances,
 )
+from p2seg.data.image_sources import Frame, Source
 from p2seg.data.images import read_image
 from p2seg.data.maps import map_path, read_map
 from p2seg.data.points import make_points, read_points, write_points
-from p2seg.data.sources import Frame, Source
 from p2seg.formats.masks import FORMATS, places
 from p2seg.formats.masks.yolo import data_yaml
 from p2seg.runtime.resume_log import Parts

@@ -15,11 +15,11 @@ from networks import tiny_network
 from strategies import points_of
 
 from p2seg.errors import UserError
-from p2seg.method.bestie import Bestie, BestieLoss, BestieNetwork, centre_targets
+from p2seg.method.bestie import Bestie, BestieLoss, BestieNetwork, center_targets
 from p2seg.method.losses import segmentation_loss
 from p2seg.method.s2i import semantic_to_instances
 from p2seg.models.backbones import build_backbone
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import Batch, Outputs
 
 
@@ -38,7 +38,7 @@ def outputs_of(offset: torch.Tensor | None = None) -> Outputs:
     return Outputs(
         torch.randn(1, 3, 16, 16, generator=random),
         5 * torch.randn(1, 2, 16, 16, generator=random) if offset is None else offset,
-        centre=torch.rand(1, 2, 16, 16, generator=random),
+        center=torch.rand(1, 2, 16, 16, generator=random),
     )
 
 
@@ -71,7 +71,7 @@ coordinates = st.tuples(st.floats(-9, 40, width=32), st.floats(-9, 40, width=32)
 )
 def test_every_class_has_a_heatmap_of_its_own_clicks(images, sigma):
     points = [points_of([yx for yx, _ in each], [c for _, c in each]) for each in images[:3]]
-    made = centre_targets(points, 3, (16, 36), sigma)
+    made = center_targets(points, 3, (16, 36), sigma)
     assert made.shape == (len(points), 3, 16, 36)
     for own, clicks in zip(made, points, strict=True):
         np.testing.assert_allclose(own.numpy(), heatmaps(clicks, 3, 16, 36, sigma), atol=1e-6)
@@ -129,16 +129,16 @@ def test_a_region_below_50_pixels_makes_no_first_label(side, kept):
     assert torch.equal(refined.instances, instances), "refined labels have no such rule"
     assert first.semantic is semantic, "the class stays"
     losses = BestieLoss()(outputs_of(), [first, refined], batch)
-    assert (float(losses["centre"]) > 0) == kept
+    assert (float(losses["center"]) > 0) == kept
 
 
 def test_every_parameter_gets_a_gradient():
     network, batch = bestie_network().train(), batch_of()
     outputs = network(batch.images)
-    assert outputs.centre.shape == (1, 2, 16, 16)
+    assert outputs.center.shape == (1, 2, 16, 16)
     assert outputs.embedding is None
     losses = Bestie(BestieLoss(hard_pixel_ratio=1.0)).objective(network, batch, 0)
-    assert set(losses) == {"segmentation", "offset", "centre"}
+    assert set(losses) == {"segmentation", "offset", "center"}
     sum(losses.values()).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -146,12 +146,12 @@ def test_every_parameter_gets_a_gradient():
 
 
 def test_the_objective_by_hand():
-    """Each error by loops over the labelled pixels, refined labels from the first step on."""
+    """Each error by loops over the labeled pixels, refined labels from the first step on."""
     batch, outputs = batch_of(), outputs_of()
-    method = Bestie(BestieLoss(segmentation=2.0, offset=0.5, centre=3.0))
+    method = Bestie(BestieLoss(segmentation=2.0, offset=0.5, center=3.0))
     made = method.objective(lambda _: outputs, batch, 0)
     first, refined = (each.instances[0].numpy() for each in method.labels(outputs, batch))
-    offset, centre = enlarged(outputs.offset), enlarged(outputs.centre)
+    offset, center = enlarged(outputs.offset), enlarged(outputs.center)
     clicks = batch.points[0].yx.double().numpy()
     heat = heatmaps(batch.points[0], 2, 64, 64, 6.0)
     where = np.argwhere(first > 0)
@@ -165,14 +165,14 @@ def test_the_objective_by_hand():
     own = (np.mean(to_centroid) + np.mean(to_click)) / 2
     assert float(made["offset"]) == pytest.approx(0.5 * own, rel=1e-5)
     # all classes' heatmaps count, at pixels with a first label alone
-    square = [((centre[:, y, x] - heat[:, y, x]) ** 2).sum() for y, x in where]
-    assert float(made["centre"]) == pytest.approx(3 * np.mean(square), rel=1e-5)
+    square = [((center[:, y, x] - heat[:, y, x]) ** 2).sum() for y, x in where]
+    assert float(made["center"]) == pytest.approx(3 * np.mean(square), rel=1e-5)
     log_p = torch.nn.functional.interpolate(outputs.class_logits, scale_factor=4, mode="bilinear")
     want = segmentation_loss(log_p.log_softmax(1), batch.labels.semantic, 0.2)
     assert float(made["segmentation"]) == pytest.approx(2 * float(want), rel=1e-5)
 
 
-def test_all_labelled_pixels_of_a_batch_count_alike():
+def test_all_labeled_pixels_of_a_batch_count_alike():
     """As in one image that has the pixels of all."""
     one, outputs = batch_of(), outputs_of()
     other = replace(one, labels=replace(one.labels, instances=one.labels.instances * 0))
@@ -192,7 +192,7 @@ def test_all_labelled_pixels_of_a_batch_count_alike():
     alone, both = (
         method.objective(lambda _, o=o: o, b, 0) for o, b in ((outputs, one), (twice, two))
     )
-    assert float(both["centre"]) == pytest.approx(float(alone["centre"]), rel=1e-5)
+    assert float(both["center"]) == pytest.approx(float(alone["center"]), rel=1e-5)
 
 
 def test_an_image_without_labels_costs_nothing_but_its_classes():
@@ -200,15 +200,15 @@ def test_an_image_without_labels_costs_nothing_but_its_classes():
     nothing = torch.zeros_like(batch.labels.semantic)
     batch = replace(batch, labels=replace(batch.labels, semantic=nothing, instances=nothing))
     losses = Bestie(BestieLoss()).objective(lambda _: outputs_of(), batch, 0)
-    assert (float(losses["offset"]), float(losses["centre"])) == (0, 0)
+    assert (float(losses["offset"]), float(losses["center"])) == (0, 0)
     assert float(losses["segmentation"]) > 0
 
 
 def test_it_labels_images_by_its_own_offsets():
     network, batch = bestie_network().eval(), batch_of()
     first = batch.labels.semantic[0]
-    labeller = NetworkLabeller(network, None, snap_radius=0)
-    made = labeller(batch.images[0], batch.points[0], first)
+    labeler = NetworkLabeler(network, None, snap_radius=0)
+    made = labeler(batch.images[0], batch.points[0], first)
     offset = torch.nn.functional.interpolate(
         network(batch.images).offset.detach(), (64, 64), mode="bilinear", align_corners=False
     )

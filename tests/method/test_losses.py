@@ -47,7 +47,7 @@ def test_offsets_point_to_the_click_and_vanish_there():
     assert target[:, 1, 0].tolist() == [0, 0]
 
 
-def test_offset_loss_is_smooth_l1_weighted_over_labelled_pixels():
+def test_offset_loss_is_smooth_l1_weighted_over_labeled_pixels():
     instances = torch.tensor([[[1, 1, 0]]])
     weight = torch.tensor([[[1.0, 0.5, 9.0]]])
     points = [points_of([(0, 0)], [1])]

@@ -78,19 +78,19 @@ def test_s2i_equals_the_slow_loop(scene, seed, decode, orphans):
 
 
 def test_votes_cancel_where_on_the_object_the_click_was():
-    # two objects of 5 columns, clicked at their left ends; the network knows their centres
+    # two objects of 5 columns, clicked at their left ends; the network knows their centers
     semantic = torch.ones(1, 10, dtype=torch.long)
     points = points_of([(0, 0), (0, 5)], [1, 1])
     x = torch.arange(10)
-    centre = torch.where(x < 5, 2, 7)
-    offset = torch.stack([torch.zeros(1, 10), (centre - x)[None].float()])
+    center = torch.where(x < 5, 2, 7)
+    offset = torch.stack([torch.zeros(1, 10), (center - x)[None].float()])
     truth = [[1] * 5 + [2] * 5]
     assert semantic_to_instances(semantic, offset, points, decode="vote").tolist() == truth
     still = torch.zeros_like(offset)
     assert semantic_to_instances(semantic, still, points, decode="point").tolist() != truth
 
 
-def test_part_of_an_object_whose_click_was_cut_off_is_not_its_neighbours():
+def test_part_of_an_object_whose_click_was_cut_off_is_not_its_neighbors():
     semantic = torch.ones(1, 8, dtype=torch.long)
     points = points_of([(0, -2), (0, 6)], [1, 1])  # the first click lies left of the crop
     offset = torch.zeros(2, 1, 8)

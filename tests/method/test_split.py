@@ -14,7 +14,7 @@ from p2seg.method.rounds import MutualDistillation
 from p2seg.method.s2i import semantic_to_instances
 from p2seg.method.seed import Seeder
 from p2seg.method.split import Split
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import Outputs
 
 GEODESIC = Split("geodesic")
@@ -78,7 +78,7 @@ def test_s2i_splits_shared_regions_and_decodes_the_others():
 
 
 def test_s2i_decodes_classes_with_a_click_outside():
-    """A part of the object whose click was cut off must not fall to its neighbour."""
+    """A part of the object whose click was cut off must not fall to its neighbor."""
     semantic = torch.ones(1, 8, 20, dtype=torch.long)
     points = points_of([(4, 1), (4, 8), (4, 28)], [1, 1, 1])
     image = two_tone(8, 20, 4)
@@ -150,10 +150,10 @@ def test_export_follows_the_image_whatever_the_rounds():
     points = points_of([(8, 2), (8, 30)], [1, 1])
     image = two_tone(16, 32, 8)[0]
     for rounds in (0, 2):
-        labeller = NetworkLabeller(
+        labeler = NetworkLabeler(
             Still(), MutualDistillation(decode="point"), rounds, "network", split=GEODESIC
         )
-        made = labeller(image, points, torch.ones(16, 32, dtype=torch.long)).instances
+        made = labeler(image, points, torch.ones(16, 32, dtype=torch.long)).instances
         assert (made[:, :8] == 1).all()
         assert (made[:, 8:] == 2).all()
 
@@ -161,7 +161,7 @@ def test_export_follows_the_image_whatever_the_rounds():
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_on_photographs_the_geodesic_distance_is_better(realdata):
-    """Oracle maps, random clicks, instances that with a neighbour of their class."""
+    """Oracle maps, random clicks, instances that with a neighbor of their class."""
     source = read_instances(realdata / "coco" / "annotations" / "instances_val2017.json")
     random = np.random.default_rng(0)
     gains = []

@@ -61,7 +61,7 @@ def test_a_batch_of_one_can_be_trained():
     ASPP(4, 4, (1,)).pooled.train()(torch.zeros(1, 4, 1, 1))  # no batch norm on the image's mean
 
 
-def test_padding_inside_is_the_mean_colour_beside_the_image():
+def test_padding_inside_is_the_mean_color_beside_the_image():
     network = tiny_network().eval()
     network.mean, network.std = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)  # black is the mean
     image = torch.randint(0, 256, (1, 3, 60, 50), dtype=torch.uint8)
@@ -122,7 +122,7 @@ def test_a_batch_without_any_label_keeps_every_parameter_in_the_graph(options):
         assert all(p.grad is not None for p in network.parameters())
 
 
-def test_images_are_normalised_as_imagenet_was():
+def test_images_are_normalized_as_imagenet_was():
     network = tiny_network()
     seen = []
     network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -132,7 +132,7 @@ def test_images_are_normalised_as_imagenet_was():
         wanted = (value / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
         assert seen[0][0, channel, 5, 5] == pytest.approx(wanted, abs=1e-5)
     assert seen[0].shape == (1, 3, 32, 32)
-    assert (seen[0][..., 30:] == 0).all()  # padding is the mean colour
+    assert (seen[0][..., 30:] == 0).all()  # padding is the mean color
 
 
 def test_an_offset_unit_is_64_pixels():

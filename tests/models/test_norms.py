@@ -1,4 +1,4 @@
-"""One choice of normalisation for a whole network."""
+"""One choice of normalization for a whole network."""
 
 from __future__ import annotations
 

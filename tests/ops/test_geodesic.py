@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from p2seg.ops.geodesic import NEIGHBOURS, geodesic_owners
+from p2seg.ops.geodesic import NEIGHBORS, geodesic_owners
 
 
 def lengths(regions: np.ndarray, guide: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def lengths(regions: np.ndarray, guide: np.ndarray) -> np.ndarray:
     graph = np.zeros((height * width, height * width))
     for y in range(height):
         for x in range(width):
-            for dy, dx in NEIGHBOURS.tolist():
+            for dy, dx in NEIGHBORS.tolist():
                 v, u = y + dy, x + dx
                 inside = 0 <= v < height and 0 <= u < width
                 if inside and 0 < regions[y, x] == regions[v, u]:

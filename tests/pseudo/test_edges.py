@@ -10,23 +10,23 @@ from strategies import points_of
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.edges import EDGE_NOISE, mended, to_edges
-from p2seg.pseudo.network import NetworkLabeller
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.network import NetworkLabeler
+from p2seg.pseudo.seeds import SeedLabeler
 
 MDM = MutualDistillation()
 
 
 def test_edges_equal_the_guided_filter_as_it_is_defined():
-    """In every window the best affine function of the colours; a pixel takes their mean."""
+    """In every window the best affine function of the colors; a pixel takes their mean."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (3, 9, 11)).astype(np.uint8)
     p = rng.random((9, 11))
     radius, eps = 2, EDGE_NOISE
-    colours = np.pad(image / 255, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    colors = np.pad(image / 255, ((0, 0), (2, 2), (2, 2)), mode="reflect")
     given = np.pad(p, 2, mode="reflect")
     a, b = np.zeros((9, 11, 3)), np.zeros((9, 11))
     for y, x in np.ndindex(9, 11):
-        window = colours[:, y : y + 5, x : x + 5].reshape(3, -1)
+        window = colors[:, y : y + 5, x : x + 5].reshape(3, -1)
         values = given[y : y + 5, x : x + 5].ravel()
         spread = np.cov(window, bias=True) + eps * np.eye(3)
         together = (window * values).mean(1) - window.mean(1) * values.mean()
@@ -76,10 +76,10 @@ def test_a_mended_map_has_the_images_borders_and_stays_open_where_it_was():
     assert torch.equal(mended(eroded, image, points_of([], []), 3.0, 8) > 0, eroded == 255)
     more, less = (mended(eroded, image, points, odds, 8) == 3 for odds in (3.0, 1.0))
     assert (less & ~more).sum() == 0
-    # both labellers take it, with the first map's silhouette
-    seeds = SeedLabeller(Seeder(), foreground=3.0, edges=8)
+    # both labelers take it, with the first map's silhouette
+    seeds = SeedLabeler(Seeder(), foreground=3.0, edges=8)
     assert seeds.needs_image
     assert torch.equal(seeds(image, points, eroded).semantic, whole)
-    network = NetworkLabeller(tiny_network(3).eval(), MDM, 0, "S0", foreground=3.0, edges=8)
+    network = NetworkLabeler(tiny_network(3).eval(), MDM, 0, "S0", foreground=3.0, edges=8)
     made = network(image, points, eroded).semantic
     assert torch.equal(made[whole != 255], whole[whole != 255])

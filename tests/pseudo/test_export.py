@@ -27,23 +27,23 @@ from p2seg.pseudo.export import (
     masks_of,
     write_pseudo,
 )
-from p2seg.pseudo.labeller import Labelled
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.labeler import Labeled
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.resume_log import Shards
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.seeds import SeedLabeler
 
 RULES = MaskRules(min_pixels=16, default_box=16)
 
 
-def labelled(instances, count):
-    return Labelled(instances, instances, torch.linspace(0.9, 0.6, count))
+def labeled(instances, count):
+    return Labeled(instances, instances, torch.linspace(0.9, 0.6, count))
 
 
 def test_every_click_has_one_mask_and_its_own_id():
     instances = torch.zeros(40, 40, dtype=torch.long)
     instances[:5, :5], instances[10:13, 10:15], instances[30:34, 30:34] = 1, 2, 4
     points = points_of([(2, 2), (11, 12), (20, 39), (32, 32)], [1, 2, 1, 3])
-    made = masks_of(labelled(instances, 4), points, RULES)
+    made = masks_of(labeled(instances, 4), points, RULES)
     assert [each.id for each in made] == [1, 2, 3, 4]
     assert [each.label for each in made] == [1, 2, 1, 3]
     assert [each.point for each in made] == [(2, 2), (11, 12), (20, 39), (32, 32)]
@@ -83,7 +83,7 @@ def test_masks_are_as_many_as_clicks_and_large_enough_or_default(seed, count, le
     random = torch.Generator().manual_seed(seed)
     instances = torch.randint(0, count + 1, (9, 11), generator=random)
     yx = [(float(k % 9), float(k % 11)) for k in range(count)]
-    made = masks_of(labelled(instances, count), points_of(yx, [1] * count), MaskRules(least, 4))
+    made = masks_of(labeled(instances, count), points_of(yx, [1] * count), MaskRules(least, 4))
     assert len(made) == count
     for k, each in enumerate(made):
         area = int((instances == k + 1).sum())
@@ -95,7 +95,7 @@ def test_300_clicks_in_one_image():
     instances = torch.arange(300).reshape(15, 20).repeat_interleave(5, 0).repeat_interleave(5, 1)
     instances[:5, :5] = 300
     points = points_of([(2.0, 2.0)] * 300, [1] * 300)
-    made = masks_of(labelled(instances, 300), points, RULES)
+    made = masks_of(labeled(instances, 300), points, RULES)
     assert len(made) == 300
     assert not any(each.default_box for each in made)
 
@@ -103,7 +103,7 @@ def test_300_clicks_in_one_image():
 @pytest.fixture(params=[False, True], ids=["in turn", "in threads"], autouse=True)
 def overlapping(request, monkeypatch):
     """Every export as beside a GPU and without one."""
-    monkeypatch.setattr(Labelling, "on_gpu", request.param)
+    monkeypatch.setattr(Labeling, "on_gpu", request.param)
 
 
 class Exporting:
@@ -114,14 +114,14 @@ class Exporting:
         self.points = self.made.points
         self.calls = []
 
-    def labeller(self, image, points, first):
+    def labeler(self, image, points, first):
         self.calls.append(points.ids.tolist())
-        return SeedLabeller(Seeder())(image, points, first)
+        return SeedLabeler(Seeder())(image, points, first)
 
     def run(self, out, *, stop=None, rank=0, world=1, on_error="raise", key="key", write=True):
         shards = Shards(out, key, rank)
         steps = label_images(
-            self.points, self.made.reader, Labelling(self), RULES, shards, on_error, rank, world
+            self.points, self.made.reader, Labeling(self), RULES, shards, on_error, rank, world
         )
         skipped = []
         for number, sentence in enumerate(steps, 1):
@@ -133,8 +133,8 @@ class Exporting:
         return skipped
 
 
-class Labelling:
-    """The labeller that counts its calls."""
+class Labeling:
+    """The labeler that counts its calls."""
 
     needs_image = True
     on_gpu = False
@@ -144,7 +144,7 @@ class Labelling:
 
     def __call__(self, image, points, first):
         assert image.dtype == torch.uint8
-        return self.exporting.labeller(image, points, first)
+        return self.exporting.labeler(image, points, first)
 
 
 @pytest.fixture
@@ -294,21 +294,21 @@ def test_skipping_every_image_is_an_error(exporting, tmp_path):
 
 
 def overflowing():
-    """A labeller whose network has finite weights and gives infinity."""
+    """A labeler whose network has finite weights and gives infinity."""
     network = tiny_network(2).eval()
     with torch.no_grad():
         for parameter in network.class_head.parameters():
             parameter.fill_(3e38)
-    return NetworkLabeller(network, MutualDistillation())
+    return NetworkLabeler(network, MutualDistillation())
 
 
 def test_outputs_that_are_not_finite_are_an_error_with_the_image_s_name(exporting, tmp_path):
-    def labeller(image, points, first):
+    def labeler(image, points, first):
         ruined = points.ids.tolist() == exporting.points.points[2].ids.tolist()
-        chosen = overflowing() if ruined else SeedLabeller(Seeder())
+        chosen = overflowing() if ruined else SeedLabeler(Seeder())
         return chosen(image, points, first)
 
-    exporting.labeller = labeller
+    exporting.labeler = labeler
     sentence = r"the model's outputs on part/2\.png are not finite"
     with pytest.raises(UserError, match=sentence) as error:
         exporting.run(tmp_path / "a.json")

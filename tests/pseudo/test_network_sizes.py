@@ -13,7 +13,7 @@ from torch import nn
 from p2seg.data.network_input import NetworkInput
 from p2seg.data.transforms import Augment
 from p2seg.method.rounds import MutualDistillation
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import Labels, Outputs
 
 MDM = MutualDistillation()
@@ -38,18 +38,18 @@ def test_an_images_own_size_changes_nothing(detail, silhouette):
     network = tiny_network(2, detail=detail).eval()
     options = {"flip": True, "scales": (0.5, 1.0), "edges": 3, "foreground": 2.0}
 
-    def labelled(size):
-        labeller = NetworkLabeller(network, MDM, 2, silhouette, input=size, **options)
-        return labeller(image, points, first)
+    def labeled(size):
+        labeler = NetworkLabeler(network, MDM, 2, silhouette, input=size, **options)
+        return labeler(image, points, first)
 
-    plain = labelled(NetworkInput())
+    plain = labeled(NetworkInput())
     for size in (
         NetworkInput(45),
         NetworkInput(long_side=61),
         NetworkInput(45, 61),
         NetworkInput(None, 900),
     ):
-        made = labelled(size)
+        made = labeled(size)
         assert torch.equal(made.semantic, plain.semantic)
         assert torch.equal(made.instances, plain.instances)
         assert torch.equal(made.scores, plain.scores)
@@ -66,14 +66,14 @@ def test_a_network_sees_an_image_at_the_size_of_its_training(size):
     assert (height, width) != (45, 61)
     there, seen = there[:, :height, :width], labels.semantic[:height, :width]
     network = tiny_network(2).eval()
-    labeller = NetworkLabeller(network, MDM, 2, flip=True, scales=(1.0, 2.0))
-    wanted = labeller.outputs(there, moved)
-    resizing = replace(labeller, input=size)
+    labeler = NetworkLabeler(network, MDM, 2, flip=True, scales=(1.0, 2.0))
+    wanted = labeler.outputs(there, moved)
+    resizing = replace(labeler, input=size)
     outputs = resizing.outputs(image, points)
     assert torch.equal(outputs.class_logits, wanted.class_logits)
     assert torch.equal(outputs.offset, wanted.offset)
     pairs = zip(
-        resizing.maps(outputs, points, first), labeller.maps(wanted, moved, seen), strict=True
+        resizing.maps(outputs, points, first), labeler.maps(wanted, moved, seen), strict=True
     )
     assert all(torch.equal(one, other) for one, other in pairs)
 
@@ -82,8 +82,8 @@ def test_a_network_sees_an_image_at_the_size_of_its_training(size):
 @pytest.mark.parametrize("detail", [False, True])
 def test_masks_have_the_images_own_size(size, detail):
     image, points = lamp(45, 61, top=8, left=12, bottom=32, right=44), points_of([(15, 20)], [1])
-    labeller = NetworkLabeller(Beacon(detail=detail), MDM, 0, "network", input=size)
-    made = labeller(image, points, torch.zeros(45, 61, dtype=torch.long))
+    labeler = NetworkLabeler(Beacon(detail=detail), MDM, 0, "network", input=size)
+    made = labeler(image, points, torch.zeros(45, 61, dtype=torch.long))
     found, lit = made.instances == 1, image[0] > 128
     assert found.shape == (45, 61)
     assert (found & lit).sum() / (found | lit).sum() > 0.75
@@ -109,10 +109,10 @@ class Crossing(nn.Module):
     "size", [NetworkInput(), NetworkInput(32), NetworkInput(16), NetworkInput(128)]
 )
 def test_offsets_are_of_the_images_own_pixels(size):
-    labeller = NetworkLabeller(Crossing(), MDM, 0, "network", decode="point", input=size)
+    labeler = NetworkLabeler(Crossing(), MDM, 0, "network", decode="point", input=size)
     points = points_of([(32, 16), (32, 48)], [1, 1])
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    made = labeller(image, points, torch.zeros(64, 64, dtype=torch.long)).instances
+    made = labeler(image, points, torch.zeros(64, 64, dtype=torch.long)).instances
     # beside the clicks' own pixels, and what bilinear interpolation blurs in the middle
     assert (made[:30, :26] == 2).all()
     assert (made[:30, 38:] == 1).all()

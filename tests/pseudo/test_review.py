@@ -60,7 +60,7 @@ def by_id(path):
 def test_what_was_decided_holds_in_the_next_masks(drawn, masks, tmp_path, run_tool):
     before = by_id(masks)
     odd = np.zeros((40, 48), bool)
-    odd[2:22, 3:24] = True  # over the neighbour's left edge, as no export would make it
+    odd[2:22, 3:24] = True  # over the neighbor's left edge, as no export would make it
     review = saved(
         tmp_path / "review.json", accepted(1, 10, odd), rejected(5, 11), clicked(9, 12, 14.5, 33.0)
     )
@@ -71,7 +71,7 @@ def test_what_was_decided_holds_in_the_next_masks(drawn, masks, tmp_path, run_to
     assert again.keys() == before.keys()
     assert np.array_equal(decode(again[1]), odd)
     assert (again[1].score, again[1].review, again[1].crowd) == (1, "accepted", False)
-    # the neighbour has lost what was given away, and nothing else
+    # the neighbor has lost what was given away, and nothing else
     assert np.array_equal(decode(again[2]), decode(before[2]) & ~odd)
     assert again[5].crowd
     assert again[5].review == "rejected"
@@ -84,7 +84,7 @@ def test_what_was_decided_holds_in_the_next_masks(drawn, masks, tmp_path, run_to
     assert info["inputs"]["points"] != read_instances(masks).info["inputs"]["points"]
 
 
-def test_an_accepted_mask_may_leave_a_neighbour_with_nothing(drawn, masks, tmp_path, run_tool):
+def test_an_accepted_mask_may_leave_a_neighbor_with_nothing(drawn, masks, tmp_path, run_tool):
     whole = np.ones((40, 48), bool)
     review = saved(tmp_path / "review.json", accepted(1, 10, whole))
     works(run_tool("gen_pseudo", *drawn.words, f"review={review}", f"out={tmp_path / 'b.json'}"))
@@ -95,7 +95,7 @@ def test_an_accepted_mask_may_leave_a_neighbour_with_nothing(drawn, masks, tmp_p
 
 
 def test_a_moved_click_makes_another_mask_in_every_tool(drawn, masks, tmp_path, run_tool):
-    """Clicks of one object that were clicked on its neighbour."""
+    """Clicks of one object that were clicked on its neighbor."""
     swapped = [clicked(1, 10, 27, 12), clicked(2, 10, 12, 12)]
     review = saved(tmp_path / "review.json", *swapped)
     works(run_tool("gen_pseudo", *drawn.words, f"review={review}", f"out={tmp_path / 'b.json'}"))

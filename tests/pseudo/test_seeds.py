@@ -13,8 +13,8 @@ from p2seg.data.coco import decode
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
-from p2seg.pseudo.labeller import Labelled
-from p2seg.pseudo.seeds import SeedFallback, SeedLabeller
+from p2seg.pseudo.labeler import Labeled
+from p2seg.pseudo.seeds import SeedFallback, SeedLabeler
 
 MDM = MutualDistillation()
 
@@ -24,11 +24,11 @@ def test_the_seeds_alone(scene, conflict, snap):
     first, points = scene
     seeder = Seeder(conflict, snap)
     [seed] = seeder(first[None], [points]).instances
-    made = SeedLabeller(seeder, "drop")(None, points, first)
+    made = SeedLabeler(seeder, "drop")(None, points, first)
     assert torch.equal(made.instances, seed)
     assert torch.equal(made.semantic, first)
     assert made.scores.tolist() == [1.0] * len(points)
-    filled = SeedLabeller(seeder, "nearest")(None, points, first).instances
+    filled = SeedLabeler(seeder, "nearest")(None, points, first).instances
     assert torch.equal(filled[seed > 0], seed[seed > 0])
     if conflict == "semantic_first":  # the rival leaves out what it cannot tell
         assert torch.equal(filled, seed)
@@ -57,7 +57,7 @@ class Finding:
         self.instances = instances
 
     def __call__(self, _, points, first):
-        return Labelled(first, self.instances, torch.full((len(points),), 0.8))
+        return Labeled(first, self.instances, torch.full((len(points),), 0.8))
 
 
 def test_a_point_that_the_network_leaves_unclaimed_gets_the_seeds_mask():
@@ -67,8 +67,8 @@ def test_a_point_that_the_network_leaves_unclaimed_gets_the_seeds_mask():
     network = torch.zeros_like(first)
     network[4:14, 4:34] = 1  # it took four columns of the second object, and not the third
     image = torch.zeros(3, 40, 60, dtype=torch.uint8)
-    labeller = SeedFallback(Finding(network), Seeder(snap_radius=0), min_pixels=8)
-    made = masks_of(labeller(image, points, first), points, MaskRules(8, 16))
+    labeler = SeedFallback(Finding(network), Seeder(snap_radius=0), min_pixels=8)
+    made = masks_of(labeler(image, points, first), points, MaskRules(8, 16))
     assert [each.from_seed for each in made] == [False, True, False, False]
     assert [each.default_box for each in made] == [False, False, True, True]
     assert [each.score for each in made] == pytest.approx([0.8, 0.5, 0.5, 0.5])
@@ -81,7 +81,7 @@ def test_a_point_that_the_network_leaves_unclaimed_gets_the_seeds_mask():
 def test_where_every_point_has_its_pixels_the_seed_is_not_asked():
     first = torch.zeros(8, 8, dtype=torch.long)
     network = torch.ones_like(first)
-    labeller = SeedFallback(Finding(network), None, min_pixels=8)
-    made = labeller(None, points_of([(4, 4)], [1]), first)
+    labeler = SeedFallback(Finding(network), None, min_pixels=8)
+    made = labeler(None, points_of([(4, 4)], [1]), first)
     assert made.instances is network
     assert made.from_seed is None

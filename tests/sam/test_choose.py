@@ -87,7 +87,7 @@ def test_a_mask_that_misses_its_own_click_is_left() -> None:
 
 
 def test_choices_are_made_jointly() -> None:
-    """A mask over the half of a neighbour without its click: the neighbour's choice decides."""
+    """A mask over the half of a neighbor without its click: the neighbor's choice decides."""
     wide = block(10, 6, 30, 32)  # all of the left object, a third of the right one, not its click
     left = [candidate(LEFT[OBJECT], 0.88), candidate(wide, 0.9)]
     small, whole = candidate(block(16, 33, 24, 40), 0.9), candidate(RIGHT[OBJECT], 0.9)

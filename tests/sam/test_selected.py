@@ -19,12 +19,12 @@ from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.export import MaskRules, masks_of
-from p2seg.pseudo.network import NetworkLabeller
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.network import NetworkLabeler
+from p2seg.pseudo.seeds import SeedLabeler
 from p2seg.sam.candidates import CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
 from p2seg.sam.evidence import Evidence, objects_seen, on_grid, soft_iou
-from p2seg.sam.selected import Choice, ChosenLabeller, ChosenMaps, Selection, Snapped
+from p2seg.sam.selected import Choice, ChosenLabeler, ChosenMaps, Selection, Snapped
 from p2seg.semantic.manifest import Manifest, write_manifest
 from p2seg.structures import Outputs, pixel_grid
 
@@ -93,10 +93,10 @@ def test_maps_are_painted_of_the_chosen_masks(tmp_path: Path) -> None:
 
 def test_pseudo_masks_straight_from_the_chosen(tmp_path: Path) -> None:
     candidates = folder(tmp_path, [candidate(LEFT, 0.7)], [])
-    labeller = ChosenLabeller(Selection(candidates, Chooser("score")))
-    assert not labeller.needs_image
-    labelled = labeller(None, points(), torch.zeros(SIZE, dtype=torch.long))
-    first, second = masks_of(labelled, points(), MaskRules())
+    labeler = ChosenLabeler(Selection(candidates, Chooser("score")))
+    assert not labeler.needs_image
+    labeled = labeler(None, points(), torch.zeros(SIZE, dtype=torch.long))
+    first, second = masks_of(labeled, points(), MaskRules())
     assert (decode(first.rle) == LEFT).all()
     assert first.score == pytest.approx(0.7)
     assert second.default_box  # no candidates: one pixel is too few
@@ -107,22 +107,22 @@ def test_masks_take_a_candidate_s_borders_where_they_agree(tmp_path: Path) -> No
     other = block(0, 26, 9, 44)  # far from the right one
     candidates = folder(tmp_path, [candidate(LEFT)], [candidate(other)])
     first = torch.from_numpy(np.where(rough, 1, np.where(RIGHT, 2, 0)))
-    seeds = SeedLabeller(Seeder())
+    seeds = SeedLabeler(Seeder())
     snapped = Snapped(seeds, borders(candidates), 0.6)
     assert (snapped.needs_image, snapped.on_gpu) == (seeds.needs_image, seeds.on_gpu)
-    labelled = snapped(None, points(), first)
-    assert (labelled.instances.numpy() == np.where(LEFT, 1, np.where(RIGHT, 2, 0))).all()
+    labeled = snapped(None, points(), first)
+    assert (labeled.instances.numpy() == np.where(LEFT, 1, np.where(RIGHT, 2, 0))).all()
     strict = Snapped(seeds, borders(candidates), 0.95)(None, points(), first)
     assert (strict.instances.numpy() == np.where(rough, 1, np.where(RIGHT, 2, 0))).all()
-    assert torch.equal(labelled.semantic, first)
+    assert torch.equal(labeled.semantic, first)
 
 
 def test_where_snapped_masks_meet_the_smaller_lies_on_top(tmp_path: Path) -> None:
     wide = block(10, 6, 30, 28)  # spills two columns over the right object
     candidates = folder(tmp_path, [candidate(wide)], [])
     first = torch.from_numpy(np.where(LEFT, 1, np.where(RIGHT, 2, 0)))
-    labelled = Snapped(SeedLabeller(Seeder()), borders(candidates), 0.6)(None, points(), first)
-    owner = labelled.instances.numpy()
+    labeled = Snapped(SeedLabeler(Seeder()), borders(candidates), 0.6)(None, points(), first)
+    owner = labeled.instances.numpy()
     assert (owner[RIGHT] == 2).all()
     assert (owner[wide & ~RIGHT] == 1).all()
 
@@ -133,7 +133,7 @@ def test_costs_have_a_say_in_whose_borders_are_taken(tmp_path: Path) -> None:
     first = torch.from_numpy(np.where(LEFT, 1, 0))
     for scores, expected in (((0.9, 0.5), high), ((0.5, 0.9), low)):
         offered = [candidate(high, scores[0]), candidate(low, scores[1])]
-        snapped = Snapped(SeedLabeller(Seeder()), borders(folder(tmp_path, offered)), 0.6)
+        snapped = Snapped(SeedLabeler(Seeder()), borders(folder(tmp_path, offered)), 0.6)
         assert (snapped(None, points((1,)), first).instances.numpy() == expected).all()
     assert snapped.parameters["iou"] == 0.6
     assert snapped.parameters["candidates"]["source"] == "test"
@@ -143,14 +143,14 @@ def test_masks_snap_to_unions(tmp_path: Path) -> None:
     top, bottom = block(10, 6, 20, 24), block(20, 6, 30, 24)
     candidates = folder(tmp_path, [candidate(top), candidate(bottom)])
     first = torch.from_numpy(np.where(block(11, 6, 29, 23), 1, 0))
-    labelled = Snapped(SeedLabeller(Seeder()), borders(candidates), 0.6)(None, points((1,)), first)
-    assert (labelled.instances.numpy() == LEFT).all()
+    labeled = Snapped(SeedLabeler(Seeder()), borders(candidates), 0.6)(None, points((1,)), first)
+    assert (labeled.instances.numpy() == LEFT).all()
 
 
 @pytest.mark.parametrize("iou", [0.0, 1.5])
 def test_an_iou_that_cannot_be_is_refused(tmp_path: Path, iou: float) -> None:
     with pytest.raises(UserError, match=r"export\.snap_iou="):
-        Snapped(SeedLabeller(Seeder()), borders(folder(tmp_path, [])), iou)
+        Snapped(SeedLabeler(Seeder()), borders(folder(tmp_path, [])), iou)
 
 
 def outputs(border: int) -> Outputs:
@@ -208,7 +208,7 @@ def test_the_network_chooses_the_granularity(tmp_path: Path) -> None:
     part = block(16, 10, 24, 20)
     offered = [candidate(part, 0.9), candidate(LEFT, 0.6), candidate(BOTH, 0.95)]
     lone = points((1,))
-    evidence = Evidence(NetworkLabeller(Seeing(outputs(25 // 4)), None), {"of": "test"})
+    evidence = Evidence(NetworkLabeler(Seeing(outputs(25 // 4)), None), {"of": "test"})
     image = torch.zeros(3, *SIZE, dtype=torch.uint8)
     both = points((1, 1))
     candidates = folder(tmp_path, offered, [candidate(RIGHT)])
@@ -224,11 +224,11 @@ def test_the_network_chooses_the_granularity(tmp_path: Path) -> None:
     source = ChosenMaps(selection, "sam", {})
     asked = task(Path("a.png"), SIZE, YX, [1, 1])
     assert source.inputs(asked) == [tmp_path / "a.json", Path("a.png")]
-    assert ChosenLabeller(selection).needs_image
+    assert ChosenLabeler(selection).needs_image
 
 
 def test_agreement_of_a_real_network_is_in_range() -> None:
-    evidence = Evidence(NetworkLabeller(tiny_network().eval(), None), {})
+    evidence = Evidence(NetworkLabeler(tiny_network().eval(), None), {})
     image = torch.randint(0, 255, (3, 43, 57), dtype=torch.uint8)
     masks = np.stack([block(3, 4, 30, 40, (43, 57)), block(0, 0, 43, 57, (43, 57))])
     found = evidence(image, points(), masks, np.array([0, 1]))
@@ -242,8 +242,8 @@ def test_agreement_is_of_what_a_network_sees() -> None:
     large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
     masks, of = np.stack([LEFT, RIGHT]), np.array([0, 1])
     network = tiny_network().eval()
-    wanted = Evidence(NetworkLabeller(network, None), {})(small, points(), masks, of)
+    wanted = Evidence(NetworkLabeler(network, None), {})(small, points(), masks, of)
     there = replace(points(), yx=points().yx * 2 + 0.5)
-    evidence = Evidence(NetworkLabeller(network, None, input=NetworkInput(40)), {})
+    evidence = Evidence(NetworkLabeler(network, None, input=NetworkInput(40)), {})
     found = evidence(large, there, masks.repeat(2, 1).repeat(2, 2), of)
     np.testing.assert_allclose(found, wanted, atol=0.01)

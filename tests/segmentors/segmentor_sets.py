@@ -32,7 +32,7 @@ TINY = {
 NAMES = [Category(10, "red"), Category(20, "bleu é")]
 """Categories of what a test has trained."""
 
-COLOURS = ((230, 40, 40), (40, 40, 230))
+COLORS = ((230, 40, 40), (40, 40, 230))
 
 
 def square(height, width, top, left, side):
@@ -44,7 +44,7 @@ def square(height, width, top, left, side):
 def make_set(folder, *groups, size=(64, 64), names=("red", "blue"), **fields):
     """Writes `1.png`, `2.png` ... below `folder`, each with its squares (label, top, left, side).
 
-    Gives the set; the squares are painted in their class's colour over grey.
+    Gives the set; the squares are painted in their class's color over gray.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records, instances, id = [], [], 0
@@ -54,7 +54,7 @@ def make_set(folder, *groups, size=(64, 64), names=("red", "blue"), **fields):
         for label, top, left, side in squares:
             id += 1
             mask = square(*size, top, left, side)
-            image[mask] = COLOURS[label - 1]
+            image[mask] = COLORS[label - 1]
             own.append(Instance(id=id, label=label, rle=encode(mask), **fields))
         Image.fromarray(image).save(folder / f"{number}.png")
         records.append(ImageRecord(number, f"{number}.png", *size))

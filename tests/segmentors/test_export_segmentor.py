@@ -20,9 +20,9 @@ from p2seg.errors import UserError
 from p2seg.segmentors import export
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.export import agreement, export_onnx, export_program, onnx_session
-from p2seg.segmentors.graph import Graph, Instances, boxes_of, graph_of
 from p2seg.segmentors.load import Predictor
 from p2seg.segmentors.mask2former.model import build_mask2former
+from p2seg.segmentors.onnx_graph import Graph, Instances, boxes_of, graph_of
 from p2seg.segmentors.resample import interpolation, resample, shrinking
 
 

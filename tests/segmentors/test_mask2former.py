@@ -285,7 +285,7 @@ def test_a_mask_of_a_photograph_keeps_its_cells_alone():
     assert sum(value.untyped_storage().nbytes() for value in held) < 300_000
     whole = mask.whole(3000, 4000)
     ys, xs = np.nonzero(whole)
-    assert (ys.min(), ys.max()) == (300, 2699)  # half way between two centres
+    assert (ys.min(), ys.max()) == (300, 2699)  # half way between two centers
     assert xs.min() == pytest.approx(30 * 4000 / 267, abs=1)
     assert xs.max() == pytest.approx(230 * 4000 / 267, abs=1)
 

@@ -59,7 +59,7 @@ def test_losses_are_finite_and_reach_every_parameter(tmp_path):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_the_backbone_sees_normalised_images_in_their_own_size(tmp_path):
+def test_the_backbone_sees_normalized_images_in_their_own_size(tmp_path):
     model, seen = tiny(), []
     model.backbone.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
     batch = batch_of(tmp_path, [(1, 6, 8, 20)], size=(64, 80))
@@ -68,9 +68,9 @@ def test_the_backbone_sees_normalised_images_in_their_own_size(tmp_path):
     segmentor_losses(model, InstanceBatch(["a", "b"], [batch.images[0], smaller], targets), 0)
     [images] = seen
     assert images.shape == (2, 3, 64, 96)  # padded to a multiple of 32, not resized
-    grey = torch.tensor([(110 / 255 - m) / s for m, s in zip(MEAN, STD, strict=True)])
+    gray = torch.tensor([(110 / 255 - m) / s for m, s in zip(MEAN, STD, strict=True)])
     for image, (height, width) in zip(images, ((64, 80), (50, 60)), strict=True):
-        torch.testing.assert_close(image[:, height - 1, width - 1], grey)
+        torch.testing.assert_close(image[:, height - 1, width - 1], gray)
         assert not image[:, height:].any()
         assert not image[:, :, width:].any()
 

@@ -10,7 +10,7 @@ from segmentor_sets import NAMES, SCENES, SOLO, TINY, make_set
 
 import p2seg
 from p2seg.data.coco import ImageRecord
-from p2seg.data.sources import read_frames, sources_at
+from p2seg.data.image_sources import read_frames, sources_at
 from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.engine.finite import NotFinite, check_outputs
 from p2seg.errors import UserError

@@ -23,8 +23,8 @@ from p2seg.cli import predict as predict_tool
 from p2seg.cli.paths import CONFIGS
 from p2seg.cli.ranges import check_ranges
 from p2seg.cli.words import literal
+from p2seg.data.image_sources import read_frames, sources_at
 from p2seg.data.rle import decode
-from p2seg.data.sources import read_frames, sources_at
 from p2seg.data.video import Video
 from p2seg.engine.checkpoint import save_checkpoint
 from p2seg.errors import UserError
@@ -100,7 +100,7 @@ def album(tmp_path):
 
 
 def film(path, count=5):
-    """A square that wanders, over grey."""
+    """A square that wanders, over gray."""
     frames = np.full((count, 48, 64, 3), 110, np.uint8)
     for k in range(count):
         frames[k, 10:30, 5 * k : 5 * k + 20] = (230, 40, 40)

@@ -75,7 +75,7 @@ def test_image_and_masks_move_together(tmp_path):
         left.add(bool(target.boxes[0, 0] < target.boxes[1, 0]))
         assert target.masks.shape[1:] == image.shape[1:]
         for mask, channel in zip(target.masks.bool(), (0, 2), strict=True):
-            bright = image[channel] > 170  # half way from grey to the square's colour
+            bright = image[channel] > 170  # half way from gray to the square's color
             assert (bright & mask).sum() / (bright | mask).sum() > 0.85
     assert len(sizes) > 6
     assert min(sizes) >= 32

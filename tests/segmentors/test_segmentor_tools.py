@@ -116,7 +116,7 @@ def test_a_folder_is_predicted_in_order(checkpoint, trained, tmp_path, run_tool)
         mask = decode({"size": rle["size"], "counts": rle["counts"].encode()})
         assert mask.shape == (height, width)
         assert mask.any()
-        ys, xs = np.nonzero(mask)  # no pixel's centre lies outside the box
+        ys, xs = np.nonzero(mask)  # no pixel's center lies outside the box
         assert xs.min() + 0.5 >= x - 1e-3
         assert xs.max() + 0.5 <= x + w + 1e-3
         assert ys.min() + 0.5 >= y - 1e-3

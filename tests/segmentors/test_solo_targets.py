@@ -16,14 +16,14 @@ from p2seg.segmentors.solov2.targets import GridLevel, grid_owners
 LEVELS = (GridLevel(12, 1, 14, 8), GridLevel(9, 8, 24, 8), GridLevel(5, 20, 512, 16))
 
 
-def slow_owners(masks, levels, centre, height, width):
+def slow_owners(masks, levels, center, height, width):
     """Instance by instance, cell by cell."""
     facts = []
     for mask in masks:
         ys, xs = np.nonzero(mask)
         h, w = ys.max() + 1 - ys.min(), xs.max() + 1 - xs.min()
         y, x = (ys + 0.5).mean(), (xs + 0.5).mean()
-        facts.append((len(ys), math.sqrt(h * w), y, x, h * centre / 2, w * centre / 2))
+        facts.append((len(ys), math.sqrt(h * w), y, x, h * center / 2, w * center / 2))
     owners = []
     for level in levels:
         n = level.cells
@@ -33,14 +33,14 @@ def slow_owners(masks, levels, centre, height, width):
                 for k, (area, size, y, x, dy, dx) in enumerate(facts):
                     if not level.least <= size <= level.most:
                         continue
-                    # the cell holds a part of the region around the centre of mass ...
+                    # the cell holds a part of the region around the center of mass ...
                     touches = (
                         i / n * height <= y + dy + 1e-9
                         and (i + 1) / n * height > y - dy + 1e-9
                         and j / n * width <= x + dx + 1e-9
                         and (j + 1) / n * width > x - dx + 1e-9
                     )
-                    # ... and is the centre's cell or one beside it
+                    # ... and is the center's cell or one beside it
                     row, column = math.floor(y / height * n), math.floor(x / width * n)
                     if touches and abs(i - row) <= 1 and abs(j - column) <= 1:
                         best = min(best, (area, k))
@@ -55,7 +55,7 @@ def slow_owners(masks, levels, centre, height, width):
     st.sampled_from([(64, 64), (64, 96), (32, 128)]),
     st.sampled_from([0.1, 0.2, 0.45, 0.9]),
 )
-def test_is_the_loop_over_instances_and_cells(seed, count, size, centre):
+def test_is_the_loop_over_instances_and_cells(seed, count, size, center):
     random = np.random.default_rng(seed)
     height, width = size
     masks = np.zeros((count, height, width), np.uint8)
@@ -67,8 +67,8 @@ def test_is_the_loop_over_instances_and_cells(seed, count, size, centre):
     # padded at the bottom and right: the grid divides the padded input
     padded = (height + 32, width)
     target = target_of(torch.from_numpy(masks), torch.arange(1, count + 1))
-    owners = grid_owners(target, LEVELS, centre, *padded)
-    expected = slow_owners(masks, LEVELS, centre, *padded)
+    owners = grid_owners(target, LEVELS, center, *padded)
+    expected = slow_owners(masks, LEVELS, center, *padded)
     different = sum(a != b for a, b in zip(owners.tolist(), expected, strict=True))
     # a region may end on the border of a cell, where float32 and float64 differ
     assert different <= 1

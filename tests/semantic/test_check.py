@@ -48,7 +48,7 @@ def check(radius: float = 0.0, tasks: list[MapTask] = TASKS) -> MapCheck:
 def test_by_hand() -> None:
     found = check(1.5)
     assert (found.images, found.maps, found.pixels) == (3, 2, 16)
-    assert (found.labelled, found.background, found.ignored) == (6 / 16, 8 / 16, 2 / 16)
+    assert (found.labeled, found.background, found.ignored) == (6 / 16, 8 / 16, 2 / 16)
     assert found.unread == {"third.jpg": "no map of third.jpg"}
     ball, box = found.classes
     assert ball == ClassCheck(

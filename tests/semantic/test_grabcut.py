@@ -48,7 +48,7 @@ def test_a_large_image_is_worked_on_small() -> None:
 
 def test_touching_objects_of_two_classes_part_between_their_points() -> None:
     image = np.full((60, 100, 3), 90, np.uint8)
-    image[20:40, 10:90] = (220, 30, 30)  # one colour: only the points tell the two apart
+    image[20:40, 10:90] = (220, 30, 30)  # one color: only the points tell the two apart
     made = GrabCut().segment(image, *clicks((30, 30, 1), (30, 70, 2)))
     assert set(np.unique(made[:, :49])) <= {0, 1}
     assert set(np.unique(made[:, 51:])) <= {0, 2}
@@ -56,7 +56,7 @@ def test_touching_objects_of_two_classes_part_between_their_points() -> None:
     assert (made[20:40, 60:80] == 2).mean() > 0.95
 
 
-def test_a_patch_of_the_same_colour_apart_from_the_point_is_not_the_object() -> None:
+def test_a_patch_of_the_same_color_apart_from_the_point_is_not_the_object() -> None:
     image = np.full((100, 200, 3), 90, np.uint8)
     image[40:60, 30:60] = image[40:60, 75:90] = (220, 30, 30)
     made = GrabCut().segment(image, *clicks((50, 45, 1)))
@@ -64,7 +64,7 @@ def test_a_patch_of_the_same_colour_apart_from_the_point_is_not_the_object() -> 
     assert (made[:, 70:] == 0).all()
 
 
-def test_colours_at_points_of_other_classes_are_background() -> None:
+def test_colors_at_points_of_other_classes_are_background() -> None:
     image = np.full((100, 200, 3), 90, np.uint8)
     image[40:60, 60:80] = (220, 30, 30)
     image[40:60, 45:60] = image[40:60, 85:110] = (30, 30, 220)  # touching; and apart, clicked
@@ -151,7 +151,7 @@ def test_an_object_that_was_clicked_twice_keeps_its_mask(
 def test_every_image_gives_a_map_that_keeps_its_points(data: st.DataObject) -> None:
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    levels = data.draw(st.sampled_from([1, 2, 256]))  # flat, two colours, noise
+    levels = data.draw(st.sampled_from([1, 2, 256]))  # flat, two colors, noise
     image = (rng.integers(0, levels, (height, width, 3)) * (255 // levels)).astype(np.uint8)
     count = data.draw(st.integers(1, 8))
     yx = rng.integers(0, (height, width), (count, 2))

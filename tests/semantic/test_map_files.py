@@ -26,8 +26,8 @@ def test_map_round_trips_as_a_palette_png(tmp_path: Path) -> None:
     assert read_key(path) == "the key"
     with Image.open(path) as image:
         assert image.mode == "P"
-        colours = np.asarray(image.convert("RGB"))
-    assert (colours == voc_palette()[MAP]).all()
+        colors = np.asarray(image.convert("RGB"))
+    assert (colors == voc_palette()[MAP]).all()
 
 
 def test_the_key_is_lost_when_pixels_change(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def tasks_of(drawn: object) -> list[MapTask]:
 
 
 @pytest.mark.parametrize("mode", ["P", "L"])
-def test_png_takes_palette_and_grey(tmp_path: Path, mode: str) -> None:
+def test_png_takes_palette_and_gray(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(MAP)
     if mode == "P":
         image.putpalette(list(range(255, -1, -1)) * 3)

@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from p2seg.data.image_sources import sources_at
 from p2seg.data.images import check_image, read_image
 from p2seg.data.schema import file_name_of
-from p2seg.data.sources import sources_at
 from p2seg.errors import UserError, when_skipped
 
 Picture = NDArray[np.uint8]
 
 KEPT = 4
-"""Images that are kept as they were read: the one looked at, its neighbours, and one more."""
+"""Images that are kept as they were read: the one looked at, its neighbors, and one more."""
 
 KEPT_PIXELS = 150_000_000
 """Pixels of them together; one image is kept in any case."""

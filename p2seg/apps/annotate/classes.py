@@ -49,10 +49,10 @@ def key_of(label: int) -> str:
     return keys[label - 1] if label <= len(keys) else ""
 
 
-def colour_of(number: int) -> str:
-    """The project's colour of class 1..C, or of a point by its id, as CSS has it."""
-    red, green, blue = _COLOURS[(number - 1) % len(_COLOURS)]
+def color_of(number: int) -> str:
+    """The project's color of class 1..C, or of a point by its id, as CSS has it."""
+    red, green, blue = _COLORS[(number - 1) % len(_COLORS)]
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-_COLOURS = palette(IGNORED - 1).tolist()
+_COLORS = palette(IGNORED - 1).tolist()

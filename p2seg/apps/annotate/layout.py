@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from p2seg.data.dialects import whole
+from p2seg.data.coco_variants import whole
 from p2seg.data.json_text import TextList, edited, value_of, without_lists
 from p2seg.data.records import ImageRecord
 from p2seg.data.schema import DEEPEST, depth_of, storable, xy_inside

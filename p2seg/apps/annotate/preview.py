@@ -18,8 +18,8 @@ from p2seg.apps.annotate.album import Album
 from p2seg.data.network_input import NetworkInput, Size, moved_points, resized_image, resized_labels
 from p2seg.errors import UserError
 from p2seg.formats.masks.polygons import Ring, parts_of
-from p2seg.pseudo.labeller import Labeller
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.labeler import Labeler
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.structures import Points
 
@@ -59,16 +59,16 @@ class Preview:
 
     Args:
         album: the images.
-        labeller: gives every pixel of the first map an owner. A network sees an image at the size
+        labeler: gives every pixel of the first map an owner. A network sees an image at the size
             that it sees at export.
         side: the most pixels of the long side at which GrabCut and the seeds work.
         tell: called from that thread with what was found.
     """
 
     def __init__(
-        self, album: Album, labeller: Labeller, side: int, tell: Callable[[Found], None]
+        self, album: Album, labeler: Labeler, side: int, tell: Callable[[Found], None]
     ) -> None:
-        self.album, self.labeller, self.tell = album, labeller, tell
+        self.album, self.labeler, self.tell = album, labeler, tell
         self.small = NetworkInput(long_side=side)
         self._wanted: tuple[int, Points] | None = None
         self._changed = threading.Condition()
@@ -122,8 +122,8 @@ class Preview:
 
     def _size(self, image: NDArray[np.uint8]) -> Size:
         """The size that masks of an image are made at."""
-        labeller = self.labeller
-        rule = labeller.input if isinstance(labeller, NetworkLabeller) else self.small
+        labeler = self.labeler
+        rule = labeler.input if isinstance(labeler, NetworkLabeler) else self.small
         return rule.of(image.shape[0], image.shape[1])
 
     def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:
@@ -134,7 +134,7 @@ class Preview:
         drawn = resized_image(tensor, small).movedim(0, 2).contiguous().numpy()
         near = moved_points(points, own, small)
         first = GrabCut().segment(drawn, near.pixels.numpy(), near.labels.numpy())
-        found = self.labeller(
+        found = self.labeler(
             resized_image(tensor, size).contiguous(),
             moved_points(points, own, size),
             resized_labels(torch.from_numpy(first.astype(np.int64)), size),

@@ -29,7 +29,7 @@ from p2seg.apps.annotate.preview import Found, Preview
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.view import View
 from p2seg.errors import UserError
-from p2seg.pseudo.labeller import Labeller
+from p2seg.pseudo.labeler import Labeler
 from p2seg.runtime.preemption import ASKED, Stopped, handled
 
 STYLE = Path(__file__).parent / "browser" / "style.css"
@@ -37,10 +37,10 @@ STYLE = Path(__file__).parent / "browser" / "style.css"
 
 @dataclass(frozen=True)
 class Masks:
-    """What makes the masks. Attributes: a word for it; the labeller; pixels of its long side."""
+    """What makes the masks. Attributes: a word for it; the labeler; pixels of its long side."""
 
     name: str
-    labeller: Labeller
+    labeler: Labeler
     side: int
 
 
@@ -113,7 +113,7 @@ def serve(
             with suppress(RuntimeError):  # the loop is closed: nobody looks any more
                 loop.call_soon_threadsafe(session.found, found)
 
-        preview = Preview(album, masks.labeller, masks.side, tell) if masks else None
+        preview = Preview(album, masks.labeler, masks.side, tell) if masks else None
         session = Session(album, clicks, preview)
         _add_page(session, start, masks.name if masks else "none")
         work = asyncio.create_task(session.run())

@@ -9,7 +9,7 @@ from nicegui import ui
 from nicegui.element import Element
 
 from p2seg.apps.annotate.album import Album
-from p2seg.apps.annotate.classes import colour_of, key_of
+from p2seg.apps.annotate.classes import color_of, key_of
 from p2seg.apps.annotate.preview import Found
 from p2seg.apps.annotate.session import Session
 
@@ -159,7 +159,7 @@ class Side:
                 _key(key)
             else:
                 ui.element("span")
-            ui.element("span").classes("dot").style(f"background: {colour_of(label)}")
+            ui.element("span").classes("dot").style(f"background: {color_of(label)}")
             ui.label(self.names[label - 1]).classes("text")
             count = ui.label().classes("faint number").props('title="on this image / on all"')
         return row, count

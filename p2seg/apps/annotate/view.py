@@ -12,7 +12,7 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from p2seg.apps.annotate.classes import colour_of, key_of
+from p2seg.apps.annotate.classes import color_of, key_of
 from p2seg.apps.annotate.preview import Found
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.side import Side
@@ -38,7 +38,7 @@ class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "bro
         super().__init__()
         labels = range(1, len(names) + 1)
         self._props["names"], self._props["start"] = names, start
-        self._props["colours"] = [colour_of(label) for label in labels]
+        self._props["colors"] = [color_of(label) for label in labels]
         self._props["keys"] = [key_of(label) or None for label in labels]
 
 
@@ -190,7 +190,7 @@ class View:
 
     def draw(self, found: Found) -> None:
         """Shows masks."""
-        outlines = [[str(each.id), each.path, colour_of(each.id)] for each in found.outlines]
+        outlines = [[str(each.id), each.path, color_of(each.id)] for each in found.outlines]
         self.canvas.run_method("outlines", found.number, outlines)
         self.side.tell_masks(found)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from p2seg.apps.gallery.material import Material
+from p2seg.apps.gallery.inputs import Material
 from p2seg.apps.gallery.measures import Tight, measures_of
 from p2seg.apps.gallery.pictures import (
     codes_at,
@@ -83,7 +83,7 @@ class Maker:
         """
         check_choice("data.on_error", on_error, ("raise", "skip"))
         stages = self.material.stages
-        lean = stages is not None and stages.labeller is not None  # a network uses all cores itself
+        lean = stages is not None and stages.labeler is not None  # a network uses all cores itself
         workers = 2 if lean else min(THREADS, max(2, os.cpu_count() or 1))
         count = len(self.material.pred.images)
         waiting: deque[Future[None]] = deque()

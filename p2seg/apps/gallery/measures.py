@@ -77,12 +77,12 @@ class Measures:
 
     Attributes:
         area: pixels.
-        parts: share of its pixels outside of its largest part (8 neighbours), 0..1.
+        parts: share of its pixels outside of its largest part (8 neighbors), 0..1.
         holes: share of holes in the mask with its holes filled, 0..1.
         click: how deep the click is in the mask: 1 where the mask is deepest, 0 on its border, -1
             outside. None: there is no click.
         touches: positions in the image of the masks of its class that it touches or overlaps.
-        contact: share of its border pixels (4 neighbours) that touch them, 0..1.
+        contact: share of its border pixels (4 neighbors) that touch them, 0..1.
     """
 
     area: int
@@ -120,7 +120,7 @@ def measures_of(instances: Sequence[Instance], tights: Sequence[Tight]) -> list[
 def contacts_of(
     tights: Sequence[Tight], labels: Sequence[int]
 ) -> tuple[list[list[int]], list[float]]:
-    """Which masks of one class touch (8 neighbours) or overlap, and how much of their borders.
+    """Which masks of one class touch (8 neighbors) or overlap, and how much of their borders.
 
     Args:
         tights: the masks of an image.
@@ -212,7 +212,7 @@ def _reached(own: Tight, other: Tight) -> Mask:
 
 
 def _border(mask: Mask) -> Mask:
-    """The mask's pixels with a neighbour, of four, that is outside of it."""
+    """The mask's pixels with a neighbor, of four, that is outside of it."""
     if not mask.size:
         return mask
     inner = cv2.erode(np.pad(mask, 1).astype(np.uint8), CROSS)

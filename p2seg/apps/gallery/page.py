@@ -19,7 +19,7 @@ from p2seg.runtime.files import write_bytes, write_text
 
 PART = 500
 """Images that one script tells of."""
-COLOURS = 48
+COLORS = 48
 """Of masks in one image, before they come again."""
 
 
@@ -136,8 +136,8 @@ def _about(maker: Maker, title: Title, parts: int, sizes: dict[int, float]) -> d
         "stages": [] if material.stages is None else material.stages.names,
         "hint": title.hint,
         "classes": names,
-        "class_colours": palette(max(1, len(names))).tolist(),
-        "colours": palette(COLOURS).tolist(),
+        "class_colors": palette(max(1, len(names))).tolist(),
+        "colors": palette(COLORS).tolist(),
         "medians": {str(label): size for label, size in sizes.items()},
         "reasons": [
             {"name": name, "weight": value, "meaning": meaning}

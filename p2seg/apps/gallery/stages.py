@@ -13,7 +13,7 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.method.seed import Seeder
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import Points
 
 
@@ -63,13 +63,13 @@ class Stages:
         points: the images of a file of masks, and the clicks that its masks were made of.
         reader: of the first maps.
         seeder: makes the first instances.
-        labeller: the network and its rounds; None: there is none.
+        labeler: the network and its rounds; None: there is none.
     """
 
     points: PointSet
     reader: Reader
     seeder: Seeder
-    labeller: NetworkLabeller | None = None
+    labeler: NetworkLabeler | None = None
     _place: dict[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,8 +79,8 @@ class Stages:
     def names(self) -> list[str]:
         """Of the stages, in their order."""
         made = ["semantic", "seed"]
-        if self.labeller is not None:
-            rounds = 0 if self.labeller.mdm is None else self.labeller.rounds
+        if self.labeler is not None:
+            rounds = 0 if self.labeler.mdm is None else self.labeler.rounds
             made += ["network", *(f"round {t}" for t in range(1, rounds + 1))]
         return made
 
@@ -107,12 +107,12 @@ class Stages:
         ids = points.ids.tolist()
         seed = self.seeder(first[None], [points], image[None]).instances[0]
         made.append(Stage("seed", seed, ids))
-        if self.labeller is None:
+        if self.labeler is None:
             return made
-        there, given = image.to(self.labeller.device), first.to(self.labeller.device)
-        outputs = self.labeller.outputs(there, points)
-        maps = self.labeller.maps(outputs, points, given)
+        there, given = image.to(self.labeler.device), first.to(self.labeler.device)
+        outputs = self.labeler.outputs(there, points)
+        maps = self.labeler.maps(outputs, points, given)
         for name, semantic in zip(self.names[2:], maps, strict=True):
-            found = self.labeller.labelled(semantic, outputs, there, points, given)
+            found = self.labeler.labeled(semantic, outputs, there, points, given)
             made.append(Stage(name, found.instances, ids))
         return made

@@ -34,7 +34,7 @@ from p2seg.errors import UserError
 from p2seg.method.i2s import affinities_of, cells_of
 from p2seg.method.losses import offset_targets
 from p2seg.method.seed import Seeder
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import STRIDE, Batch, Labels, Outputs, Points
 
 SIDE = 480
@@ -116,32 +116,32 @@ def progress_figure(
 
 
 @torch.inference_mode()
-def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell: int) -> Picture:
+def rounds_figure(scene: Scene, labeler: NetworkLabeler, seeder: Seeder, cell: int) -> Picture:
     """One image on its way through seeds, network and rounds. Paper: Figs. 3 and 5.
 
     Args:
         scene: the image.
-        labeller: the network and its rounds.
+        labeler: the network and its rounds.
         seeder: makes the first labels.
         cell: pixels of a picture.
     """
     large, points = scene.large, scene.points
-    image, first = scene.image.to(labeller.device), scene.first.to(labeller.device)
-    outputs = labeller.outputs(image, points)
+    image, first = scene.image.to(labeler.device), scene.first.to(labeler.device)
+    outputs = labeler.outputs(image, points)
     shown = {
         "clicks": scene.clicked,
         "initial semantic map": draw_semantic(large, scene.first.numpy()),
         "first instances": draw_instances(large, _seeds(scene, seeder).numpy()),
         "offsets": draw_offset(outputs.offset[0].float().cpu().numpy()),
     }
-    if outputs.centre is not None:
-        heat = outputs.centre[0].amax(0)  # of all classes
+    if outputs.center is not None:
+        heat = outputs.center[0].amax(0)  # of all classes
         shown["heatmap of clicks"] = draw_heat(large, heat.float().cpu().numpy())
     if outputs.embedding is not None:
         k = _middle(points)
-        shown["affinity to one click"] = _with_affinity(scene, labeller.input, outputs, k, 1)
-    for t, semantic in enumerate(labeller.maps(outputs, points, first)):
-        made = labeller.labelled(semantic, outputs, image, points, first)
+        shown["affinity to one click"] = _with_affinity(scene, labeler.input, outputs, k, 1)
+    for t, semantic in enumerate(labeler.maps(outputs, points, first)):
+        made = labeler.labeled(semantic, outputs, image, points, first)
         shown[f"classes, {_round(t)}"] = draw_semantic(large, semantic[0].argmax(0).cpu().numpy())
         shown[f"instances, {_round(t)}"] = draw_instances(large, made.instances.numpy())
     if scene.truth is not None:
@@ -151,28 +151,28 @@ def rounds_figure(scene: Scene, labeller: NetworkLabeller, seeder: Seeder, cell:
 
 @torch.inference_mode()
 def offset_figure(
-    scenes: Sequence[Scene], labeller: NetworkLabeller, seeder: Seeder, cell: int
+    scenes: Sequence[Scene], labeler: NetworkLabeler, seeder: Seeder, cell: int
 ) -> Picture:
     """Offset fields: those the first labels ask for, the network's, and where they point.
 
     Args:
         scenes: the images.
-        labeller: the network.
+        labeler: the network.
         seeder: makes the first labels.
         cell: pixels of a picture.
     """
     rows = []
     for scene in scenes:
-        image, first = scene.image.to(labeller.device), scene.first.to(labeller.device)
-        outputs = labeller.outputs(image, scene.points)
-        seen = labeller.input.of(*scene.size)
+        image, first = scene.image.to(labeler.device), scene.first.to(labeler.device)
+        outputs = labeler.outputs(image, scene.points)
+        seen = labeler.input.of(*scene.size)
         ratio = torch.tensor([own / side for own, side in zip(scene.size, seen, strict=True)])
         offset = outputs.offset[0].float().cpu() * ratio[:, None, None]  # pixels of the image
         wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
         lengths = wanted.norm(dim=0)
         longest = float(lengths[lengths > 0].quantile(0.99)) if lengths.any() else None
-        last = labeller.maps(outputs, scene.points, first)[-1]
-        made = labeller.labelled(last, outputs, image, scene.points, first)
+        last = labeler.maps(outputs, scene.points, first)[-1]
+        made = labeler.labeled(last, outputs, image, scene.points, first)
         rows.append(
             [
                 scene.clicked,
@@ -188,13 +188,13 @@ def offset_figure(
 
 @torch.inference_mode()
 def affinity_figure(
-    scenes: Sequence[Scene], labeller: NetworkLabeller, beta: float, clicks: int, cell: int
+    scenes: Sequence[Scene], labeler: NetworkLabeler, beta: float, clicks: int, cell: int
 ) -> Picture:
     """The affinity of all pixels to a clicked one, and its Hadamard power. Paper: Sec. 3.2.
 
     Args:
         scenes: the images.
-        labeller: the network.
+        labeler: the network.
         beta: the power.
         clicks: of each image, at most.
         cell: pixels of a picture.
@@ -204,13 +204,13 @@ def affinity_figure(
     """
     rows = []
     for scene in scenes:
-        outputs = labeller.outputs(scene.image.to(labeller.device), scene.points)
+        outputs = labeler.outputs(scene.image.to(labeler.device), scene.points)
         if outputs.embedding is None:
             raise UserError(
                 "this network has no affinities; draw another figure, or train with mdm=paper"
             )
         for k in range(min(clicks, len(scene.points))):
-            seen = labeller.input
+            seen = labeler.input
             drawn = [_with_affinity(scene, seen, outputs, k, power) for power in (1, beta)]
             click = draw_points(scene.large, _only(scene.points, k), scene.scale)
             rows.append([click, *drawn])
@@ -225,7 +225,7 @@ def training_pictures(
     labels: Callable[[Outputs, Batch], list[Labels]],
     images: int = 4,
 ) -> Mapping[str, Picture]:
-    """What TensorBoard shows of a batch: labels of every round, and offsets as colours.
+    """What TensorBoard shows of a batch: labels of every round, and offsets as colors.
 
     Args:
         model: the network; its state is left as it was.
@@ -263,7 +263,7 @@ def _round(t: int) -> str:
 
 
 def _middle(points: Points) -> int:
-    """The point nearest to the middle of them all: one with neighbours."""
+    """The point nearest to the middle of them all: one with neighbors."""
     return int((points.yx - points.yx.mean(0)).norm(dim=1).argmin())
 
 
@@ -283,7 +283,7 @@ def _with_affinity(
 
 
 def _votes(scene: Scene, offset: Tensor, ratio: Sequence[float], instances: Tensor) -> Picture:
-    """A dot where every cell of an instance points to, in the instance's colour.
+    """A dot where every cell of an instance points to, in the instance's color.
 
     Args:
         scene: the image.
@@ -305,8 +305,8 @@ def _votes(scene: Scene, offset: Tensor, ratio: Sequence[float], instances: Tens
     places = ((goal + 0.5) * scene.scale - 0.5).round().long()
     inside = (own > 0) & (places >= 1).all(0)
     inside &= (places[0] < drawn.shape[0] - 1) & (places[1] < drawn.shape[1] - 1)
-    colours = palette(len(scene.points))[own[inside].numpy() - 1]
+    colors = palette(len(scene.points))[own[inside].numpy() - 1]
     y, x = places[:, inside].numpy()
     for down, right in itertools.product((-1, 0, 1), repeat=2):
-        drawn[y + down, x + right] = colours
+        drawn[y + down, x + right] = colors
     return draw_points(drawn, scene.points, scene.scale)

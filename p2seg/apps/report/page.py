@@ -37,8 +37,8 @@ COCO_ALL = "COCO AP, all detections"
 """Where an image has more than the 100 that COCO's protocol takes."""
 MAP_COLUMNS: tuple[Column, ...] = (
     ("mIoU", ("miou",), percent),
-    ("mIoU where labelled", ("miou_labelled",), percent),
-    ("labelled", ("labelled",), percent),
+    ("mIoU where labeled", ("miou_labeled",), percent),
+    ("labeled", ("labeled",), percent),
 )
 PSEUDO_COLUMNS: tuple[Column, ...] = (
     ("instances", ("quality", "instances"), str),

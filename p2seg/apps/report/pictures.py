@@ -26,17 +26,17 @@ Mask = NDArray[np.bool_]
 INK = (32, 33, 36)
 PAPER = (255, 255, 255)
 GOLDEN = 0.618034
-"""Steps of this fraction of the colour circle never come close to an earlier colour."""
+"""Steps of this fraction of the color circle never come close to an earlier color."""
 
 
 def palette(n: int) -> Picture:
-    """Bright colours far apart, `[n, 3]` RGB; the first ones are the same for every n."""
-    colours = []
+    """Bright colors far apart, `[n, 3]` RGB; the first ones are the same for every n."""
+    colors = []
     for k in range(n):
         hue = (0.58 + k * GOLDEN) % 1
         saturation, value = ((0.78, 1.0), (0.95, 0.82), (0.5, 1.0))[k // 5 % 3]
-        colours.append(colorsys.hsv_to_rgb(hue, saturation, value))
-    return np.round(np.array(colours).reshape(-1, 3) * 255).astype(np.uint8)
+        colors.append(colorsys.hsv_to_rgb(hue, saturation, value))
+    return np.round(np.array(colors).reshape(-1, 3) * 255).astype(np.uint8)
 
 
 def fit(image: Picture, side: int) -> Picture:
@@ -64,18 +64,18 @@ def brighten(image: Picture) -> Picture:
 
 
 def draw_semantic(image: Picture, semantic: ArrayLike, opacity: float = 0.6) -> Picture:
-    """Classes in the colours of `palette`, class k in the k-th; ignored pixels white.
+    """Classes in the colors of `palette`, class k in the k-th; ignored pixels white.
 
     Args:
         image: `[H, W, 3]`.
         semantic: `[h, w]` integers, 0 background (dimmed), 1..C, 255 ignored.
-        opacity: of the colours, 0..1.
+        opacity: of the colors, 0..1.
     """
     semantic = np.asarray(semantic)
-    colours = palette(IGNORED - 1)
+    colors = palette(IGNORED - 1)
     present = [int(label) for label in np.unique(semantic) if label]
     masks = [_to_size(semantic == label, image) for label in present]
-    paints = [PAPER if label == IGNORED else colours[label - 1] for label in present]
+    paints = [PAPER if label == IGNORED else colors[label - 1] for label in present]
     return _painted(_dimmed(image), masks, paints, paints, opacity)
 
 
@@ -86,18 +86,18 @@ def draw_instances(
     captions: Sequence[str] | None = None,
     opacity: float = 0.55,
 ) -> Picture:
-    """Every instance in its own colour, instance k in the k-th of `palette`.
+    """Every instance in its own color, instance k in the k-th of `palette`.
 
     Args:
         image: `[H, W, 3]`.
         instances: `[h, w]` integers, 0 none and k + 1 instance k; or K masks `[h, w]` bool, which
             may overlap (small ones lie on top).
-        labels: K classes 1..C; outlines take the class's colour in `draw_semantic`. None: white.
+        labels: K classes 1..C; outlines take the class's color in `draw_semantic`. None: white.
         captions: K texts, each at its instance.
-        opacity: of the colours, 0..1.
+        opacity: of the colors, 0..1.
     """
     masks = _masks(instances)
-    colours = palette(len(masks))
+    colors = palette(len(masks))
     edges: list[Any] = [PAPER] * len(masks)
     if labels is not None:
         classes = palette(max(labels, default=0))
@@ -107,7 +107,7 @@ def draw_instances(
     drawn = _painted(
         _dimmed(image),
         [large[k] for k in order],
-        [colours[k] for k in order],
+        [colors[k] for k in order],
         [edges[k] for k in order],
         opacity,
     )
@@ -119,7 +119,7 @@ def draw_instances(
 
 
 def draw_points(image: Picture, points: Points, scale: float = 1.0) -> Picture:
-    """Points as dots, point k in the colour that `draw_instances` gives instance k.
+    """Points as dots, point k in the color that `draw_instances` gives instance k.
 
     Args:
         image: `[H, W, 3]`.
@@ -128,18 +128,18 @@ def draw_points(image: Picture, points: Points, scale: float = 1.0) -> Picture:
     """
     drawn = np.ascontiguousarray(image).copy()
     radius = max(3, round(max(image.shape[:2]) / 90))
-    colours = palette(len(points))
-    centres = (points.yx.numpy() + 0.5) * scale - 0.5
-    for (y, x), colour in zip(centres, colours, strict=True):
-        centre = round(float(x)), round(float(y))
-        rings = (radius, INK), (radius - 1, PAPER), (radius - 1 - radius // 4, colour)
+    colors = palette(len(points))
+    centers = (points.yx.numpy() + 0.5) * scale - 0.5
+    for (y, x), color in zip(centers, colors, strict=True):
+        center = round(float(x)), round(float(y))
+        rings = (radius, INK), (radius - 1, PAPER), (radius - 1 - radius // 4, color)
         for size, paint in rings:
-            cv2.circle(drawn, centre, size, [int(c) for c in paint], -1, cv2.LINE_AA)
+            cv2.circle(drawn, center, size, [int(c) for c in paint], -1, cv2.LINE_AA)
     return drawn
 
 
 def draw_offset(offset: ArrayLike, longest: float | None = None) -> Picture:
-    """Offsets as colours: the direction is the hue, the length the saturation.
+    """Offsets as colors: the direction is the hue, the length the saturation.
 
     Args:
         offset: `[2, h, w]` float, (dy, dx) in pixels.
@@ -160,19 +160,19 @@ def draw_offset(offset: ArrayLike, longest: float | None = None) -> Picture:
 
 
 def draw_heat(image: Picture, heat: ArrayLike, opacity: float = 0.75) -> Picture:
-    """Values as colours from dark (0) over red to light (1), over the grey image.
+    """Values as colors from dark (0) over red to light (1), over the gray image.
 
     Args:
         image: `[H, W, 3]`.
         heat: `[h, w]` float in 0..1.
-        opacity: of the colours, 0..1.
+        opacity: of the colors, 0..1.
     """
     size = image.shape[1], image.shape[0]
     large = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
     levels = np.round(np.clip(large, 0, 1) * 255).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1]
-    grey = image.mean(axis=2, keepdims=True)
-    drawn: Picture = np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    gray = image.mean(axis=2, keepdims=True)
+    drawn: Picture = np.round(opacity * colors + (1 - opacity) * gray).astype(np.uint8)
     return drawn
 
 
@@ -207,8 +207,8 @@ def grid(
     for number, (row, height) in enumerate(zip(scaled, heights, strict=True)):
         if number < len(names):
             plate = Image.new("RGB", (height, side), PAPER)
-            centre = height / 2, side / 2
-            ImageDraw.Draw(plate).text(centre, names[number], INK, font, anchor="mm")
+            center = height / 2, side / 2
+            ImageDraw.Draw(plate).text(center, names[number], INK, font, anchor="mm")
             sheet.paste(plate.rotate(90, expand=True), (0, top))
         for column, picture in enumerate(row):
             left = side + column * (cell + gap) + (cell - picture.shape[1]) // 2
@@ -272,9 +272,9 @@ def _painted(
 
 
 def _dimmed(image: Picture) -> Picture:
-    """The image paler and greyer, so that colours laid over it stand out."""
-    grey = image.mean(axis=2, keepdims=True)
-    pale: Picture = np.round(0.5 * image + 0.35 * grey + 0.15 * 255).astype(np.uint8)
+    """The image paler and grayer, so that colors laid over it stand out."""
+    gray = image.mean(axis=2, keepdims=True)
+    pale: Picture = np.round(0.5 * image + 0.35 * gray + 0.15 * 255).astype(np.uint8)
     return pale
 
 

@@ -42,7 +42,7 @@ class Shown:
 def crowded(
     images: Sequence[ImageRecord], labels: Sequence[Sequence[int]], count: int
 ) -> list[int]:
-    """The images with the most neighbours of one class, ascending indices.
+    """The images with the most neighbors of one class, ascending indices.
 
     Images of more than `CROWD` objects are hard to see and are taken only if there are no others.
 
@@ -54,7 +54,7 @@ def crowded(
     several = [i for i, own in enumerate(labels) if len(own) >= 2]
     chosen = sorted(
         [i for i in several if len(labels[i]) <= CROWD] or several,
-        key=lambda i: (-_neighbours(labels[i]), images[i].id),
+        key=lambda i: (-_neighbors(labels[i]), images[i].id),
     )
     if len(chosen) < 2 * count:
         return sorted(chosen[:count])
@@ -96,7 +96,7 @@ def unseen_rows(
     return rows
 
 
-def _neighbours(labels: Sequence[int]) -> int:
+def _neighbors(labels: Sequence[int]) -> int:
     counts = np.bincount(labels)
     return int(counts[counts > 1].sum())
 
@@ -138,7 +138,7 @@ def _columns(
 def _drawn(
     image: NDArray[np.uint8], instances: Sequence[Instance], order: dict[int, int]
 ) -> NDArray[np.uint8]:
-    """Masks in the colours of their points; those of no point follow after."""
+    """Masks in the colors of their points; those of no point follow after."""
     known = [each for each in instances if each.id in order]
     if len(known) == len(instances) and instances:
         shape = decode(instances[0]).shape

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from p2seg.apps.validate.findings import Findings
+from p2seg.data.image_sources import left_out, sources_at
 from p2seg.data.images import EXIF_ORIENTATION, is_deep, opened_image, pages_of
 from p2seg.data.maps import map_path
 from p2seg.data.preflight import AT_ONCE, READERS
 from p2seg.data.records import ImageRecord
-from p2seg.data.sources import left_out, sources_at
 from p2seg.errors import UserError
 from p2seg.runtime.files import sha256
 
@@ -24,7 +24,7 @@ TINY = 64
 """Pixels of the long side."""
 HUGE = 12e6
 """Pixels."""
-GREY = ("1", "L", "LA")
+GRAY = ("1", "L", "LA")
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ def _check_one(
         findings.add("image.tiny", f"{name}: {width}x{height}", name)
     if height * width > HUGE:
         findings.add("image.huge", f"{name}: {width}x{height}")
-    if seen.mode in GREY:
-        findings.add("image.grey", name)
+    if seen.mode in GRAY:
+        findings.add("image.gray", name)
     if seen.deep:
         findings.add("image.deep", name, name)
     if seen.pages > 1:

@@ -15,8 +15,8 @@ from p2seg.apps.validate.findings import Findings
 from p2seg.apps.validate.images import Seen, check_images
 from p2seg.apps.validate.maps import check_semantic
 from p2seg.apps.validate.masks import check_pseudo, check_truth
+from p2seg.apps.validate.overlap import check_split, held_images
 from p2seg.apps.validate.points import check_points
-from p2seg.apps.validate.split import check_split, held_images
 from p2seg.errors import UserError
 from p2seg.semantic.check import MapCheck
 
@@ -117,7 +117,7 @@ def inspect(inputs: Inputs, out: Path, progress: Progress) -> Inspection:
     )
     if maps is not None:
         facts["first maps"] = (
-            f"{maps.maps} of {maps.images}: {maps.labelled:.0%} of the pixels of a class, "
+            f"{maps.maps} of {maps.images}: {maps.labeled:.0%} of the pixels of a class, "
             f"{maps.background:.0%} background, {maps.ignored:.0%} ignored"
         )
     _masks(inputs, clicks, findings, facts)

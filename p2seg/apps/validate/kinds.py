@@ -230,7 +230,7 @@ KINDS = {
         "images have an EXIF mark that would turn them, but were annotated lying down",
         "nothing to do, if the points in the pictures below lie right",
     ),
-    "image.grey": Kind(NOTE, "images are grey", "nothing to do: they become RGB"),
+    "image.gray": Kind(NOTE, "images are gray", "nothing to do: they become RGB"),
     "image.huge": Kind(
         NOTE,
         "images have more than 12 megapixels",

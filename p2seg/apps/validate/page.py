@@ -139,8 +139,8 @@ def _class_counts(made: Inspection) -> list[tuple[str, int]]:
 
 def _classes(made: Inspection) -> str:
     """A bar a class."""
-    colours = _colours(made)
-    rows = [(name, count, colours[k]) for k, (name, count) in enumerate(_class_counts(made))]
+    colors = _colors(made)
+    rows = [(name, count, colors[k]) for k, (name, count) in enumerate(_class_counts(made))]
     rows.sort(key=lambda row: -row[1])
     left = len(rows) - CLASSES
     note = f'<p class="soft">and {left} classes with fewer</p>' if left > 0 else ""
@@ -165,9 +165,9 @@ def _histogram(made: Inspection) -> str:
 def _bars(rows: Sequence[tuple[str, int, str]]) -> str:
     longest = max([1, *(count for _, count, _ in rows)])
     body = "".join(
-        f'<tr><th scope="row">{_dot(colour)}{escape(name)}</th>'
-        f'<td class="room">{_bar(count / longest, colour)}</td><td>{count:,}</td></tr>'
-        for name, count, colour in rows
+        f'<tr><th scope="row">{_dot(color)}{escape(name)}</th>'
+        f'<td class="room">{_bar(count / longest, color)}</td><td>{count:,}</td></tr>'
+        for name, count, color in rows
     )
     return f'<table class="bars"><tbody>{body}</tbody></table>'
 
@@ -175,8 +175,8 @@ def _bars(rows: Sequence[tuple[str, int, str]]) -> str:
 def _pictures(made: Inspection, drawn: Sequence[Drawn]) -> str:
     names = [category.name for category in made.clicks.categories]
     legend = "".join(
-        f"<span>{_dot(colour)}{escape(name)}</span>"
-        for name, colour in zip(names[:CLASSES], _colours(made), strict=False)
+        f"<span>{_dot(color)}{escape(name)}</span>"
+        for name, color in zip(names[:CLASSES], _colors(made), strict=False)
     )
     figures = "".join(map(_figure, drawn))
     return f'<div class="legend">{legend}</div><div class="pictures">{figures}</div>'
@@ -194,14 +194,14 @@ def _figure(each: Drawn) -> str:
     )
 
 
-def _colours(made: Inspection) -> list[str]:
+def _colors(made: Inspection) -> list[str]:
     return [f"#{bytes(each).hex()}" for each in palette(len(made.clicks.categories))]
 
 
-def _dot(colour: str) -> str:
-    return f'<span class="dot" style="background:{colour}"></span>' if colour else ""
+def _dot(color: str) -> str:
+    return f'<span class="dot" style="background:{color}"></span>' if color else ""
 
 
-def _bar(share: float, colour: str) -> str:
-    paint = f";background:{colour}" if colour else ""
+def _bar(share: float, color: str) -> str:
+    paint = f";background:{color}" if color else ""
     return f'<i style="width:{100 * share:.1f}%{paint}"></i>' if share else ""

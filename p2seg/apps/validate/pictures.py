@@ -111,20 +111,20 @@ def _drawn(made: Inspection, place: int, image: NDArray[np.uint8]) -> Picture:
     picture = np.ascontiguousarray(fit(image, SIDE))
     height, width = picture.shape[:2]
     scale = np.array([width / record.width, height / record.height])
-    colours = palette(len(clicks.categories))
+    colors = palette(len(clicks.categories))
     inside = clicks.inside
     own = clicks.of(place)
     radius = 10 if len(own) <= NUMBERED else 5
     for number, k in enumerate(own.tolist(), start=1):
         at = (clicks.xy[k] + 0.5) * scale - 0.5
         x, y = (int(v) for v in at.clip(radius, (width - 1 - radius, height - 1 - radius)).round())
-        colour = [int(value) for value in colours[clicks.labels[k] - 1]]
+        color = [int(value) for value in colors[clicks.labels[k] - 1]]
         if not inside[k]:
             cv2.drawMarker(picture, (x, y), PAPER, cv2.MARKER_TILTED_CROSS, 26, 9, cv2.LINE_AA)
             cv2.drawMarker(picture, (x, y), WRONG, cv2.MARKER_TILTED_CROSS, 24, 5, cv2.LINE_AA)
             continue
         x, y = (int(value) for value in at.round())
-        for size, paint in ((radius, INK), (radius - 1, PAPER), (radius - radius // 3, colour)):
+        for size, paint in ((radius, INK), (radius - 1, PAPER), (radius - radius // 3, color)):
             cv2.circle(picture, (x, y), size, paint, -1, cv2.LINE_AA)
         if len(own) <= NUMBERED:
             _number(picture, str(number), x + radius + 1, y)

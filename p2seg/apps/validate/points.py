@@ -28,7 +28,7 @@ def check_points(clicks: Clicks, findings: Findings) -> None:
         return
     _check_units(clicks, findings)
     _check_places(clicks, findings)
-    _check_neighbours(clicks, findings)
+    _check_neighbors(clicks, findings)
 
 
 def _check_classes(clicks: Clicks, findings: Findings) -> None:
@@ -86,7 +86,7 @@ def _kind_of(clicks: Clicks, outside: NDArray[np.int64]) -> str:
     return "points.outside"
 
 
-def _check_neighbours(clicks: Clicks, findings: Findings) -> None:
+def _check_neighbors(clicks: Clicks, findings: Findings) -> None:
     """Pairs of points of an image that are too near."""
     if any(kind in findings for kind in ("points.fraction", "points.percent")):
         return  # all are near to each other

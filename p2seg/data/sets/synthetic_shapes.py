@@ -139,7 +139,7 @@ def new_shape(rng: np.random.Generator, label: int, scale: float) -> Shape:
 
 
 def ground(rng: np.random.Generator, height: int, width: int) -> Plane:
-    """Sand, wood, slate or stone: noise of several octaves between two colours."""
+    """Sand, wood, slate or stone: noise of several octaves between two colors."""
     pairs = [
         ((0.62, 0.53, 0.42), (0.84, 0.77, 0.65)),  # sand
         ((0.25, 0.19, 0.15), (0.46, 0.36, 0.28)),  # wood
@@ -203,30 +203,28 @@ def _relief(mask: Mask) -> Plane:
 
 
 def _material(label: int, u: Plane, v: Plane, rng: np.random.Generator) -> Plane:
-    """The colour of each pixel of an object before light falls on it, `[H, W, 3]`."""
+    """The color of each pixel of an object before light falls on it, `[H, W, 3]`."""
     radius, turn = np.hypot(u, v), np.arctan2(v, u)
     hue, tone = rng.normal(0, 1), rng.uniform(0.82, 1.12)
     if label == FRUIT:
         skin = _mixed((0.93, 0.36 + 0.09 * hue, 0.10), (0.98, 0.72 + 0.04 * hue, 0.28), 1 - radius)
         pores = _dots(u * 5, v * 5, 0.2)
         stalk = _step(0.16 + 0.05 * np.cos(5 * turn) - radius, 0.03)
-        colour = (
-            _mixed(skin, (0.25, 0.33, 0.10), stalk) * (1 - 0.3 * pores * (1 - stalk))[..., None]
-        )
+        color = _mixed(skin, (0.25, 0.33, 0.10), stalk) * (1 - 0.3 * pores * (1 - stalk))[..., None]
     elif label == LEAF:
         blade = _mixed((0.13, 0.40 + 0.05 * hue, 0.16), (0.55, 0.74, 0.20), (u + 1) / 2)
         veins = _step(np.cos(22 * (u - 0.25 * np.abs(v))) - 0.75, 0.2) * (1 - np.abs(v))
         rib = _step(0.09 - np.abs(v), 0.03)
-        colour = _mixed(blade, (0.87, 0.90, 0.55), np.maximum(rib, 0.5 * veins))
+        color = _mixed(blade, (0.87, 0.90, 0.55), np.maximum(rib, 0.5 * veins))
     elif label == STAR:
         skin = _mixed((0.72, 0.20, 0.42 + 0.07 * hue), (0.98, 0.62, 0.60), 1 - radius)
         warts = _dots(radius * 6, turn / (2 * np.pi) * 25, 0.26)
-        colour = _mixed(skin, (1.0, 0.92, 0.80), np.maximum(warts, _step(0.15 - radius, 0.03)))
+        color = _mixed(skin, (1.0, 0.92, 0.80), np.maximum(warts, _step(0.15 - radius, 0.03)))
     else:
         glaze = _mixed((0.12, 0.30, 0.62 + 0.08 * hue), (0.30, 0.72, 0.85), (np.sin(turn) + 1) / 2)
         stripes = _step(np.cos(12 * turn + 7 * radius) - 0.35, 0.25)
-        colour = _mixed(glaze, (0.93, 0.95, 0.97), 0.8 * stripes)
-    toned: Plane = (colour * tone).astype(np.float32)
+        color = _mixed(glaze, (0.93, 0.95, 0.97), 0.8 * stripes)
+    toned: Plane = (color * tone).astype(np.float32)
     return toned
 
 
@@ -235,7 +233,7 @@ def _mixed(
     second: Plane | tuple[float, float, float],
     part: Plane,
 ) -> Plane:
-    """Between two colours: `first` where `part` is 0, `second` where it is 1."""
+    """Between two colors: `first` where `part` is 0, `second` where it is 1."""
     share = part.clip(0, 1)[..., None]
     mixed: Plane = np.asarray(first) * (1 - share) + np.asarray(second) * share
     return mixed

@@ -26,7 +26,7 @@ Source = Path | NDArray[np.uint8]
 """The file of an image; or, of an image that is no file, its pixels `[H, W, 3]` RGB."""
 
 
-class Labelled(Protocol):
+class Labeled(Protocol):
     """An instance that can be written: a detection or a pseudo mask."""
 
     @property
@@ -82,7 +82,7 @@ class Entry:
     """
 
     record: ImageRecord
-    instances: Sequence[Labelled]
+    instances: Sequence[Labeled]
 
 
 class Format(ABC):
@@ -106,7 +106,7 @@ class Format(ABC):
         self._begun = False
 
     def write(
-        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
+        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
     ) -> None:
         """Writes the files of an image, also of one without instances.
 
@@ -134,7 +134,7 @@ class Format(ABC):
 
     @abstractmethod
     def _write(
-        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
+        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
     ) -> None:
         """`write` of one image."""
 
@@ -152,7 +152,7 @@ class SetFormat(Format):
         place: str,  # noqa: ARG002 - an image is called by its name
         record: ImageRecord,
         source: Source,
-        instances: Sequence[Labelled],  # noqa: ARG002 - they come again, in `finish`
+        instances: Sequence[Labeled],  # noqa: ARG002 - they come again, in `finish`
     ) -> None:
         if not isinstance(source, Path):
             write_picture(self.folder / "images" / record.file_name, source)
@@ -181,7 +181,7 @@ def places(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def click_of(instance: Labelled, record: ImageRecord) -> tuple[float, float] | None:
+def click_of(instance: Labeled, record: ImageRecord) -> tuple[float, float] | None:
     """The click of an instance as (x, y) in pixels edge to edge; None if it has none."""
     if not isinstance(instance, Instance) or instance.point is None:
         return None

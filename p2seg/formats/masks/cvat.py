@@ -30,10 +30,10 @@ class Cvat(SetFormat):
 
     def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
         names = [category.name for category in self.categories]
-        colours = ["#" + bytes(colour).hex() for colour in palette(len(names))]
+        colors = ["#" + bytes(color).hex() for color in palette(len(names))]
         labels = [
-            {"name": name, "color": colour, "type": "any", "attributes": [SCORE]}
-            for name, colour in zip(names, colours, strict=True)
+            {"name": name, "color": color, "type": "any", "attributes": [SCORE]}
+            for name, color in zip(names, colors, strict=True)
         ]
         path = self.folder / "annotations.xml"
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -41,7 +41,7 @@ class Cvat(SetFormat):
             sheet.pen.startDocument()
             with sheet.tag("annotations"):
                 sheet.text("version", "1.1")
-                _write_labels(sheet, names, colours)
+                _write_labels(sheet, names, colors)
                 for number, entry in enumerate(look()):
                     self._write_image(sheet, number, entry, names)
         write_json(self.folder / "labels.json", labels, indent=2)
@@ -105,12 +105,12 @@ def _corners(ring: Ring) -> str:
     return ";".join(f"{x}.00,{y}.00" for x, y in ring.tolist())
 
 
-def _write_labels(sheet: _Sheet, names: Sequence[str], colours: Sequence[str]) -> None:
+def _write_labels(sheet: _Sheet, names: Sequence[str], colors: Sequence[str]) -> None:
     """What the file says of its task."""
     with sheet.tag("meta"), sheet.tag("task"), sheet.tag("labels"):
-        for name, colour in zip(names, colours, strict=True):
+        for name, color in zip(names, colors, strict=True):
             with sheet.tag("label"):
-                for key, text in (("name", name), ("color", colour), ("type", "any")):
+                for key, text in (("name", name), ("color", color), ("type", "any")):
                     sheet.text(key, text)
                 with sheet.tag("attributes"), sheet.tag("attribute"):
                     for key in ("name", "mutable", "input_type", "default_value"):

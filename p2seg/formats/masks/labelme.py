@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
-from p2seg.formats.masks.base import Format, Labelled, Source, click_of, write_picture
+from p2seg.formats.masks.base import Format, Labeled, Source, click_of, write_picture
 from p2seg.formats.masks.polygons import Part, parts_of
 from p2seg.runtime.files import write_json, write_text
 
@@ -30,7 +30,7 @@ class LabelMe(Format):
         write_text(self.folder / "labels.txt", "\n".join([*names, ""]))
 
     def _write(
-        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
+        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
     ) -> None:
         file = self.folder / f"{place}.json"
         if isinstance(source, Path):
@@ -49,7 +49,7 @@ class LabelMe(Format):
 def labelme(
     record: ImageRecord,
     image_path: str,
-    instances: Sequence[Labelled],
+    instances: Sequence[Labeled],
     names: Sequence[str],
     *,
     points: bool = False,

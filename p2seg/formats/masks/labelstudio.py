@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from p2seg.apps.report.pictures import palette
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
-from p2seg.formats.masks.base import Entry, Labelled, SetFormat, click_of
+from p2seg.formats.masks.base import Entry, Labeled, SetFormat, click_of
 from p2seg.formats.masks.cvat import run_lengths
 from p2seg.formats.masks.polygons import Ring, parts_of
 from p2seg.runtime.files import write_json_list, write_text
@@ -56,7 +56,7 @@ class LabelStudio(SetFormat):
         return {"data": {"image": address}, "predictions": [prediction]}
 
     def _regions(
-        self, number: int, instance: Labelled, record: ImageRecord, names: Sequence[str]
+        self, number: int, instance: Labeled, record: ImageRecord, names: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """The regions of an instance: its mask, and its click where that goes along."""
         mask, name = decode(instance.rle), names[instance.label - 1]
@@ -92,7 +92,7 @@ def _percent(ring: Ring, record: ImageRecord) -> list[list[float]]:
 
 
 def config(names: Sequence[str]) -> str:
-    """The labeling config: every class as brush, polygon and click, in the project's colours.
+    """The labeling config: every class as brush, polygon and click, in the project's colors.
 
     Args:
         names: of the classes.
@@ -100,9 +100,9 @@ def config(names: Sequence[str]) -> str:
     lines = ["<View>", '  <Image name="image" value="$image" zoom="true"/>']
     for control, kind in KINDS.items():
         lines.append(f'  <{kind} name="{control}" toName="image">')
-        for name, colour in zip(names, palette(len(names)), strict=True):
+        for name, color in zip(names, palette(len(names)), strict=True):
             value = quoteattr(name, {"\n": "&#10;"})
-            lines.append(f'    <Label value={value} background="#{bytes(colour).hex()}"/>')
+            lines.append(f'    <Label value={value} background="#{bytes(color).hex()}"/>')
         lines.append(f"  </{kind}>")
     return "\n".join([*lines, "</View>"]) + "\n"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from p2seg.data.coco import ImageRecord
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
-from p2seg.formats.masks.base import Format, Labelled, Source
+from p2seg.formats.masks.base import Format, Labeled, Source
 from p2seg.runtime.files import write_bytes, write_json
 
 DEEPEST = 65535
@@ -38,7 +38,7 @@ class LabelMaps(Format):
         place: str,
         record: ImageRecord,
         source: Source,  # noqa: ARG002 - the maps need no picture
-        instances: Sequence[Labelled],
+        instances: Sequence[Labeled],
     ) -> None:
         if len(instances) > DEEPEST:
             raise UserError(
@@ -64,7 +64,7 @@ class LabelMaps(Format):
         write_json(self.folder / "instances" / f"{place}.json", listed, indent=2)
 
 
-def instance_map(record: ImageRecord, instances: Sequence[Labelled]) -> NDArray[np.uint16]:
+def instance_map(record: ImageRecord, instances: Sequence[Labeled]) -> NDArray[np.uint16]:
     """The number of the instance that is seen at each pixel.
 
     Args:

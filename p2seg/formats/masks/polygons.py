@@ -1,7 +1,7 @@
 """Outlines of masks that lose nothing: they run along the pixels' edges.
 
-A polygon through pixel centres, as OpenCV gives it, is half a pixel too small on each side. Ours
-fill exactly the mask's pixels: a pixel's centre lies inside where the pixel belongs to the mask.
+A polygon through pixel centers, as OpenCV gives it, is half a pixel too small on each side. Ours
+fill exactly the mask's pixels: a pixel's center lies inside where the pixel belongs to the mask.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.rle import decode
-from p2seg.formats.masks.base import Format, Labelled, Source, write_picture
+from p2seg.formats.masks.base import Format, Labeled, Source, write_picture
 from p2seg.formats.masks.polygons import joined, parts_of
 from p2seg.runtime.files import write_link, write_text
 
@@ -28,7 +28,7 @@ class Yolo(Format):
         write_text(self.folder / "data.yaml", data_yaml(self.categories))
 
     def _write(
-        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labelled]
+        self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
     ) -> None:
         place, images = yolo_place(place), self.folder / "images"
         if isinstance(source, Path):
@@ -64,7 +64,7 @@ def _quoted(name: str) -> str:
     return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text)
 
 
-def yolo_line(instance: Labelled, record: ImageRecord) -> str:
+def yolo_line(instance: Labeled, record: ImageRecord) -> str:
     """An instance as YOLO's line: the class's index from 0, then x y of one polygon in 0..1.
 
     YOLO's lines know one polygon without holes: holes are filled, parts are joined.

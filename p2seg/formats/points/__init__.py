@@ -22,9 +22,9 @@ from p2seg.formats.points import (
     via,
 )
 from p2seg.formats.points.base import Found, Reading, files_at, json_of, text_of
+from p2seg.formats.points.convert import gather
 from p2seg.formats.points.match_images import Images
 from p2seg.formats.points.rules import Report, Rules
-from p2seg.formats.points.to_points import gather
 from p2seg.formats.points.unknown import json_seems, table_seems, text_seems
 from p2seg.formats.points.writer import Writing
 
@@ -38,7 +38,7 @@ __all__ = [
     "Rules",
     "Writing",
     "gather",
-    "recognised",
+    "recognized",
 ]
 
 
@@ -48,7 +48,7 @@ class Format:
 
     Attributes:
         read: gives what a file or folder says.
-        edges: its coordinates run along the pixels' edges, the first pixel's centre is at (0.5,
+        edges: its coordinates run along the pixels' edges, the first pixel's center is at (0.5,
             0.5).
         write: writes a set and says in a sentence what to do with it; None: it is only read.
         ending: of the file that is written; empty for a folder.
@@ -85,7 +85,7 @@ _LOOKED_AT = 20
 """Files of a folder that are opened to say what it holds."""
 
 
-def recognised(path: Path) -> str:
+def recognized(path: Path) -> str:
     """The format of a file or folder, by what is in it.
 
     Args:

@@ -1,6 +1,6 @@
 """COCO: one JSON; clicks of keypoints, masks or boxes.
 
-Keypoints are numbers of pixels, as Detectron2 reads them too: the first pixel's centre is at
+Keypoints are numbers of pixels, as Detectron2 reads them too: the first pixel's center is at
 (0, 0), as ours. Boxes and polygons run along the pixels' edges.
 """
 
@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from p2seg.data.dialects import ALL_CROWDS, BOXED, CROWDS, Notes, is_crowd, number, repaired, whole
+from p2seg.data.coco_variants import (
+    ALL_CROWDS,
+    BOXED,
+    CROWDS,
+    Notes,
+    is_crowd,
+    number,
+    repaired,
+    whole,
+)
 from p2seg.data.schema import (
     Category,
     classes_of,
@@ -182,7 +191,7 @@ def _mark(entry: _Entry, names: Any, reading: Reading, found: Found) -> Mark | N
 def _keypoint(values: Any, names: Any, reading: Reading, where: str) -> tuple[float, float] | None:
     """The click (y, x) of an object's keypoints: the one asked for, else the middle one.
 
-    The middle one is the labelled keypoint nearest to the mean of all labelled ones: on the object,
+    The middle one is the labeled keypoint nearest to the mean of all labeled ones: on the object,
     unlike the mean itself.
     """
     count = len(values) // 3 if isinstance(values, list) else 0
@@ -195,11 +204,11 @@ def _keypoint(values: Any, names: Any, reading: Reading, where: str) -> tuple[fl
         if at >= len(triples) or triples[at, 2] <= 0:
             return None
         return float(triples[at, 1]), float(triples[at, 0])
-    labelled = triples[triples[:, 2] > 0, :2]
-    if not len(labelled):
+    labeled = triples[triples[:, 2] > 0, :2]
+    if not len(labeled):
         return None
-    away = ((labelled - labelled.mean(0)) ** 2).sum(1)
-    x, y = labelled[int(away.argmin())].tolist()
+    away = ((labeled - labeled.mean(0)) ** 2).sum(1)
+    x, y = labeled[int(away.argmin())].tolist()
     return y, x
 
 

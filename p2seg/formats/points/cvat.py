@@ -1,7 +1,7 @@
 """CVAT: one XML ("CVAT for images 1.1"), all shapes of all images.
 
-CVAT's canvas draws the image from (0, 0) to (width, height): the first pixel's centre is at
-(0.5, 0.5). It turns photographs by their EXIF. A box's `rotation` is about its centre.
+CVAT's canvas draws the image from (0, 0) to (width, height): the first pixel's center is at
+(0.5, 0.5). It turns photographs by their EXIF. A box's `rotation` is about its center.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LabelMe: one JSON an image, shapes in the pixels of the picture as its window shows it.
 
 The window draws the picture from (0, 0) to (width, height), so the first pixel reaches from 0 to 1
-and its centre is at (0.5, 0.5). The window turns pictures by their EXIF.
+and its center is at (0.5, 0.5). The window turns pictures by their EXIF.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _decoded(png: bytes) -> NDArray[np.bool_]:
 
 
 def _circle(corners: Corners) -> Region:
-    """By its centre and a point of its rim."""
+    """By its center and a point of its rim."""
     (x, y), rim = corners[:2]
     radius = math.dist((x, y), rim)
     return ellipse(x, y, radius, radius, kind="circle")

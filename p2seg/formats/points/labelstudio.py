@@ -283,7 +283,7 @@ def _place(kind: str, value: dict[str, Any], whole: str, size: tuple[int, int]) 
         rx, ry = number_at(value, "radiusX", whole), number_at(value, "radiusY", whole)
         return ellipse(x, y, rx * width, ry * height, turn)
     w, h = number_at(value, "width", whole) * width, number_at(value, "height", whole) * height
-    # the corner stays where it is: the centre is half a diagonal from it, turned
+    # the corner stays where it is: the center is half a diagonal from it, turned
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     cx, cy = x + (w * cos - h * sin) / 2, y + (w * sin + h * cos) / 2
     return box(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, turn, kind="rectangle")

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
+from p2seg.data.image_sources import sources_at
 from p2seg.data.images import EXIF_ORIENTATION, SUFFIXES, check_image, opened_image
 from p2seg.data.schema import storable
-from p2seg.data.sources import sources_at
 from p2seg.errors import UserError, shown
 
 Parts = tuple[str, ...]

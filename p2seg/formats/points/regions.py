@@ -37,7 +37,7 @@ class Region(ABC):
             rng: of the sampler `random`.
 
         Returns:
-            (y, x), the centre of the first pixel at (0, 0); None where none of it is in the image.
+            (y, x), the center of the first pixel at (0, 0); None where none of it is in the image.
 
         Raises:
             ValueError: it cannot be; the words go behind "shape 3".
@@ -63,8 +63,8 @@ class Outline(Region):
         corners: (x, y) of each, at least three.
         kind: in words.
         on_edges: its corners run along the pixels' edges, whatever the clicks do.
-        symmetric: its centre is the mean of its corners and inside it. Of all points that are
-            farthest from a box's edge the centre is the one that is clicked.
+        symmetric: its center is the mean of its corners and inside it. Of all points that are
+            farthest from a box's edge the center is the one that is clicked.
     """
 
     corners: Sequence[tuple[float, float]]
@@ -180,7 +180,7 @@ class Coded(Region):
 def box(
     x0: float, y0: float, x1: float, y1: float, turn: float = 0.0, kind: str = "box"
 ) -> Outline:
-    """A box by two opposite corners, turned about its centre by degrees, clockwise."""
+    """A box by two opposite corners, turned about its center by degrees, clockwise."""
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     half = [(x0 - x, y0 - y), (x1 - x, y0 - y), (x1 - x, y1 - y), (x0 - x, y1 - y)]
@@ -209,7 +209,7 @@ def rectangle(corners: Sequence[tuple[float, float]], kind: str = "rectangle") -
 def ellipse(
     x: float, y: float, rx: float, ry: float, turn: float = 0.0, kind: str = "ellipse"
 ) -> Outline:
-    """An ellipse by its centre and radii, turned by degrees, clockwise."""
+    """An ellipse by its center and radii, turned by degrees, clockwise."""
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     angles = [2 * math.pi * k / CORNERS for k in range(CORNERS)]
     around = [(rx * math.cos(a), ry * math.sin(a)) for a in angles]

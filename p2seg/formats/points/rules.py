@@ -14,8 +14,8 @@ class Rules:
     """How marks become points.
 
     Attributes:
-        edges: the tool's coordinates run along the pixels' edges, its first pixel's centre is at
-            (0.5, 0.5); False: pixels' centres are whole numbers.
+        edges: the tool's coordinates run along the pixels' edges, its first pixel's center is at
+            (0.5, 0.5); False: pixels' centers are whole numbers.
         sampler: makes clicks of boxes, outlines and masks: a name of `SAMPLERS`.
         seed: of the sampler `random`.
         classes: names in their order, those of all others are left out; None: as the file lists

@@ -1,6 +1,6 @@
 """CSV: a line a click, with a header: file, x, y, label, and the usual other names for them.
 
-Coordinates are numbers of pixels, the first pixel's centre is at (0, 0), as ours;
+Coordinates are numbers of pixels, the first pixel's center is at (0, 0), as ours;
 `pixels=edge` says that they run along the edges.
 """
 

@@ -29,7 +29,7 @@ class Click:
     Attributes:
         id: annotation id.
         label: name of its class.
-        y: pixels, the centre of the first pixel at 0.
+        y: pixels, the center of the first pixel at 0.
         x: likewise.
     """
 

@@ -1,4 +1,4 @@
-"""Connected regions by union-find in Triton: every pixel joins itself to the neighbours before it,
+"""Connected regions by union-find in Triton: every pixel joins itself to the neighbors before it,
 with atomics, and then looks up its root. No step waits for the host."""
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def _merge(labels, parent, height, width, BLOCK: tl.constexpr):
     y = p // width
     x = p % width
     own = tl.load(labels + p, mask=p < pixels, other=0)
-    for neighbour in tl.static_range(4):  # left, above left, above, above right
-        dy = 0 if neighbour == 0 else 1
-        dx = -1 if neighbour == 0 else neighbour - 2
+    for neighbor in tl.static_range(4):  # left, above left, above, above right
+        dy = 0 if neighbor == 0 else 1
+        dx = -1 if neighbor == 0 else neighbor - 2
         there = (own > 0) & (y >= dy) & (x + dx >= 0) & (x + dx < width)
         q = p - dy * width + dx
         theirs = tl.load(labels + q, mask=there, other=0)

@@ -71,7 +71,7 @@ class Mask2Former(Segmentor):
         )
 
     def layers(self, images: Tensor) -> list[Layer]:
-        """What each layer says of `[B, 3, H, W]` normalised images, padded, the last at the end."""
+        """What each layer says of `[B, 3, H, W]` normalized images, padded, the last at the end."""
         return cast("list[Layer]", self.heads(list(self.backbone(images))))
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:

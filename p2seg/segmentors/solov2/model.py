@@ -61,7 +61,7 @@ class SOLOv2(Segmentor):
         head: of the grids.
         mask_feature: of the levels of the backbone itself.
         levels: of the grids.
-        centre: share of a box around its centre whose cells answer for it.
+        center: share of a box around its center whose cells answer for it.
         mask_weight: of the dice loss.
         candidate_score: a cell's class below it is not looked at.
         candidates: the most cells whose masks are made.
@@ -77,7 +77,7 @@ class SOLOv2(Segmentor):
         mask_feature: MaskFeature,
         levels: Sequence[GridLevel],
         *,
-        centre: float,
+        center: float,
         mask_weight: float,
         candidate_score: float,
         candidates: int,
@@ -89,7 +89,7 @@ class SOLOv2(Segmentor):
         self.head = head
         self.mask_feature = mask_feature
         self.levels = list(levels)
-        self.centre = centre
+        self.center = center
         self.mask_weight = mask_weight
         self.candidate_score = candidate_score
         self.candidates = candidates
@@ -114,7 +114,7 @@ class SOLOv2(Segmentor):
         return Room(cells[0] ** 2, what, finer)
 
     def see(self, images: Tensor) -> Seen:
-        """The network of `[B, 3, H, W]` images that are normalised and padded."""
+        """The network of `[B, 3, H, W]` images that are normalized and padded."""
         pyramid = list(self.backbone(images).values())
         own = pyramid[: len(self.mask_feature.paths)]
         grids = [each.cells for each in self.levels]
@@ -127,7 +127,7 @@ class SOLOv2(Segmentor):
         seen = self.see(images)
         height, width = images.shape[2:]
         owners = [
-            grid_owners(target, self.levels, self.centre, height, width) for target in batch.targets
+            grid_owners(target, self.levels, self.center, height, width) for target in batch.targets
         ]
         return {
             "loss_category": category_loss(seen.categories, owners, batch.targets),
@@ -232,7 +232,7 @@ def build_solov2(
     head_depth: int = 4,
     feature_channels: int = 128,
     kernel_channels: int = 256,
-    centre: float = 0.2,
+    center: float = 0.2,
     mask_weight: float = 3.0,
     candidate_score: float = 0.1,
     candidates: int = 500,
@@ -260,7 +260,7 @@ def build_solov2(
         head_depth: convolutions of each of their branches.
         feature_channels: of the convolutions of the mask feature.
         kernel_channels: of the mask feature itself, and so parameters of a kernel.
-        centre: share of a box around its centre whose cells answer for it.
+        center: share of a box around its center whose cells answer for it.
         mask_weight: of the dice loss.
         candidate_score: a cell's class below it is not looked at.
         candidates: the most cells whose masks are made.
@@ -278,7 +278,7 @@ def build_solov2(
     check_solov2(
         grids=grids,
         sizes=sizes,
-        centre=centre,
+        center=center,
         mask_weight=mask_weight,
         candidate_score=candidate_score,
         short_side=short_side,
@@ -315,7 +315,7 @@ def build_solov2(
         GridHead(pyramid_channels, head_channels, head_depth, num_classes, kernel_channels),
         MaskFeature(pyramid_channels, feature_channels, len(body.channels), kernel_channels),
         levels,
-        centre=centre,
+        center=center,
         mask_weight=mask_weight,
         candidate_score=candidate_score,
         candidates=candidates,

@@ -23,7 +23,7 @@ from p2seg.method.i2s import affinities_of, affinity_factors
 from p2seg.method.losses import offset_targets
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.seed import Seeder
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import Outputs
 
 POINTS = points_of([(24, 16), (24, 48)], [1, 1])
@@ -54,7 +54,7 @@ class Knowing(nn.Module):
         offset = offset_targets(whole[None], [POINTS])[:, :, 1::4, 1::4] - 0.5
         offset = offset * (cells > 0)
         if not self.affinity:
-            return Outputs(logits, offset, centre=(cells == 1).float())
+            return Outputs(logits, offset, center=(cells == 1).float())
         embedding = torch.cat([(cells == k) * 3.5 - 1.2 for k in range(3)], 1)
         return Outputs(logits, offset, embedding)
 
@@ -69,8 +69,8 @@ def scene():
 MDM = MutualDistillation(rounds=1, beta=2.0, decode="point")
 
 
-def labeller(mdm=MDM, **options):
-    return NetworkLabeller(Knowing(**options), mdm, 1, "network")
+def labeler(mdm=MDM, **options):
+    return NetworkLabeler(Knowing(**options), mdm, 1, "network")
 
 
 def cell_of(sheet, row, column, *, rows=1, side=0):
@@ -97,7 +97,7 @@ def test_affinities_of_some_pixels_are_rows_of_the_matrix():
 
 
 def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):
-    sheet = affinity_figure([scene], labeller(), beta=3.0, clicks=5, cell=CELL)
+    sheet = affinity_figure([scene], labeler(), beta=3.0, clicks=5, cell=CELL)
     assert sheet.shape[1] == 8 + 3 * (CELL + 8)
     light = [cell_of(sheet, k, 1, rows=2).mean(2) for k in (0, 1)]
     for k, other in ((0, 1), (1, 0)):
@@ -107,11 +107,11 @@ def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):
     powered = cell_of(sheet, 0, 2, rows=2).mean(2)
     assert powered[(halves() == 1).numpy()].mean() < light[0][(halves() == 1).numpy()].mean()
     with pytest.raises(UserError, match="no affinities"):
-        affinity_figure([scene], labeller(None, affinity=False), 1.0, 1, CELL)
+        affinity_figure([scene], labeler(None, affinity=False), 1.0, 1, CELL)
 
 
 def test_offsets_that_are_right_look_like_those_asked_for(scene):
-    sheet = offset_figure([scene], labeller(), Seeder(), CELL)
+    sheet = offset_figure([scene], labeler(), Seeder(), CELL)
     wanted, seen = (cell_of(sheet, 0, column) for column in (1, 2))
     inside = np.zeros((48, 64), bool)
     inside[14:34, 14:26] = inside[14:34, 38:50] = True
@@ -119,19 +119,19 @@ def test_offsets_that_are_right_look_like_those_asked_for(scene):
     assert np.abs(wanted - seen)[inside].mean() < 12
     assert np.abs(wanted - 255)[:6].max() == 0, "nothing is asked of background"
     instances = cell_of(sheet, 0, 4)
-    assert np.abs(instances[20, 18] - instances[20, 46]).sum() > 60, "two colours"
+    assert np.abs(instances[20, 18] - instances[20, 46]).sum() > 60, "two colors"
 
 
 def test_one_image_through_the_rounds(scene):
     without = Scene(scene.name, scene.image, scene.points, scene.first)
     height = CELL * 3 // 4 + 16 + CELL // 10
-    sheet = rounds_figure(scene, labeller(), Seeder(), CELL)
+    sheet = rounds_figure(scene, labeler(), Seeder(), CELL)
     # clicks, map, seeds, offsets, affinity; two pictures for no round and for one; the truth
     assert sheet.shape == (2 * height, 8 + 5 * (CELL + 8), 3)
-    found = rounds_figure(without, labeller(), Seeder(), CELL)
+    found = rounds_figure(without, labeler(), Seeder(), CELL)
     assert (found[height:, -CELL:] == 255).all(), "no truth, no picture"
     assert (sheet[height:, -CELL:] != 255).any()
-    bestie = rounds_figure(scene, labeller(None, affinity=False), Seeder(), CELL)
+    bestie = rounds_figure(scene, labeler(None, affinity=False), Seeder(), CELL)
     assert bestie.shape[0] == 2 * height
 
 
@@ -142,7 +142,7 @@ def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
     points = points_of([(48.5, 32.5), (48.5, 96.5)], [1, 1])
     large = Scene(scene.name, image, points, first)
     small = Scene(scene.name, scene.image, scene.points, scene.first)
-    half = replace(labeller(), input=NetworkInput(48))
+    half = replace(labeler(), input=NetworkInput(48))
     figures = (
         lambda each, by: affinity_figure([each], by, 3.0, 5, CELL),
         lambda each, by: offset_figure([each], by, Seeder(), CELL),
@@ -150,7 +150,7 @@ def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
     )
     # drawn dots are thicker by a fraction of a pixel
     for figure in figures:
-        seen, wanted = figure(large, half).astype(int), figure(small, labeller()).astype(int)
+        seen, wanted = figure(large, half).astype(int), figure(small, labeler()).astype(int)
         assert np.abs(seen - wanted).mean() < 4
 
 

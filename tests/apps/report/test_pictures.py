@@ -14,7 +14,7 @@ def records(count):
     return [ImageRecord(k + 1, f"{k}.png", 8, 8) for k in range(count)]
 
 
-def test_images_with_many_neighbours_of_one_class_are_shown():
+def test_images_with_many_neighbors_of_one_class_are_shown():
     labels = [[1], [1, 2, 3], [1, 1, 1], [2, 2], [1] * (CROWD + 1)]
     assert crowded(records(5), labels, 2) == [2, 3]
     assert crowded(records(5), labels[4:] * 5, 2) == [0, 2], "crowds where there is nothing else"

@@ -1,4 +1,4 @@
-"""Pictures: where colours go, sizes, and that nothing given is changed."""
+"""Pictures: where colors go, sizes, and that nothing given is changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from p2seg.apps.report.pictures import (
 )
 from p2seg.structures import Batch, Labels, Points, Sample
 
-GREY = np.full((60, 80, 3), 120, np.uint8)
+GRAY = np.full((60, 80, 3), 120, np.uint8)
 
 
 def points_at(*yx: tuple[float, float]) -> Points:
@@ -48,48 +48,48 @@ def test_dark_images_are_brightened_and_no_others() -> None:
     bright = brighten(dark)
     assert (bright[dark == 40] == 255).all()
     assert (bright[dark == 0] == 0).all()
-    for same in (GREY + 30, np.zeros_like(GREY)):
+    for same in (GRAY + 30, np.zeros_like(GRAY)):
         assert (brighten(same) == same).all()
 
 
 def test_palette_is_bright_distinct_and_grows_at_its_end() -> None:
-    colours = palette(40)
-    assert colours.shape == (40, 3)
-    assert colours.dtype == np.uint8
-    assert (palette(7) == colours[:7]).all()
-    first = colours[:12].astype(int)
+    colors = palette(40)
+    assert colors.shape == (40, 3)
+    assert colors.dtype == np.uint8
+    assert (palette(7) == colors[:7]).all()
+    first = colors[:12].astype(int)
     distance = np.abs(first[:, None] - first[None]).sum(2) + 999 * np.eye(12, dtype=int)
     assert distance.min() > 60
-    assert (colours.max(1) > 200).all()
+    assert (colors.max(1) > 200).all()
     assert palette(0).shape == (0, 3)
 
 
-def test_semantic_has_the_colours_of_its_classes() -> None:
+def test_semantic_has_the_colors_of_its_classes() -> None:
     semantic = np.zeros((60, 80), np.uint8)
     semantic[:, 20:40], semantic[:, 40:60], semantic[:, 60:] = 1, 7, 255
-    drawn = draw_semantic(GREY, semantic, opacity=1.0)
+    drawn = draw_semantic(GRAY, semantic, opacity=1.0)
     assert (drawn[30, 30] == palette(1)[0]).all()
     assert (drawn[30, 50] == palette(7)[6]).all()
     assert (drawn[30, 70] == 255).all()
-    assert (np.ptp(drawn[30, 10].astype(int)) == 0).all()  # background stays grey
+    assert (np.ptp(drawn[30, 10].astype(int)) == 0).all()  # background stays gray
 
 
 @pytest.mark.parametrize("as_masks", [False, True])
-def test_instances_have_their_own_colours(as_masks: bool) -> None:
+def test_instances_have_their_own_colors(as_masks: bool) -> None:
     instances = np.zeros((60, 80), np.int64)
     instances[10:50, 10:30], instances[10:50, 50:70] = 1, 3
     given = [instances == k for k in (1, 2, 3)] if as_masks else instances
-    drawn = draw_instances(GREY, given, opacity=1.0)
+    drawn = draw_instances(GRAY, given, opacity=1.0)
     assert (drawn[30, 20] == palette(3)[0]).all()
     assert (drawn[30, 60] == palette(3)[2]).all()
     assert (drawn[10, 20] > 200).all()  # outlines are white
     assert len(np.unique(drawn[:, 35:45].reshape(-1, 3), axis=0)) == 1
 
 
-def test_small_masks_lie_on_top_and_outlines_take_the_class_colour() -> None:
+def test_small_masks_lie_on_top_and_outlines_take_the_class_color() -> None:
     masks = [np.zeros((60, 80), bool), np.ones((60, 80), bool)]
     masks[0][20:40, 20:40] = True
-    drawn = draw_instances(GREY, masks, labels=[4, 2], opacity=1.0)
+    drawn = draw_instances(GRAY, masks, labels=[4, 2], opacity=1.0)
     assert (drawn[30, 30] == palette(1)[0]).all()
     assert (drawn[30, 60] == palette(2)[1]).all()
     assert np.abs(drawn[20, 30].astype(int) - palette(4)[3]).max() < 50
@@ -98,8 +98,8 @@ def test_small_masks_lie_on_top_and_outlines_take_the_class_colour() -> None:
 def test_captions_are_written_at_their_instances() -> None:
     masks = [np.zeros((60, 80), bool), np.zeros((60, 80), bool)]
     masks[0][20:59, 30:79] = True
-    plain = draw_instances(GREY, masks)
-    drawn = draw_instances(GREY, masks, captions=["ünï 0.9", "of an empty mask"])
+    plain = draw_instances(GRAY, masks)
+    drawn = draw_instances(GRAY, masks, captions=["ünï 0.9", "of an empty mask"])
     changed = (plain != drawn).any(2)
     assert changed[20:32, 30:].any()
     assert not changed[:20].any()
@@ -109,18 +109,18 @@ def test_captions_are_written_at_their_instances() -> None:
 def test_maps_of_another_size_are_brought_to_the_image() -> None:
     semantic = np.zeros((15, 20), np.uint8)
     semantic[:, 10:] = 1
-    drawn = draw_semantic(GREY, semantic, opacity=1.0)
+    drawn = draw_semantic(GRAY, semantic, opacity=1.0)
     assert (drawn[30, 60] == palette(1)[0]).all()
     assert (drawn[30, 38] != palette(1)[0]).any()
 
 
-def test_points_are_dots_in_the_colours_of_their_instances() -> None:
-    drawn = draw_points(GREY, points_at((10, 20), (40.7, 60.2), (500, 500)))
+def test_points_are_dots_in_the_colors_of_their_instances() -> None:
+    drawn = draw_points(GRAY, points_at((10, 20), (40.7, 60.2), (500, 500)))
     assert (drawn[10, 20] == palette(2)[0]).all()
     assert (drawn[41, 60] == palette(2)[1]).all()
     assert (drawn[25, 40] == 120).all()
-    assert (GREY == 120).all()
-    scaled = draw_points(fit(GREY, 160), points_at((10, 20)), scale=2.0)
+    assert (GRAY == 120).all()
+    scaled = draw_points(fit(GRAY, 160), points_at((10, 20)), scale=2.0)
     assert (scaled[20:22, 40:42] == palette(1)[0]).all()
 
 
@@ -143,7 +143,7 @@ def test_offsets_point_by_hue_and_reach_by_saturation() -> None:
 def test_grid_places_pictures_of_any_size() -> None:
     red = np.zeros((50, 100, 3), np.uint8)
     red[..., 0] = 255
-    sheet = grid([[red, GREY], [GREY]], ["one", "two"], cell=100, gap=4)
+    sheet = grid([[red, GRAY], [GRAY]], ["one", "two"], cell=100, gap=4)
     assert sheet.shape == (4 + 10 + (75 + 4) * 2, 4 + 104 * 2, 3)
     assert (sheet[4 + 10 + 37, 54] == (255, 0, 0)).all()
     assert (sheet[4 + 10 + 2, 54] == 255).all()  # the lower picture stands in the middle
@@ -176,17 +176,17 @@ def test_every_size_can_be_drawn(height: int, width: int, count: int) -> None:
 def test_heat_is_dark_at_0_and_light_at_1() -> None:
     heat = np.zeros((15, 20), np.float32)
     heat[:, 10:] = 1
-    drawn = draw_heat(GREY, heat, opacity=1.0).astype(int)
-    assert drawn.shape == GREY.shape
+    drawn = draw_heat(GRAY, heat, opacity=1.0).astype(int)
+    assert drawn.shape == GRAY.shape
     assert drawn[30, 5].sum() < 30
     assert drawn[30, 75].sum() > 600
-    assert np.abs(draw_heat(GREY, heat, opacity=0.0).astype(int) - 120).max() <= 1
-    assert (draw_heat(GREY, heat * 7)[30, 75] == draw_heat(GREY, heat)[30, 75]).all()
+    assert np.abs(draw_heat(GRAY, heat, opacity=0.0).astype(int) - 120).max() <= 1
+    assert (draw_heat(GRAY, heat * 7)[30, 75] == draw_heat(GRAY, heat)[30, 75]).all()
 
 
 def test_rows_have_names_on_their_left() -> None:
-    plain = grid([[GREY, GREY], [GREY]], ["a", "b"], cell=80)
-    named = grid([[GREY, GREY], [GREY]], ["a", "b"], cell=80, names=["first", ""])
+    plain = grid([[GRAY, GRAY], [GRAY]], ["a", "b"], cell=80)
+    named = grid([[GRAY, GRAY], [GRAY]], ["a", "b"], cell=80, names=["first", ""])
     assert named.shape == (plain.shape[0], plain.shape[1] + 8, 3)
     assert (named[:, 16:] == plain[:, 8:]).all()
     assert (named[16:76, :16] < 128).any()
@@ -194,7 +194,7 @@ def test_rows_have_names_on_their_left() -> None:
 
 
 def test_panels_break_into_rows() -> None:
-    pictures = {f"picture {k}": GREY for k in range(5)}
+    pictures = {f"picture {k}": GRAY for k in range(5)}
     sheet = panels(pictures, 3, cell=80)
     assert sheet.shape == (2 * (8 + 8 + 60 + 8), 8 + 3 * 88, 3)
     assert (sheet[-20, -40] == 255).all()

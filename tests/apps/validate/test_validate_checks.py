@@ -212,7 +212,7 @@ FAULTS = [
     ("image.turned", turned(6), "part/1.png"),
     ("image.not_turned", turned(8, (HEIGHT, WIDTH)), "part/1.png"),
     ("image.same_bytes", lambda made: shutil.copy(made.image(1), made.image(2)), "1.png = part/2"),
-    ("image.grey", saved(1, lambda image: image.convert("L")), "part/1.png"),
+    ("image.gray", saved(1, lambda image: image.convert("L")), "part/1.png"),
     ("image.deep", deep(4095), "part/1.png"),
     ("image.pages", in_pages, "part/1.png: 2"),
     ("image.unread", lambda made: (made.images / "new.HEIC").write_bytes(b"x"), "1 .heic"),

@@ -112,7 +112,7 @@ def test_names_on_the_page_are_text(made, run_tool):
     assert "default-src 'none'" in text
 
 
-def test_points_are_drawn_where_they_are_in_the_colour_of_their_class(made):
+def test_points_are_drawn_where_they_are_in_the_color_of_their_class(made):
     [first, *_] = [each for each in drawn_images(look(made)) if each.name == "part/0.png"]
     height, width = first.picture.shape[:2]
     scale = width / WIDTH

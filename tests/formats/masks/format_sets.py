@@ -24,7 +24,7 @@ def record(mask, name="a.jpg"):
 
 
 def raster(rings, height, width):
-    """The pixels whose centre is inside an odd number of rings of (x, y), one after the other."""
+    """The pixels whose center is inside an odd number of rings of (x, y), one after the other."""
     inside = np.zeros((height, width), dtype=bool)
     for ring in rings:
         for k in range(len(ring)):

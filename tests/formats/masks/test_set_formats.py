@@ -86,7 +86,7 @@ def test_run_lengths_begin_with_those_that_are_off(values):
 
 
 @pytest.mark.parametrize("polygons", [False, True])
-def test_clicks_go_along_at_the_centre_of_their_pixel(tmp_path, polygons):
+def test_clicks_go_along_at_the_center_of_their_pixel(tmp_path, polygons):
     found = [clicked(STEP, (1.0, 0.0)), clicked(SPLIT, (0.0, 4.75)), instance(RING)]
     options = {"points": True, "polygons": polygons}
     cvat = finished("cvat", tmp_path, entries_of(found), **options)

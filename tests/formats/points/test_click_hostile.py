@@ -24,7 +24,7 @@ from click_sets import (
 )
 
 from p2seg.errors import UserError
-from p2seg.formats.points import FORMATS, base, recognised
+from p2seg.formats.points import FORMATS, base, recognized
 
 GOOD = {
     "labelme": json.dumps(labelme("a.jpg", shape("dog", "point", [3.5, 4.5]))),
@@ -67,7 +67,7 @@ def sentence(name, path, tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_good_file_is_taken(name, tmp_path):
     path = path_of(name, tmp_path, GOOD[name])
-    assert recognised(path) == name
+    assert recognized(path) == name
     points, _ = taken(name, path, pictures(tmp_path / "photos", "a.jpg"))
     assert sum(map(len, points.points)) == 1
 
@@ -237,10 +237,10 @@ def test_a_folder_of_two_formats_is_nobodys(tmp_path):
     path_of("labelme", tmp_path, GOOD["labelme"])
     path_of("cvat", tmp_path, GOOD["cvat"])
     with pytest.raises(UserError, match=r"several formats: cvat \(a.xml\), labelme \(a.json\)"):
-        recognised(tmp_path)
+        recognized(tmp_path)
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UserError, match=r"several formats|is unknown: it holds an empty object"):
-        recognised(tmp_path)
+        recognized(tmp_path)
 
 
 def test_a_mask_larger_than_its_image_is_refused_before_it_is_decoded(tmp_path):

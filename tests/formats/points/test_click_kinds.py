@@ -23,7 +23,7 @@ from click_sets import (
 )
 
 from p2seg.errors import UserError
-from p2seg.formats.points import Reading, recognised
+from p2seg.formats.points import Reading, recognized
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def datumaro(*annotations, labels=("dog",)):
 def test_boxes_of_every_tool_are_clicked_in_their_middle(tmp_path, images, name, content):
     own = tmp_path / ("a.xml" if name == "cvat" else "a.json")
     own.write_text(content if isinstance(content, str) else json.dumps(content))
-    expected = [("dog", 20, 25)] if name == "via" else MIDDLE  # its corners are pixels' centres
+    expected = [("dog", 20, 25)] if name == "via" else MIDDLE  # its corners are pixels' centers
     assert clicks(taken(name, own, images)[0])["a.jpg"] == expected
 
 
@@ -207,7 +207,7 @@ def test_shapes_without_a_class_are_of_the_one_that_is_given(tmp_path, images, k
     table = isinstance(content, str) and not content.startswith("<")
     own = tmp_path / f"a.{'csv' if table else 'xml' if name == 'cvat' else 'json'}"
     own.write_text(content if isinstance(content, str) else json.dumps(content))
-    assert recognised(own) == name
+    assert recognized(own) == name
     one = ["balloon"]
     points, _ = taken(name, own, images, Reading(classes=one), classes=one)
     [(label, x, y)] = clicks(points)["a.jpg"]
@@ -353,7 +353,7 @@ def test_encodings_that_say_what_they_are(tmp_path, images, encoding):
     json_file.write_bytes(json.dumps(PEAR, ensure_ascii=False).encode(encoding))
     table.write_bytes("file\tx\ty\tlabel\r\na.jpg\t3\t4\t梨\r\n".encode(encoding))
     for file in (json_file, table):
-        name = recognised(file)
+        name = recognized(file)
         assert clicks(taken(name, file, images)[0])["a.jpg"] == [("梨", 3, 4)]
 
 
@@ -364,7 +364,7 @@ def test_other_encodings_are_to_be_saved_as_utf_8(tmp_path, images, encoding):
     table.write_bytes("file,x,y,label\na.jpg,3,4,梨\n".encode(encoding))
     for name, file in (("labelme", json_file), ("csv", table)):
         for read in (
-            lambda _, file=file: recognised(file),
+            lambda _, file=file: recognized(file),
             lambda n, file=file: taken(n, file, images),
         ):
             with pytest.raises(UserError, match=rf"{file.name}.*save it as UTF-8"):
@@ -376,7 +376,7 @@ def test_an_xml_may_name_its_encoding(tmp_path, images):
     for encoding in ("iso-8859-1", "utf-16"):
         own = tmp_path / "a.xml"
         own.write_bytes(content.replace("utf-8", encoding).encode(encoding))
-        assert recognised(own) == "cvat"
+        assert recognized(own) == "cvat"
         assert clicks(taken("cvat", own, images)[0])["a.jpg"] == [("Blüte", 3, 4)]
     own.write_bytes(content.replace("utf-8", "gb2312").encode("gb2312", errors="replace"))
     with pytest.raises(UserError, match="not readable"):
@@ -392,7 +392,7 @@ def test_an_xml_may_name_its_encoding(tmp_path, images):
 def test_lines_above_a_header_are_passed_over(tmp_path, images, above):
     own = tmp_path / "a.csv"
     own.write_bytes(f"{above}file;x;y;label\r\na.jpg;3,5;4;dog\r\n".encode())
-    assert recognised(own) == "csv"
+    assert recognized(own) == "csv"
     assert clicks(taken("csv", own, images)[0])["a.jpg"] == [("dog", 3.5, 4)]
 
 
@@ -417,7 +417,7 @@ def test_an_unknown_file_is_said_to_be_what_it_seems(tmp_path, ending, content, 
     own = tmp_path / f"a.{ending}"
     own.write_text(content)
     with pytest.raises(UserError, match=f"a.{ending}.*{seems}"):
-        recognised(own)
+        recognized(own)
 
 
 def test_a_box_is_not_taken_for_the_size_of_the_image(tmp_path, images):

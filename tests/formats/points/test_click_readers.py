@@ -28,7 +28,7 @@ from PIL import Image
 
 from p2seg.data.points import SAMPLERS
 from p2seg.errors import UserError
-from p2seg.formats.points import Reading, recognised
+from p2seg.formats.points import Reading, recognized
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_labelme(tmp_path, images):
     assert clicks(points) == {
         "a.jpg": [
             ("dog", 3, 4),
-            ("cat", 0, 39.5),  # left of the first pixel's centre: still on it
+            ("cat", 0, 39.5),  # left of the first pixel's center: still on it
             ("dog", 19.5, 24.5),
             ("dog", 20, 10),
             ("cat", 44, 4),
@@ -79,7 +79,7 @@ def test_labelme(tmp_path, images):
     assert report.left_out == {"shapes of the kind 'linestrip'": 1}
     assert report.derived == {"rectangle": 2, "circle": 1, "polygon": 1, "mask": 1}
     assert report.empty == ["sub/b.jpg"]
-    assert recognised(tmp_path / "marks") == "labelme"
+    assert recognized(tmp_path / "marks") == "labelme"
 
 
 def test_parts_of_one_object_are_one_click(tmp_path, images):
@@ -134,7 +134,7 @@ def test_cvat(tmp_path, images):
     }
     assert [each.name for each in points.categories] == ["dog", "cat"]  # the file's order
     assert report.left_out == {"shapes of the kind 'polyline'": 1, "shapes of the kind 'tag'": 1}
-    assert recognised(own) == "cvat"
+    assert recognized(own) == "cvat"
 
 
 def test_the_jobs_of_a_cvat_task_list_each_others_frames(tmp_path, images):
@@ -182,7 +182,7 @@ def test_datumaro(tmp_path, images):
         "a.jpg": [],
     }
     assert report.left_out == {"annotations of the type 'label'": 1, "points that are absent": 1}
-    assert recognised(own.parent) == "datumaro"
+    assert recognized(own.parent) == "datumaro"
 
 
 def test_label_studio(tmp_path, images):
@@ -216,7 +216,7 @@ def test_label_studio(tmp_path, images):
         "sub/b.jpg": [],
     }
     assert report.left_out == {"regions of the type 'brushlabels'": 1}
-    assert recognised(own) == "labelstudio"
+    assert recognized(own) == "labelstudio"
 
 
 def test_label_studio_min(tmp_path, images):
@@ -235,7 +235,7 @@ def test_label_studio_min(tmp_path, images):
         ],
     )
     assert clicks(taken("labelstudio", own, images)[0]) == {"a.jpg": [("dog", 30, 10)]}
-    assert recognised(own) == "labelstudio"
+    assert recognized(own) == "labelstudio"
 
 
 def test_of_many_annotations_of_a_task_the_true_or_the_last_one_counts(tmp_path, images):
@@ -282,7 +282,7 @@ def test_coco(tmp_path, images, keypoint, expected):
     assert points.points[0].ids.tolist()[:3] == [100, 101, 102]
     assert sum(n for kind, n in report.left_out.items() if "crowds" in kind) == 1
     assert report.left_out["objects without the keypoint 'foot'"] == (keypoint == "foot")
-    assert recognised(own) == "coco"
+    assert recognized(own) == "coco"
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -331,21 +331,21 @@ def test_via(tmp_path, images, whole):
             ("cat", 20, 25),
             ("dog", 20, 10),
             ("dog", 20, 12),
-            ("dog", 45, 5),  # corners are centres of pixels
+            ("dog", 45, 5),  # corners are centers of pixels
         ],
         "sub/b.jpg": [],
     }
     assert report.left_out == {"regions of the shape 'polyline'": 1}
-    assert recognised(own) == "via"
+    assert recognized(own) == "via"
 
 
 def test_via_is_told_which_attribute_is_the_class(tmp_path, images):
     both = via_region("dog", "point", cx=3, cy=4)
-    both["region_attributes"] = {"kind": "dog", "colour": "red"}
+    both["region_attributes"] = {"kind": "dog", "color": "red"}
     own = dumped(tmp_path / "via.json", via(("a.jpg", [both])))
-    with pytest.raises(UserError, match=r"'colour', 'kind'.*attribute=NAME"):
+    with pytest.raises(UserError, match=r"'color', 'kind'.*attribute=NAME"):
         taken("via", own, images)
-    points, _ = taken("via", own, images, Reading(attribute="colour"))
+    points, _ = taken("via", own, images, Reading(attribute="color"))
     assert clicks(points) == {"a.jpg": [("red", 3, 4)]}
 
 
@@ -368,7 +368,7 @@ def test_bestie(tmp_path, images, lines, names, first, expected):
     points, _ = taken("bestie", tmp_path / "points", images, reading)
     own = [(expected[0], 3, 4), (expected[1], 5, 6)]
     assert clicks(points) == {"a.jpg": [], "sub/b.jpg": own}
-    assert recognised(tmp_path / "points") == "bestie"
+    assert recognized(tmp_path / "points") == "bestie"
 
 
 def test_besties_numbers_may_not_show_where_they_begin(tmp_path, images):
@@ -398,7 +398,7 @@ def test_csv(tmp_path, images, text):
     own.write_bytes(text.encode())
     points, _ = taken("csv", own, images)
     assert clicks(points) == {"a.jpg": [("dog", 3, 4.5)], "sub/b.jpg": [("cat", 5, 6)]}
-    assert recognised(own) == "csv"
+    assert recognized(own) == "csv"
 
 
 def test_a_photograph_on_its_side_is_clicked_as_it_is_shown(tmp_path):

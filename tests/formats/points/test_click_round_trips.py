@@ -90,7 +90,7 @@ def test_points_come_back(name, images, points):
         assert [expected[k - 1] for k in own.labels.tolist()] == classes_before
         assert own.pixels.tolist() == old.pixels.tolist()
         pixels, rest = old.pixels.numpy(), old.yx.numpy() % 1
-        if FORMATS[name].edges:  # what is nearer to the next pixel's centre stays on its own
+        if FORMATS[name].edges:  # what is nearer to the next pixel's center stays on its own
             rest = rest.clip(None, 0.49)
         assert own.yx.numpy() == pytest.approx(pixels + rest, abs=PRECISION.get(name, 1e-5))
 
@@ -103,7 +103,7 @@ def one(*at: float) -> PointSet:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_point_behind_the_last_pixels_centre_stays_on_the_image(name, images, tmp_path):
+def test_a_point_behind_the_last_pixels_center_stays_on_the_image(name, images, tmp_path):
     back, _ = taken(name, written(name, one(39.99, 59.99), images, tmp_path), images)
     ((_, x, y),) = clicks(back)["sub/100 .JPG"]
     assert 59.48 <= x < 60
@@ -122,7 +122,7 @@ def test_a_click_along_edges_is_on_the_pixel_that_was_clicked(at, images, tmp_pa
     assert pixel.tolist() == [3, 3]
 
 
-def test_the_centre_of_a_pixel_is_half_a_pixel_from_its_edge(images, tmp_path):
+def test_the_center_of_a_pixel_is_half_a_pixel_from_its_edge(images, tmp_path):
     labelme = json.loads(
         (written("labelme", one(4, 3), images, tmp_path) / "sub/100 .json").read_text()
     )

@@ -27,7 +27,7 @@ def pixels(points):
 def test_in_and_out_and_in_again(tmp_path, marks, run_tool):
     photos, first = tmp_path / "photos", tmp_path / "points.json"
     told = works(run_tool("import_points", f"in={marks}", f"images={photos}", f"out={first}"))
-    for part in ("labelme (recognised)", "[dog]", "cat", "1 rectangle", "no file names: c.jpg"):
+    for part in ("labelme (recognized)", "[dog]", "cat", "1 rectangle", "no file names: c.jpg"):
         assert part in told
     points = read_points(first)
     assert points.info["format"] == "labelme"

@@ -14,7 +14,7 @@ export default {
       : "Connection lost. Nothing is taken until it is back; what is saved is safe." }}</div>
     <div class="note" :class="{shown: noted}">{{ text }}</div>
     <div class="tip" v-show="tip.text" :style="tip.style">{{ tip.text }}</div></div>`,
-  props: { colours: Array, names: Array, keys: Array, start: String },
+  props: { colors: Array, names: Array, keys: Array, start: String },
   data: () => ({ fault: "", cut: false, refused: false, text: "", noted: false, tip: { text: "", style: "" } }),
   created() {
     Object.assign(this, {

@@ -23,11 +23,11 @@ export function paint(pen, view, hit, dragged) {
     pen.globalAlpha = 0.4;
     paintMark(pen, view, dragged, false);
     pen.globalAlpha = 1;
-    paintDot(pen, ...view.mouse, view.colours[dragged.label - 1], RADIUS + 2);
+    paintDot(pen, ...view.mouse, view.colors[dragged.label - 1], RADIUS + 2);
   }
 }
 
-function paintMasks(pen, { left, top, zoom, masks, marks, colours }, hit) {
+function paintMasks(pen, { left, top, zoom, masks, marks, colors }, hit) {
   const labels = new Map(marks.map((mark) => [mark.id, mark.label]));
   pen.save();
   pen.translate(left, top);
@@ -45,7 +45,7 @@ function paintMasks(pen, { left, top, zoom, masks, marks, colours }, hit) {
     pen.strokeStyle = "rgba(0, 0, 0, 0.55)";
     pen.lineWidth = (id === hit?.id ? 4.5 : 3) / zoom;
     pen.stroke(path);
-    pen.strokeStyle = colours[labels.get(id) - 1];
+    pen.strokeStyle = colors[labels.get(id) - 1];
     pen.lineWidth = (id === hit?.id ? 2.5 : 1.4) / zoom;
     pen.stroke(path);
   }
@@ -56,10 +56,10 @@ function paintMark(pen, view, mark, hit, pending = false) {
   const [sx, sy] = view.toScreen(mark);
   if (sx < -20 || sy < -20 || sx > view.width + 20 || sy > view.height + 20) return;
   const hollow = pending || view.unsaved?.has(mark.id);
-  paintDot(pen, sx, sy, view.colours[mark.label - 1], hit ? RADIUS + 2 : RADIUS, hollow);
+  paintDot(pen, sx, sy, view.colors[mark.label - 1], hit ? RADIUS + 2 : RADIUS, hollow);
 }
 
-function paintDot(pen, sx, sy, colour, radius, hollow = false) {
+function paintDot(pen, sx, sy, color, radius, hollow = false) {
   const ring = (size, style) => {
     pen.beginPath();
     pen.arc(sx, sy, size, 0, 2 * Math.PI);
@@ -71,12 +71,12 @@ function paintDot(pen, sx, sy, colour, radius, hollow = false) {
     pen.arc(sx, sy, radius, 0, 2 * Math.PI);
     pen.setLineDash([3, 3]);
     pen.lineWidth = 2;
-    pen.strokeStyle = colour;
+    pen.strokeStyle = color;
     pen.stroke();
     pen.setLineDash([]);
     return;
   }
   ring(radius + 2.2, "rgba(10, 11, 13, 0.85)");
   ring(radius + 1.2, "#fff");
-  ring(radius - 0.4, colour);
+  ring(radius - 0.4, color);
 }

@@ -99,9 +99,9 @@ window.P2SEG = (() => {
     made.append(...children);
     return made;
   };
-  P2SEG.colour = (rgb, alpha = 1) => `rgba(${rgb[0]}, ${rgb[1]}, ${rgb[2]}, ${alpha})`;
-  P2SEG.classColour = (mask) => about.class_colours[mask.label - 1];
-  P2SEG.ownColour = (k) => about.colours[k % about.colours.length];
+  P2SEG.color = (rgb, alpha = 1) => `rgba(${rgb[0]}, ${rgb[1]}, ${rgb[2]}, ${alpha})`;
+  P2SEG.classColor = (mask) => about.class_colors[mask.label - 1];
+  P2SEG.ownColor = (k) => about.colors[k % about.colors.length];
   P2SEG.number = (value) => value.toLocaleString("en-US");
   return P2SEG;
 })();

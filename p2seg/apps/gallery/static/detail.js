@@ -4,8 +4,8 @@
 (() => {
   const { make } = P2SEG;
   const byId = (id) => document.getElementById(id);
-  const LAYERS = { masks: ["Fill", "m"], outline: ["Outline", "o"], points: ["Clicks", "p"], neighbours: ["Neighbours", "n"] };
-  const layers = { masks: true, outline: true, points: true, neighbours: true };
+  const LAYERS = { masks: ["Fill", "m"], outline: ["Outline", "o"], points: ["Clicks", "p"], neighbors: ["Neighbors", "n"] };
+  const layers = { masks: true, outline: true, points: true, neighbors: true };
   const state = { image: null, mask: null, content: null, stage: "final", bare: false, clicking: false };
   const camera = { scale: 1, x: 0, y: 0, fitted: true }; // canvas pixels a pixel of the image; its corner
   let canvas, pen, picture = null, overlay = null, overlayKey = "", drawing = false;
@@ -40,7 +40,7 @@
 
   function labels() {
     const { image, mask } = state;
-    const classes = state.stage === "semantic"; // then colours are those of classes
+    const classes = state.stage === "semantic"; // then colors are those of classes
     P2SEG.panel(image, mask, { decide, reclick, select: (each) => show(image, each) }, classes);
     const { items, chosen } = P2SEG.grid;
     byId("place").textContent = `${P2SEG.number(chosen + 1)} / ${P2SEG.number(items.length)}`;
@@ -123,29 +123,29 @@
     }
     if (!layers.points) return;
     for (const each of image.masks) {
-      if (each !== mask && layers.neighbours) point(each, 5, P2SEG.ownColour(each.k));
+      if (each !== mask && layers.neighbors) point(each, 5, P2SEG.ownColor(each.k));
     }
-    if (mask) point(mask, 7.5, P2SEG.ownColour(mask.k));
+    if (mask) point(mask, 7.5, P2SEG.ownColor(mask.k));
   }
 
-  function point(mask, radius, colour) {
+  function point(mask, radius, color) {
     const at = P2SEG.paint.pointOf(mask);
     if (!at) return;
     const dense = window.devicePixelRatio || 1;
-    // the centre of the first pixel is (0, 0)
+    // the center of the first pixel is (0, 0)
     const place = at.map((value, k) => (value + 0.5) * camera.scale + (k ? camera.y : camera.x));
-    P2SEG.paint.dot(pen, place[0], place[1], radius * dense, P2SEG.colour(colour));
+    P2SEG.paint.dot(pen, place[0], place[1], radius * dense, P2SEG.color(color));
   }
 
   /* The overlay, painted again only where something has changed. */
   function stageCanvas() {
     const { image, mask, stage, content } = state;
     const selected = mask ? mask.k : -1;
-    const key = [image.place, stage, selected, layers.masks, layers.outline, layers.neighbours].join();
+    const key = [image.place, stage, selected, layers.masks, layers.outline, layers.neighbors].join();
     if (key !== overlayKey) {
       const found = stage === "final" ? null : content.stages.find((each) => each.name === stage);
       overlay = stage !== "final" && !found ? null : P2SEG.paint.stage(image, content, found, {
-        selected, only: layers.neighbours ? -1 : selected, outline: layers.outline, fill: layers.masks,
+        selected, only: layers.neighbors ? -1 : selected, outline: layers.outline, fill: layers.masks,
       });
       overlayKey = key;
     }

@@ -17,9 +17,9 @@
   /* A list of choices, of which none or some are taken. */
   function choices(chosen, entries) {
     const list = make("div", { class: "choices" });
-    for (const { value, name, colour, count } of entries) {
+    for (const { value, name, color, count } of entries) {
       const dot = make("i", { class: "dot" });
-      if (colour) dot.style.background = colour;
+      if (color) dot.style.background = color;
       const number = make("span", { class: "count" });
       const button = make("button", {
         title: name, "aria-pressed": "false",
@@ -28,7 +28,7 @@
           refresh();
           changed();
         },
-      }, ...(colour ? [dot] : []), make("span", { class: "name", textContent: name }), number);
+      }, ...(color ? [dot] : []), make("span", { class: "name", textContent: name }), number);
       button.dataset.value = value;
       refreshers.push(() => {
         button.setAttribute("aria-pressed", chosen.has(value));
@@ -47,14 +47,14 @@
       .filter(({ label }) => counts.has(label));
     return choices(filters.classes, there.map(({ name, label }) => ({
       value: label, name, count: () => counts.get(label),
-      colour: P2SEG.colour(P2SEG.about.class_colours[label - 1]),
+      color: P2SEG.color(P2SEG.about.class_colors[label - 1]),
     })));
   }
 
   function decided() {
     const { counts } = P2SEG.decisions;
     const left = () => P2SEG.masks.length - counts.accept - counts.reject - counts.reclick;
-    const entry = (value, name, count, colour) => ({ value, name, count, colour });
+    const entry = (value, name, count, color) => ({ value, name, count, color });
     return choices(filters.decisions, [
       entry("", "Not judged", left, "var(--soft)"),
       entry("accept", "Accepted", () => counts.accept, "var(--accept)"),

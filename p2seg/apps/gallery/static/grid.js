@@ -127,7 +127,7 @@
 
   function caption(mask) {
     const dot = make("i", { class: "dot" });
-    dot.style.background = P2SEG.colour(P2SEG.classColour(mask));
+    dot.style.background = P2SEG.color(P2SEG.classColor(mask));
     const name = make("span", { class: "name", textContent: P2SEG.about.classes[mask.label - 1] });
     const parts = [dot, name];
     if (mask.default) parts.push(make("span", { class: "tag", textContent: "box", title: "Default box" }));

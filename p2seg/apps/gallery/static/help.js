@@ -11,7 +11,7 @@
     ["c", "click again: then click the object, and its mask is made anew by the next export"],
     ["u  ctrl+z", "take the last decision back"],
     ["1 .. 9", "stages of the large view"],
-    ["m  o  p  n", "masks, outlines, clicks, neighbours"],
+    ["m  o  p  n", "masks, outlines, clicks, neighbors"],
     ["space", "hold it to see the bare image"],
     ["+  -  0  z", "zoom; the whole image; the mask"],
     ["s", "save the review"],

@@ -126,7 +126,7 @@
     Enter: () => { if (!P2SEG.detail.open) open(P2SEG.grid.chosen); },
     Escape: escape, a: () => judge("accept"), r: () => judge("reject"), c: reclick, u: undo,
     m: toggleMasks, o: inDetail(() => P2SEG.detail.toggle("outline")),
-    p: inDetail(() => P2SEG.detail.toggle("points")), n: inDetail(() => P2SEG.detail.toggle("neighbours")),
+    p: inDetail(() => P2SEG.detail.toggle("points")), n: inDetail(() => P2SEG.detail.toggle("neighbors")),
     s: () => P2SEG.files.save(), "?": P2SEG.help, " ": inDetail(() => P2SEG.detail.bare(true)),
     "+": inDetail(() => P2SEG.detail.zoom.in()), "=": inDetail(() => P2SEG.detail.zoom.in()),
     "-": inDetail(() => P2SEG.detail.zoom.out()), 0: inDetail(() => P2SEG.detail.zoom.fit()),

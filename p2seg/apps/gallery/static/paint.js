@@ -6,8 +6,8 @@
   const FINE = 1400;
 
   /* Draws a dot where a click is. */
-  function dot(pen, x, y, radius, colour) {
-    for (const [size, paint] of [[radius, "#14171a"], [radius - 1, "#fff"], [radius * 0.6, colour]]) {
+  function dot(pen, x, y, radius, color) {
+    for (const [size, paint] of [[radius, "#14171a"], [radius - 1, "#fff"], [radius * 0.6, color]]) {
       pen.beginPath();
       pen.arc(x, y, size, 0, 2 * Math.PI);
       pen.fillStyle = paint;
@@ -40,7 +40,7 @@
     pen.restore();
   }
 
-  /* The canvas of a mask's crop: it, its neighbours' outlines, and its click. */
+  /* The canvas of a mask's crop: it, its neighbors' outlines, and its click. */
   function crop(canvas, mask, pixels) {
     canvas.width = canvas.height = pixels;
     const pen = canvas.getContext("2d");
@@ -54,13 +54,13 @@
       const same = mask.touches.includes(other.k);
       lay(pen, other, -x * scale, -y * scale, scale, "", same ? "rgba(255,255,255,.9)" : "rgba(255,255,255,.38)", thin);
     });
-    const colour = P2SEG.classColour(mask);
-    lay(pen, mask, -x * scale, -y * scale, scale, P2SEG.colour(colour, 0.34), "", 0);
+    const color = P2SEG.classColor(mask);
+    lay(pen, mask, -x * scale, -y * scale, scale, P2SEG.color(color, 0.34), "", 0);
     lay(pen, mask, -x * scale, -y * scale, scale, "", "rgba(10,12,14,.7)", 3.2 * thin);
-    lay(pen, mask, -x * scale, -y * scale, scale, "", P2SEG.colour(colour), 1.8 * thin);
+    lay(pen, mask, -x * scale, -y * scale, scale, "", P2SEG.color(color), 1.8 * thin);
     const point = P2SEG.paint.pointOf(mask);
     if (point) {
-      dot(pen, (point[0] + 0.5 - x) * scale, (point[1] + 0.5 - y) * scale, Math.max(3.5, pixels / 44), P2SEG.colour(colour));
+      dot(pen, (point[0] + 0.5 - x) * scale, (point[1] + 0.5 - y) * scale, Math.max(3.5, pixels / 44), P2SEG.color(color));
     }
   }
 
@@ -71,8 +71,8 @@
     const scale = pixels / Math.max(image.width, image.height);
     const left = (pixels - image.width * scale) / 2, top = (pixels - image.height * scale) / 2;
     for (const mask of bySize(image.masks)) {
-      const colour = P2SEG.ownColour(mask.k);
-      lay(pen, mask, left, top, scale, P2SEG.colour(colour, 0.4), P2SEG.colour(colour), Math.max(1, pixels / 160));
+      const color = P2SEG.ownColor(mask.k);
+      lay(pen, mask, left, top, scale, P2SEG.color(color, 0.4), P2SEG.color(color), Math.max(1, pixels / 160));
     }
   }
 
@@ -89,18 +89,18 @@
     const parts = partsOf(image, content, stageOf, options);
     parts.forEach((part, k) => P2SEG.fill(part.code, part.size, map, height, width, k + 1));
     const canvas = P2SEG.make("canvas", { width, height });
-    canvas.getContext("2d").putImageData(coloured(map, width, height, parts, options), 0, 0);
+    canvas.getContext("2d").putImageData(colored(map, width, height, parts, options), 0, 0);
     return canvas;
   }
 
-  /* What a stage consists of, in the order in which it is laid: [{code, size, colour, strong}]. */
+  /* What a stage consists of, in the order in which it is laid: [{code, size, color, strong}]. */
   function partsOf(image, content, stageOf, { only, selected }) {
     const size = stageOf ? stageOf.size : content.size;
     const codes = stageOf ? stageOf.codes : content.final;
     if (stageOf && stageOf.kind === "classes") {
       return codes.map((code, k) => ({
         code, size, strong: false,
-        colour: stageOf.of[k] === 255 ? [235, 235, 235] : P2SEG.about.class_colours[stageOf.of[k] - 1] || [160, 160, 160],
+        color: stageOf.of[k] === 255 ? [235, 235, 235] : P2SEG.about.class_colors[stageOf.of[k] - 1] || [160, 160, 160],
       }));
     }
     const parts = codes.map((code, k) => ({ code, size, of: stageOf ? stageOf.of[k] : k }))
@@ -110,16 +110,16 @@
     return parts.map((part) => ({
       ...part,
       strong: part.of === selected,
-      colour: part.of < 0 ? [170, 170, 170] : P2SEG.ownColour(part.of),
+      color: part.of < 0 ? [170, 170, 170] : P2SEG.ownColor(part.of),
     }));
   }
 
-  function coloured(map, width, height, parts, { outline, fill }) {
+  function colored(map, width, height, parts, { outline, fill }) {
     const made = new ImageData(width, height);
     const pixels = new Uint32Array(made.data.buffer); // alpha, blue, green, red from the highest byte
     const word = ([red, green, blue], alpha) => (alpha << 24 | blue << 16 | green << 8 | red) >>> 0;
-    const inner = parts.map((part) => (fill ? word(part.colour, part.strong ? 120 : 92) : 0));
-    const edges = parts.map((part) => word(part.strong ? [255, 255, 255] : part.colour, 255));
+    const inner = parts.map((part) => (fill ? word(part.color, part.strong ? 120 : 92) : 0));
+    const edges = parts.map((part) => word(part.strong ? [255, 255, 255] : part.color, 255));
     const reach = Math.max(1, Math.round(Math.max(width, height) / 800));
     for (let y = 0, at = 0; y < height; y++) {
       for (let x = 0; x < width; x++, at++) {

@@ -53,7 +53,7 @@
     return box;
   }
 
-  function others(image, selected, select, colour) {
+  function others(image, selected, select, color) {
     const box = make("section", { class: "others" });
     const judged = image.masks.filter((mask) => P2SEG.decisions.word(mask.id)).length;
     const head = make("h2", { textContent: "Masks of this image" });
@@ -61,7 +61,7 @@
     box.append(head);
     for (const mask of image.masks) {
       const dot = make("i", { class: "dot" });
-      dot.style.background = P2SEG.colour(colour(mask));
+      dot.style.background = P2SEG.color(color(mask));
       const truth = P2SEG.about.truth !== null && mask.iou !== null;
       const row = make("button", { class: "row", "aria-pressed": mask === selected, onclick: () => select(mask) },
         dot, make("span", { class: "name", textContent: P2SEG.about.classes[mask.label - 1] }),
@@ -75,9 +75,9 @@
   }
 
   /* Shows a mask, or an image without one.
-     actions: {decide(word), reclick(), select(mask)}; classes: whether dots have classes' colours */
+     actions: {decide(word), reclick(), select(mask)}; classes: whether dots have classes' colors */
   P2SEG.panel = (image, mask, actions, classes) => {
-    const colour = classes ? P2SEG.classColour : (each) => P2SEG.ownColour(each.k);
+    const color = classes ? P2SEG.classColor : (each) => P2SEG.ownColor(each.k);
     const home = document.getElementById("panel");
     if (!mask) {
       home.replaceChildren(make("p", { class: "all", textContent: "No mask is in this image." }),
@@ -85,7 +85,7 @@
       return;
     }
     const dot = make("i", { class: "dot large" });
-    dot.style.background = P2SEG.colour(colour(mask));
+    dot.style.background = P2SEG.color(color(mask));
     const rows = [];
     if (mask.iou !== null) rows.push(["IoU", mask.iou.toFixed(3), "With the ground truth"]);
     rows.push(["Score", mask.score.toFixed(3)], ["Area", sizeOf(mask)]);
@@ -101,7 +101,7 @@
       buttons(mask, actions),
       facts(rows),
       reasons(mask),
-      others(image, mask, actions.select, colour),
+      others(image, mask, actions.select, color),
     );
   };
 })();

@@ -15,7 +15,7 @@ from p2seg.method.grid import upsample
 from p2seg.method.i2s import class_probabilities
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.s2i import semantic_to_instances
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.structures import Outputs
 
 MDM = MutualDistillation()
@@ -29,8 +29,8 @@ def test_an_equivariant_network_gives_what_it_gives_once(size, scales, flip):
     """Averaging over mirror images and scales puts every part back where it belongs."""
     network = Beacon()
     image, points = lamp(*size), points_of([(15, 20)], [1])
-    once = NetworkLabeller(network, MDM).outputs(image, points)
-    many = NetworkLabeller(network, MDM, flip=flip, scales=scales).outputs(image, points)
+    once = NetworkLabeler(network, MDM).outputs(image, points)
+    many = NetworkLabeler(network, MDM, flip=flip, scales=scales).outputs(image, points)
     assert many.class_logits.shape == once.class_logits.shape
     exact = scales == (1.0,)  # at another size edges are less sharp
     torch.testing.assert_close(many.offset, once.offset, rtol=0, atol=1e-3 if exact else 1)
@@ -45,21 +45,21 @@ def test_an_equivariant_network_gives_what_it_gives_once(size, scales, flip):
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 2.0)])
 def test_detail_is_averaged_over_mirror_images_and_scales_too(size, scales):
     image, points = lamp(*size, top=9, left=13, bottom=27, right=38), points_of([(15, 20)], [1])
-    labeller = NetworkLabeller(Beacon(detail=True), MDM, 0, "network", flip=True, scales=scales)
-    made = labeller(image, points, torch.zeros(size, dtype=torch.long))
+    labeler = NetworkLabeler(Beacon(detail=True), MDM, 0, "network", flip=True, scales=scales)
+    made = labeler(image, points, torch.zeros(size, dtype=torch.long))
     assert torch.equal(made.instances > 0, image[0] > 128)  # to the pixel
-    labeller = NetworkLabeller(Beacon(), MDM, 0, "network", flip=True, scales=scales)
-    coarse = labeller(image, points, torch.zeros(size, dtype=torch.long))
+    labeler = NetworkLabeler(Beacon(), MDM, 0, "network", flip=True, scales=scales)
+    coarse = labeler(image, points, torch.zeros(size, dtype=torch.long))
     assert not torch.equal(coarse.instances > 0, image[0] > 128)
 
 
 def test_flips_and_scales_are_shown_to_the_network():
     network = Beacon()
-    NetworkLabeller(network, MDM).outputs(lamp(60, 50), points_of([(15, 20)], [1]))
+    NetworkLabeler(network, MDM).outputs(lamp(60, 50), points_of([(15, 20)], [1]))
     assert network.shown == [(60, 50)]
     network.shown.clear()
-    labeller = NetworkLabeller(network, MDM, flip=True, scales=(1.0, 2.0))
-    labeller.outputs(lamp(60, 50), points_of([(15, 20)], [1]))
+    labeler = NetworkLabeler(network, MDM, flip=True, scales=(1.0, 2.0))
+    labeler.outputs(lamp(60, 50), points_of([(15, 20)], [1]))
     assert network.shown == [(60, 50), (64, 64), (128, 128), (128, 128)]
 
 
@@ -79,7 +79,7 @@ def test_the_average_is_of_probabilities_and_of_offsets():
             offset = torch.tensor([3.0, dx]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
             return Outputs(logits, offset, torch.full((1, 2, 8, 8), float(self.calls)))
 
-    made = NetworkLabeller(Alternating(), MDM, flip=True).outputs(
+    made = NetworkLabeler(Alternating(), MDM, flip=True).outputs(
         torch.zeros(3, 32, 32, dtype=torch.uint8), points_of([(1, 1)], [1])
     )
     assert made.class_logits.exp()[0, 1, 2, 3] == pytest.approx(0.7)
@@ -107,24 +107,24 @@ def test_foreground_raises_the_odds_of_classes_before_the_rounds(mdm):
     image, points = torch.zeros(3, 32, 32, dtype=torch.uint8), points_of([(16, 8)], [1])
     first = torch.zeros(32, 32, dtype=torch.long)
 
-    def labelled(foreground, rounds=0):
-        labeller = NetworkLabeller(Doubtful(), mdm, rounds, "network", foreground=foreground)
-        outputs = labeller.outputs(image, points)
-        maps = labeller.maps(outputs, points, first)
-        return maps, labeller(image, points, first)
+    def labeled(foreground, rounds=0):
+        labeler = NetworkLabeler(Doubtful(), mdm, rounds, "network", foreground=foreground)
+        outputs = labeler.outputs(image, points)
+        maps = labeler.maps(outputs, points, first)
+        return maps, labeler(image, points, first)
 
     for odds in (1.0, 3.0):
-        [given], made = labelled(odds)
+        [given], made = labeled(odds)
         assert given[0, 1, 0, 0] == pytest.approx(0.4 * odds / (0.6 + 0.4 * odds))
         assert given[0, 1, 0, 7] == pytest.approx(0.1 * odds / (0.9 + 0.1 * odds))
         area = (made.instances == 1).sum()
         assert (area > 400) if odds == 3 else (area <= 4)
     if mdm is MDM:
-        given, spread = (each.detach() for each in labelled(3.0, 1)[0])
+        given, spread = (each.detach() for each in labeled(3.0, 1)[0])
         assert float(spread[0, 1].mean()) == pytest.approx(float(given[0, 1].mean()), rel=1e-3)
     for wrong in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(UserError, match=r"export\.foreground="):
-            NetworkLabeller(Doubtful(), mdm, foreground=wrong)
+            NetworkLabeler(Doubtful(), mdm, foreground=wrong)
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,7 +143,7 @@ def test_silhouette_s0_splits_the_first_map_by_the_networks_offsets(decode):
     image = torch.randint(0, 255, (3, 48, 48), dtype=torch.uint8)
     network = tiny_network(2).eval()
     mdm = MutualDistillation(decode=decode)
-    made = NetworkLabeller(network, mdm)(image, points, first)
+    made = NetworkLabeler(network, mdm)(image, points, first)
     known = first != 255
     assert torch.equal(made.semantic[known], first[known])
     assert set(made.semantic[~known].tolist()) <= {0, 1, 2}
@@ -162,8 +162,8 @@ def test_silhouettes_of_the_network_and_of_the_first_map():
     p = torch.stack([1 - two, two])
 
     def silhouette(name):
-        labeller = NetworkLabeller(Beacon(), MDM, silhouette=name)
-        return labeller.silhouette_of(p, classes, first).tolist()
+        labeler = NetworkLabeler(Beacon(), MDM, silhouette=name)
+        return labeler.silhouette_of(p, classes, first).tolist()
 
     assert silhouette("S0") == [[0, 2, 0, 2, 2]]
     assert silhouette("network") == [[2, 0, 0, 2, 2]]
@@ -173,7 +173,7 @@ def test_scores_are_the_mean_probability_of_the_class_over_the_mask():
     first, points = scene_of_two()
     image = torch.randint(0, 255, (3, 48, 48), dtype=torch.uint8)
     network = tiny_network(2).eval()
-    made = NetworkLabeller(network, MDM, rounds=1)(image, points, first)
+    made = NetworkLabeler(network, MDM, rounds=1)(image, points, first)
     with torch.no_grad():
         maps = MDM.semantics(network(image[None]), [points], first[None], 1)
     [large] = upsample(maps[-1], (48, 48))
@@ -188,7 +188,7 @@ def test_a_click_without_a_pixel_has_score_zero():
     first, _ = scene_of_two()
     points = points_of([(15, 14), (15, 14)], [1, 1])  # two on one pixel
     image = torch.zeros(3, 48, 48, dtype=torch.uint8)
-    made = NetworkLabeller(tiny_network(2).eval(), MutualDistillation(decode="point"))(
+    made = NetworkLabeler(tiny_network(2).eval(), MutualDistillation(decode="point"))(
         image, points, first
     )
     assert not (made.instances == 2).any()
@@ -201,8 +201,8 @@ def test_orphans(orphans):
     points = points_of([(15, 14), (35, 12)], [1, 2])
     first[40:46, 30:36] = 1  # a part of class 1 without a click
     image = torch.zeros(3, 48, 48, dtype=torch.uint8)
-    labeller = NetworkLabeller(tiny_network(2).eval(), MDM, orphans=orphans, snap_radius=0)
-    made = labeller(image, points, first)
+    labeler = NetworkLabeler(tiny_network(2).eval(), MDM, orphans=orphans, snap_radius=0)
+    made = labeler(image, points, first)
     assert (made.instances[40:46, 30:36] == (1 if orphans == "nearest" else 0)).all()
 
 
@@ -211,10 +211,10 @@ def test_orphans(orphans):
 def test_odd_images(size, silhouette):
     image = torch.zeros(3, *size, dtype=torch.uint8)
     first = torch.ones(size, dtype=torch.long)
-    labeller = NetworkLabeller(
+    labeler = NetworkLabeler(
         tiny_network(2).eval(), MDM, rounds=2, silhouette=silhouette, flip=True, scales=(0.5, 1.0)
     )
-    made = labeller(image, points_of([(0, 0)], [1]), first)
+    made = labeler(image, points_of([(0, 0)], [1]), first)
     assert made.instances.shape == size
     assert made.instances[0, 0] == 1
 
@@ -222,7 +222,7 @@ def test_odd_images(size, silhouette):
 def test_an_image_whose_map_is_ignored_everywhere():
     image = torch.zeros(3, 40, 40, dtype=torch.uint8)
     first = torch.full((40, 40), 255)
-    made = NetworkLabeller(tiny_network(2).eval(), MDM)(image, points_of([(5, 5)], [2]), first)
+    made = NetworkLabeler(tiny_network(2).eval(), MDM)(image, points_of([(5, 5)], [2]), first)
     assert set(made.semantic.unique().tolist()) <= {0, 2}
     assert made.instances[5, 5] == 1
 
@@ -254,9 +254,9 @@ def test_outputs_that_are_not_finite_label_nothing(part):
     points = points_of([(8.0, 8.0), (40.0, 40.0)], [1, 2])
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     first = torch.zeros(64, 64, dtype=torch.long)
-    labeller = NetworkLabeller(network, Overflowing() if part == "round" else MDM, **options)
+    labeler = NetworkLabeler(network, Overflowing() if part == "round" else MDM, **options)
     with pytest.raises(NotFinite, match="the model's outputs on an image are not finite"):
-        labeller(image, points, first)
+        labeler(image, points, first)
 
 
 def two_lamps():
@@ -273,8 +273,8 @@ def two_lamps():
 @pytest.mark.parametrize(("level", "found"), [(None, [1.0, 0.0]), (0.5, [1.0, 1.0])])
 def test_a_missed_click_gets_a_region_by_its_own_threshold(level, found):
     image, points, truth = two_lamps()
-    labeller = NetworkLabeller(Beacon(detail=True), MDM, 0, "network", snap_radius=0, level=level)
-    made = labeller(image, points, torch.zeros(48, 64, dtype=torch.long))
+    labeler = NetworkLabeler(Beacon(detail=True), MDM, 0, "network", snap_radius=0, level=level)
+    made = labeler(image, points, torch.zeros(48, 64, dtype=torch.long))
     for number, least in enumerate(found, start=1):
         ours, theirs = made.instances == number, truth == number
         overlap = float((ours & theirs).sum() / (ours | theirs).sum())

@@ -27,7 +27,7 @@ NO_CLASS = "has no class; give it the name of a class, or all such objects one: 
 
 
 Placed = tuple[float, float, Mark]
-"""A point's (y, x), the centre of the first pixel at (0, 0), and what it was made of."""
+"""A point's (y, x), the center of the first pixel at (0, 0), and what it was made of."""
 
 
 def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report]:
@@ -268,7 +268,7 @@ def _derived(
             f"{record.width}x{record.height}, or is empty; move it, or go on without it with "
             "data.on_error=skip"
         )
-    y, x = yx  # a centre may lie on the image's last edge
+    y, x = yx  # a center may lie on the image's last edge
     return min(max(y, 0.0), record.height - 1.0), min(max(x, 0.0), record.width - 1.0)
 
 

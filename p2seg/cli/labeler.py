@@ -16,18 +16,18 @@ from p2seg.cli.networks import load_network
 from p2seg.data.points import PointSet
 from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError
-from p2seg.method.method import Method
+from p2seg.method.interface import Method
 from p2seg.method.rounds import MutualDistillation
 from p2seg.pseudo.export import MaskRules
-from p2seg.pseudo.labeller import Labeller
-from p2seg.pseudo.network import NetworkLabeller
-from p2seg.pseudo.seeds import SeedLabeller
+from p2seg.pseudo.labeler import Labeler
+from p2seg.pseudo.network import NetworkLabeler
+from p2seg.pseudo.seeds import SeedLabeler
 from p2seg.runtime.files import sha256
 from p2seg.runtime.progress import console
 
 EXPORT: dict[type, dict[str, str]] = {
     MaskRules: {"min_pixels": "export.min_pixels", "default_box": "export.default_box"},
-    NetworkLabeller: {
+    NetworkLabeler: {
         "rounds": "export.rounds",
         "silhouette": "export.semantic",
         "orphans": "export.orphans",
@@ -44,7 +44,7 @@ PSEUDO = "p2seg pseudo masks"
 """What `info.description` of a file of pseudo masks says."""
 
 OF_SEEDS = ("orphans", "foreground", "edges", "min_pixels", "default_box")
-"""The settings of an export that seeds have too; the first three are `SeedLabeller`'s."""
+"""The settings of an export that seeds have too; the first three are `SeedLabeler`'s."""
 
 NEEDED = {"step", "config", "categories", "model", "average"}
 """What a checkpoint must hold to label images."""
@@ -60,9 +60,9 @@ def check_export(cfg: DictConfig) -> None:
         check_values(function, {p: (s, OmegaConf.select(cfg, s)) for p, s in settings.items()})
 
 
-def labeller_of(
+def labeler_of(
     cfg: DictConfig, points: PointSet, device: torch.device
-) -> tuple[Labeller, dict[str, Any]]:
+) -> tuple[Labeler, dict[str, Any]]:
     """What labels the images, and how the result describes it."""
     rules = plain(cfg.export)
     seeds = cfg.ckpt in (None, "none")
@@ -74,7 +74,7 @@ def labeller_of(
         info["export"] = {key: rules[key] for key in OF_SEEDS}
         info |= {"source": "seed", "conflict": cfg.mdm.conflict, "snap_radius": cfg.mdm.snap_radius}
         info |= {"split": cfg.mdm.split, "color_weight": cfg.mdm.color_weight}
-        return SeedLabeller(build(cfg.seeder), *(rules[key] for key in OF_SEEDS[:3])), info
+        return SeedLabeler(build(cfg.seeder), *(rules[key] for key in OF_SEEDS[:3])), info
     set_classes(cfg, points.categories, cfg.data.points)
     path = Path(cfg.ckpt).expanduser()
     checkpoint = load_checkpoint(path, "network")
@@ -84,14 +84,14 @@ def labeller_of(
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     info["network_input"] = asdict(network_input(cfg))
-    return network_labeller(cfg, load_network(cfg, checkpoint, points).to(device)), info
+    return network_labeler(cfg, load_network(cfg, checkpoint, points).to(device)), info
 
 
-def network_labeller(cfg: DictConfig, network: nn.Module) -> NetworkLabeller:
+def network_labeler(cfg: DictConfig, network: nn.Module) -> NetworkLabeler:
     """A network with the config's export around it."""
     check_affinities(cfg)
     method: Method = build(cfg.method)
-    return NetworkLabeller(
+    return NetworkLabeler(
         network=network,
         mdm=_rounds(cfg, method.mdm),
         decode=method.decode,

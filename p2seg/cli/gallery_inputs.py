@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from p2seg.apps.gallery.material import Material, truth_of
+from p2seg.apps.gallery.inputs import Material, truth_of
 from p2seg.apps.gallery.stages import Stages, clicks_of
 from p2seg.cli.build import build, plain
 from p2seg.cli.inputs import reader_of
-from p2seg.cli.labeller import check_export, labeller_of
+from p2seg.cli.labeler import check_export, labeler_of
 from p2seg.cli.paths import path_of
 from p2seg.cli.words import literal
 from p2seg.data.coco import InstanceSet, read_instances
@@ -21,7 +21,7 @@ from p2seg.data.maps import map_path
 from p2seg.data.schema import naming
 from p2seg.errors import UserError
 from p2seg.evaluation.readers import is_results_list, read_predictions
-from p2seg.pseudo.network import NetworkLabeller
+from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.review import Review, read_review
 from p2seg.runtime.files import fingerprint, sha256
 from p2seg.runtime.settings import deciding
@@ -125,7 +125,7 @@ def _stages(
             raise
         return None, f"No stages are shown: {error}."
     if with_network:
-        stages.labeller = cast(NetworkLabeller, labeller_of(cfg, points, device)[0])
+        stages.labeler = cast(NetworkLabeler, labeler_of(cfg, points, device)[0])
         return stages, ""
     return stages, "To see the network's rounds, make the gallery with ckpt=FILE, too."
 

@@ -16,7 +16,7 @@ DEFAULT_SCORE = 0.5
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Whose every pixel of one image is.
 
     Attributes:
@@ -32,7 +32,7 @@ class Labelled:
     from_seed: Tensor | None = None
 
 
-class Labeller(Protocol):
+class Labeler(Protocol):
     """Gives every pixel of an image an owner."""
 
     @property
@@ -45,7 +45,7 @@ class Labeller(Protocol):
         """Whether the processor is free while it works."""
         ...
 
-    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labelled:
+    def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """Labels one image.
 
         Args:

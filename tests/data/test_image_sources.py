@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from video_sets import write_video
 
-from p2seg.data.sources import Source, check_sources, count_frames, read_frames, sources_at
+from p2seg.data.image_sources import Source, check_sources, count_frames, read_frames, sources_at
 from p2seg.errors import UserError
 
 

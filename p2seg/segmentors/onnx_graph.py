@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from p2seg.errors import UserError
-from p2seg.segmentors.inputs import PADDED_TO, normalised
+from p2seg.segmentors.inputs import PADDED_TO, normalized
 from p2seg.segmentors.mask2former.model import Mask2Former
 from p2seg.segmentors.mask_rcnn.model import CROP_SHIFT, MaskRCNN
 from p2seg.segmentors.resample import interpolation, resample, shrinking
@@ -83,7 +83,7 @@ class Graph(nn.Module):
         pixels = image.permute(2, 0, 1).float() / 255
         found = self.find(Asked(pixels, score, (height, width), (h, w)))
         found = Instances(*(each[: self.model.max_objects] for each in found))
-        seen = found.masks.flatten(1).any(1)  # a box may lie between the centres of pixels
+        seen = found.masks.flatten(1).any(1)  # a box may lie between the centers of pixels
         return Instances(*(each[seen] for each in found))
 
     @abstractmethod
@@ -113,12 +113,12 @@ class MaskRCNNGraph(Graph):
         lines = []
         inside = []
         for axis, side in ((1, size[0]), (0, size[1])):
-            centres = torch.arange(side) + 0.5  # type: ignore[call-overload]
+            centers = torch.arange(side) + 0.5  # type: ignore[call-overload]
             start, end = frames[:, axis, None], frames[:, axis + 2, None]
             cells = masks.shape[-1]
-            places = (centres - start) / (end - start) * cells - 0.5
+            places = (centers - start) / (end - start) * cells - 0.5
             lines.append(interpolation(places.flatten(), cells).unflatten(0, (-1, side)))
-            inside.append((centres >= boxes[:, axis, None]) & (centres <= boxes[:, axis + 2, None]))
+            inside.append((centers >= boxes[:, axis, None]) & (centers <= boxes[:, axis + 2, None]))
         soft = lines[0] @ masks @ lines[1].transpose(1, 2)
         whole = (soft >= 0.5) & inside[0][:, :, None] & inside[1][:, None, :]
         return Instances(boxes, made["labels"], made["scores"], whole)
@@ -169,7 +169,7 @@ def padded_input(
     size: tuple[Tensor, Tensor],
     resized_to: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """An image `[3, H, W]` in 0..1, resized, normalised, and padded to what networks take."""
+    """An image `[3, H, W]` in 0..1, resized, normalized, and padded to what networks take."""
     lines: list[Tensor] = []
     there: list[Tensor] = []
     for side, to in zip(size, resized_to, strict=True):
@@ -179,7 +179,7 @@ def padded_input(
         # rows of padding are copies of the last one, and then not there
         lines.append(line[index.clamp(max=to - 1)])
         there.append((index < to).to(pixels.dtype))
-    return normalised(resample(pixels, *lines)) * (there[0][:, None] * there[1])
+    return normalized(resample(pixels, *lines)) * (there[0][:, None] * there[1])
 
 
 def at_pixels(
