@@ -221,7 +221,7 @@ def test_demo(run: RunScript, tmp_path: Path) -> None:
             assert all(decode(each).shape == (record.height, record.width) for each in own)
         names += [record.file_name for record in read.images]
     assert len(set(names)) == 60
-    assert sum(name.startswith("color") for name in names) == 12
+    assert sum(name.startswith("colour") for name in names) == 12
     shipped = [file for file in (ROOT / "p2seg" / "demo").rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in shipped) < 3e6
     assert {file.name for file in shipped if file.suffix == ".png"} == set(names)
