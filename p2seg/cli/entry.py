@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from p2seg.cli.help import help_of
 from p2seg.cli.mistakes import sentence_of
 from p2seg.cli.paths import CONFIGS
 from p2seg.cli.program import start_again, words_before
@@ -66,6 +67,12 @@ def entry(
             program = words_before(config, words)
             options = {f"--{name}": f"{name}=true" for name in switches}
             words = [options.get(word, word) for word in words]
+            if {"--help", "-h"} & {*words}:
+                Terminal(soft_wrap=True, highlight=False, markup=False, emoji=False).print(
+                    help_of(config)
+                )
+                return 0
+            words = ["--help" if word == "--help-all" else word for word in words]
             try:
                 check_words(words)
                 with stopping():
