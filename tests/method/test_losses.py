@@ -7,13 +7,12 @@ import torch
 from strategies import points_of
 from torch.nn import functional as F
 
+from p2seg.method.affinity_loss import affinity_loss, pixel_groups
 from p2seg.method.losses import (
     P2SegLoss,
-    affinity_loss,
     hardest_mean,
     offset_loss,
     offset_targets,
-    pixel_groups,
     segmentation_loss,
     segmentation_target,
 )

@@ -10,9 +10,9 @@ from strategies import points_of
 from torch.nn import functional as F
 
 from p2seg.errors import UserError
+from p2seg.method.affinity_loss import pixel_groups
 from p2seg.method.grid import on_grid, upsample
 from p2seg.method.i2s import class_probabilities
-from p2seg.method.losses import pixel_groups
 from p2seg.method.rounds import MutualDistillation, mean_over_masks
 from p2seg.method.s2i import semantic_to_instances
 from p2seg.structures import Batch, Labels, Outputs, class_set
