@@ -93,7 +93,7 @@ def main(words: list[str]) -> None:
         raise UserError(f"{given.settings[0]}: only the suite cost takes settings; remove it")
     device = device_of(given.accelerator, "--accelerator")
     console = Terminal()
-    console.width = max(console.width, WIDTH)  # also where there is no terminal
+    console.width = max(console.width, WIDTH)  # without a terminal, too
     rows: list[Row] = []
     for name in RIVALS if given.suite == "all" else [given.suite]:
         console.print(f"{name} on {device}, {torch.get_num_threads()} threads", highlight=False)

@@ -1,4 +1,4 @@
-"""p2seg: instance segmentation from one click an object."""
+"""p2seg: instance segmentation from one click per object."""
 
 from __future__ import annotations
 
