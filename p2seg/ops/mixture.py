@@ -71,10 +71,18 @@ def _probabilities(yx: Array, first: Array, clicks: Array) -> Array:
         spread = np.einsum("nk,nki,nkj->kij", chance, away, away) / weight[:, None, None]
         common = np.einsum("k,kij->ij", weight, spread) / weight.sum()
         spread = (1 - SHARED) * spread + SHARED * common + BLUR * np.eye(2)
-        if step == STEPS:
-            away = yx[:, None] - mean
-        exponent = np.einsum("nki,kij,nkj->nk", away, np.linalg.inv(spread), away)
-        score = np.log(weight) - (exponent + np.log(np.linalg.det(spread))) / 2
-        chance = np.exp(score - score.max(1, keepdims=True))
-        chance /= chance.sum(1, keepdims=True)
+        if step < STEPS:
+            chance = _expected(fitted, weight, mean, spread)
+    # of all pixels, in blocks: a large region with many points would take gigabytes at once
+    blocks = np.array_split(yx, -(-len(yx) // SAMPLE))
+    return np.concatenate([_expected(block, weight, mean, spread) for block in blocks])
+
+
+def _expected(yx: Array, weight: Array, mean: Array, spread: Array) -> Array:
+    """`[N, K]` probabilities of pixels under ellipses: `[K]`, `[K, 2]` and `[K, 2, 2]`."""
+    away = yx[:, None] - mean
+    exponent = np.einsum("nki,kij,nkj->nk", away, np.linalg.inv(spread), away)
+    score = np.log(weight) - (exponent + np.log(np.linalg.det(spread))) / 2
+    chance: Array = np.exp(score - score.max(1, keepdims=True))
+    chance /= chance.sum(1, keepdims=True)
     return chance
