@@ -192,6 +192,7 @@ class P2SegLoss:
         batch: Batch,
         factors: Tensor | None,
         way: Way = "auto",
+        pairs: list[Labels] | None = None,
     ) -> dict[str, Tensor]:
         """The weighted losses, each averaged over the rounds.
 
@@ -201,6 +202,7 @@ class P2SegLoss:
             batch: the batch.
             factors: `[B, N, d]` of the affinity logit; None: without Eq. 5.
             way: of the affinity operators, which changes no result.
+            pairs: labels whose pairs of pixels Eq. 5 looks at; None: `rounds`.
 
         Returns:
             `segmentation`, `offset` and, with factors, `affinity`, each `[]`; the objective is
@@ -220,7 +222,7 @@ class P2SegLoss:
             return losses
         affinity = affinity_loss(
             factors,
-            torch.stack([pixel_groups(labels).flatten(1) for labels in rounds], 1),
+            torch.stack([pixel_groups(labels).flatten(1) for labels in pairs or rounds], 1),
             1 + max(1, *map(len, batch.points)),
             background=self.background,
             way=way,

@@ -39,6 +39,9 @@ class P2Seg:
     def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The weighted losses of a step: `segmentation`, `offset` and `affinity`, each `[]`.
 
+        During the warm-up the pairs of Eq. 5 are those of the seeds. After it, the pairs of the
+        first stage are those of the instances that the offsets make of the initial semantic map.
+
         Raises:
             UserError: there are rounds or a weight of `affinity`, but the network has no
                 affinities. If it has none and needs none, there is no loss `affinity`.
@@ -49,7 +52,8 @@ class P2Seg:
         factors = affinity_factors(outputs) if some else None
         rounds = self.mdm.rounds if step >= self.start_step else 0
         labels = self.mdm(outputs, batch, rounds, factors)
-        return self.loss(outputs, labels, batch, factors, self.mdm.way)
+        pairs = [self.mdm.decoded(outputs, batch), *labels[1:]] if rounds else labels
+        return self.loss(outputs, labels, batch, factors, self.mdm.way, pairs)
 
     def labels(self, outputs: Outputs, batch: Batch) -> list[Labels]:
         """The labels of all rounds, the seed's first."""

@@ -5,7 +5,7 @@ Paper: Figs. 3 and 4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -107,6 +107,22 @@ class MutualDistillation:
             )
             maps.append(p)
         return maps
+
+    @torch.no_grad()
+    def decoded(self, outputs: Outputs, batch: Batch) -> Labels:
+        """The labels of the first stage with instances by the predicted offsets.
+
+        Paper: Sec. 3, "The offset maps predicted by HRNet connect with the semantic segmentation
+        maps to produce new instance segmentation maps".
+
+        Args:
+            outputs: of the network on the batch.
+            batch: its initial semantic map and points.
+        """
+        first = batch.labels.semantic
+        offset = upsample(outputs.offset, first.shape[1:])
+        instances = semantic_to_instances(first, offset, batch.points, decode=self.decode)
+        return replace(batch.labels, instances=instances)
 
     @torch.no_grad()
     def labels_of(

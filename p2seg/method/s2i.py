@@ -34,17 +34,19 @@ def semantic_to_instances(
 ) -> Tensor:
     """Gives every pixel of a class with points to one of them.
 
-    In a region with one point all pixels are that point's. Elsewhere a pixel m goes to the point
-    k of its class that it points to: `point` (the paper's) asks for the smallest
-    `|m + O(m) - e_k|`, `vote` for the smallest `|m + O(m) - (e_k + O(e_k))|`: where the pixel and
-    the click both point to, so that it does not matter where on the object the click was.
+    A pixel m goes to the point k of its class that it points to. `point` takes the smallest
+    `|m + O(m) - e_k|`. `vote` takes the smallest `|m + O(m) - (e_k + O(e_k))|`, so that the place
+    of the click on the object does not matter.
+
+    With `decode=point` and the split `euclidean`, offsets decide every pixel, as in the paper.
+    Otherwise a region with one point belongs to that point as a whole.
 
     Args:
         semantic: `[B, H, W]` int64, class indices.
         offset: `[B, 2, H, W]` float32, (dy, dx) in pixels of the map.
-        points: of the B images, in pixels of the map; one outside a crop stays a candidate. While a
-            class has points outside, its one-point regions are decoded as well: the part of an
-            object whose click was cut off must not fall to its neighbor.
+        points: of the B images, in pixels of the map. A point outside a crop stays a candidate.
+            While a class has points outside, its one-point regions are decoded as well, so that
+            the part of an object whose click was cut off does not go to its neighbor.
         decode: `vote` or `point`.
         snap_radius: as in the seeds.
         orphans: what happens in regions without a point: `nearest` decodes them, `drop` leaves
@@ -65,7 +67,8 @@ def semantic_to_instances(
     cut = regions.region_of.new_zeros(len(semantic), LABELS)
     cut.scatter_(1, batch.labels.masked_fill(batch.inside(height, width), 0), 1)
     lies_out = cut.gather(1, regions.classes) > 0
-    sole = regions.sole.masked_fill(lies_out, 0)
+    literal = decode == "point" and split.rule == "euclidean"
+    sole = torch.zeros_like(regions.sole) if literal else regions.sole.masked_fill(lies_out, 0)
     keys = regions.classes
     if orphans == "drop":
         keys = keys.masked_fill(regions.count == 0, 0)

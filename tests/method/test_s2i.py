@@ -12,6 +12,7 @@ from scipy import ndimage
 from strategies import points_of, scenes
 
 from p2seg.method.s2i import semantic_to_instances as instances_of_batch
+from p2seg.method.split import Split
 from p2seg.structures import Points
 
 
@@ -21,7 +22,7 @@ def semantic_to_instances(semantic, offset, points, **options):
 
 
 def slow_s2i(semantic, offset, points, decode, orphans):
-    """The rules of S2I pixel by pixel, no snapping, all points inside."""
+    """The rules of S2I pixel by pixel, no snapping, all points inside, split `euclidean`."""
     instances = torch.zeros_like(semantic)
     height, width = semantic.shape
     pixel = [(int(y), int(x)) for y, x in points.yx.tolist()]
@@ -48,7 +49,7 @@ def slow_s2i(semantic, offset, points, decode, orphans):
                     if not any(abs(v - b) <= 1 and abs(u - a) <= 1 for b, a in seen):
                         within.append(k)
                     seen.append(pixel[k])
-            if len(within) == 1:
+            if len(within) == 1 and decode == "vote":
                 instances[y, x] = within[0] + 1
                 continue
             if not within and orphans == "drop":
@@ -96,6 +97,22 @@ def test_part_of_an_object_whose_click_was_cut_off_is_not_its_neighbors():
     offset = torch.zeros(2, 1, 8)
     made = semantic_to_instances(semantic, offset, points, decode="point")
     assert made.tolist() == [[1, 1, 1, 2, 2, 2, 2, 2]]  # x = 2 is as near to both: the first
+
+
+@pytest.mark.parametrize(
+    ("options", "owners"),
+    [
+        ({"decode": "point"}, [[1, 1, 2, 0, 2, 2]]),  # the paper: offsets decide every pixel
+        ({"decode": "vote"}, [[1, 1, 1, 0, 2, 2]]),
+        ({"decode": "point", "split": Split("mixture")}, [[1, 1, 1, 0, 2, 2]]),
+    ],
+)
+def test_offsets_in_a_region_with_one_click_matter_to_the_letter_alone(options, owners):
+    semantic = torch.tensor([[1, 1, 1, 0, 1, 1]])
+    points = points_of([(0, 0), (0, 5)], [1, 1])
+    offset = torch.zeros(2, 1, 6)
+    offset[1, 0, 2] = 3  # this pixel points to the other click
+    assert semantic_to_instances(semantic, offset, points, **options).tolist() == owners
 
 
 def test_classes_without_points_and_background_have_none():
