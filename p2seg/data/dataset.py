@@ -72,6 +72,7 @@ class PointDataset(Dataset[Sample]):
         seeder: makes the first instance labels of a whole image from its map, points and image.
         augment: moves image, points and labels together.
         seed: of the augmentation.
+        labels: makes the labels of an image instead of the seeder.
 
     Raises:
         UserError: no image has a point.
@@ -84,6 +85,7 @@ class PointDataset(Dataset[Sample]):
         seeder: Callable[[Tensor, list[Points], Tensor], Labels],
         augment: Augment,
         seed: int,
+        labels: Callable[[ImageRecord, Points, Tensor], Labels] | None = None,
     ) -> None:
         images, own = PackedImages.of(points.images), PackedPoints.of(points.points)
         kept = np.flatnonzero(own.counts)
@@ -98,6 +100,7 @@ class PointDataset(Dataset[Sample]):
         self.seeder = seeder
         self.augment = augment
         self.seed = seed
+        self.labels = labels
 
     def __len__(self) -> int:
         return len(self.images)
@@ -107,7 +110,10 @@ class PointDataset(Dataset[Sample]):
         record, points = self.images[index], self.points[index]
         image = self.reader.image(record)
         first = self.reader.map(record, points)
-        labels = self.seeder(first[None], [points], image[None]).of_image(0)
+        if self.labels is None:
+            labels = self.seeder(first[None], [points], image[None]).of_image(0)
+        else:
+            labels = self.labels(record, points, first)
         random = sample_generator(self.seed, epoch, index)
         image, points, labels = self.augment(image, points, labels, random)
         return Sample(record.file_name, image, points, labels)
