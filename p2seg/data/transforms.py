@@ -39,6 +39,7 @@ class Augment:
         scale: range of the random scale.
         flip: horizontal flips, half of the time.
         photometric: brightness, contrast, saturation and hue.
+        rotate: a random number of quarter turns of the crop, for images without an up and a down.
 
     Raises:
         UserError: a length or a range that cannot be.
@@ -49,6 +50,7 @@ class Augment:
     scale: tuple[float, float] = (0.7, 1.3)
     flip: bool = True
     photometric: bool = True
+    rotate: bool = False
 
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE:
@@ -94,6 +96,13 @@ class Augment:
         yx = pixels - torch.tensor([float(top), float(left)])
         if self.photometric:
             picture = _photometric(picture, random)
+        if self.rotate:
+            turns = int(torch.randint(4, (), generator=random))
+            picture, mask = (
+                torch.rot90(each, turns, (-2, -1)).contiguous() for each in (picture, mask)
+            )
+            for _ in range(turns):
+                yx = torch.stack([self.crop - 1 - yx[:, 1], yx[:, 0]], 1)
         semantic, instances, weight = mask.as_subclass(Tensor).long()
         return (
             picture.as_subclass(Tensor).contiguous(),

@@ -202,6 +202,23 @@ def test_flips_half_of_the_time():
     assert 15 < columns.count(20) < 45
 
 
+def test_quarter_turns_move_image_labels_and_points_alike():
+    image, points, labels = painted(64, 64, [(10, 20)])
+    augment = Augment(
+        NetworkInput(64), crop=64, scale=(1, 1), flip=False, photometric=False, rotate=True
+    )
+    found = set()
+    for seed in range(40):
+        turned, moved, own = augment(image, points, labels, sample_generator(seed))
+        (y, x), (v, u) = moved.pixels[0].tolist(), points.pixels[0].tolist()
+        assert torch.equal(turned[:, y, x], image[:, v, u])
+        assert own.instances[y, x] == labels.instances[v, u] != 0
+        assert turned.is_contiguous()
+        assert own.instances.is_contiguous()
+        found.add((y, x))
+    assert found == {(10, 20), (43, 10), (53, 43), (20, 53)}
+
+
 def test_every_crop_position_is_drawn():
     image, points, labels = painted(64, 66, [(0, 0)])
     augment = Augment(NetworkInput(64), crop=64, scale=(1, 1), flip=False, photometric=False)
