@@ -164,16 +164,14 @@ class Labels:
     Attributes:
         semantic: `[H, W]` int64, class indices, 0 background, 255 ignored.
         instances: `[H, W]` int64, 0 none, k + 1 the k-th point of the image.
-        weight: `[H, W]` float32 in 0..1, how far the instance label is to be trusted.
     """
 
     semantic: Tensor
     instances: Tensor
-    weight: Tensor
 
     def of_image(self, b: int) -> Labels:
         """Those of image b of a batch."""
-        return Labels(self.semantic[b], self.instances[b], self.weight[b])
+        return Labels(self.semantic[b], self.instances[b])
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ class Sample:
         name: file name of the image, for messages.
         image: `[3, H, W]` uint8 RGB; padding is the mean color of ImageNet.
         points: the image's points in the coordinates of the crop, also those outside it.
-        labels: first semantic map and first instance labels; padding is 255 / 0 / 0.
+        labels: first semantic map and first instance labels; padding is 255 / 0.
     """
 
     name: str
@@ -219,7 +217,6 @@ class Batch:
         labels = Labels(
             semantic=torch.stack([s.labels.semantic for s in samples]),
             instances=torch.stack([s.labels.instances for s in samples]),
-            weight=torch.stack([s.labels.weight for s in samples]),
         )
         return Batch(
             names=[s.name for s in samples],

@@ -35,7 +35,6 @@ LOSS = P2SegLoss(
     offset=0.01,
     affinity=1.0,
     hard_pixel_ratio=0.2,
-    offset_weight="one",
     background="apart",
     target="round",
 )

@@ -14,7 +14,7 @@ from devtools.benchmarks.measure import Row, bandwidth, compared
 from p2seg.method.losses import offset_targets
 from p2seg.method.regions import regions_of
 from p2seg.method.s2i import semantic_to_instances
-from p2seg.method.seed import SURE_MARGIN, Seeder
+from p2seg.method.seed import Seeder
 from p2seg.ops.geodesic import geodesic_owners
 from p2seg.structures import PointBatch, Points
 
@@ -52,12 +52,12 @@ def ours(semantic: Tensor, offset: Tensor, points: list[Points]) -> list[Tensor]
     """Seeds, one round of S2I, and the offset targets of it."""
     seeds = Seeder(snap_radius=0)(semantic, points)
     instances = semantic_to_instances(semantic, offset, points, decode="point")
-    return [seeds.instances, seeds.weight, instances, offset_targets(instances, points)]
+    return [seeds.instances, instances, offset_targets(instances, points)]
 
 
 def rival(semantic: Tensor, offset: Tensor, points: list[Points]) -> list[np.ndarray]:
     """The same in NumPy and SciPy, an image, class and region at a time."""
-    made: list[list[np.ndarray]] = [[], [], [], []]
+    made: list[list[np.ndarray]] = [[], [], []]
     maps = zip(semantic.numpy(), offset.numpy(), points, strict=True)
     for own, moved, clicks in maps:
         each = _rival_of_one(own, moved, clicks.yx.numpy(), clicks.labels.numpy())
@@ -70,7 +70,6 @@ def _rival_of_one(
     semantic: np.ndarray, offset: np.ndarray, yx: np.ndarray, labels: np.ndarray
 ) -> list[np.ndarray]:
     seed = np.zeros_like(semantic)
-    weight = np.zeros(semantic.shape, np.float32)
     instances = np.zeros_like(semantic)
     pixel = np.floor(yx).astype(np.int64)
     for label in np.unique(labels):
@@ -87,20 +86,16 @@ def _rival_of_one(
             landing = at + offset[:, at[:, 0], at[:, 1]].T
             instances[where] = own[cdist(landing, yx[own]).argmin(1)] + 1
             if len(here) == 1:
-                seed[where], weight[where], instances[where] = here[0] + 1, 1, here[0] + 1
+                seed[where] = here[0] + 1
             elif len(here) > 1:
-                distance = cdist(at, yx[here])
-                seed[where] = here[distance.argmin(1)] + 1
-                d1, d2 = np.partition(distance, 1, axis=1)[:, :2].T
-                margin = (d2 - d1) / np.maximum(d2 + d1, 1e-6)
-                weight[where] = np.clip(margin / SURE_MARGIN, 0, 1)
+                seed[where] = here[cdist(at, yx[here]).argmin(1)] + 1
     for k in reversed(range(len(labels))):
         instances[tuple(pixel[k])] = k + 1
     targets = np.zeros((2, *semantic.shape), np.float32)
     for k in range(len(labels)):
         y, x = np.nonzero(instances == k + 1)
         targets[0, y, x], targets[1, y, x] = yx[k, 0] - y, yx[k, 1] - x
-    return [seed, weight, instances, targets]
+    return [seed, instances, targets]
 
 
 def suite(device: torch.device, repeats: int) -> list[Row]:
@@ -144,10 +139,10 @@ def _geodesic_row(device: torch.device, repeats: int) -> Row:
     starts = batch.cells(SIZE, SIZE).where(regions.region_of > 0, SIZE**2)
     given = regions.labels, starts, colors
     there = [each.to(device) for each in given]
-    own, rivals = geodesic_owners(*there)[0].cpu(), rival_geodesic(*given)
+    own, rivals = geodesic_owners(*there).cpu(), rival_geodesic(*given)
     _check_equal([own], rivals)
     return compared(
-        lambda: geodesic_owners(*there, margins=False),
+        lambda: geodesic_owners(*there),
         lambda: rival_geodesic(*given),
         device,
         repeats,
@@ -167,8 +162,8 @@ def _row(name: str, holes: float, device: torch.device, repeats: int) -> Row:
     there = semantic.to(device), offset.to(device)
     near = [Points(p.yx.to(device), p.labels.to(device), p.ids) for p in points]
     _check_equal(ours(*there, near), rival(semantic, offset, points))
-    # reads the map twice and the offsets, writes two maps of owners, weights and targets
-    moved = BATCH * SIZE**2 * (2 * 8 + 8 + 2 * 8 + 4 + 8)
+    # reads the map twice and the offsets, writes two maps of owners, and targets
+    moved = BATCH * SIZE**2 * (2 * 8 + 8 + 2 * 8 + 8)
     return compared(
         lambda: ours(*there, near),
         lambda: rival(semantic, offset, points),

@@ -56,4 +56,4 @@ class MaskLabels:
         owners = torch.from_numpy(instances)
         classes = torch.cat([points.labels.new_zeros(1), points.labels])[owners]
         semantic = classes.where(owners > 0, torch.where(initial == IGNORED, IGNORED, 0))
-        return Labels(semantic, owners, torch.ones(initial.shape))
+        return Labels(semantic, owners)

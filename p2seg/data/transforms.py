@@ -26,8 +26,6 @@ from p2seg.structures import IGNORED, STRIDE, Labels, Points
 MEAN_COLOR = (124, 116, 104)
 """ImageNet's mean, uint8 RGB: what padding is filled with, 0 after normalization."""
 
-WEIGHT_STEPS = 255
-
 
 @dataclass(frozen=True)
 class Augment:
@@ -79,9 +77,7 @@ class Augment:
             `[crop, crop]`.
         """
         height, width = image.shape[1:]
-        packed = torch.stack(
-            [labels.semantic, labels.instances, (labels.weight * WEIGHT_STEPS).round().long()]
-        )
+        packed = torch.stack([labels.semantic, labels.instances])
         low, high = self.scale
         size = self.input.of(height, width, low + (high - low) * _u(random))
         picture: Tensor = tv_tensors.Image(self.input.seen(image, size))
@@ -103,11 +99,11 @@ class Augment:
             )
             for _ in range(turns):
                 yx = torch.stack([self.crop - 1 - yx[:, 1], yx[:, 0]], 1)
-        semantic, instances, weight = mask.as_subclass(Tensor).long()
+        semantic, instances = mask.as_subclass(Tensor).long()
         return (
             picture.as_subclass(Tensor).contiguous(),
             Points(yx, points.labels, points.ids),
-            Labels(semantic, instances, weight.float() / WEIGHT_STEPS),
+            Labels(semantic, instances),
         )
 
 

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from p2seg.errors import UserError
 from p2seg.method.grid import upsample
 from p2seg.method.losses import offset_targets, segmentation_loss
-from p2seg.method.rounds import mean_over_masks
 from p2seg.method.s2i import Decode
 from p2seg.models.backbones import Backbone
 from p2seg.models.network import DecoderKind, Trunk
@@ -84,7 +83,7 @@ def first_labels(seed: Labels, count: int, min_region: int) -> Labels:
     area = flat.new_zeros(len(flat), count + 1).scatter_add_(1, flat, torch.ones_like(flat))
     small = area.gather(1, flat).view_as(seed.instances) < min_region
     instances = seed.instances.masked_fill(small, 0)
-    return Labels(seed.semantic, instances, (instances > 0).float())
+    return Labels(seed.semantic, instances)
 
 
 @torch.no_grad()
@@ -98,15 +97,15 @@ def refined_labels(outputs: Outputs, batch: Batch) -> Labels:
         batch: its initial semantic map and points.
 
     Returns:
-        Labels of `[B, H, W]`; every label counts alike.
+        Labels of `[B, H, W]`.
     """
     semantic = batch.labels.semantic
     classes = semantic.masked_fill(semantic == IGNORED, 0).int()
     clicks = PointBatch.of(batch.points, semantic.device)
     keys = torch.arange(LABELS, device=semantic.device).expand(len(semantic), -1)
     offset = upsample(outputs.offset, semantic.shape[1:])
-    instances, _ = owners(classes, torch.zeros_like(keys), keys, clicks.yx, clicks.labels, offset)
-    return Labels(semantic, instances, (instances > 0).float())
+    instances = owners(classes, torch.zeros_like(keys), keys, clicks.yx, clicks.labels, offset)
+    return Labels(semantic, instances)
 
 
 def centroid_targets(instances: Tensor, count: int) -> Tensor:
@@ -120,8 +119,18 @@ def centroid_targets(instances: Tensor, count: int) -> Tensor:
         `[B, 2, H, W]` float32 (dy, dx), without meaning where there is no instance.
     """
     grid = pixel_grid(instances)
-    means = [mean_over_masks(axis.expand(instances.shape), instances, count) for axis in grid]
+    means = [_mean_over_masks(axis.expand(instances.shape), instances, count) for axis in grid]
     return torch.stack(means, 1) - grid
+
+
+def _mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:
+    """`[B, H, W]` values, each replaced by the mean over its instance, 0 without an instance."""
+    flat = instances.flatten(1)
+    total = values.new_zeros(len(values), count + 1).scatter_add_(1, flat, values.flatten(1))
+    area = torch.zeros_like(total).scatter_add_(1, flat, torch.ones_like(values).flatten(1))
+    mean = total / area.clamp(min=1)
+    mean[:, 0] = 0
+    return mean.gather(1, flat).view_as(values)
 
 
 def center_targets(

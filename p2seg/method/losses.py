@@ -30,7 +30,6 @@ from p2seg.structures import (
     pixel_grid,
 )
 
-Trust = Literal["margin", "one"]
 Classes = Literal["all", "image"]
 Target = Literal["first", "round"]
 
@@ -87,20 +86,19 @@ def offset_targets(instances: Tensor, points: list[Points]) -> Tensor:
     return goal.sub_(pixel_grid(instances)).mul_((instances > 0)[:, None])
 
 
-def offset_loss(offset: Tensor, instances: Tensor, weight: Tensor, points: list[Points]) -> Tensor:
-    """Weighted smooth L1 of the offsets over the labeled pixels. Paper: Eq. 3.
+def offset_loss(offset: Tensor, instances: Tensor, points: list[Points]) -> Tensor:
+    """Smooth L1 of the offsets over the labeled pixels. Paper: Eq. 3 with W = 1.
 
     Args:
         offset: `[B, 2, H, W]` pixels.
         instances: `[B, H, W]` int64.
-        weight: `[B, H, W]` float32, W of Eq. 3.
         points: of the B images.
 
     Returns:
         `[]`, mean over the images with instances; 0 when there is none.
     """
     targets = offset_targets(instances, points)
-    loss = F.smooth_l1_loss(offset, targets, reduction="none").sum(1) * weight
+    loss = F.smooth_l1_loss(offset, targets, reduction="none").sum(1)
     labeled = instances > 0
     pixels = labeled.sum((1, 2))
     means = (loss * labeled).sum((1, 2)) / pixels.clamp(min=1)
@@ -113,7 +111,6 @@ def label_losses(
     batch: Batch,
     *,
     hard_pixel_ratio: float,
-    offset_weight: Trust,
     classes: Classes = "all",
     target: Target = "first",
 ) -> tuple[Tensor, Tensor]:
@@ -124,7 +121,6 @@ def label_losses(
         rounds: their labels, the seed first.
         batch: the batch.
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
-        offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
         classes: that class logits compete with in Eq. 4: `all`, or an `image`'s own and background.
         target: of Eq. 4 in each round: the `first` map, or the map that the `round` starts from.
 
@@ -147,10 +143,7 @@ def label_losses(
             later = labels.semantic.masked_fill(given == IGNORED, IGNORED)
             later = segmentation_target(later, batch.points)
             segmentation.append(segmentation_loss(own, later, hard_pixel_ratio))
-    offsets = []
-    for labels in rounds:
-        weight = labels.weight if offset_weight == "margin" else labels.weight * 0 + 1
-        offsets.append(offset_loss(offset, labels.instances, weight, batch.points))
+    offsets = [offset_loss(offset, labels.instances, batch.points) for labels in rounds]
     return torch.stack(segmentation).mean(), torch.stack(offsets).mean()
 
 
@@ -163,7 +156,6 @@ class P2SegLoss:
         offset: weight of Eq. 3.
         affinity: weight of Eq. 5.
         hard_pixel_ratio: share of the pixels Eq. 4 looks at.
-        offset_weight: `margin` trusts pixels by the labels' weight; `one` trusts all alike.
         classes: that class logits compete with in Eq. 4: `all` (the paper's), or an `image`'s own
             and background, as at export: sooner learned where images are few and classes many.
         background: what two background pixels are in Eq. 5, see `pair_coefficients`.
@@ -174,7 +166,6 @@ class P2SegLoss:
     offset: float = 0.01
     affinity: float = 1.0
     hard_pixel_ratio: float = 0.2
-    offset_weight: Trust = "margin"
     classes: Classes = "all"
     background: Background = "group"
     target: Target = "first"
@@ -213,7 +204,6 @@ class P2SegLoss:
             rounds,
             batch,
             hard_pixel_ratio=self.hard_pixel_ratio,
-            offset_weight=self.offset_weight,
             classes=self.classes,
             target=self.target,
         )

@@ -139,27 +139,10 @@ class MutualDistillation:
         size = first.shape[1:]
         channels = class_channels(points, semantic.shape[1] - 1, semantic.device)
         probabilities = at_full_size(semantic, outputs, points, size, channels)
-        confidence, best = probabilities.max(1)
+        best = probabilities.argmax(1)
         classes = channels.gather(1, best.flatten(1)).view_as(best)
         classes = classes.masked_fill(first == IGNORED, IGNORED)
         instances = semantic_to_instances(
             classes, upsample(outputs.offset, size), points, decode=self.decode
         )
-        weight = mean_over_masks(confidence, instances, max(map(len, points)))
-        return Labels(classes, instances, weight.clamp(0.1, 1))
-
-
-def mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:
-    """Replaces each value by the mean over its instance's mask; 0 where there is no instance.
-
-    Args:
-        values: `[B, H, W]` float32.
-        instances: `[B, H, W]` int64, 0 none, 1..count.
-        count: K.
-    """
-    flat = instances.flatten(1)
-    total = values.new_zeros(len(values), count + 1).scatter_add_(1, flat, values.flatten(1))
-    area = torch.zeros_like(total).scatter_add_(1, flat, torch.ones_like(values).flatten(1))
-    mean = total / area.clamp(min=1)
-    mean[:, 0] = 0
-    return mean.gather(1, flat).view_as(values)
+        return Labels(classes, instances)

@@ -77,10 +77,10 @@ def semantic_to_instances(
         cells = batch.cells(height, width)[:, None].expand(-1, 2, -1)
         at_points = F.pad(offset.flatten(2), (0, 1)).gather(2, cells)
         targets = targets + at_points.transpose(1, 2)
-    owner, _ = owners(regions.labels, sole, keys, targets, batch.labels, offset, origin)
+    owner = owners(regions.labels, sole, keys, targets, batch.labels, offset, origin)
     order = torch.arange(1, batch.labels.shape[1] + 1, device=semantic.device)
     if split.rule != "euclidean":
         asked = (regions.count > 1) & ~lies_out
-        near, _ = split(regions, asked, batch, images, targets, offset, margins=False)
+        near = split(regions, asked, batch, images, targets, offset)
         owner = near.where(near > 0, owner)
     return batch.stamp_(owner, order.expand_as(batch.labels))

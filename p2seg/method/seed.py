@@ -16,9 +16,6 @@ from p2seg.method.split import EUCLIDEAN, Split
 from p2seg.ops.owners import owners
 from p2seg.structures import Labels, PointBatch, Points
 
-SURE_MARGIN = 0.5
-"""Margin from which on the owner of a pixel in a split region is trusted wholly."""
-
 
 @dataclass(frozen=True)
 class Seeder:
@@ -46,16 +43,13 @@ class Seeder:
             images: `[B, 3, H, W]` uint8 RGB, where the rule looks at colors.
 
         Returns:
-            Labels of `[B, H, W]`; regions without a point have no instance. `weight` is 1 in
-            one-point regions, and grows from 0 on the border between two points to 1 where the
-            margin `(d2 - d1) / (d2 + d1)` reaches 0.5 (of a mixture, the
-            difference of probabilities). Paper: Eq. 1.
+            Labels of `[B, H, W]`; regions without a point have no instance. Paper: Eq. 1.
         """
         batch = PointBatch.of(points, semantic.device)
         regions = regions_of(semantic, batch, self.snap_radius)
         nobody = torch.zeros_like(regions.sole)
-        owner, margin = owners(regions.labels, regions.sole, nobody, batch.yx, regions.region_of)
+        owner = owners(regions.labels, regions.sole, nobody, batch.yx, regions.region_of)
         if self.conflict == "points_first":
-            near, clear = self.split(regions, regions.count > 1, batch, images, batch.yx)
-            owner, margin = near.where(near > 0, owner), clear.where(near > 0, margin)
-        return Labels(semantic, owner, margin.div_(SURE_MARGIN).clamp_(max=1))
+            near = self.split(regions, regions.count > 1, batch, images, batch.yx)
+            owner = near.where(near > 0, owner)
+        return Labels(semantic, owner)

@@ -67,10 +67,8 @@ class Split:
         images: Tensor | None,
         targets: Tensor,
         offset: Tensor | None = None,
-        *,
-        margins: bool = True,
-    ) -> tuple[Tensor, Tensor]:
-        """The owner of every pixel in some regions, and how clear that is.
+    ) -> Tensor:
+        """The owner of every pixel in some regions.
 
         Args:
             regions: of B maps.
@@ -80,13 +78,9 @@ class Split:
             targets: `[B, K, 2]` float32, what stands for each point: itself, or where it points to.
             offset: `[B, 2, H, W]` float32: a pixel looks from where it points to; None: from
                 itself.
-            margins: whether margins are needed; a geodesic one takes twice the time.
 
         Returns:
-            `[B, H, W]` int64: k + 1 the k-th point, 0 elsewhere. And `[B, H, W]` float32 margins in
-            0..1, 0 on the border between two points; for `geodesic` and `euclidean`
-            `(d2 - d1) / (d2 + d1)` of the two nearest points, for `mixture` the difference of the
-            two largest probabilities.
+            `[B, H, W]` int64: k + 1 the k-th point, 0 elsewhere.
 
         Raises:
             ValueError: the colors count, but there are no images.
@@ -100,12 +94,12 @@ class Split:
             here = look_up(keys.int()[:, None], regions.labels)[:, 0]
             inside = asked.gather(1, regions.region_of)
             starts = points.cells(height, width).where(inside, height * width)
-            return geodesic_owners(here, starts, _lab(images) * self.color_weight, margins=margins)
+            return geodesic_owners(here, starts, _lab(images) * self.color_weight)
         nobody = torch.zeros_like(regions.sole)
         nearest = owners(regions.labels, nobody, keys, targets, regions.region_of, offset)
         if self.rule == "euclidean":
             return nearest
-        return mixture_owners(regions.labels, asked, regions.region_of, points.pixels, nearest[0])
+        return mixture_owners(regions.labels, asked, regions.region_of, points.pixels, nearest)
 
 
 EUCLIDEAN = Split()

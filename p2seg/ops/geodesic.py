@@ -23,10 +23,8 @@ NEIGHBORS = np.array(
 )
 
 
-def geodesic_owners(
-    regions: Tensor, starts: Tensor, guide: Tensor, *, margins: bool = True
-) -> tuple[Tensor, Tensor]:
-    """The geodesically nearest start of every pixel, and how clear that is.
+def geodesic_owners(regions: Tensor, starts: Tensor, guide: Tensor) -> Tensor:
+    """The geodesically nearest start of every pixel.
 
     A step goes to one of the 8 neighbors with the same region number and costs
     `sqrt(|step|^2 + |guide change|^2)`. On the CPU; tensors on a GPU go there and back.
@@ -36,103 +34,56 @@ def geodesic_owners(
         starts: `[B, K]` int64, raster index of the pixel that a path starts from; H W: none. Of
             several on one pixel the first one counts.
         guide: `[B, G, H, W]` float32, in pixels: a change by 1 is as far as a pixel.
-        margins: whether the second nearest start is looked for, which takes twice the time.
 
     Returns:
-        `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start. And `[B, H, W]` float32:
-        the margin `(d2 - d1) / (d2 + d1)` of the distances to the two nearest; 1 where there is one
-        alone or margins are not asked for, 0 where there is none.
+        `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start.
     """
     owner = torch.zeros(regions.shape, dtype=torch.int64)
-    margin = torch.zeros(regions.shape, dtype=torch.float32)
     guide = guide.detach().float().movedim(1, -1)
     given = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
     with ThreadPoolExecutor(min(len(regions), torch.get_num_threads())) as threads:
-        list(
-            threads.map(
-                partial(_spread, NEIGHBORS, 1 + margins), *given, owner.numpy(), margin.numpy()
-            )
-        )
-    return owner.to(regions.device), margin.to(regions.device)
+        list(threads.map(partial(_spread, NEIGHBORS), *given, owner.numpy()))
+    return owner.to(regions.device)
 
 
 @compiled
-def _spread(
-    neighbors: Array,
-    most: int,
-    regions: Array,
-    starts: Array,
-    guide: Array,
-    owner: Array,
-    margin: Array,
-) -> None:
-    """Dijkstra's algorithm from all starts at once; the `most` nearest starts settle at a pixel."""
+def _spread(neighbors: Array, regions: Array, starts: Array, guide: Array, owner: Array) -> None:
+    """Dijkstra's algorithm from all starts at once. Of equally long paths the one from the first
+    start counts."""
     height, width = regions.shape
     pixels = height * width
-    near = np.full((2, pixels), np.inf, np.float32)  # the shortest known paths
-    whose = np.zeros((2, pixels), np.int32)
-    settled = np.zeros(pixels, np.uint8)
-    # open paths: length, and start and pixel in one number; of equally long ones the first start's
+    near = np.full(pixels, np.inf, np.float32)  # the shortest known path
+    whose = np.zeros(pixels, np.int32)
+    settled = np.zeros(pixels, np.bool_)
+    # open paths: length, and start and pixel in one number, which orders equally long ones
     heap = [(np.float32(0), np.int64(0)) for _ in range(0)]
     for k in range(len(starts)):
         at = starts[k]
-        if at < pixels and regions[at // width, at % width] > 0 and whose[0, at] == 0:
-            near[0, at] = 0
-            whose[0, at] = k + 1
+        if at < pixels and regions[at // width, at % width] > 0 and whose[at] == 0:
+            near[at] = 0
+            whose[at] = k + 1
             heappush(heap, (np.float32(0), np.int64((k + 1) * pixels + at)))
     while len(heap) > 0:
         far, both = heappop(heap)
         who, at = both // pixels, both % pixels
-        place = settled[at]
-        if place == most or whose[place, at] != who or far > near[place, at]:
+        if settled[at] or whose[at] != who or far > near[at]:
             continue
-        settled[at] = place + 1
+        settled[at] = True
         y, x = at // width, at % width
+        owner[y, x] = who
         for n in range(len(neighbors)):
             dy, dx = neighbors[n]
             v, u = y + dy, x + dx
             if v < 0 or u < 0 or v >= height or u >= width or regions[v, u] != regions[y, x]:
                 continue
             to = v * width + u
-            if settled[to] == most or (settled[to] == 1 and whose[0, to] == who):
+            if settled[to]:
                 continue
             square = np.float32(dy * dy + dx * dx)
             for g in range(guide.shape[2]):
                 change = guide[v, u, g] - guide[y, x, g]
                 square += change * change
             length = far + np.sqrt(square)
-            if _known(near, whose, settled, to, length, who, most):
+            if length < near[to] or (length == near[to] and who < whose[to]):
+                near[to], whose[to] = length, who
                 heappush(heap, (length, np.int64(who * pixels + to)))
-    for at in range(pixels):
-        if settled[at] > 0:
-            d1, d2 = near[0, at], near[1, at]
-            y, x = at // width, at % width
-            owner[y, x] = whose[0, at]
-            clear = (d2 - d1) / max(d2 + d1, np.float32(1e-6)) if settled[at] == 2 else 1.0
-            margin[y, x] = clear
-
-
-@compiled
-def _known(
-    near: Array, whose: Array, settled: Array, to: int, length: Any, who: Any, most: int
-) -> bool:
-    """Notes a path to a pixel if it is one of the `most` shortest, of different starts."""
-    if whose[0, to] == who:
-        if length >= near[0, to]:
-            return False
-        near[0, to] = length
-        return True
-    if settled[to] == 0 and _before(length, who, near[0, to], whose[0, to]):
-        near[1, to], whose[1, to] = near[0, to], whose[0, to]
-        near[0, to], whose[0, to] = length, who
-        return True
-    if most == 2 and _before(length, who, near[1, to], whose[1, to]):
-        near[1, to], whose[1, to] = length, who
-        return True
-    return False
-
-
-@compiled
-def _before(length: Any, who: Any, other: Any, whose: Any) -> bool:
-    """Whether a path is shorter, or as long and of an earlier start: the order of the heap."""
-    return bool(length < other or (length == other and who < whose))

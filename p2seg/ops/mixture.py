@@ -25,8 +25,8 @@ SAMPLE = 20_000
 
 def mixture_owners(
     regions: Tensor, asked: Tensor, region_of: Tensor, pixels: Tensor, owner: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The owner of every pixel of some regions by ellipses, and how clear that is.
+) -> Tensor:
+    """The owner of every pixel of some regions by ellipses.
 
     On the CPU; tensors on a GPU go there and back.
 
@@ -39,21 +39,18 @@ def mixture_owners(
             about they are points of that region.
 
     Returns:
-        `[B, H, W]` int64, owners, 0 elsewhere. And `[B, H, W]` float32: by how much the probability
-        of the owner exceeds that of the second, 0..1.
+        `[B, H, W]` int64, owners, 0 elsewhere.
     """
     numbers, start, of = (each.cpu().numpy() for each in (regions, owner, region_of))
     clicks = pixels.cpu().numpy()
-    found, clear = np.zeros_like(start), np.zeros(start.shape, np.float32)
+    found = np.zeros_like(start)
     for image, region in asked.nonzero().tolist():
         here = np.nonzero(numbers[image] == region)
         own = np.flatnonzero(of[image] == region)
         first = np.searchsorted(own + 1, start[image][here])
         chance = _probabilities(np.stack(here, 1).astype(float), first, clicks[image, own])
-        best = np.partition(chance, -2, axis=1)
         found[image][here] = own[chance.argmax(1)] + 1
-        clear[image][here] = best[:, -1] - best[:, -2]
-    return torch.from_numpy(found).to(owner.device), torch.from_numpy(clear).to(owner.device)
+    return torch.from_numpy(found).to(owner.device)
 
 
 def _probabilities(yx: Array, first: Array, clicks: Array) -> Array:

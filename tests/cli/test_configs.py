@@ -212,7 +212,7 @@ def test_the_literal_reading_is_one_config():
     cfg = compose("train", ["mdm=paper"])
     assert (cfg.mdm.rounds, cfg.export.rounds, cfg.mdm.beta) == (1, 1, 3.0)
     assert (cfg.mdm.decode, cfg.loss.target, cfg.loss.background) == ("point", "round", "apart")
-    assert (cfg.loss.offset_weight, cfg.loss.affinity) == ("one", 1.0)
+    assert cfg.loss.affinity == 1.0
 
 
 @pytest.mark.parametrize("words", [[], ["+exp=demo"], ["+exp=voc_hrnet48_best"]])

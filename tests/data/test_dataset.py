@@ -34,8 +34,8 @@ def equal(a, b):
     return a.name == b.name and all(
         map(
             torch.equal,
-            (a.image, a.points.yx, a.labels.semantic, a.labels.instances, a.labels.weight),
-            (b.image, b.points.yx, b.labels.semantic, b.labels.instances, b.labels.weight),
+            (a.image, a.points.yx, a.labels.semantic, a.labels.instances),
+            (b.image, b.points.yx, b.labels.semantic, b.labels.instances),
         )
     )
 

@@ -24,14 +24,14 @@ def painted(height, width, yx):
     for k, (y, x) in enumerate(yx):
         image[:, int(y), int(x)] = 255
         instances[int(y), int(x)] = k + 1
-    labels = Labels((instances > 0).long(), instances, (instances > 0).float())
+    labels = Labels((instances > 0).long(), instances)
     return image, points_of(yx, [1] * len(yx)), labels
 
 
 def ramp(height, width):
     """Instances whose label tells the pixel: y * width + x + 1."""
     instances = torch.arange(height * width).reshape(height, width) + 1
-    return Labels(torch.ones_like(instances), instances, torch.ones(height, width))
+    return Labels(torch.ones_like(instances), instances)
 
 
 sizes = st.integers(30, 90)
@@ -52,7 +52,6 @@ def test_a_pixel_painted_at_the_point_is_found_at_the_point(height, width, v, u,
         row, column = points.pixels[0].tolist()
         assert labels.instances[row, column] == 1
         assert labels.semantic[row, column] == 1
-        assert labels.weight[row, column] == 1
         assert image[0, row, column] >= 255 / 4 - 4  # half a pixel off in y and x, at the most
     else:
         assert not image.eq(255).any()
@@ -110,7 +109,6 @@ def test_padding_is_ignored_and_has_the_mean_color():
     assert (image[:, 10:] == torch.tensor(MEAN_COLOR)[:, None, None]).all()
     assert (labels.semantic[10:] == 255).all()
     assert (labels.instances[10:] == 0).all()
-    assert (labels.weight[10:] == 0).all()
     assert (labels.semantic[:10] == 1).all()
     assert (labels.instances[:10] > 0).all()
 
@@ -168,7 +166,7 @@ def test_the_same_generator_gives_the_same_sample_and_another_one_another():
 
     def made(*seed):
         i, p, cut = augment(image, points, labels, sample_generator(*seed))
-        return [i, p.yx, cut.semantic, cut.instances, cut.weight]
+        return [i, p.yx, cut.semantic, cut.instances]
 
     torch.manual_seed(1)
     first = made(0, 3, 7)

@@ -90,8 +90,6 @@ def test_first_labels_lack_the_shared_region_and_refined_ones_have_it():
     assert set(instances[shared].unique().tolist()) == {1, 2}
     assert (instances[batch.labels.semantic == 2] == 3).all()
     assert not instances[(batch.labels.semantic == 0) | (batch.labels.semantic == 255)].any()
-    for labels in (seed, refined):
-        assert torch.equal(labels.weight, (labels.instances > 0).float()), "all count alike"
 
 
 def test_a_pixel_goes_where_it_points_in_every_region_of_its_class():
@@ -183,7 +181,7 @@ def test_all_labeled_pixels_of_a_batch_count_alike():
         type(one.labels)(
             *(
                 torch.cat([getattr(b.labels, key) for b in (one, other)])
-                for key in ("semantic", "instances", "weight")
+                for key in ("semantic", "instances")
             )
         ),
     )

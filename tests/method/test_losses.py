@@ -46,14 +46,13 @@ def test_offsets_point_to_the_click_and_vanish_there():
     assert target[:, 1, 0].tolist() == [0, 0]
 
 
-def test_offset_loss_is_smooth_l1_weighted_over_labeled_pixels():
+def test_offset_loss_is_smooth_l1_over_labeled_pixels():
     instances = torch.tensor([[[1, 1, 0]]])
-    weight = torch.tensor([[[1.0, 0.5, 9.0]]])
     points = [points_of([(0, 0)], [1])]
     offset = torch.zeros(1, 2, 1, 3)
     offset[0, 0, 0, 0] = 3.0  # wanted 0: |3| - .5 = 2.5; at x = 1 wanted -1: .5
-    assert offset_loss(offset, instances, weight, points) == pytest.approx((2.5 + 0.5 * 0.5) / 2)
-    assert offset_loss(offset, instances * 0, weight, points) == 0
+    assert offset_loss(offset, instances, points) == pytest.approx((2.5 + 0.5) / 2)
+    assert offset_loss(offset, instances * 0, points) == 0
 
 
 @pytest.mark.parametrize("background", ["group", "apart", "unpaired"])
@@ -95,9 +94,8 @@ def test_pixel_groups_leave_out_what_is_not_known():
     semantic[..., 16:] = 255
     instances = torch.zeros_like(semantic)
     instances[..., 4:12] = 3
-    weight = torch.ones(1, 4, 20)
     # background, instance, instance, class without an instance, ignored
-    assert pixel_groups(Labels(semantic, instances, weight)).tolist() == [[[0, 3, 3, -1, -1]]]
+    assert pixel_groups(Labels(semantic, instances)).tolist() == [[[0, 3, 3, -1, -1]]]
 
 
 def test_points_carry_their_class():
@@ -113,7 +111,7 @@ def batch_and_outputs(seed: int = 0) -> tuple[Batch, Outputs]:
     semantic[:, 4:12, 4:14] = 1
     instances = (semantic > 0).long()
     instances[:, :, 9:] *= 2
-    labels = Labels(semantic, instances, torch.ones(2, 16, 16))
+    labels = Labels(semantic, instances)
     points = [points_of([(8, 6), (8, 12)], [1, 1])] * 2
     batch = Batch(["a", "b"], torch.zeros(2, 3, 16, 16, dtype=torch.uint8), points, labels)
     draw = lambda *shape: torch.randn(*shape, generator=random, requires_grad=True)  # noqa: E731
@@ -140,7 +138,7 @@ def test_each_round_may_have_the_map_that_it_starts_from_as_its_target():
     f = factors(outputs.embedding)
     later = batch.labels.semantic.clone()
     later[:, :, ::2] = 1
-    second = Labels(later, batch.labels.instances, batch.labels.weight)
+    second = Labels(later, batch.labels.instances)
     first = batch.labels
 
     def loss(rounds, **settings):
@@ -161,9 +159,7 @@ def test_each_round_may_have_the_map_that_it_starts_from_as_its_target():
 
 def test_an_empty_batch_of_labels_costs_nothing_but_segmentation():
     batch, outputs = batch_and_outputs()
-    nothing = Labels(
-        batch.labels.semantic * 0 + 255, batch.labels.instances * 0, batch.labels.weight
-    )
+    nothing = Labels(batch.labels.semantic * 0 + 255, batch.labels.instances * 0)
     empty = Batch(batch.names, batch.images, [points_of([], [])] * 2, nothing)
     losses = P2SegLoss()(outputs, [nothing], empty, factors(outputs.embedding))
     assert all(float(value.detach()) == 0 for value in losses.values())

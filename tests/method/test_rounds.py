@@ -13,7 +13,7 @@ from p2seg.errors import UserError
 from p2seg.method.affinity_loss import pixel_groups
 from p2seg.method.grid import on_grid, upsample
 from p2seg.method.i2s import class_probabilities
-from p2seg.method.rounds import MutualDistillation, mean_over_masks
+from p2seg.method.rounds import MutualDistillation
 from p2seg.method.s2i import semantic_to_instances
 from p2seg.structures import Batch, Labels, Outputs, class_set
 
@@ -40,7 +40,7 @@ def scene(seed, height=22, width=27, with_ignored=True):
         points_of([(3, 4), (18, 20), (9, 13)], [1, 1, 3]),
         points_of([(0, 0), (21, 26)], [2, 2]),
     ]
-    labels = Labels(semantic, torch.zeros_like(semantic), torch.ones(2, height, width))
+    labels = Labels(semantic, torch.zeros_like(semantic))
     images = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     return outputs, Batch(["a", "b"], images, points, labels)
 
@@ -147,7 +147,6 @@ def test_a_batch_equals_its_images_one_by_one():
         for one, other in zip(whole, alone, strict=True):
             assert torch.equal(one.semantic[b], other.semantic[0])
             assert torch.equal(one.instances[b], other.instances[0])
-            torch.testing.assert_close(one.weight[b], other.weight[0])
 
 
 def test_the_first_round_is_the_seed_and_the_count_is_that_of_the_call():
@@ -163,7 +162,7 @@ def test_the_first_round_is_the_seed_and_the_count_is_that_of_the_call():
 def test_labels_and_maps_carry_no_gradient():
     outputs, batch = scene(6)
     *_, last = MutualDistillation(rounds=2)(outputs, batch)
-    assert not last.weight.requires_grad
+    assert not last.semantic.requires_grad
     [made] = MutualDistillation().semantics(outputs, batch.points, batch.labels.semantic, 1)
     assert not made.requires_grad
 
@@ -188,10 +187,6 @@ def test_labels_are_those_of_the_map_brought_up():
     instances = semantic_to_instances(large.argmax(1), offset, batch.points)
     for b, wanted in enumerate(instances):
         assert torch.equal(made.instances[b], wanted)
-        for k in wanted.unique().tolist():
-            mean = large[b].max(0).values[wanted == k].mean() if k else torch.tensor(0.1)
-            here = made.weight[b][wanted == k]
-            torch.testing.assert_close(here, mean.clamp(0.1, 1).expand_as(here))
 
 
 def test_what_the_first_map_ignores_is_in_no_label_of_any_round():
@@ -220,12 +215,3 @@ def test_upsampling_is_bilinear_and_cut_to_the_image():
     made = upsample(grid[None], (3, 7))[0]
     assert made.shape == (1, 3, 7)
     assert made[0, 0].tolist() == [0, 0, 0.5, 1.5, 2.5, 3.5, 4]
-
-
-def test_mean_over_masks_is_a_loop_over_masks():
-    values, instances = torch.rand(5, 6), torch.randint(0, 4, (5, 6))
-    made = mean_over_masks(values[None], instances[None], 5)[0]
-    for k in range(1, 4):
-        here = made[instances == k]
-        torch.testing.assert_close(here, values[instances == k].mean().expand_as(here))
-    assert (made[instances == 0] == 0).all()

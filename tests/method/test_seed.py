@@ -69,23 +69,17 @@ def test_seed_equals_the_slow_loop(conflict, snap, scene):
     assert torch.equal(made.instances, slow_seed(semantic, points, conflict, snap))
 
 
-def test_split_region_has_margins_and_one_point_region_is_sure():
+def test_a_region_with_two_points_is_split_half_way():
     semantic = torch.ones(1, 9, dtype=torch.long)
     semantic[0, 8] = 2
     made = seed_of(semantic, points_of([(0, 1), (0, 5), (0, 8)], [1, 1, 2]))
     assert made.instances.tolist() == [[1, 1, 1, 1, 2, 2, 2, 2, 3]]
-    # margins: (d2 - d1) / (d2 + d1) over 0.5, at x = 0: (5 - 1) / 6; at x = 3 a tie
-    assert made.weight[0, 0] == pytest.approx(1.0)
-    assert made.weight[0, 3] == 0
-    assert made.weight[0, 2] == pytest.approx((3 - 1) / 4 / 0.5)
-    assert made.weight[0, 8] == 1
 
 
-def test_regions_without_a_point_have_no_instance_and_no_weight():
+def test_regions_without_a_point_have_no_instance():
     semantic = torch.tensor([[1, 0, 1]])
     made = seed_of(semantic, points_of([(0, 0)], [1]))
     assert made.instances.tolist() == [[1, 0, 0]]
-    assert made.weight.tolist() == [[1, 0, 0]]
 
 
 @pytest.mark.parametrize("second", [(0, 0), (0, 1), (1, 1)])
@@ -119,4 +113,3 @@ def test_a_batch_equals_its_images_one_by_one():
     for b, own in enumerate(points):
         alone = seed_of(semantic[b], own, snap_radius=3)
         assert torch.equal(made.instances[b], alone.instances)
-        assert torch.equal(made.weight[b], alone.weight)

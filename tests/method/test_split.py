@@ -39,7 +39,6 @@ def test_seeds_are_cut_at_the_edge_wherever_the_clicks_are(clicks):
     labels = Seeder(split=GEODESIC)(semantic, [points], two_tone(10, 32, 14))
     assert (labels.instances[0, :, :14] == 1).all()
     assert (labels.instances[0, :, 14:] == 2).all()
-    assert labels.weight.min() > 0.4  # an edge is far to cross: no pixel of it is in doubt
     euclidean = Seeder()(semantic, [points])
     assert not torch.equal(euclidean.instances, labels.instances)
 
@@ -107,9 +106,6 @@ def test_a_mixture_finds_two_discs_wherever_the_clicks_are(clicks):
     wrong = (made.instances[0] != truth).sum()
     assert wrong <= 0.1 * (truth > 0).sum()
     assert wrong <= (Seeder()(semantic, [points]).instances[0] != truth).sum()
-    assert made.weight.min() >= 0
-    assert min(made.weight[0, 12, 6], made.weight[0, 12, 37]) > 0.9
-    assert made.weight[0, 12, 16:28].min() < 0.6  # nobody knows whose the border is
 
 
 def test_a_mixture_begins_with_what_the_offsets_say():
@@ -128,7 +124,6 @@ def test_every_click_of_a_mixture_keeps_pixels():
     clicks = [(1, x) for x in (0, 2, 4, 6, 38)]
     made = Seeder(split=Split("mixture"))(semantic, [points_of(clicks, [1] * 5)])
     assert set(made.instances.unique().tolist()) == {1, 2, 3, 4, 5}
-    assert torch.isfinite(made.weight).all()
 
 
 class Still(nn.Module):

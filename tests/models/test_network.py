@@ -111,7 +111,6 @@ def test_a_batch_without_any_label_keeps_every_parameter_in_the_graph(options):
     nothing = Labels(
         torch.full_like(batch.labels.semantic, 255),
         torch.zeros_like(batch.labels.instances),
-        torch.zeros_like(batch.labels.weight),
     )
     batch = replace(batch, labels=nothing, points=[points_of([(-9, -9)], [1])] * 2)
     method = replace(method_of(options), start_step=1)

@@ -60,7 +60,7 @@ def test_a_network_sees_an_image_at_the_size_of_its_training(size):
     """Outputs and rounds are those of an image that was resized by the augmentation's rule."""
     image, points, first = scene_of_size(45, 61)
     plain = Augment(size, crop=128, scale=(1, 1), flip=False, photometric=False)
-    labels = Labels(first, first * 0, first * 0.0)
+    labels = Labels(first, first * 0)
     there, moved, labels = plain(image, points, labels, torch.Generator())
     height, width = size.of(45, 61)
     assert (height, width) != (45, 61)

@@ -19,8 +19,8 @@ def owners(
     candidate_keys: Tensor,
     offset: Tensor | None = None,
     origin: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """The owner of every pixel, and how clear that is.
+) -> Tensor:
+    """The owner of every pixel.
 
     Args:
         regions: `[B, H, W]` int32, the pixel's region, 0..R-1.
@@ -32,9 +32,7 @@ def owners(
         origin: where the middle of the first pixel lies in the candidates' coordinates.
 
     Returns:
-        `[B, H, W]` int64: 0 none, k + 1 the k-th candidate, the first of equally near ones. And
-        `[B, H, W]` float32: the margin `(d2 - d1) / (d2 + d1)` of the distances to the two nearest;
-        1 where there is one alone, 0 where there is none.
+        `[B, H, W]` int64: 0 none, k + 1 the k-th candidate, the first of equally near ones.
     """
     # the candidates of a key side by side, in their order, and where those of each region lie
     ordered, order = candidate_keys.sort(dim=1, stable=True)

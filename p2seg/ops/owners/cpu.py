@@ -22,7 +22,7 @@ def owners(
     order: Tensor,
     offset: Tensor | None,
     origin: float,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """As `p2seg.ops.owners.owners`, with candidates sorted by key.
 
     Args:
@@ -36,14 +36,13 @@ def owners(
         origin: where the middle of the first pixel lies.
     """
     owner = torch.empty(regions.shape, dtype=torch.int64)
-    margin = torch.empty(regions.shape, dtype=torch.float32)
     if offset is None:
         offset = yx.new_empty(len(yx), 2, 0, 0)
     given = regions, sole, start, stop, yx, order, offset
     images = [each.detach().cpu().numpy() for each in given]
-    for image in zip(*images, owner.numpy(), margin.numpy(), strict=True):
+    for image in zip(*images, owner.numpy(), strict=True):
         _owners(np.float32(origin), *image)
-    return owner.to(regions.device), margin.to(regions.device)
+    return owner.to(regions.device)
 
 
 @compiled
@@ -57,7 +56,6 @@ def _owners(
     order: Array,
     offset: Array,
     owner: Array,
-    margin: Array,
 ) -> None:
     height, width = regions.shape
     moved = offset.size > 0
@@ -67,10 +65,8 @@ def _owners(
             first, last = start[region], stop[region]
             if sole[region] > 0 or first == last:
                 owner[y, x] = sole[region]
-                margin[y, x] = np.float32(1 if sole[region] > 0 else 0)
             elif last - first == 1:
                 owner[y, x] = order[first]
-                margin[y, x] = np.float32(1)
             else:
                 from_y, from_x = np.float32(y) + origin, np.float32(x) + origin
                 if moved:
@@ -78,14 +74,9 @@ def _owners(
                     from_x = np.float32(x) + (offset[1, y, x] + origin)
                 best = first
                 least = np.float32(np.inf)
-                second = least
                 for k in range(first, last):
                     dy, dx = from_y - yx[k, 0], from_x - yx[k, 1]
                     square = dy * dy + dx * dx
                     if square < least:
-                        second, least, best = least, square, k
-                    elif square < second:
-                        second = square
+                        least, best = square, k
                 owner[y, x] = order[best]
-                d1, d2 = np.sqrt(least), np.sqrt(second)
-                margin[y, x] = (d2 - d1) / max(d2 + d1, np.float32(1e-6))

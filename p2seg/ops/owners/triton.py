@@ -21,12 +21,11 @@ def owners(
     order: Tensor,
     offset: Tensor | None,
     origin: float,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """As `p2seg.ops.owners.cpu.owners`."""
     images, height, width = regions.shape
     pixels = height * width
     owner = torch.empty(regions.shape, dtype=torch.int64, device=regions.device)
-    margin = torch.empty(regions.shape, dtype=torch.float32, device=regions.device)
     _owners[(triton.cdiv(pixels, BLOCK), images)](
         regions,
         sole,
@@ -37,7 +36,6 @@ def owners(
         yx if offset is None else offset,
         origin,
         owner,
-        margin,
         pixels,
         width,
         sole.shape[1],
@@ -45,7 +43,7 @@ def owners(
         MOVED=offset is not None,
         BLOCK=BLOCK,
     )
-    return owner, margin
+    return owner
 
 
 @triton.jit
@@ -59,7 +57,6 @@ def _owners(
     offset,
     origin,
     owner,
-    margin,
     pixels,
     width,
     count,
@@ -79,9 +76,8 @@ def _owners(
     if MOVED:
         y += tl.load(offset + image * 2 * pixels + p, mask=inside, other=0.0)
         x += tl.load(offset + (image * 2 + 1) * pixels + p, mask=inside, other=0.0)
-    infinite = 3e38  # not inf: nothing is subtracted from itself
+    infinite = float("inf")
     least = tl.full((BLOCK,), infinite, tl.float32)
-    second = tl.full((BLOCK,), infinite, tl.float32)
     best = k
     chooses = inside & (alone == 0) & (k < last)
     active = chooses
@@ -91,14 +87,8 @@ def _owners(
         dx = x - tl.load(at + 1, mask=active, other=0.0)
         square = tl.where(active, dy * dy + dx * dx, infinite)
         best = tl.where(square < least, k, best)
-        second = tl.minimum(second, tl.maximum(least, square))
         least = tl.minimum(least, square)
         k += 1
         active = active & (k < last)
     owned = tl.load(order + image * candidates + best, mask=chooses, other=0)
     tl.store(owner + image * pixels + p, tl.where(chooses, owned, alone), mask=inside)
-    d1 = tl.sqrt(least)
-    d2 = tl.sqrt(second)
-    clear = tl.where(second < infinite, (d2 - d1) / tl.maximum(d2 + d1, 1e-6), 1.0)
-    sure = tl.where(alone > 0, 1.0, 0.0)
-    tl.store(margin + image * pixels + p, tl.where(chooses, clear, sure), mask=inside)
