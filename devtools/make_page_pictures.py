@@ -20,11 +20,18 @@ import cv2
 import numpy as np
 from skimage import data
 
-from devtools.make_pictures import COINS, TOOLS
+from devtools.make_pictures import TOOLS
 from p2seg.cli.arguments import Parser, command, path
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_bytes
 
+# (x, y), clicked by hand
+COINS = (
+    *((45, 55), (100, 57), (156, 51), (216, 51), (276, 53), (335, 44)),
+    *((46, 124), (103, 126), (154, 127), (206, 124), (271, 120), (337, 125)),
+    *((44, 198), (103, 196), (155, 198), (213, 193), (274, 194), (347, 187)),
+    *((46, 261), (115, 266), (173, 262), (245, 264), (301, 263), (358, 268)),
+)
 LARGE = (5, 17, 18, 20, 22)
 """Which of the coins are large ones."""
 

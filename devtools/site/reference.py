@@ -188,7 +188,7 @@ def messages_page() -> str:
         "Every sentence that p2seg answers a mistake with, as it stands in the code: what was "
         "seen, and below it what would do. Words in italics stand for what a message fills in. "
         "Search for a few words of yours. Symptoms without a message are in "
-        "[troubleshooting](../troubleshooting.md).",
+        "[Improve masks](../how-to/improve.md).",
         "",
     ]
     number = 0
