@@ -221,7 +221,7 @@ def notebook_page(path: Path) -> str:
         text = "".join(cell["source"])
         parts += [text] if cell["cell_type"] == "markdown" else [f"```python\n{text}\n```"]
     first, *rest = parts
-    note = f"!!! note\n\n    A notebook: [{path.name}]({path.name}) runs it, and so do the tests."
+    note = f"!!! note\n\n    Download and run it: [{path.name}]({path.name}). The tests run it too."
     return "\n\n".join((first, note, *rest, ""))
 
 
