@@ -156,7 +156,7 @@ def check(path, value):
     (message,) = messages_of(source, "p2seg/semantic/new.py")
     path, value = f"{OPEN}path{CLOSE}", f"{OPEN}value{CLOSE}"
     assert message.parts == (f"map {path} has {value} of 4 or more", "give it anew")
-    assert message.topic == "First maps"
+    assert message.topic == "Initial semantic maps"
 
 
 def test_nothing_is_fetched_from_elsewhere(site):
