@@ -21,7 +21,6 @@ from p2seg.data.images import read_image
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_bytes
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
 MASKS = (
     *("image and clicks", "initial semantic map", "control"),
     *("untrained network", "P2Seg", "ground truth"),
@@ -109,7 +108,7 @@ def rounds(demo: Path) -> NDArray[np.uint8]:
 
 
 def _tool(name: str, *words: str) -> None:
-    command_line = [sys.executable, str(TOOLS / f"{name}.py"), *words]
+    command_line = [sys.executable, "-m", "p2seg", name, *words]
     subprocess.run(command_line, check=True, stdout=subprocess.DEVNULL)
 
 
