@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from devtools.site.messages import CLOSE, OPEN, TOPICS, Message, by_topic
 from devtools.site.settings import (
@@ -215,15 +216,26 @@ def _with_variables(text: str) -> str:
 
 
 def notebook_page(path: Path) -> str:
-    """The notebook's cells as a page."""
+    """The notebook's cells and outputs as a page."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
     parts = []
     for cell in cells:
         text = "".join(cell["source"])
         parts += [text] if cell["cell_type"] == "markdown" else [f"```python\n{text}\n```"]
+        parts += [_output(each) for each in cell.get("outputs", ())]
     first, *rest = parts
     note = f"!!! note\n\n    Download and run it: [{path.name}]({path.name}). The tests run it too."
     return "\n\n".join((first, note, *rest, ""))
+
+
+def _output(output: dict[str, Any]) -> str:
+    """What a cell of the notebook printed or showed."""
+    data = output.get("data", {})
+    for kind in ("image/jpeg", "image/png"):
+        if kind in data:
+            return f'<img alt="the output of this cell" src="data:{kind};base64,{data[kind]}">'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```"
 
 
 def _source(name: str) -> Path:
