@@ -50,7 +50,8 @@ STARTS = ("p2seg ", "python ", "./scripts/", "torchrun ")
 
 def tools_page() -> str:
     """The experiment commands in a table, and their common options."""
-    rows = (f"| [`{name}`]({name}.md) | {_escaped(_head(name)[0])} |" for name in tool_names())
+    first = {name: " ".join(_head(name)[0].split("\n\n")[0].split()) for name in tool_names()}
+    rows = (f"| [`{name}`]({name}.md) | {_escaped(told)} |" for name, told in first.items())
     codes = (f"| {code} | {_escaped(told)} |" for code, told in EXIT_CODES.items())
     return "\n".join(
         (
