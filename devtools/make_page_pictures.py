@@ -1,10 +1,14 @@
-"""Makes the docs' pictures of the pages: photographs of scikit-image, and the drawn set.
+"""Makes the docs' pictures of the pages, and a film of the way from clicks to files.
 
 python devtools/make_page_pictures.py --out docs/pictures
+
+The images are micrographs of the demo, and the clicks are points inside the true nuclei.
 """
 
 from __future__ import annotations
 
+import html
+import io
 import re
 import signal
 import subprocess
@@ -16,17 +20,24 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-import cv2
 import numpy as np
-from skimage import data
+from PIL import Image
 
-from devtools.make_pictures import COINS, TOOLS
 from p2seg.cli.arguments import Parser, command, path
+from p2seg.data.points import read_points
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_bytes
 
-LARGE = (5, 17, 18, 20, 22)
-"""Which of the coins are large ones."""
+ROOT = Path(__file__).resolve().parent.parent
+NUCLEI = ROOT / "p2seg" / "demo" / "nuclei"
+PHOTOS = ("colour_0012", "colour_0091", "dark_0035", "dark_0134", "dark_0161", "dark_0170")
+CLICKED = 3
+"""The image that is clicked: its place among the photos, sorted by name."""
+FILM = (800, 500)
+"""Width and height of the film, in pixels."""
+
+Frame = tuple[bytes, int]
+"""A picture of the film, and how long it is shown, in ms."""
 
 
 def parser() -> Parser:
@@ -41,24 +52,44 @@ def parser() -> Parser:
 def main(words: list[str]) -> None:
     """Runs the command line's words."""
     args = parser().parse_args(words)
-    with tempfile.TemporaryDirectory() as home, browser(args.chromium) as page:
-        photographs(Path(home) / "photos")
-        write_bytes(args.out / "annotate.jpg", annotate(page, Path(home) / "photos"))
-        page.goto((drawn_gallery(Path(home)) / "index.html").as_uri())
-        for name, shot in judged(page).items():
-            write_bytes(args.out / f"{name}.jpg", shot)
+    with tempfile.TemporaryDirectory() as folder, browser(args.chromium) as page:
+        home = Path(folder)
+        prepare(home)
+        frames = annotate(page, home)
+        write_bytes(args.out / "annotate.jpg", _jpeg(frames[-1][0]))
+        page.goto((home / "gallery" / "index.html").as_uri())
+        shots = review(page)
+        write_bytes(args.out / "gallery.jpg", _jpeg(shots[0][0]))
+        write_bytes(args.out / "gallery_detail.jpg", _jpeg(shots[-1][0]))
+        frames += [*shots, export(page, home)]
+        write_bytes(args.out / "clicks_to_files.gif", film(frames))
 
 
-def photographs(folder: Path) -> None:
-    """Writes the photographs."""
-    folder.mkdir()
-    images = {
-        "coffee": data.coffee(),
-        "coins": np.dstack([data.coins()] * 3),
-        "cat": data.chelsea(),
-    }
-    for name, image in images.items():
-        write_bytes(folder / f"{name}.png", cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
+def prepare(home: Path) -> None:
+    """Writes photos, points, masks without a network and the review page into a folder."""
+    (home / "photos").mkdir()
+    for name in PHOTOS:
+        write_bytes(home / "photos" / f"{name}.png", bright(NUCLEI / "images" / f"{name}.png"))
+    truth = NUCLEI / "instances_train.json"
+    data = ("data=custom", "data.images=photos", "data.points=points.json", "data.semantic=maps")
+    names = ("in=" + str(truth), "images=photos", "sampler=inner", "data.on_error=skip")
+    for words in (
+        ("import_points", *names, "out=points.json"),
+        ("gen_semantic", *data, "semantic=threshold"),
+        ("gen_pseudo", *data, "mdm=ellipses", "out=masks.json"),
+        ("gallery", *data, "pred=masks.json", "out=gallery"),
+    ):
+        _p2seg(home, *words)
+
+
+def bright(file: Path) -> bytes:
+    """A micrograph as PNG in full contrast, because people cannot see the dark ones."""
+    image = np.asarray(Image.open(file).convert("RGB"), np.float32)
+    low, high = np.percentile(image, (1, 99.5))
+    stretched = np.clip((image - low) / (high - low), 0, 1) * 255
+    made = io.BytesIO()
+    Image.fromarray(stretched.astype(np.uint8)).save(made, "PNG")
+    return made.getvalue()
 
 
 @contextmanager
@@ -75,67 +106,95 @@ def browser(program: str | None) -> Iterator[Any]:
         started.close()
 
 
-def annotate(page: Any, folder: Path) -> bytes:
-    """The page to click on: coins, clicked, with their masks; a JPEG."""
-    words = [f"images={folder}", "classes=[coin,large coin]", "port=0", "browser=false"]
-    tool = [sys.executable, str(TOOLS / "annotate.py"), *words]
-    with subprocess.Popen(tool, stdout=subprocess.PIPE, text=True) as process:
+def annotate(page: Any, home: Path) -> list[Frame]:
+    """The page to click on, from the first click of an image to the last."""
+    known = read_points(home / "points.json")
+    name = sorted(each.file_name for each in known.images)[CLICKED]
+    number = next(k for k, each in enumerate(known.images) if each.file_name == name)
+    words = ["annotate", "images=photos", "classes=[nucleus]", "port=0", "browser=false"]
+    tool = [sys.executable, "-m", "p2seg", *words, "out=clicks.json"]
+    frames = []
+    with subprocess.Popen(tool, cwd=home, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = (re.search(r"open (http://\S+)", line) for line in process.stdout)
         page.goto(next(filter(None, found))[1])
-        for number in ("1", "2"):  # the cat, the coffee, the coins
-            _wait(page, number=str(int(number) - 1), ready="true")
+        for k in range(CLICKED):
+            _wait(page, number=str(k), ready="true")
             page.keyboard.press("d")
-        _wait(page, number="2", ready="true")
+        _wait(page, number=str(CLICKED), ready="true")
         told = page.evaluate("({...document.querySelector('.stage').dataset})")
         box = page.locator(".stage").bounding_box()
         zoom, left, top = (float(told[key]) for key in ("zoom", "left", "top"))
-        for k, (x, y) in enumerate(COINS):
-            page.keyboard.press("2" if k in LARGE else "1")
+        frames.append((page.screenshot(), 1200))
+        for k, (y, x) in enumerate(known.points[number].yx.tolist(), start=1):
             page.mouse.click(box["x"] + left + (x + 0.5) * zoom, box["y"] + top + (y + 0.5) * zoom)
-        _wait(page, points=str(len(COINS)), masks=str(len(COINS)), unsaved="0")
-        page.wait_for_timeout(1000)  # the masks of the last request
-        shot: bytes = page.screenshot(type="jpeg", quality=88)
+            _wait(page, points=str(k), masks=str(k), unsaved="0")
+            page.wait_for_timeout(400)
+            if k % 2 == 0:
+                frames.append((page.screenshot(), 400))
+        page.wait_for_timeout(600)  # the masks of the last request
+        frames.append((page.screenshot(), 1500))
         process.send_signal(signal.SIGTERM)
-    return shot
+    return frames
 
 
-def drawn_gallery(home: Path) -> Path:
-    """A gallery of masks of seeds on the drawn set, with its true masks; its folder."""
-    drawn, points, maps = home / "drawn", home / "points.json", home / "maps"
-    truth, masks, out = drawn / "instances_train.json", home / "masks.json", home / "gallery"
-    scripts = TOOLS.parent / "scripts"
-    words = [str(scripts / "prepare_synthetic.py"), "--out", str(drawn), "--train", "60"]
-    subprocess.run([sys.executable, *words], check=True)
-    settings = ["data=custom", "data.num_classes=4", f"data.images={drawn / 'images'}"]
-    settings += [f"data.points={points}", f"data.semantic={maps}"]
-    for tool, *more in (
-        ("make_points", f"gt={truth}", f"out={points}"),
-        ("gen_semantic", *settings, "semantic=grabcut"),
-        ("gen_pseudo", *settings, f"out={masks}"),
-        ("gallery", *settings, f"pred={masks}", f"gt={truth}", f"out={out}"),
-    ):
-        subprocess.run([sys.executable, str(TOOLS / f"{tool}.py"), *more], check=True)
-    return out
-
-
-def judged(page: Any) -> dict[str, bytes]:
-    """The page to judge, the worst masks rejected, and an image of it, large; JPEGs by name."""
+def review(page: Any) -> list[Frame]:
+    """The review page in its own order: the list, decisions, and a mask in the large view."""
     page.wait_for_timeout(1500)
-    for _ in range(7):
-        page.keyboard.press("r")
-        page.wait_for_timeout(100)
-    page.mouse.wheel(0, 0)
-    shots = {"gallery": page.screenshot(type="jpeg", quality=88)}
-    for _ in range(12):
-        page.keyboard.press("ArrowRight")
+    frames = [(page.screenshot(), 1500)]
+    for key in ("r", "a", "a", "a"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        frames.append((page.screenshot(), 500))
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_timeout(1000)
-    return shots | {"gallery_detail": page.screenshot(type="jpeg", quality=88)}
+    return [*frames, (page.screenshot(), 1500)]
+
+
+def export(page: Any, home: Path) -> Frame:
+    """The export as a terminal shows it, and its files."""
+    words = ("pred=masks.json", "images=photos", "formats=[yolo,labelme]", "out=exported")
+    printed = _p2seg(home, "export_masks", *words)
+    shown = ("pred=masks.json images=photos 'formats=[yolo,labelme]' out=exported", printed)
+    files = sorted(
+        each.relative_to(home).as_posix()
+        for each in (home / "exported").rglob("*")
+        if each.suffix in (".txt", ".yaml", ".json") and each.name[0] != "."
+    )
+    lines = ["$ p2seg export_masks " + shown[0], shown[1].strip().splitlines()[-1], "", *files]
+    page.goto("about:blank")  # without the policy of the review page
+    page.set_content(
+        "<body style='margin:0;background:#263238;color:#eceff1'><pre style='padding:40px;"
+        f"font:20px/1.7 monospace'>{html.escape(chr(10).join(lines[:18]))}</pre></body>"
+    )
+    return page.screenshot(), 3000
+
+
+def film(frames: list[Frame]) -> bytes:
+    """The frames as a GIF that repeats."""
+    pictures = [Image.open(io.BytesIO(shot)).convert("RGB").resize(FILM) for shot, _ in frames]
+    colors = [each.quantize(96, dither=Image.Dither.NONE) for each in pictures]
+    times = [time for _, time in frames]
+    file = io.BytesIO()
+    colors[0].save(file, "GIF", save_all=True, append_images=colors[1:], duration=times, loop=0)
+    return file.getvalue()
+
+
+def _jpeg(shot: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(shot)).convert("RGB").save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _p2seg(home: Path, *words: str) -> str:
+    """Runs a command in a folder and returns what it prints."""
+    line = [sys.executable, "-m", "p2seg", *words]
+    return subprocess.run(line, cwd=home, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _wait(page: Any, **told: str) -> None:
-    """Waits until the canvas says so."""
+    """Waits until the canvas has these values."""
     page.wait_for_function(
         "told => Object.entries(told).every(([key, value]) => "
         "document.querySelector('.stage')?.dataset[key] === value)",

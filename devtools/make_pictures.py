@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs: of the demo's report, and clicked coins of scikit-image.
+"""Makes the pictures of README and docs from a finished demo.
 
 python devtools/make_pictures.py --demo outputs/demo --out docs/pictures
 """
@@ -13,21 +13,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from skimage import data
 
-from p2seg.apps.report.pictures import draw_instances, draw_points, draw_semantic, fit, grid
+from p2seg.apps.report.pictures import grid
 from p2seg.cli.arguments import Parser, command, path
-from p2seg.data.coco import Category, ImageRecord, decode, read_instances
 from p2seg.data.images import read_image
-from p2seg.data.labels import read_labels
-from p2seg.data.points import PointSet, write_points
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_bytes
-from p2seg.structures import Points
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
 MASKS = (
     *("image and clicks", "initial semantic map", "control"),
     *("untrained network", "P2Seg", "ground truth"),
@@ -35,14 +28,10 @@ MASKS = (
 UNSEEN = ("image", "ground truth", "segmentor")
 PICTURE = re.compile(r'src="report/(\d+)-(\d+-[^"]*)" alt="(.+?) of ')
 SHOWN = "dark_0179.png"
-"""The image that docs/method.md follows."""
-# (x, y), clicked by hand
-COINS = (
-    *((45, 55), (100, 57), (156, 51), (216, 51), (276, 53), (335, 44)),
-    *((46, 124), (103, 126), (154, 127), (206, 124), (271, 120), (337, 125)),
-    *((44, 198), (103, 196), (155, 198), (213, 193), (274, 194), (347, 187)),
-    *((46, 261), (115, 266), (173, 262), (245, 264), (301, 263), (358, 268)),
-)
+"""The image that docs/explanation/method.md follows."""
+HERO = ((0, 10), (6, 9))
+"""Rows of the report in the README's picture: a clicked image, and one without clicks."""
+STEPS = ("clicks", "masks of P2Seg", "an unseen image", "the trained model")
 
 
 def parser() -> Parser:
@@ -58,38 +47,29 @@ def parser() -> Parser:
 def main(words: list[str]) -> None:
     """Runs the command line's words."""
     args = parser().parse_args(words)
-    _publish(args.out / "coins.jpg", coins())
     report = args.demo / "report.html"
     if not report.is_file():
         raise UserError(f"no report in {args.demo}; run ./scripts/demo.sh first")
+    _publish(args.out / "hero.jpg", hero(report))
     _publish(args.out / "demo.jpg", rows_of(report, MASKS, args.rows))
     _publish(args.out / "unseen.jpg", rows_of(report, UNSEEN, args.rows, per_line=2))
     _publish(args.out / "rounds.jpg", rounds(args.demo))
 
 
-def coins() -> NDArray[np.uint8]:
-    """The coins, their clicks, GrabCut's map and the seeds: two commands, no training."""
-    image = np.repeat(data.coins()[:, :, None], 3, 2)
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        _write(home / "images" / "coins.png", image)
-        yx = torch.tensor([(y, x) for x, y in COINS], dtype=torch.float32)
-        ids = torch.arange(1, len(COINS) + 1)
-        points = Points(yx, torch.ones(len(COINS), dtype=torch.int64), ids)
-        record = ImageRecord(1, "coins.png", *image.shape[:2])
-        write_points(home / "points.json", PointSet([record], [Category(1, "coin")], [points]))
-        places = ["data=custom", "data.num_classes=1", f"data.images={home / 'images'}"]
-        places += [f"data.points={home / 'points.json'}", f"data.semantic={home / 'maps'}"]
-        _tool("gen_semantic", *places, "semantic=grabcut", "data.workers=0")
-        _tool("gen_pseudo", *places, f"out={home / 'masks.json'}")
-        masks = [decode(each) for each in read_instances(home / "masks.json").instances[0]]
-        large = fit(image, 640)
-        row = [
-            draw_points(large, points, large.shape[1] / image.shape[1]),
-            draw_semantic(large, read_labels(home / "maps" / "coins.png")),
-            draw_instances(large, masks),
+def hero(report: Path) -> NDArray[np.uint8]:
+    """Clicked images with their masks, and the segmentation model on images it never saw."""
+
+    def picture(row: int, name: str) -> NDArray[np.uint8]:
+        return read_image(report.parent / "report" / f"{row:03}-{name}.jpg")
+
+    table = [
+        [
+            *(picture(clicked, name) for name in ("0-image-and-clicks", "5-p2seg")),
+            *(picture(unseen, name) for name in ("0-image", "2-segmentor")),
         ]
-    return grid([row], ["24 clicks", "GrabCut's map", "masks"], cell=420)
+        for clicked, unseen in HERO
+    ]
+    return grid(table, list(STEPS), cell=300)
 
 
 def rows_of(
@@ -128,16 +108,12 @@ def rounds(demo: Path) -> NDArray[np.uint8]:
 
 
 def _tool(name: str, *words: str) -> None:
-    command_line = [sys.executable, str(TOOLS / f"{name}.py"), *words]
+    command_line = [sys.executable, "-m", "p2seg", name, *words]
     subprocess.run(command_line, check=True, stdout=subprocess.DEVNULL)
 
 
-def _write(file: Path, image: NDArray[np.uint8]) -> None:
-    write_bytes(file, cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
-
-
 def _publish(file: Path, image: NDArray[np.uint8]) -> None:
-    """A picture for the README: JPEG, for these are photographs to a coder."""
+    """Writes a picture as JPEG."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 76]
     write_bytes(file, cv2.imencode(".jpg", image[:, :, ::-1], quality)[1].tobytes())
 

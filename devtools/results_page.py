@@ -1,4 +1,4 @@
-"""Writes the page of results, docs/tables.md, from the tables in results/.
+"""Writes the page of results, docs/explanation/tables.md, from the tables in results/.
 
     python devtools/results_page.py
 
@@ -18,16 +18,18 @@ from p2seg.runtime.files import read_json, write_text
 from scripts.markdown_table import markdown_of
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD = """# Results
+PAGE = ROOT / "docs" / "explanation" / "tables.md"
+HEAD = """# Tables of results
 
 `python devtools/results_page.py` writes this page from the tables in `results/`. Every cell is the
-mean over the random seeds ± half of their range. Pseudo masks are of the training images, with the
-points given. Scores of segmentors are of the val images, without points. The
-[log of experiments](results.md) has everything else that was measured.
+mean over the random seeds ± half of their range. Pseudo masks are scored on the training images,
+with the points given. Segmentation models are scored on the val images, without points.
+[Results](results.md) says what the tables mean, and the
+[log of experiments](../developers/experiments.md) has everything else that was measured.
 """
 EMPTY = """
 There is no table yet. `./scripts/reproduce_real.sh nuclei` makes the first one;
-[Reproduce the paper](reproduce.md#real-images) has the details.
+[Reproduce the paper](../tutorials/reproduce.md#real-images) has the details.
 """
 NEEDED = {"title", "data", "seeds", "columns", "rows", "note", "commits"}
 
@@ -36,7 +38,7 @@ def parser() -> Parser:
     """The command line."""
     words = Parser(description="Writes the page of results.", allow_abbrev=False)
     words.add_argument("--results", type=path, default=ROOT / "results", metavar="DIR")
-    words.add_argument("--out", type=path, default=ROOT / "docs" / "tables.md", metavar="FILE")
+    words.add_argument("--out", type=path, default=PAGE, metavar="FILE")
     return words
 
 

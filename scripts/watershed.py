@@ -4,7 +4,7 @@
 
 It takes the settings of p2seg pipeline, shares its clicks and initial semantic maps, and writes
 `watershed.json` and a report. It is not a setting of the package: on nuclei it equals the geodesic
-distance, and on drawn images and photographs it is worse (docs/results.md).
+distance, and on drawn images and photographs it is worse (docs/developers/experiments.md).
 """
 
 from __future__ import annotations

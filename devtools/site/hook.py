@@ -1,11 +1,13 @@
-"""A hook of MkDocs (mkdocs.yml): the pages that are made of the code, and links that fit the site.
+"""A hook of MkDocs (mkdocs.yml): adds the generated pages and rewrites links for the site.
 
-Pages in `docs/` link as they must on GitHub; here links into the repository become links to pages.
+Pages in `docs/` have links that work on GitHub. A link to another file of the repository becomes a
+link to the page that is generated from that file.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -27,13 +29,13 @@ from devtools.site.reference import (
 )
 from devtools.site.settings import ROOT, groups, tool_names
 
-NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+NOTEBOOK = ROOT / "docs" / "tutorials" / "notebook.ipynb"
 OF_THE_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 OFFLINE = "assets/search-from-disk.js"
 
 
 def generated() -> dict[str, Callable[[], str]]:
-    """The pages that are made, by their paths in the site, in the order of the menu."""
+    """The generated pages by their paths in the site, in the order of the menu."""
     pages: dict[str, Callable[[], str]] = {"reference/index.md": tools_page}
     for name in tool_names():
         pages[f"reference/{name}.md"] = lambda name=name: tool_page(name)  # type: ignore[misc]
@@ -44,7 +46,7 @@ def generated() -> dict[str, Callable[[], str]]:
         "reference/exp.md": experiments_page,
         "reference/scripts.md": scripts_page,
         "reference/messages.md": messages_page,
-        "notebook.md": lambda: notebook_page(NOTEBOOK),
+        "tutorials/notebook.md": lambda: notebook_page(NOTEBOOK),
     }
 
 
@@ -56,7 +58,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _complete(nav: list[Any]) -> list[Any]:
-    """The menu: `reference/` becomes the tools' pages, `reference/config-` the groups'."""
+    """The menu with one entry per tool and per group; `commands.md` only if it exists."""
     found: list[Any] = []
     for entry in nav:
         ((title, value),) = entry.items()
@@ -66,13 +68,13 @@ def _complete(nav: list[Any]) -> list[Any]:
             found += [{name: f"reference/{name}.md"} for name in tool_names()]
         elif value == "reference/config-GROUP.md":
             found += [{name: f"reference/config-{name}.md"} for name in groups()]
-        else:
+        elif value != "commands.md" or (ROOT / "docs" / value).is_file():
             found.append(entry)
     return found
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are made."""
+    """Adds the generated pages."""
     for path, make in generated().items():
         files.append(File.generated(config, path, content=make()))
     for path, source in OF_THE_ROOT.items():
@@ -83,32 +85,38 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Turns links into the repository into links to the pages that are made of it."""
+    """Turns links into the repository into links to the pages that are generated from it."""
     if page.is_homepage:
-        page.meta["hide"] = ["navigation"]  # of itself alone
+        page.meta["hide"] = ["navigation"]  # of the home page alone
     # a mean and its spread stay together, or tables break between them
     markdown = re.sub(
         r"^\|.*±.*", lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), markdown, flags=re.M
     )
-    up = "../" * page.file.src_uri.count("/")
-    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", lambda each: _link(each, up), markdown)
+    folder = posixpath.dirname(page.file.src_uri)
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", lambda each: _link(each, folder), markdown)
 
 
-def _link(found: re.Match[str], up: str) -> str:
+def _link(found: re.Match[str], folder: str) -> str:
+    """A link of a page in a folder of `docs/`, as the site needs it."""
     text, target = found.groups()
-    if target == "tutorial.ipynb" and text != NOTEBOOK.name:
-        return f"[{text}]({up}notebook.md)"
-    if not target.startswith("../") or up:
+    path, _, place = target.partition("#")
+    if not path or ":" in path:
         return found[0]
-    path, _, place = target[3:].partition("#")
-    page = _page_of(path.rstrip("/"))
+    inside = posixpath.normpath(posixpath.join("docs", folder, path))
+    if inside == NOTEBOOK.relative_to(ROOT).as_posix() and text != NOTEBOOK.name:
+        page: str | None = "tutorials/notebook.md"
+    elif inside.startswith("docs/"):
+        return found[0]
+    else:
+        page = _page_of(inside)
     if page is None:
-        return text  # a file of the repository, which the site does not have
+        return text  # the site does not have this file of the repository
+    page = posixpath.relpath(page, folder or ".")
     return f"[{text}]({page}{'#' + place if place and '#' not in page else ''})"
 
 
 def _page_of(path: str) -> str | None:
-    """The page that is made of a file or folder of the repository."""
+    """The page that is generated from a file or folder of the repository."""
     for page, source in OF_THE_ROOT.items():
         if path == source:
             return page
@@ -126,9 +134,10 @@ def _page_of(path: str) -> str | None:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Lets the search of a page run that was opened from disk: browsers start no worker of a file.
+    """Lets the search run on a page that was opened from disk.
 
-    Its program is put into the page as text, and the worker is made of that.
+    Browsers start no worker from a file. So the program is put into the page as text, and the
+    worker is created from the text.
     """
     site = Path(config.site_dir)
     (program,) = (site / "assets" / "javascripts" / "workers").glob("search.*.min.js")

@@ -1,7 +1,7 @@
-"""Every sentence that p2seg answers a mistake with, read from the code: for the documentation.
+"""Every error message of p2seg, read from the code for the documentation.
 
-The sentences are found by walking the source, not kept in a list beside it, so that none can be
-forgotten. What a sentence fills in when it is said stands as a placeholder.
+The messages are found by walking the source, so that none is missing. Each value that a message
+contains is replaced by a placeholder.
 """
 
 from __future__ import annotations
@@ -36,22 +36,23 @@ SAME = frozenset(("shown", "_shown", "str", "repr", "len", "list", "sorted", "ty
 """Functions that show what they are given."""
 
 TOPICS = {
-    "Commands and settings": "A setting that is none, or a value that it cannot have.",
-    "Files and disks": "JSON files, folders, rights and room on the disk; two commands, one place.",
-    "Images and videos": "Pictures that cannot be read, or are of another size than was said.",
-    "Points": "The points file, and clicks that lie where they cannot.",
-    "Files of labeling tools": "LabelMe, CVAT, Label Studio and others, in and out.",
+    "Commands and settings": "Unknown settings, and values that are not allowed.",
+    "Files and disks": "JSON files, folders, permissions, space on the disk, and two commands "
+    "with one output.",
+    "Images and videos": "Images that cannot be read, or have an unexpected size.",
+    "Points": "The points file, and points at impossible positions.",
+    "Files of labeling tools": "Import and export: LabelMe, CVAT, Label Studio and others.",
     "The pages": "`p2seg annotate` and `p2seg gallery`, and the review file.",
-    "First maps": "Semantic maps by GrabCut or of other methods, and their class map.",
-    "Segmenters and candidates": "SAM, its checkpoint, and the masks it was asked for.",
+    "Initial semantic maps": "Maps by GrabCut or of other methods, and their class map.",
+    "Promptable models": "SAM, its checkpoint, and its masks for each point.",
     "Instances and masks": "Ground truth and pseudo masks: annotations, polygons, run lengths.",
-    "Checkpoints and weights": "Files of weights, and whether they fit what they are given to.",
-    "Training and processes": "Runs that go on, ranks, devices and memory.",
-    "Segmentors and export": "Mask R-CNN, SOLOv2, Mask2Former, and files for other runtimes.",
-    "Predictions and scores": "What is compared with ground truth, and figures of it.",
+    "Checkpoints and weights": "Files of weights that are damaged, or do not match the network.",
+    "Training and processes": "Resumed runs, ranks, devices and memory.",
+    "Segmentation models": "Mask R-CNN, SOLOv2, Mask2Former, and files for other runtimes.",
+    "Predictions and scores": "Comparisons with ground truth, and figures.",
     "Preparing data sets": "VOC, SBD, COCO, the drawn set, downloads, scripts and `devtools/`.",
 }
-"""What the sentences are about, in the order in which one meets them."""
+"""The topics of the messages, in the order of the work."""
 
 _OF_FILES = (
     (

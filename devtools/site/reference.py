@@ -1,6 +1,6 @@
-"""Pages that are made of the code: tools, configs, scripts, messages, the notebook.
+"""Pages that are generated from the code: commands, configs, scripts, messages, the notebook.
 
-Each function gives the Markdown of one page; `_docs.py` puts them into the site.
+Each function returns the Markdown of one page; `hook.py` adds the pages to the site.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from devtools.site.messages import CLOSE, OPEN, TOPICS, Message, by_topic
 from devtools.site.settings import (
@@ -25,14 +26,14 @@ from devtools.site.settings import (
 )
 
 OF_THE_CODE = "---\nsearch:\n  boost: 0.6\n---\n\n"
-"""Front matter: what people wrote comes first in a search."""
+"""Front matter: pages that people wrote come first in a search."""
 
 EXIT_CODES = {
-    0: "done; also when there was nothing left to do",
+    0: "finished, or nothing was left to do",
     2: "a mistake in the command or in a file: one sentence says what and where",
-    75: "asked to stop (SIGTERM, SIGUSR1, SIGHUP): files are whole, the same command goes on",
-    130: "stopped by the keyboard (Ctrl-C): the same",
-    1: "another process of the run has ended, or a defect of p2seg, with its traceback",
+    75: "stopped by a signal (SIGTERM, SIGUSR1, SIGHUP): files are complete, the command resumes",
+    130: "stopped by Ctrl-C: files are complete, and the same command resumes",
+    1: "another process of the run has ended, or a bug of p2seg, with its traceback",
 }
 USES = {
     "gen_semantic": ("data", "semantic"),
@@ -41,28 +42,29 @@ USES = {
     "train_segmentor": ("data", "segmentor"),
     "make_points": ("data",),
 }
-"""Groups that say what a tool does, where its own file does not."""
+"""Groups that decide what a command does, if its own file does not."""
 CLI = ROOT / "p2seg" / "cli"
 STARTS = ("p2seg ", "python ", "./scripts/", "torchrun ")
-"""What a command line in a docstring begins with."""
+"""Beginnings of a command line in a docstring."""
 
 
 def tools_page() -> str:
-    """The tools in a table, and what all of them share."""
-    rows = (f"| [`{name}`]({name}.md) | {_escaped(_head(name)[0])} |" for name in tool_names())
+    """The experiment commands in a table, and their common options."""
+    first = {name: " ".join(_head(name)[0].split("\n\n")[0].split()) for name in tool_names()}
+    rows = (f"| [`{name}`]({name}.md) | {_escaped(told)} |" for name, told in first.items())
     codes = (f"| {code} | {_escaped(told)} |" for code, told in EXIT_CODES.items())
     return "\n".join(
         (
-            "# Tools",
-            "Every tool is `p2seg NAME key=value ..`; in a checkout `python tools/NAME.py` is the "
-            "same. The settings of a tool are its own, those of [`base.yaml`](base.md), and those "
-            "of the groups below; `--cfg job` prints all of them as they would be used, and "
-            "`--help` the groups. `p2seg demo` and the commands that prepare data sets take "
-            "[options](scripts.md) instead. `+exp=NAME` "
-            "takes an [experiment](exp.md), `GROUP=NAME` another file of a group, and "
-            "`-m key=1,2,3` runs a command several times. A setting that there is not is refused.",
+            "# Experiment commands",
+            "An experiment command is `p2seg NAME key=value ...`; in a checkout "
+            "`python tools/NAME.py` is the same. It has its own settings, those of "
+            "[`base.yaml`](base.md), and those of the groups below. `--cfg job` prints all "
+            "settings with their values, and `--help` those of the command. `p2seg demo` and the "
+            "commands that prepare data sets have [options](scripts.md) instead. `+exp=NAME` "
+            "selects an [experiment](exp.md), `GROUP=NAME` another file of a group, and "
+            "`-m key=1,2,3` runs a command several times. An unknown setting is rejected.",
             "",
-            "| tool | what it does |",
+            "| command | what it does |",
             "| --- | --- |",
             *rows,
             "",
@@ -89,7 +91,7 @@ def tools_page() -> str:
 
 
 def tool_page(name: str) -> str:
-    """One tool: what its docstring says, its own settings, its exit codes."""
+    """One command: its docstring, its own settings, its exit codes."""
     config = read_config(CONFIGS / f"{name}.yaml")
     base = commented(read_config(CONFIGS / "base.yaml"))
     section = next((each.key for each in base if f"p2seg {name})" in each.comment), "no section")
@@ -106,19 +108,19 @@ def tool_page(name: str) -> str:
             *(_comment(config.head) if config.head else ()),
             "## Its own settings",
             "",
-            *(_table(own) if own else ("None beside those that [all tools share](base.md).",)),
+            *(_table(own) if own else ("None; [all commands](base.md) have the same ones.",)),
             "",
-            *((f"What it does is above all decided by {uses}.", "") if uses else ()),
-            "`???` has no default: give it. The other settings: [base.yaml](base.md) and the "
-            "[groups](index.md#groups-of-settings). Exit codes: "
-            "[of all tools](index.md#exit-codes).",
+            *((f"Its main settings are those of {uses}.", "") if uses else ()),
+            "`???` means that you must set a value. The other settings are in "
+            "[base.yaml](base.md) and in the [groups](index.md#groups-of-settings). All commands "
+            "have the same [exit codes](index.md#exit-codes).",
             "",
         )
     )
 
 
 def base_page() -> str:
-    """The settings that all tools share."""
+    """The settings of all commands."""
     config = read_config(CONFIGS / "base.yaml")
     taken = (each for each in config.takes if not each.startswith("hydra/"))
     return OF_THE_CODE + "\n".join(
@@ -126,7 +128,7 @@ def base_page() -> str:
             "# base.yaml",
             "",
             *_comment(config.head),
-            "Groups, unless others are named: " + ", ".join(f"`{each}`" for each in taken) + ".",
+            "Default files of the groups: " + ", ".join(f"`{each}`" for each in taken) + ".",
             "",
             *_table(commented(config)),
             "",
@@ -139,17 +141,18 @@ def group_page(name: str) -> str:
     parts = [f"# {name}", ""]
     for path in groups()[name]:
         shared = path.stem[0] == "_"
-        title = f"What they share: {path.stem}" if shared else f"{name}={path.stem}"
+        title = f"Common settings: {path.stem}" if shared else f"{name}={path.stem}"
         parts += [f"## {title} {{ #{path.stem.strip('_')} }}", "", *_body(path)]
     return OF_THE_CODE + "\n".join(parts)
 
 
 def experiments_page() -> str:
-    """The experiments, each with what it is and sets."""
+    """The experiments with their settings."""
     parts = [
         "# Experiments",
         "",
-        "Merged last: `+exp=NAME`, or several: `'+exp=[NAME,OTHER]'`.",
+        "Select one with `+exp=NAME`, or several with `'+exp=[NAME,OTHER]'`. Its settings replace "
+        "those of all other files.",
         "",
     ]
     for path in experiments():
@@ -158,8 +161,8 @@ def experiments_page() -> str:
 
 
 def scripts_page() -> str:
-    """Commands of options and Python scripts: what their docstrings say, and their options."""
-    parts = ["# Commands of options, and scripts", ""]
+    """Commands with options, and Python scripts: their docstrings and options."""
+    parts = ["# Commands with options, and scripts", ""]
     commands_of_options = [CLI / "demo.py", *sorted(CLI.glob("prepare_*.py"))]
     moved = {path.name for path in commands_of_options}
     scripts = [
@@ -176,19 +179,19 @@ def scripts_page() -> str:
         parts += ["```bash", commands, "```", ""] if commands else []
         options = list(_options(tree))
         if options:
-            parts += ["| option | default | what it is |", "| --- | --- | --- |", *options, ""]
+            parts += ["| option | default | meaning |", "| --- | --- | --- |", *options, ""]
     return OF_THE_CODE + "\n".join(parts)
 
 
 def messages_page() -> str:
-    """Every sentence that p2seg answers a mistake with, by topic."""
+    """Every error message, by topic."""
     parts = [
         "# Messages",
         "",
-        "Every sentence that p2seg answers a mistake with, as it stands in the code: what was "
-        "seen, and below it what would do. Words in italics stand for what a message fills in. "
-        "Search for a few words of yours. Symptoms without a message are in "
-        "[troubleshooting](../troubleshooting.md).",
+        "Every error message of p2seg, generated from the code. The first line says what is "
+        "wrong, and the second what to do. Words in italics are replaced by names and values. "
+        "Search for a few words of your message. [Improve masks](../how-to/improve.md) has "
+        "symptoms without a message.",
         "",
     ]
     number = 0
@@ -214,25 +217,36 @@ def _with_variables(text: str) -> str:
 
 
 def notebook_page(path: Path) -> str:
-    """The notebook's cells as a page, with what it printed where it was kept."""
+    """The notebook's cells and outputs as a page."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
     parts = []
     for cell in cells:
         text = "".join(cell["source"])
         parts += [text] if cell["cell_type"] == "markdown" else [f"```python\n{text}\n```"]
+        parts += [_output(each) for each in cell.get("outputs", ())]
     first, *rest = parts
-    note = f"!!! note\n\n    A notebook: [{path.name}]({path.name}) runs it, and so do the tests."
+    note = f"!!! note\n\n    Download and run it: [{path.name}]({path.name}). The tests run it too."
     return "\n\n".join((first, note, *rest, ""))
 
 
+def _output(output: dict[str, Any]) -> str:
+    """What a cell of the notebook printed or showed."""
+    data = output.get("data", {})
+    for kind in ("image/jpeg", "image/png"):
+        if kind in data:
+            return f'<img alt="the output of this cell" src="data:{kind};base64,{data[kind]}">'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```"
+
+
 def _source(name: str) -> Path:
-    """The file of a command; the bench is no part of the package."""
+    """The file of a command."""
     own = CLI / f"{name}.py"
     return own if own.is_file() else ROOT / "tools" / f"{name}.py"
 
 
 def _head(name: str) -> tuple[str, str]:
-    """What a tool's docstring says, and its commands."""
+    """The sentences of a command's docstring, and its command lines."""
     source = _source(name).read_text("utf-8")
     return _split(ast.get_docstring(ast.parse(source)) or "")
 
@@ -255,7 +269,11 @@ def _body(path: Path) -> list[str]:
     settings = commented(config)
     return [
         *_comment(config.head),
-        *((f"Takes {taken}, and sets:" if settings else f"Takes {taken}.", "") if taken else ()),
+        *(
+            (f"Includes {taken}, and sets:" if settings else f"Includes {taken}.", "")
+            if taken
+            else ()
+        ),
         *(_table(settings) if settings else ()),
         "",
     ]
@@ -269,7 +287,7 @@ def _comment(lines: list[str]) -> list[str]:
 
 
 def _table(settings: list[Setting]) -> Iterator[str]:
-    yield from ("| setting | default | what it is |", "| --- | --- | --- |")
+    yield from ("| setting | default | meaning |", "| --- | --- | --- |")
     for each in settings:
         told = each.comment
         if each.range and not (" | " in told or told.endswith(each.range)):

@@ -97,7 +97,7 @@ def _settings(
         start, end = value.start_mark.index, value.end_mark.index
         comment = comment or told.get(key.value, "")
         if key.value == "_target_":
-            comment = comment or "the object that the settings beside it make"
+            comment = comment or "the class that these settings create"
         yield Setting(name, text[start:end].strip(), comment, ranges().get(name, ""))
 
 

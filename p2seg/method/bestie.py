@@ -3,7 +3,7 @@
 The rules and numbers are those of the authors' code with point labels. The network predicts class
 logits, offsets and one heatmap per class. A region of the initial semantic map with exactly one
 click makes the first labels; the network's own offsets make refined labels from the first step on.
-docs/method.md lists what differs from the authors' code.
+docs/explanation/method.md lists what differs from the authors' code.
 """
 
 from __future__ import annotations

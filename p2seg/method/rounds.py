@@ -26,7 +26,7 @@ from p2seg.structures import IGNORED, Batch, Labels, Outputs, Points
 
 @dataclass(frozen=True)
 class MutualDistillation:
-    """The module and its settings; every default is explained in docs/method.md.
+    """The module and its settings; every default is explained in docs/explanation/method.md.
 
     Attributes:
         rounds: T, rounds after the seed.

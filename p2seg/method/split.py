@@ -2,8 +2,8 @@
 
 Eq. 1 splits a region half way between two clicks, wherever the clicks are on their objects.
 `geodesic` measures the shortest path inside the region, and a path that crosses an edge of the
-image is long. `mixture` looks for the ellipses that cover the region. docs/results.md compares
-them.
+image is long. `mixture` looks for the ellipses that cover the region.
+docs/developers/experiments.md compares them.
 """
 
 from __future__ import annotations

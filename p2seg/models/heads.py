@@ -1,6 +1,7 @@
 """Panoptic-DeepLab-like decoders and the heads on them.
 
-Paper: Fig. 3 (the three outputs); the decoder follows BESTIE, whose network the paper takes over.
+Paper: Fig. 3 (the three outputs). The decoder is our choice; the authors of P2Seg and BESTIE put
+their heads on HRNet without one (`model.decoder=none`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def mended(first: Tensor, image: Tensor, points: Points, foreground: float, edge
     """The first map with the borders that the image has nearby.
 
     Good for maps whose borders are coarse or too far in, bad for those whose borders are right
-    (docs/results.md).
+    (docs/developers/experiments.md).
 
     Args:
         first: `[H, W]` int64, 255 where it is open.

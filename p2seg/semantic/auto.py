@@ -2,7 +2,8 @@
 
 A mask of a real object has a border with contrast all along, and is compact. A threshold that does
 not fit the images gives ragged masks, cut by the cells of the clicks; GrabCut on touching cells
-gives masks that cross their borders. docs/results.md has how often the choice is right.
+gives masks that cross their borders. docs/developers/experiments.md has how often the choice is
+right.
 """
 
 from __future__ import annotations

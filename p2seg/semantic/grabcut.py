@@ -58,7 +58,7 @@ class GrabCut(ImageSource):
     crop's circle nothing is. Where objects overlap, a pixel goes to the point that is nearest in
     units of the distance to its nearest neighbor. A click within 8 pixels of an earlier click is
     taken as the same object if the earlier click's mask covers it. The defaults are measured, see
-    docs/results.md.
+    docs/developers/experiments.md.
 
     Attributes:
         lone: reach of a point without neighbors, in short sides of the image.

@@ -8,27 +8,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+NOTEBOOK = ROOT / "docs" / "tutorials" / "notebook.ipynb"
 
 
-def test_it_is_kept_without_outputs():
-    for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
+def test_it_is_kept_with_its_outputs_and_without_errors():
+    """`python devtools/run_notebook.py` runs it and saves the outputs."""
+    outputs = [
+        each
+        for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+        for each in cell.get("outputs", ())
+    ]
+    kinds = {each["output_type"] for each in outputs}
+    assert kinds == {"stream", "display_data"}
+    text = json.dumps(outputs)
+    assert "\\u001b" not in text  # colors of a terminal
+    assert "/tmp" not in text
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Jupyter's own libraries
 def test_it_runs(tmp_path, monkeypatch):
-    import nbformat
-    from nbclient import NotebookClient
+    from devtools.run_notebook import executed
 
-    monkeypatch.setenv("P2SEG_NOTEBOOK", str(tmp_path))
+    monkeypatch.setenv("P2SEG_NOTEBOOK", "")  # restored after the test
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
-    ).execute()
+
+    notebook = executed(tmp_path)
     printed = "".join(
         each.get("text", "") for cell in notebook.cells for each in cell.get("outputs", [])
     )

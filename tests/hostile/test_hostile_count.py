@@ -1,4 +1,4 @@
-"""How many distinct bad inputs these tests try; docs/reliability.md quotes the number."""
+"""Counts the malformed inputs of these tests; docs/developers/reliability.md has the number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rounds against I2S written out with the whole matrix, as docs/method.md has it."""
+"""The rounds against I2S with the whole matrix, as in docs/explanation/method.md."""
 
 from __future__ import annotations
 
