@@ -131,24 +131,14 @@ class Experiment:
         if self.cfg.ckpt not in (None, "none"):
             console.print(f"network: {self.network} as it is", markup=False)
             return
-        self._train("train", {})
-
-    def train_again(self) -> None:
-        """A second network, which learns from the masks of the first."""
-        self.pseudo("first")
-        self.network = self.home / "network_second" / "last.pt"
-        self._train("train_second", {"data.masks": self.masks_file("first")})
-
-    def _train(self, stage: str, change: dict[str, Any]) -> None:
-        kept = sorted({0, *self.cfg.trainer.snapshots})  # 0: the untrained network
-        out = self.network.parent
-        cfg = self.changed(**{"out": out, "trainer.snapshots": kept, **change})
+        kept = sorted({0, *self.cfg.trainer.snapshots})  # 0: what the untrained network is
+        cfg = self.changed(**{"out": self.home / "network", "trainer.snapshots": kept})
         self.stages.run(
-            stage,
+            "train",
             lambda: train.run(cfg),
             key=lambda: key_of(cfg, "train", self._images),
             outputs=[self.network],
-            training=out,
+            training=self.home / "network",
         )
 
     @property
@@ -157,22 +147,17 @@ class Experiment:
         return self.home / "network" / "snapshots" / "step_000000.pt"
 
     def pseudo(self, stage: str) -> None:
-        """Makes the masks of a stage.
-
-        Args:
-            stage: `seed`: as trained on. `control`: the export's rules with Eq. 1, no network.
-                `geodesic`, `mixture`: the same with that `mdm.split`. `mdm`: by the network.
-                `first`: by the first of two networks. `untrained`: by the network before its
-                training. `sam`: the chosen candidates as they are. `sam_network`: the candidates
-                that the network chooses.
-        """
-        asks = stage in ("first", "mdm", "untrained", "sam_network")
+        """Masks: `seed` (as trained on), `control` (the export's rules, Eq. 1, no network),
+        `geodesic` and `mixture` (as the control, by that `mdm.split`), `mdm`, `untrained` (as
+        `mdm`, by the network before its training), `sam` (the chosen candidates as they are),
+        `sam_network` (those that the network chooses)."""
+        asks = stage in ("mdm", "untrained", "sam_network")
         chooses, without = stage.startswith("sam"), set[str]()
         change: dict[str, Any] = {"out": self.masks_file(stage)}
         network = self.untrained if stage == "untrained" else self.network
         change["ckpt"] = network if asks else "none"
         change["export.masks"] = "sam" if chooses else "mdm"
-        if stage not in ("first", "mdm", "untrained"):
+        if stage not in ("mdm", "untrained"):
             change |= {"export.foreground": 1.0, "export.edges": 0, "export.snap": "none"}
         if stage == "seed":
             change["export.orphans"] = "drop"

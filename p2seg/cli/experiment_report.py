@@ -33,7 +33,6 @@ PSEUDO_TITLES = {
     "sam": "chosen masks",
     "sam_network": "chosen by the network",
     "untrained": "untrained network",
-    "first": "first of two networks",
 }
 
 

@@ -45,8 +45,6 @@ def run(cfg: DictConfig) -> Path:
         experiment.reselect()
         experiment.pseudo("sam_network")
     if cfg.pipeline.network:
-        if cfg.pipeline.trainings == 2:
-            experiment.train_again()
         if experiment.untrained.is_file():
             experiment.pseudo("untrained")
         experiment.pseudo("mdm")

@@ -86,7 +86,6 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
         "categories": [{"id": c.id, "name": c.name} for c in points.categories],
         "inputs": {
             **contents_read(cfg, points.images),
-            "masks": weights_read(cfg, "data.masks"),
             "weights": weights_read(cfg, "model.weights"),
         },
         "skipped": skipped,
@@ -95,7 +94,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
 
 
 def weights_read(cfg: DictConfig, key: str) -> str | None:
-    """The SHA-256 of the file that a setting names; None if it names none."""
+    """The SHA-256 of the file of weights that a setting names; None if it names none."""
     path = OmegaConf.select(cfg, key)
     return None if path is None else sha256(path_of(cfg, key))
 

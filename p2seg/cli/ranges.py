@@ -99,7 +99,6 @@ CHOICES = {
     "export.unclaimed": ("seed", "box"),
     "export.ema": (True, False),
     "pipeline.reselect": (True, False),
-    "pipeline.trainings": (1, 2),
     "check": (True, False),
     "truth": (True, False, None),
     "pipeline.network": (True, False),

@@ -15,12 +15,10 @@ from p2seg.cli.build import build, network_input
 from p2seg.cli.claims import writes
 from p2seg.cli.inputs import points_of, reader_of, report_inputs
 from p2seg.cli.networks import network_of
-from p2seg.cli.paths import output_folder, path_of
+from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import provenance, record_run
-from p2seg.data.coco import read_instances
 from p2seg.data.dataset import PointDataset, usable
 from p2seg.data.loader import batches_of
-from p2seg.data.mask_labels import MaskLabels
 from p2seg.engine.trainer import Trainer
 from p2seg.method.interface import Method
 from p2seg.runtime.determinism import seed_everything
@@ -44,9 +42,7 @@ def run(cfg: DictConfig) -> Path:
         console.print(f"no round of MDM takes part: {told}", markup=False)
     method: Method = build(cfg.method)
     augment = build(cfg.data.augment, network_input(cfg))
-    masks = None if cfg.data.masks is None else read_instances(path_of(cfg, "data.masks"))
-    labels = None if masks is None else MaskLabels(masks, points)
-    dataset = PointDataset(points, reader, build(cfg.seeder), augment, cfg.seed, labels)
+    dataset = PointDataset(points, reader, build(cfg.seeder), augment, cfg.seed)
     fabric = trainer.fabric()
     batches_from = batches_of(
         fabric,

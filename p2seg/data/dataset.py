@@ -72,7 +72,6 @@ class PointDataset(Dataset[Sample]):
         seeder: makes the first instance labels of a whole image from its map, points and image.
         augment: moves image, points and labels together.
         seed: of the augmentation.
-        labels: makes the labels of an image instead of the seeder.
 
     Raises:
         UserError: no image has a point.
@@ -85,7 +84,6 @@ class PointDataset(Dataset[Sample]):
         seeder: Callable[[Tensor, list[Points], Tensor], Labels],
         augment: Augment,
         seed: int,
-        labels: Callable[[ImageRecord, Points, Tensor], Labels] | None = None,
     ) -> None:
         images, own = PackedImages.of(points.images), PackedPoints.of(points.points)
         kept = np.flatnonzero(own.counts)
@@ -100,7 +98,6 @@ class PointDataset(Dataset[Sample]):
         self.seeder = seeder
         self.augment = augment
         self.seed = seed
-        self.labels = labels
 
     def __len__(self) -> int:
         return len(self.images)
@@ -110,10 +107,7 @@ class PointDataset(Dataset[Sample]):
         record, points = self.images[index], self.points[index]
         image = self.reader.image(record)
         first = self.reader.map(record, points)
-        if self.labels is None:
-            labels = self.seeder(first[None], [points], image[None]).of_image(0)
-        else:
-            labels = self.labels(record, points, first)
+        labels = self.seeder(first[None], [points], image[None]).of_image(0)
         random = sample_generator(self.seed, epoch, index)
         image, points, labels = self.augment(image, points, labels, random)
         return Sample(record.file_name, image, points, labels)

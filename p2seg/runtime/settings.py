@@ -79,7 +79,6 @@ SETTINGS = _table(
     ),
     _rows("content", "train gen_pseudo validate visualize gallery", "data.semantic"),
     _rows("content", "gen_pseudo", "data.candidates"),
-    _rows("content", "train", "data.masks"),
     _rows("content", "validate visualize pipeline", "data.gt"),
     _rows("content", "train_segmentor validate pipeline", "data.val_images", "data.val_gt"),
     _rows(

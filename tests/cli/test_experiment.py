@@ -12,9 +12,8 @@ from tool_sets import NETWORK, SEGMENTOR, works
 
 from p2seg.data.labels import write_labels
 from p2seg.data.points import read_points
-from p2seg.engine.checkpoint import CheckpointFolder, load_checkpoint
+from p2seg.engine.checkpoint import CheckpointFolder
 from p2seg.pseudo.resume_log import Shards
-from p2seg.runtime.files import sha256
 
 DONE = "done before"
 
@@ -99,21 +98,6 @@ def test_photographs_replaced_in_place_are_seen(stage, made):
         code, said = stage(name, **arguments)
         assert code == 0, said
         assert DONE not in said, name
-
-
-def test_a_second_network_learns_from_the_masks_of_the_first(stage, tmp_path):
-    assert stage("train")[0] == 0
-    code, said = stage("train_again")
-    assert code == 0, said
-    first, second = (
-        load_checkpoint(tmp_path / "exp" / folder / "last.pt", "network")
-        for folder in ("network", "network_second")
-    )
-    assert first["inputs"]["masks"] is None
-    assert second["inputs"]["masks"] == sha256(tmp_path / "exp/first.json")
-    different = [k for k, value in first["model"].items() if not value.equal(second["model"][k])]
-    assert different
-    assert stage("train_again")[1].count(DONE) == 2
 
 
 def test_images_of_another_place_with_the_same_content_change_nothing(stage, made, tmp_path):
