@@ -47,7 +47,6 @@ ROWS = {
     "bestie": Row("BESTIE", {}, BESTIE),
     "s2i": Row("S2I", {}, (*PAPER, *S2I)),
     "letter": Row("S2I + I2S, the letter", {}, PAPER),
-    "first": Row("P2Seg, first of two trainings", {}, (), stage="first"),
     "best": Row("P2Seg", {}, ()),
     "untrained": Row("untrained network of P2Seg", {}, (), stage="untrained"),
     TRUTH: Row("true masks", {}, ALONE, stage="gt", missing="needs --segmentors"),
