@@ -26,9 +26,9 @@ class Threshold(ImageSource):
     """Otsu's threshold of one channel of the image, and a threshold of its own per missed click.
 
     The candidates are gray, red, green, blue, saturation and the direction in color space along
-    which the clicked pixels differ most from the image. Otsu's threshold splits each candidate,
-    and the side with more clicks is the foreground. The channel with the largest
-    `recall^2 / area` wins, where recall is the share of clicks in the foreground. A click that
+    which the clicked pixels differ most from the image. Otsu's threshold splits each candidate
+    into two sides. The side with the largest `recall^2 / area` of all is the foreground, where
+    recall is the share of clicks in it. A click that
     the winner misses gets the connected region, inside its Voronoi cell, of the pixels that lie
     between the click's value and the threshold `level`. A foreground pixel has the class of the
     nearest click.
@@ -62,13 +62,11 @@ def _best_split(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> tuple[Mask, 
     for channel in _channels(image, yx):
         if channel.max() == channel.min():
             continue
-        inside = channel > threshold_otsu(channel)
-        recall = float(inside[tuple(yx.T)].mean())
-        if recall < 0.5:
-            inside, recall = ~inside, 1 - recall
-        score = recall**2 / float(inside.mean())
-        if score > best:
-            best, found = score, (inside, channel)
+        above = channel > threshold_otsu(channel)
+        for inside in (above, ~above):  # neither is empty
+            score = float(inside[tuple(yx.T)].mean()) ** 2 / float(inside.mean())
+            if score > best:
+                best, found = score, (inside, channel)
     return found
 
 

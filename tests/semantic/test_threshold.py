@@ -78,3 +78,13 @@ def test_of_clicks_on_one_pixel_the_first_counts() -> None:
     twice = np.array([(20, 20), (20, 20), (60, 60)])
     assert Threshold().segment(image, twice, np.array([2, 1, 1]))[20, 20] == 2
     assert Threshold().segment(image, twice, np.array([1, 2, 1]))[20, 20] == 1
+
+
+def test_most_clicks_on_faint_objects_do_not_make_the_ground_the_foreground() -> None:
+    """Otsu's threshold lies between bright and faint objects, and most clicks are on faint ones."""
+    image = np.full((60, 120, 3), 20, np.uint8)
+    clicks = np.array([(15 + 30 * (k // 4), 15 + 30 * (k % 4)) for k in range(8)])
+    for k, (y, x) in enumerate(clicks):
+        image[y - 6 : y + 7, x - 6 : x + 7] = 250 if k < 3 else 40
+    found = Threshold().segment(image, clicks, np.ones(8, np.int64))
+    assert iou(found > 0, image[..., 0] > 20) > 0.8

@@ -1,0 +1,76 @@
+"""Serves a gallery's page on this machine, and saves the review that the page sends."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+
+from p2seg.apps.annotate.guard import Guard
+from p2seg.errors import UserError
+from p2seg.pseudo.review import read_review
+from p2seg.runtime.files import atomic_path
+from p2seg.runtime.preemption import ASKED, Stopped, handled
+
+MOST_BYTES = 2**30
+"""Of a review."""
+
+
+def application(page: Path, review: Path) -> FastAPI:
+    """A web application with the files of a page, and its review.
+
+    `PUT /review.json` writes the review, after a check that it is one.
+
+    Args:
+        page: folder of `p2seg gallery`.
+        review: the file of decisions.
+    """
+    web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @web.put("/review.json")
+    async def save(request: Request) -> Response:
+        content = await request.body()
+        if len(content) > MOST_BYTES:
+            return Response("The review is too large.\n", 413, media_type="text/plain")
+        try:
+            with atomic_path(review) as temporary:
+                temporary.write_bytes(content)
+                read_review(temporary)
+        except (UserError, OSError) as error:
+            return Response(f"{error}\n", 422, media_type="text/plain")
+        return Response(status_code=204)
+
+    web.mount("/", StaticFiles(directory=page, html=True))
+    return web
+
+
+def serve(listener: socket.socket, token: str, page: Path, review: Path) -> None:
+    """Serves the page until the process is asked to stop.
+
+    Args:
+        listener: of `p2seg.apps.annotate.server.listening`.
+        token: the secret of its address.
+        page: folder of the page.
+        review: the file of decisions.
+
+    Raises:
+        Stopped: the process was asked to stop.
+    """
+    web = application(page, review)
+    web.add_middleware(Guard, host=listener.getsockname()[0], token=token)
+    options = {"log_level": "critical", "access_log": False, "server_header": False}
+    config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
+    server, asked = uvicorn.Server(config), list[int]()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        server.should_exit = True
+
+    with handled(stop, ASKED):
+        server.run(sockets=[listener])
+    if asked:
+        raise Stopped(asked[0])

@@ -1,0 +1,1 @@
+"""Commands with plain options for one's own photographs; each calls commands of settings."""
