@@ -11,7 +11,11 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from textwrap import wrap
 from typing import Any
+
+from p2seg.cli.photos.options import COMMANDS, is_plain
+from p2seg.cli.photos.options import run as run_plain
 
 SETTINGS = {
     "Points": {
@@ -52,6 +56,9 @@ OPTIONS = {
 }
 """The commands of options (`--key value`)."""
 
+ALIASES = {"pseudo": "gen_pseudo"}
+"""Names that `p2seg experiment` also knows."""
+
 SWITCHES = {"gen_semantic": ("check",)}
 """Settings that may also be written as options: `--check` is `check=true`."""
 
@@ -72,6 +79,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         sys.stdout.write(f"p2seg {_version()}\n")
         return 0
+    if is_plain(words[0], words[1:]):
+        return run_plain(words[0], words[1:])
+    if words[0] == "experiment":
+        return _experiment(words[1:])
     name = words[0].replace("-", "_")
     if any(name in group for group in OPTIONS.values()):
         code: int = import_module(f"p2seg.cli.{name}").main(words[1:])
@@ -84,7 +95,29 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def commands() -> list[str]:
     """The names of all commands, in the order of the help."""
-    return [name for group in (*OPTIONS.values(), *SETTINGS.values()) for name in group]
+    names = [name for group in (*OPTIONS.values(), *SETTINGS.values()) for name in group]
+    return list(dict.fromkeys((*COMMANDS, "experiment", *names)))
+
+
+def _experiment(words: list[str]) -> int:
+    """Runs a command of settings by its name, also one that plain options would take."""
+    name = ALIASES.get(words[0], words[0].replace("-", "_")) if words else ""
+    names = [each for group in SETTINGS.values() for each in group]
+    if name in names:
+        return _of_settings(name)(words[1:])
+    if words and words[0] not in ("-h", "--help"):
+        sys.stderr.write(f"there is no experiment command {words[0]!r}; {', '.join(names)}\n")
+        return 2
+    sys.stdout.write("\n".join(_listed(SETTINGS)).lstrip() + "\n")
+    return 0
+
+
+def _listed(groups: dict[str, dict[str, str]]) -> list[str]:
+    width = max(len(name) for group in groups.values() for name in group)
+    lines: list[str] = []
+    for topic, group in groups.items():
+        lines += ["", f"{topic}:", *(f"  {name:{width}}  {line}" for name, line in group.items())]
+    return lines
 
 
 def _of_settings(name: str) -> Callable[[list[str]], int]:
@@ -97,16 +130,22 @@ def _of_settings(name: str) -> Callable[[list[str]], int]:
 
 
 def _help() -> str:
-    start, data = OPTIONS.items()
+    (start, demo), (data, sets) = OPTIONS.items()
+    plain = {name: own.help for name, own in COMMANDS.items()}
+    names = [name for group in SETTINGS.values() for name in group]
     lines = [
         "p2seg: instance segmentation from one click per object",
         "",
-        "usage: p2seg COMMAND [key=value ...]",
+        "usage: p2seg COMMAND ...",
+        *_listed({start: demo, "Your photographs": plain, data: sets}),
+        "",
+        "Experiments, with settings key=value (p2seg experiment --help):",
+        "  p2seg experiment COMMAND [key=value ...]",
+        *wrap(", ".join(names), 78, initial_indent="  ", subsequent_indent="  "),
+        "",
+        "p2seg COMMAND --help lists the options of a command.",
+        "",
     ]
-    width = max(map(len, commands()))
-    for topic, group in (start, *SETTINGS.items(), data):
-        lines += ["", f"{topic}:", *(f"  {name:{width}}  {told}" for name, told in group.items())]
-    lines += ["", "p2seg COMMAND --help lists the settings of a command.", ""]
     return "\n".join(lines)
 
 

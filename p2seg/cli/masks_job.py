@@ -88,7 +88,7 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     viewed = not VIEWED.isdisjoint(names)
     indices, skipped = _usable(masks, folder, cfg.data.on_error, viewed=viewed)
     info = {**masks.info, "least_score": cfg.score}
-    options = Options(cfg.points, cfg.polygons, prefix, info)
+    options = Options(cfg.points, cfg.polygons, prefix, info, cfg.val)
     settings = deciding(plain(cfg), "export_masks")
     listed = [masks.images[index].file_name for index in indices]
     key = fingerprint([settings, prefix, sha256(path_of(cfg, "pred")), str(folder), listed])

@@ -62,6 +62,7 @@ NUMBERS = {
     "export.level": Number(0, 1, whole=False, null=True),
     "export.beta": Number(0, whole=False, null=True, above=True),
     "predict.score": SHARE,
+    "val": SHARE,
     "predict.overlay_score": SHARE,
     "predict.every": AT_LEAST_ONE,
     "segmentor.short_side": AT_LEAST_ONE,

@@ -113,7 +113,7 @@ SETTINGS = _table(
     _rows("result", "import_points", "keypoint", "pixels"),
     _rows("result", "import_points export_points", "format"),
     _rows("result", "export_points export_masks", "url"),
-    _rows("result", "export_masks", "formats", "points", "polygons", "score"),
+    _rows("result", "export_masks", "formats", "points", "polygons", "score", "val"),
     _rows("result", "predict", "predict"),
     _rows("result", "eval", "kind", "split", "void"),
     _rows("result", "gallery", "stages"),

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import floor
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Protocol
@@ -51,15 +52,32 @@ class Options:
         polygons: polygons, where they lose nothing, in formats that have both polygons and masks.
         prefix: of the pictures' addresses, where a format has addresses.
         info: what is known of the masks' origin, where a format has a place for it.
+        val: share of the images that YOLO and COCO put into a set for validation.
     """
 
     points: bool = False
     polygons: bool = False
     prefix: str = "/data/local-files/?d=images/"
     info: Mapping[str, Any] = field(default_factory=dict)
+    val: float = 0.0
 
 
 PLAIN = Options()
+
+
+def validation_names(names: Iterable[str], share: float) -> frozenset[str]:
+    """The names of a validation set. They do not depend on the order of the names.
+
+    Args:
+        names: of all images.
+        share: of the names that are chosen, 0 to 1. Of two or more names, at least one is chosen
+            if the share is not 0, and at least one is left.
+    """
+    ranked = sorted(set(names), key=lambda name: sha256(name.encode()).digest())
+    count = round(share * len(ranked))
+    if share > 0 and len(ranked) > 1:
+        count = min(max(count, 1), len(ranked) - 1)
+    return frozenset(ranked[:count])
 
 
 def address_of(images: Path) -> str:

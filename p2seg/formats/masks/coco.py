@@ -8,11 +8,13 @@ from itertools import count
 from p2seg.data.coco import Instance, InstanceSet, write_instances
 from p2seg.data.instances import PackedInstances
 from p2seg.data.records import PackedImages
-from p2seg.formats.masks.base import Entry, SetFormat
+from p2seg.formats.masks.base import Entry, SetFormat, validation_names
 
 
 class Coco(SetFormat):
     """`instances.json`: valid COCO ground truth with `score`, and `point` where there is one.
+
+    With a share for validation, `instances_train.json` and `instances_val.json` instead.
 
     Annotations keep their ids where they have some, as pseudo masks have; else they are counted
     from 1.
@@ -23,7 +25,13 @@ class Coco(SetFormat):
         instances = PackedInstances.packed(_numbered(look()), images.sides)
         info = dict(self.options.info)
         made = InstanceSet(images, list(self.categories), instances, info)
-        write_instances(self.folder / "instances.json", made)
+        if not self.options.val:
+            write_instances(self.folder / "instances.json", made)
+            return
+        chosen = validation_names((each.file_name for each in images), self.options.val)
+        for name, is_val in (("train", False), ("val", True)):
+            own = [k for k, each in enumerate(images) if (each.file_name in chosen) == is_val]
+            write_instances(self.folder / f"instances_{name}.json", made.taking(own))
 
 
 def _numbered(entries: Iterable[Entry]) -> Iterator[list[Instance]]:

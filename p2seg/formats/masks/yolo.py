@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.rle import decode
-from p2seg.formats.masks.base import Format, Labeled, Source, write_picture
+from p2seg.formats.masks.base import (
+    Entry,
+    Format,
+    Labeled,
+    Source,
+    validation_names,
+    write_picture,
+)
 from p2seg.formats.masks.polygons import joined, parts_of
 from p2seg.runtime.files import write_link, write_text
 
@@ -24,8 +31,24 @@ class Yolo(Format):
     has an empty file: YOLO takes it for background. Scores are not written.
     """
 
+    whole = True
+
     def _begin(self) -> None:
-        write_text(self.folder / "data.yaml", data_yaml(self.categories))
+        split = self.options.val > 0
+        sets = ("train.txt", "val.txt") if split else ("images", "images")
+        write_text(self.folder / "data.yaml", data_yaml(self.categories, *sets))
+
+    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:  # noqa: ARG002
+        """With a share for validation, the lists of images that `data.yaml` names."""
+        if not self.options.val:
+            return
+        images = self.folder / "images"
+        files = sorted(each for each in images.rglob("*") if not each.is_dir())
+        names = [each.relative_to(self.folder).as_posix() for each in files]
+        chosen = validation_names(names, self.options.val)
+        for name, is_val in (("train", False), ("val", True)):
+            own = [f"./{each}\n" for each in names if (each in chosen) == is_val]
+            write_text(self.folder / f"{name}.txt", "".join(own))
 
     def _write(
         self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
@@ -48,14 +71,16 @@ def yolo_place(place: str) -> str:
     return "/".join([*(f"{each}_" if _IMAGES.fullmatch(each) else each for each in folders), name])
 
 
-def data_yaml(categories: Sequence[Category]) -> str:
+def data_yaml(categories: Sequence[Category], train: str = "images", val: str = "images") -> str:
     """The set's description: where its images are, from its own folder, and its classes from 0.
 
     Args:
         categories: class index k of YOLO is `categories[k]`.
+        train: folder or list of the images for training.
+        val: of those for validation.
     """
     names = (f"  {index}: {_quoted(each.name)}" for index, each in enumerate(categories))
-    return "\n".join(["train: images", "val: images", "names:", *names]) + "\n"
+    return "\n".join([f"train: {train}", f"val: {val}", "names:", *names]) + "\n"
 
 
 def _quoted(name: str) -> str:

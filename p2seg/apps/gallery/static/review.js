@@ -3,6 +3,7 @@
 
 (() => {
   const AT_ONCE = 8; // images whose codes are read together
+  const served = window.location.protocol !== "file:"; // by `p2seg review`
   let handle = null; // the file that is kept up to date, where the browser can
   let writing = null;
   let again = false;
@@ -56,14 +57,26 @@
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   }
 
+  /* Sends the review to `p2seg review`, which writes review.json. */
+  async function send(content) {
+    const answer = await fetch("review.json", { method: "PUT", body: content });
+    if (!answer.ok) throw new Error((await answer.text()).trim() || `the server answered ${answer.status}`);
+  }
+
   const review = {
-    canKeep: "showSaveFilePicker" in window,
+    canKeep: "showSaveFilePicker" in window && !served,
     get kept() { return handle ? handle.name : ""; },
 
     async save() {
       const when = P2SEG.decisions.unsaved;
       try {
         const content = await text((done, of) => P2SEG.say(`${done} of ${of} images read`));
+        if (served) {
+          await send(content);
+          P2SEG.decisions.isSaved(when);
+          P2SEG.say(`review.json holds ${P2SEG.number(P2SEG.decisions.all().length)} decisions`);
+          return;
+        }
         const url = URL.createObjectURL(new Blob([content], { type: "application/json" }));
         const link = P2SEG.make("a", { href: url, download: "review.json" });
         link.click();
