@@ -1,8 +1,8 @@
-"""`python tools/export.py ...` in a checkout is `p2seg export ...`."""
+"""`python tools/export.py ...` in a checkout is `p2seg experiment export ...`."""
 
 import sys
 
 from p2seg.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main(["export", *sys.argv[1:]]))
+    raise SystemExit(main(["experiment", "export", *sys.argv[1:]]))

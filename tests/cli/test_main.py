@@ -10,29 +10,40 @@ from pathlib import Path
 import pytest
 
 from p2seg.cli import main as module
-from p2seg.cli.main import commands, main
+from p2seg.cli.main import OPTIONS, SETTINGS, commands, main
+from p2seg.cli.photos.options import COMMANDS
 from p2seg.cli.program import start_again, start_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_help_lists_every_command_once_with_a_line(capsys):
+def test_the_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert all(len(line) < 100 for line in lines)
+    for name in COMMANDS:
+        assert len([each for each in lines if each.startswith(f"  {name} ")]) == 1
     for name in commands():
-        [line] = [each for each in lines if each.startswith(f"  {name} ")]
-        assert len(line) < 100
+        assert name in text
     assert main([]) == 0
-    assert capsys.readouterr().out.splitlines() == lines
+    assert capsys.readouterr().out == text
 
 
-def test_every_command_is_a_file_of_its_name_and_has_a_tool_or_script():
-    for name in commands():
+def test_experiment_lists_its_commands_with_a_line_each(capsys):
+    assert main(["experiment", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in (name for group in SETTINGS.values() for name in group):
+        assert len([each for each in lines if each.startswith(f"  {name} ")]) == 1
+
+
+def test_every_command_of_settings_is_a_file_of_its_name_and_has_a_tool_or_script():
+    groups = (*SETTINGS.values(), *OPTIONS.values())
+    for name in (name for group in groups for name in group if name != "demo"):
         assert (ROOT / "p2seg" / "cli" / f"{name}.py").is_file()
-        if name != "demo":
-            folder = "scripts" if name.startswith("prepare_") else "tools"
-            shim = (ROOT / folder / f"{name}.py").read_text()
-            assert f'main(["{name}", *sys.argv[1:]])' in shim
+        folder = "scripts" if name.startswith("prepare_") else "tools"
+        words = f'"{name}"' if folder == "scripts" else f'"experiment", "{name}"'
+        assert f"main([{words}, *sys.argv[1:]])" in (ROOT / folder / f"{name}.py").read_text()
 
 
 def test_the_version(capsys):

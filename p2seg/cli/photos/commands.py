@@ -99,14 +99,16 @@ def predict_(options: Namespace) -> int:
         raise UserError(f"no model at {model}; train one with p2seg train PHOTOS_masks")
     if not 0 <= options.conf <= 1:
         raise UserError(f"--conf {options.conf}: must be between 0 and 1")
+    source = options.source
+    place = source.with_suffix("") if source.is_file() else source
     return _call(
         "predict",
         {
             "ckpt": model,
-            "images": options.source,
+            "images": source,
             "predict.score": options.conf,
             "predict.overlay_score": options.conf,
-            "out": options.out or beside(options.source, "_predictions"),
+            "out": options.out or beside(place, "_predictions"),
             "overwrite": options.overwrite,
         },
     )
