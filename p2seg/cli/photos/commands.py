@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from p2seg.data import rle
 from p2seg.data.coco import InstanceSet, read_instances
 from p2seg.errors import UserError
 from p2seg.runtime.progress import console
+
+if TYPE_CHECKING:
+    from p2seg.segmentors.load import Predictor
 
 SHORT_SIDE, LONG_SIDE = 384, 640
 """Pixels of a photograph that a segmentation model of `--model small` sees, at most."""
@@ -64,6 +67,34 @@ def export_(options: Namespace) -> int:
             "overwrite": options.overwrite,
         },
     )
+
+
+def train(
+    masks: str | Path,
+    *,
+    model: Literal["small", "r50"] = "small",
+    epochs: float = 24.0,
+    out: str | Path | None = None,
+) -> Predictor:
+    """Trains a segmentation model on the masks of a folder, as `p2seg train` does, and loads it.
+
+    Args:
+        masks: folder that `p2seg masks` wrote.
+        model: `small` for a CPU, `r50` for a GPU.
+        epochs: passes over the photographs.
+        out: folder of the model; None: PHOTOS_model.
+
+    Raises:
+        UserError: the training stopped; its reason was printed.
+    """
+    from p2seg.segmentors.load import load  # imports the models
+
+    folder = MasksFolder.of(Path(masks))
+    place = beside(folder.photos, "_model") if out is None else Path(out)
+    options = Namespace(masks=folder.path, model=model, epochs=epochs, out=place, overwrite=False)
+    if code := train_(options):
+        raise UserError(f"the training stopped with exit code {code}")
+    return load(place / "last.pt")
 
 
 def train_(options: Namespace) -> int:
