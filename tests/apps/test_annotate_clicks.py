@@ -149,7 +149,7 @@ def test_a_file_of_others_is_gone_on_with(path):
     assert places(clicks) == [(7, 2, 3.25, 4.5)]
     assert not clicks.is_done("gone.png")
     assert clicks.strangers(["a.png"]) == ["gone.png"]
-    with pytest.raises(UserError, match="a point already"):
+    with pytest.raises(UserError, match="already has a point"):
         clicks.add("a.png", SIZE, 1, 3, 4)
     assert clicks.add("a.png", SIZE, 3, 3, 5).id == 8
     save(clicks)
@@ -362,7 +362,7 @@ def test_no_point_depends_on_the_history(path, content):
 
 @pytest.mark.parametrize(
     ("x", "y", "label", "told"),
-    [(30, 0, 1, "outside"), (0, -1, 1, "outside"), (2, 2, 1, "already"), (0, 0, 2, "no class")],
+    [(30, 0, 1, "outside"), (0, -1, 1, "outside"), (2, 2, 1, "already"), (0, 0, 2, "class 2")],
 )
 def test_what_cannot_be_clicked(path, x, y, label, told):
     clicks = Clicks(path, ["coin"])
@@ -374,7 +374,7 @@ def test_what_cannot_be_clicked(path, x, y, label, told):
         other = clicks.add("a.png", SIZE, 1, 9, 9)
         with pytest.raises(UserError, match=told):
             clicks.move("a.png", other.id, x, y)
-    with pytest.raises(UserError, match="no more there"):
+    with pytest.raises(UserError, match="no longer exists"):
         clicks.remove("a.png", 77)
 
 
@@ -398,7 +398,7 @@ def test_what_cannot_be_saved_at_the_end_is_beside(path, tmp_path):
     path.write_text(path.read_text() + "\n")
     clicks.add("a.png", SIZE, 1, 3, 3)
     session = Session(Album(tmp_path / "photos"), clicks, None)
-    with pytest.raises(UserError, match=r"another program.*also those .* are in .*unsaved\.json"):
+    with pytest.raises(UserError, match=r"another program.*are in .*unsaved\.json"):
         asyncio.run(session.close())
     assert len(read_points(path).points[0]) == 1
     assert len(read_points(path.with_suffix(".unsaved.json")).points[0]) == 2
@@ -474,7 +474,7 @@ def test_ids_that_leave_no_room(path):
     ("classes", "told"),
     [
         ([], "name the classes"),
-        (["a", "b", "a"], "names a twice"),
+        (["a", "b", "a"], "lists a twice"),
         ([f"c{k}" for k in range(255)], "255"),
     ],
 )

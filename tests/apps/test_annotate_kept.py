@@ -278,9 +278,7 @@ def test_what_has_too_many_levels_to_be_kept_is_refused(path, where):
             clicks.add("b.png", SIZE, 1, 9, 9)
             assert '"deep": [[[' in saved(clicks)
         else:
-            with pytest.raises(
-                UserError, match=r"clicks\.json: .* of more than 100 levels; remove them"
-            ):
+            with pytest.raises(UserError, match=r"clicks\.json: .* more than 100 levels"):
                 Clicks(path)
             assert path.read_text() == text
 
@@ -292,7 +290,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
         return found
 
     monkeypatch.setattr("p2seg.apps.annotate.store.read_points", read)
-    with pytest.raises(UserError, match="was changed while it was read; start the tool again"):
+    with pytest.raises(UserError, match="was changed while it was read"):
         Clicks(path)
 
 

@@ -63,7 +63,7 @@ def test_click_choose_undo_remove_and_drag(stage, home):
     stage.wait(masks=2)
     stage.says("2 masks")
     stage.click(u + 1, v)  # within reach of the point: no second one on the object
-    stage.says("A point is there already: button")
+    stage.says("already has a point: button")
     stage.page.mouse.down()
     stage.move(u + 20, v + 5)
     stage.page.mouse.up()
@@ -141,7 +141,7 @@ def test_keyboard_and_what_is_left(stage, home):
     stage.says("This image cannot be shown.")
     stage.says("1 image cannot be shown")
     stage.press("?")
-    stage.says("takes back what was done last on this image")
+    stage.says("undo the last action on this image")
     stage.press("Escape")
     stage.page.wait_for_selector(".q-dialog", state="detached")
     stage.page.click("text=1 image cannot be shown")
@@ -167,7 +167,7 @@ def test_a_second_server_on_the_file_is_refused(tool, home, run_tool):
     assert code == 2
     assert (
         error == f"port={tool.port} is taken by another program; give another one, or port=0 "
-        "for any that is free\n"
+        "for any free port\n"
     )
     assert not (home / "b.json").exists()
 
@@ -201,7 +201,7 @@ def test_a_killed_server_loses_and_doubles_nothing(stage, tool, home):
     large = far_ids(path)
     again = Tool(home / "photos", f"port={tool.port}", f"out={path}", "preview=none")
     try:
-        stage.says("The tool was started again. Open the new address that it printed")
+        stage.says("The server was restarted. Open the new address that it printed")
         assert saved(path)["a plain.png"][-2:] == [["disc", *place] for place in large]
         stage = Stage(stage.page, again.url)
         count(stage, there + 3)

@@ -21,8 +21,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["classes=[]"], ("no points file at", "name the classes: classes=[cat,dog]")),
-        (["classes=[a,a]"], ("classes names a twice",)),
+        (["classes=[]"], ("photos_clicks.json", "classes=[cat,dog]")),
+        (["classes=[a,a]"], ("classes lists a twice",)),
         (["classes=3"], ("classes=3 is no list of names",)),
         (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
         (["preview=sam"], ("preview=sam is unknown; it is grabcut, network or none",)),
@@ -30,7 +30,7 @@ def folder(tmp_path):
         (["ckpt=x.pt"], ("add preview=network",)),
         (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
         (["preview=none", "port=70000"], ("port=70000 cannot be",)),
-        (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is no address of this machine",)),
+        (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is not an address",)),
         (["preview_side=3"], ("preview_side=3 cannot be",)),
     ],
 )
