@@ -353,10 +353,10 @@ BIG = 2**63 - 1
 @pytest.mark.parametrize(
     ("content", "said", "count"),
     [
-        ("{", "no JSON", 0),
+        ("{", "not JSON", 0),
         ('{"decisions": 3}', "no list of decisions", 0),
-        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "perhaps"}]}', "cannot be read", 0),
-        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "reclick"}]}', "cannot be read", 0),
+        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "perhaps"}]}', "Decision 1", 0),
+        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "reclick"}]}', "Decision 1", 0),
         (f'{{"decisions": [{{"id": {BIG}, "image_id": 4, "decision": "reject"}}]}}', "not here", 1),
     ],
 )
