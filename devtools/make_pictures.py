@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from p2seg.apps.report.pictures import draw_instances, draw_points, draw_semantic, fit, grid
+from p2seg.apps.report.grids import grid
+from p2seg.apps.report.pictures import draw_instances, draw_points, draw_semantic, fit
 from p2seg.cli.arguments import Parser, command, path
 from p2seg.data.coco import Category, ImageRecord, decode, read_instances
 from p2seg.data.images import read_image

@@ -106,7 +106,7 @@ def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):
         assert light[k][rival].mean() < 60
     powered = cell_of(sheet, 0, 2, rows=2).mean(2)
     assert powered[(halves() == 1).numpy()].mean() < light[0][(halves() == 1).numpy()].mean()
-    with pytest.raises(UserError, match="no affinities"):
+    with pytest.raises(UserError, match="no affinity output"):
         affinity_figure([scene], labeler(None, affinity=False), 1.0, 1, CELL)
 
 

@@ -168,7 +168,7 @@ def test_images_that_the_segmentor_never_saw_have_a_table_of_their_own(tmp_path)
     write_report(tmp_path, rows, STAGES, {"name": "x"}, {}, unseen=unseen)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.sections["Training images"][:2] == [["image", "P2Seg"], ["a.jpg"]]
-    shown = page.sections["Images that the segmentor never saw"]
+    shown = page.sections["Images not used in training"]
     assert shown[:2] == [["image", "segmentor"], ["b.jpg"]]
     assert page.pictures[2:] == [
         ("report/001-0-image.jpg", "image of b.jpg"),

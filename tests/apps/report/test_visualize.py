@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from p2seg.apps.report.figures import training_pictures
+from p2seg.apps.report.grids import grid, panels
 from p2seg.apps.report.pictures import (
     brighten,
     draw_heat,
@@ -23,11 +23,10 @@ from p2seg.apps.report.pictures import (
     draw_points,
     draw_semantic,
     fit,
-    grid,
     palette,
-    panels,
     write_png,
 )
+from p2seg.apps.report.training import training_pictures
 from p2seg.structures import Batch, Labels, Points, Sample
 
 GRAY = np.full((60, 80, 3), 120, np.uint8)

@@ -43,8 +43,8 @@ def test_nothing_is_wrong_with_a_clean_set(made):
     assert seen.findings.worst_first == []
     assert seen.usable
     assert seen.facts["points"] == "30"
-    assert seen.facts["validation"] == "1 images"
-    assert seen.facts["first maps"].startswith("5 of 5")
+    assert seen.facts["validation"] == "1 image"
+    assert seen.facts["initial semantic maps"].startswith("5 of 5")
 
 
 def points_of(*changes):
@@ -208,7 +208,7 @@ FAULTS = [
     ("image.broken", cut, "part/1.png: "),
     ("image.broken", lambda made: made.image(1).write_text("no image"), "cannot identify"),
     ("image.size", scaled, "it was scaled by 0.5"),
-    ("image.size", lambda made: picture(1, (WIDTH, HEIGHT)).save(made.image(1)), "was turned"),
+    ("image.size", lambda made: picture(1, (WIDTH, HEIGHT)).save(made.image(1)), "was rotated"),
     ("image.turned", turned(6), "part/1.png"),
     ("image.not_turned", turned(8, (HEIGHT, WIDTH)), "part/1.png"),
     ("image.same_bytes", lambda made: shutil.copy(made.image(1), made.image(2)), "1.png = part/2"),
@@ -225,7 +225,7 @@ FAULTS = [
     ("map.none", lambda made: shutil.rmtree(made.semantic), "semantic"),
     ("map.unread", lambda made: (made.semantic / "part/1.png").unlink(), "part/1.png: no semantic"),
     ("map.unread", with_map(lambda m: m[:80]), "is 240x80 but its image is 240x160"),
-    ("map.unread", with_map(lambda m: m + 7), "there are 2 classes"),
+    ("map.unread", with_map(lambda m: m + 7), "2 classes"),
     ("map.off_class", with_map(lambda m: m * 0), "part/1.png: (60, 40) of red"),
     ("map.classes", manifest(classes=["blue", "red"]), "the maps have blue, red"),
     ("map.other_points", manifest(points_sha256="other"), "names another file"),
@@ -233,7 +233,7 @@ FAULTS = [
     ("pseudo.refused", lambda made: made.pseudo.write_text("{"), "pseudo.json"),
     ("pseudo.images", edited(lambda d: d["images"].append(
         {"id": 1, "file_name": "z.png", "width": 9, "height": 9}), "pseudo"), "z.png"),
-    ("pseudo.points", edited(lambda d: d["annotations"].pop(), "pseudo"), "annotation 30 has none"),
+    ("pseudo.points", edited(lambda d: d["annotations"].pop(), "pseudo"), "annotation 30 has"),
     ("pseudo.points", edited(lambda d: d["annotations"][0].update(id=777), "pseudo"), "mask 777"),
     ("pseudo.points", edited(lambda d: d["annotations"][0].update(category_id=9), "pseudo"),
      "mask 1 of blue"),
@@ -313,7 +313,7 @@ def test_a_full_disk_is_told(made, monkeypatch):
 def test_an_image_whose_name_is_written_otherwise_is_named(made):
     made.image(1).rename(made.image(1).with_name("1.PNG"))
     seen = found(made.inputs)
-    assert seen["image.missing"].examples == ["part/1.png; there is part/1.PNG"]
+    assert seen["image.missing"].examples == ["part/1.png; part/1.PNG exists"]
 
 
 def test_all_mistakes_are_told_at_once(made):
