@@ -1,4 +1,4 @@
-"""Makes the docs' pictures of the pages: photographs of scikit-image, and the drawn set.
+"""Makes screenshots of the pages for the docs: photographs of scikit-image, and the drawn set.
 
 python devtools/make_page_pictures.py --out docs/pictures
 """
@@ -26,20 +26,20 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import write_bytes
 
 LARGE = (5, 17, 18, 20, 22)
-"""Which of the coins are large ones."""
+"""Indices of the large coins."""
 
 
 def parser() -> Parser:
-    """The command line."""
-    words = Parser(description="Makes the docs' pictures of the pages.", allow_abbrev=False)
+    """Returns the parser of the command line."""
+    words = Parser(description="Makes screenshots for the docs.", allow_abbrev=False)
     words.add_argument("--out", type=path, default=Path("docs/pictures"), metavar="DIR")
-    words.add_argument("--chromium", help="the program; default: the one that is installed")
+    words.add_argument("--chromium", help="the program (default: the installed one)")
     return words
 
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Makes all screenshots."""
     args = parser().parse_args(words)
     with tempfile.TemporaryDirectory() as home, browser(args.chromium) as page:
         photographs(Path(home) / "photos")
@@ -63,12 +63,12 @@ def photographs(folder: Path) -> None:
 
 @contextmanager
 def browser(program: str | None) -> Iterator[Any]:
-    """A page of Chromium, as large as a laptop's screen."""
+    """Yields a page of Chromium, of the size of a laptop's screen."""
     from playwright.sync_api import sync_playwright
 
     program = program or which("chromium") or which("google-chrome")
     if program is None:
-        raise UserError("no Chromium is found; install it or give --chromium FILE")
+        raise UserError("Chromium is not installed; install it or give --chromium FILE")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started.new_page(viewport={"width": 1280, "height": 800})
@@ -76,20 +76,20 @@ def browser(program: str | None) -> Iterator[Any]:
 
 
 def annotate(page: Any, folder: Path) -> bytes:
-    """The page to click on: coins, clicked, with their masks; a JPEG."""
+    """Returns a JPEG of the annotation page: clicked coins with their masks."""
     words = [f"images={folder}", "classes=[coin,large coin]", "port=0", "browser=false"]
     tool = [sys.executable, str(TOOLS / "annotate.py"), *words]
     with subprocess.Popen(tool, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = (re.search(r"open (http://\S+)", line) for line in process.stdout)
-        page.goto(next(filter(None, found))[1])
-        for number in ("1", "2"):  # the cat, the coffee, the coins
+        matches = (re.search(r"open (http://\S+)", line) for line in process.stdout)
+        page.goto(next(filter(None, matches))[1])
+        for number in ("1", "2"):  # the first images show a cat and coffee
             _wait(page, number=str(int(number) - 1), ready="true")
             page.keyboard.press("d")
         _wait(page, number="2", ready="true")
-        told = page.evaluate("({...document.querySelector('.stage').dataset})")
+        state = page.evaluate("({...document.querySelector('.stage').dataset})")
         box = page.locator(".stage").bounding_box()
-        zoom, left, top = (float(told[key]) for key in ("zoom", "left", "top"))
+        zoom, left, top = (float(state[key]) for key in ("zoom", "left", "top"))
         for k, (x, y) in enumerate(COINS):
             page.keyboard.press("2" if k in LARGE else "1")
             page.mouse.click(box["x"] + left + (x + 0.5) * zoom, box["y"] + top + (y + 0.5) * zoom)
@@ -101,7 +101,7 @@ def annotate(page: Any, folder: Path) -> bytes:
 
 
 def drawn_gallery(home: Path) -> Path:
-    """A gallery of masks of seeds on the drawn set, with its true masks; its folder."""
+    """Makes a gallery of seed masks of the drawn set, with true masks; returns its folder."""
     drawn, points, maps = home / "drawn", home / "points.json", home / "maps"
     truth, masks, out = drawn / "instances_train.json", home / "masks.json", home / "gallery"
     scripts = TOOLS.parent / "scripts"
@@ -120,7 +120,7 @@ def drawn_gallery(home: Path) -> Path:
 
 
 def judged(page: Any) -> dict[str, bytes]:
-    """The page to judge, the worst masks rejected, and an image of it, large; JPEGs by name."""
+    """Returns JPEGs of the gallery by name: the grid with rejected masks, and the large view."""
     page.wait_for_timeout(1500)
     for _ in range(7):
         page.keyboard.press("r")
@@ -134,12 +134,12 @@ def judged(page: Any) -> dict[str, bytes]:
     return shots | {"gallery_detail": page.screenshot(type="jpeg", quality=88)}
 
 
-def _wait(page: Any, **told: str) -> None:
-    """Waits until the canvas says so."""
+def _wait(page: Any, **state: str) -> None:
+    """Waits until the canvas has these data attributes."""
     page.wait_for_function(
         "told => Object.entries(told).every(([key, value]) => "
         "document.querySelector('.stage')?.dataset[key] === value)",
-        arg=told,
+        arg=state,
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs: of the demo's report, and clicked coins of scikit-image.
+"""Makes the pictures of README and docs: from the demo's report, and of scikit-image's coins.
 
 python devtools/make_pictures.py --demo outputs/demo --out docs/pictures
 """
@@ -36,8 +36,8 @@ MASKS = (
 UNSEEN = ("image", "ground truth", "segmentor")
 PICTURE = re.compile(r'src="report/(\d+)-(\d+-[^"]*)" alt="(.+?) of ')
 SHOWN = "dark_0179.png"
-"""The image that docs/method.md follows."""
-# (x, y), clicked by hand
+"""The example image of docs/method.md."""
+# (x, y), clicked manually
 COINS = (
     *((45, 55), (100, 57), (156, 51), (216, 51), (276, 53), (335, 44)),
     *((46, 124), (103, 126), (154, 127), (206, 124), (271, 120), (337, 125)),
@@ -47,17 +47,17 @@ COINS = (
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = Parser(description="Makes the README's pictures.", allow_abbrev=False)
     words.add_argument("--demo", type=path, default=Path("outputs/demo"), metavar="DIR")
     words.add_argument("--out", type=path, default=Path("docs/pictures"), metavar="DIR")
-    words.add_argument("--rows", type=int, default=4, help="of each picture (default: 4)")
+    words.add_argument("--rows", type=int, default=4, help="rows per picture (default: 4)")
     return words
 
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Makes all pictures."""
     args = parser().parse_args(words)
     _publish(args.out / "coins.jpg", coins())
     report = args.demo / "report.html"
@@ -69,7 +69,7 @@ def main(words: list[str]) -> None:
 
 
 def coins() -> NDArray[np.uint8]:
-    """The coins, their clicks, GrabCut's map and the seeds: two commands, no training."""
+    """Draws the coins, their clicks, GrabCut's map and the seeds; no training is needed."""
     image = np.repeat(data.coins()[:, :, None], 3, 2)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -96,12 +96,12 @@ def coins() -> NDArray[np.uint8]:
 def rows_of(
     report: Path, columns: tuple[str, ...], count: int, per_line: int = 1
 ) -> NDArray[np.uint8]:
-    """Rows of a report that have all of some columns, spread over the whole table.
+    """Draws rows of a report that have all of some columns, spread over the whole table.
 
     Args:
         report: `report.html`.
-        columns: their titles.
-        count: rows; fewer if the report has fewer.
+        columns: titles of the columns.
+        count: number of rows; fewer if the report has fewer.
         per_line: rows of the report in one line of the picture.
     """
     rows: dict[str, dict[str, Path]] = {}
@@ -119,7 +119,7 @@ def rows_of(
 
 
 def rounds(demo: Path) -> NDArray[np.uint8]:
-    """One image of the demo through the rounds."""
+    """Draws the rounds for one image of the demo."""
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "rounds.png"
         places = ["+exp=demo", f"data.root={demo / 'data'}", f"ckpt={demo / 'network' / 'last.pt'}"]
@@ -138,7 +138,7 @@ def _write(file: Path, image: NDArray[np.uint8]) -> None:
 
 
 def _publish(file: Path, image: NDArray[np.uint8]) -> None:
-    """A picture for the README: JPEG, for these are photographs to a coder."""
+    """Writes a picture for the README as JPEG, which suits photographs."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 76]
     write_bytes(file, cv2.imencode(".jpg", image[:, :, ::-1], quality)[1].tobytes())
 

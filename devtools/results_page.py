@@ -1,4 +1,4 @@
-"""Writes the page of results, docs/tables.md, from the tables in results/.
+"""Writes the results page, docs/tables.md, from the tables in results/.
 
     python devtools/results_page.py
 
@@ -33,7 +33,7 @@ NEEDED = {"title", "data", "seeds", "columns", "rows", "note", "commits"}
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = Parser(description="Writes the page of results.", allow_abbrev=False)
     words.add_argument("--results", type=path, default=ROOT / "results", metavar="DIR")
     words.add_argument("--out", type=path, default=ROOT / "docs" / "tables.md", metavar="FILE")
@@ -42,14 +42,14 @@ def parser() -> Parser:
 
 @command
 def main(words: list[str]) -> None:
-    """Writes the page."""
+    """Writes the results page."""
     asked = parser().parse_args(words)
     write_text(asked.out, page_of(asked.results))
     CONSOLE.print(f"wrote {asked.out}")
 
 
 def page_of(folder: Path) -> str:
-    """The page of the tables in a folder.
+    """Returns the page with the tables of a folder.
 
     Raises:
         UserError: a file is not a table.
@@ -64,7 +64,7 @@ def _is_not_real(file: Path) -> bool:
 
 
 def _section(file: Path) -> str:
-    """The heading, the table and the commands of its rows."""
+    """Returns the heading, the table and the commands of its rows."""
     content = read_json(file, "table")
     if not isinstance(content, dict) or not content.keys() >= NEEDED:
         raise UserError(
@@ -79,7 +79,7 @@ def _section(file: Path) -> str:
 
 
 def _commands(content: dict[str, Any]) -> list[str]:
-    """A block with the command of every row that has values; rows of one command share it."""
+    """Returns a code block with the command of every row that has values, each command once."""
     rows_of: dict[str, list[str]] = {}
     for row in content["rows"]:
         if row["ours"]:

@@ -63,7 +63,7 @@ def counter(kind):
 
 @pytest.mark.parametrize(
     ("kind", "lost"),
-    [("tidy", ""), ("forgets", "that were finished"), ("drifts", "another result")],
+    [("tidy", ""), ("forgets", "finished items"), ("drifts", "another result")],
 )
 def test_what_kills_lose_is_seen(tmp_path, kind, lost):
     row = killed(tmp_path, kind, "drifts" if kind == "drifts" else "tidy")

@@ -12,14 +12,14 @@ import pytest
 from devtools import bench
 from devtools.benchmarks import index, memory, tools_memory
 from devtools.benchmarks.memory import (
-    Seen,
+    Sample,
     Stage,
     check_flat,
     gained,
     plain,
     plot,
     rows_of,
-    watched,
+    sampled,
 )
 from p2seg.data.coco import read_instances
 from p2seg.data.images import read_image
@@ -42,7 +42,7 @@ os.wait()
 
 def series(megabytes, process="main"):
     each = enumerate(megabytes)
-    return [Seen("work", process, float(k), uss, uss + 5, uss + 9) for k, uss in each]
+    return [Sample("work", process, float(k), uss, uss + 5, uss + 9) for k, uss in each]
 
 
 def test_a_gain_is_that_of_a_warm_process():
@@ -70,7 +70,7 @@ def test_a_process_that_grows_is_named():
 @linux
 def test_every_process_of_a_command_is_watched(tmp_path):
     code = GROWING.format(bytes=4 << 20, seconds=2.5)
-    seen = watched(Stage("grow", [sys.executable, "-c", code]), pause=0.05)
+    seen = sampled(Stage("grow", [sys.executable, "-c", code]), pause=0.05)
     rows = {row.name: row for row in rows_of(seen, 20)}
     assert rows["grow: main"].gained_mb > 25
     assert rows["grow: main"].peak_mb > 70
@@ -84,7 +84,7 @@ def test_every_process_of_a_command_is_watched(tmp_path):
 def test_a_command_that_fails_says_why():
     code = "print('first'); raise SystemExit('no such thing')"
     with pytest.raises(UserError, match="fail ended with code 1: first no such thing"):
-        watched(Stage("fail", [sys.executable, "-c", code]), pause=0.05)
+        sampled(Stage("fail", [sys.executable, "-c", code]), pause=0.05)
 
 
 def test_other_systems_are_refused(monkeypatch):
