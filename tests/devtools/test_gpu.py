@@ -1,4 +1,4 @@
-"""devtools/gpu.py without a GPU: what it writes, and that no stage can take the others with it."""
+"""devtools/gpu.py without a GPU: its output, and stages that fail independently."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_stage_over_its_limit_is_killed(tmp_path):
     assert time.monotonic() - began < 10
 
 
-def test_a_figure_that_fails_is_a_row_with_its_error():
+def test_a_failed_measurement_is_a_row_with_its_error():
     def broken():
         raise ValueError("two\nlines")
 

@@ -1,4 +1,4 @@
-"""scripts/compare_seeds.py on a picture whose answer is known."""
+"""scripts/compare_seeds.py on an image with a known result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compare(script):
     return partial(script, "compare_seeds")
 
 
-def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
+def test_touching_squares_are_split_at_the_edge_of_the_image(compare, tmp_path):
     image = np.full((40, 60, 3), 30, np.uint8)
     image[10:30, 20:] = 220
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -53,7 +53,7 @@ def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
     assert refined > geodesic + 0.05
 
 
-def test_a_missing_file_is_told(compare, tmp_path):
+def test_a_missing_file_is_reported(compare, tmp_path):
     code, _, said = compare("--gt", tmp_path / "gt.json", "--images", tmp_path)
     assert code == 2
     assert "gt.json" in said

@@ -1,4 +1,4 @@
-"""scripts/reproduce.py: its plans, and one table whole on a miniature of the drawn set."""
+"""scripts/reproduce.py: its plans, and one whole table on a miniature of the drawn set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 @pytest.mark.parametrize(
     "table", [*map(str, range(1, 7)), "beta", "rounds", "points", "maps", "select", "segmentor"]
 )
-def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data):
+def test_the_settings_of_every_plan_compose(reproduce, composed, table, data):
     more = ["semantic.maps=maps", "semantic.sam.checkpoint=sam.pth"] if data == "full" else []
     code, plan, _ = reproduce(table, "--data", data, "--dry-run", "--seeds", 3, 4, *more)
     assert code == 0
@@ -43,7 +43,7 @@ def test_every_plan_is_of_settings_that_compose(reproduce, composed, table, data
             assert f"seed{seed}" in folder, "other clicks, other maps"
 
 
-def test_sam_s_row_is_run_where_its_checkpoint_is_given(reproduce):
+def test_the_row_of_sam_runs_if_its_checkpoint_is_given(reproduce):
     def plan(*more):
         return reproduce(1, "--data", "full", "--dry-run", "--seeds", 0, *more)[1]
 
@@ -59,8 +59,8 @@ def test_sam_s_row_is_run_where_its_checkpoint_is_given(reproduce):
     assert not any("semantic.sam" in line for line in lines if line != own)
 
 
-def test_a_row_s_segmentor_is_the_one_of_its_masks(tmp_path, reproduce, monkeypatch):
-    """SAM's row reads the scores of the segmentor that learned SAM's masks."""
+def test_a_row_reads_the_scores_of_its_own_segmentor(tmp_path, reproduce, monkeypatch):
+    """The row of SAM reads the scores of the segmentor trained on SAM's masks."""
 
     def pretend(words, **_):
         out = next(Path(word[4:]) for word in words if word.startswith("out="))
@@ -80,7 +80,7 @@ def test_a_row_s_segmentor_is_the_one_of_its_masks(tmp_path, reproduce, monkeypa
     assert "| P2Seg, HRNet-48 | 65.8 | 50.0 ± 0.0 |" in table
 
 
-def test_tables_share_their_runs(reproduce):
+def test_tables_share_runs(reproduce):
     def runs(table):
         _, plan, _ = reproduce(table, "--dry-run", "--seeds", 0)
         lines = [line for line in plan.splitlines() if "pipeline.py" in line]
@@ -113,7 +113,7 @@ def test_figures_use_the_runs_of_table_3(script):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_a_table_is_made_once(reproduce, tmp_path):
+def test_a_finished_table_is_not_computed_again(reproduce, tmp_path):
     drawing = '[prepare_synthetic,--out,"${data.root}",--train,"10",--val,"2",--size,"96"]'
     words = 6, "--seeds", 0, "--out", tmp_path, f"data.prepare={drawing}", "data.workers=0"
     code, table, said = reproduce(*words)

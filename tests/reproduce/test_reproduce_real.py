@@ -22,7 +22,7 @@ from p2seg.data.coco import (
 
 
 def runs_of(plan: str) -> list[list[str]]:
-    """The commands of a plan, as words."""
+    """Returns the commands of a plan as lists of arguments."""
     scripts = ("pipeline.py", "watershed.py")
     return [shlex.split(line) for line in plan.splitlines() if any(s in line for s in scripts)]
 
@@ -43,7 +43,7 @@ def test_the_runs_on_real_images_compose(reproduce_real, composed, data):
         assert ("watershed.py" in script) == (cfg.pipeline.segmentors == ["watershed"])
 
 
-def test_a_segmentor_is_trained_on_the_masks_of_chosen_rows_alone(reproduce_real):
+def test_segmentors_are_trained_only_on_the_masks_of_selected_rows(reproduce_real):
     def segmentors(*words):
         _, plan, _ = reproduce_real("nuclei", "--dry-run", "--seeds", 0, *words)
         return [word for run in runs_of(plan) for word in run if "pipeline.segmentors" in word]
@@ -65,7 +65,7 @@ def test_a_segmentor_is_trained_on_the_masks_of_chosen_rows_alone(reproduce_real
     assert "true masks: not run, needs --segmentors" in plan
 
 
-def test_settings_of_the_initial_maps_are_not_given_to_a_row_with_maps_of_its_own(reproduce_real):
+def test_settings_of_initial_maps_do_not_reach_a_row_with_its_own_maps(reproduce_real):
     words = "--seeds", 0, "--rows", "control", "clusters", "semantic.source.level=0.5"
     control, clusters = runs_of(reproduce_real("nuclei", "--dry-run", *words)[1])
     assert "semantic.source.level=0.5" in control

@@ -1,4 +1,4 @@
-"""Which images a report shows, and what it draws of images without clicks."""
+"""Selection of the images of a report, and rows of images without clicks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""p2seg validate and its page: exit codes, what is said, pictures, and hostile names."""
+"""p2seg validate and its page: exit codes, messages, pictures, and hostile names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def look(made):
 
 
 def shown(page):
-    """The pictures of a page, `[H, W, 3]` RGB, and its text."""
+    """Returns the pictures of a page, `[H, W, 3]` RGB, and its text."""
     text = page.read_text(encoding="utf-8")
     codes = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
     arrays = [np.frombuffer(base64.b64decode(code), np.uint8) for code in codes]
@@ -37,7 +37,7 @@ def shown(page):
     return pictures, re.sub(r'src="data:[^"]+"', "", text)
 
 
-def test_a_good_set_ends_with_0(made, run_tool):
+def test_a_clean_set_exits_with_0(made, run_tool):
     out = works(run_tool("validate", *made.words, f"out={made.root / 'out'}"))
     assert "5 images, 30 points, 2 classes" in out
     assert "Usable; no problem found" in out
@@ -52,7 +52,7 @@ def test_a_good_set_ends_with_0(made, run_tool):
     assert start["settings"]["data"]["num_classes"] == 2
 
 
-def test_what_stops_training_ends_with_2_and_is_all_written(made, run_tool):
+def test_faults_that_stop_training_exit_with_2_and_are_all_reported(made, run_tool):
     made.image(1).unlink()
     made.edit(lambda document: document["annotations"][0].update(point=[-1, 5]))
     answer = run_tool("validate", *made.words, f"out={made.root / 'out'}")
@@ -68,7 +68,7 @@ def test_what_stops_training_ends_with_2_and_is_all_written(made, run_tool):
     assert "Not usable yet: 2 kinds of problems" in text
 
 
-def test_warnings_end_with_0(made, run_tool):
+def test_warnings_exit_with_0(made, run_tool):
     made.edit(lambda document: document["categories"].append({"id": 90, "name": "wax"}))
     out = works(run_tool("validate", *made.words[:-1], f"out={made.root / 'out'}"))
     assert "warning: classes have no point (1), such as wax" in out
@@ -90,11 +90,11 @@ def test_only_images_and_points_are_needed(made, run_tool):
         ("pseudo=nowhere.json", "no pseudo masks at nowhere.json"),
     ],
 )
-def test_what_is_not_there(made, run_tool, word, part):
+def test_missing_files_are_named(made, run_tool, word, part):
     refused(run_tool("validate", *made.words, word, f"out={made.root / 'out'}"), part)
 
 
-def test_names_on_the_page_are_text(made, run_tool):
+def test_names_on_the_page_are_escaped(made, run_tool):
     name = '<img src=x onerror="alert(1)">.png'
 
     def rename(document):
@@ -112,7 +112,7 @@ def test_names_on_the_page_are_text(made, run_tool):
     assert "default-src 'none'" in text
 
 
-def test_points_are_drawn_where_they_are_in_the_color_of_their_class(made):
+def test_points_are_drawn_at_their_position_in_the_color_of_their_class(made):
     [first, *_] = [each for each in example_images(look(made)) if each.name == "part/0.png"]
     height, width = first.picture.shape[:2]
     scale = width / WIDTH
@@ -129,7 +129,7 @@ def test_a_point_outside_is_a_cross_at_the_border(made):
     assert (first.picture[60:100, :40] == WRONG).all(-1).sum() > 20
 
 
-def test_twelve_images_the_worst_first_and_the_same_each_time(tmp_path):
+def test_twelve_examples_are_the_same_each_time_and_the_worst_come_first(tmp_path):
     made = clean_set(tmp_path, 16)
 
     def spoil(document):
@@ -145,7 +145,7 @@ def test_twelve_images_the_worst_first_and_the_same_each_time(tmp_path):
     assert "part/2.png" not in first
 
 
-def test_an_image_of_another_size_is_drawn_all_the_same(made):
+def test_an_image_of_another_size_is_drawn(made):
     Image.new("RGB", (70, 90)).save(made.image(1))
     assert "part/1.png" in [each.name for each in example_images(look(made))]
 
