@@ -1,4 +1,4 @@
-"""The page to click on in a real browser: what is clicked is in the file, at its pixel."""
+"""The annotation page in a real browser: clicks are in the file at their pixel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stage(page, tool):
 
 
 def go(stage, number):
-    """To an image, by the keyboard."""
+    """Shows an image, by the keyboard."""
     while (now := int(stage.told()["number"])) != number:
         step = 1 if now < number else -1
         stage.press("ArrowRight" if step > 0 else "ArrowLeft")
@@ -128,7 +128,7 @@ def test_pixels_of_scaled_turned_and_zoomed_images(stage, home):
     count(stage, 2)
 
 
-def test_keyboard_and_what_is_left(stage, home):
+def test_keyboard_and_images_left(stage, home):
     left = 6 - len(saved(home / "clicks.json"))
     stage.press("n")
     stage.page.wait_for_function("document.querySelector('.stage').dataset.number !== '0'")
@@ -148,7 +148,7 @@ def test_keyboard_and_what_is_left(stage, home):
     stage.says("d_broken.png is not an image that Pillow can read")
 
 
-def test_two_tabs_see_each_others_points(stage, tool):
+def test_two_tabs_show_each_others_points(stage, tool):
     before = int(stage.told()["points"])
     other = Stage(stage.page.context.new_page(), tool.url)
     go(other, PLAIN)
@@ -158,7 +158,7 @@ def test_two_tabs_see_each_others_points(stage, tool):
     count(other, before)
 
 
-def test_a_second_server_on_the_file_is_refused(tool, home, run_tool):
+def test_a_second_server_on_the_file_is_rejected(tool, home, run_tool):
     words = (f"images={home}/photos", "classes=[disc]", f"out={home}/clicks.json")
     code, _, error = run_tool("annotate", *words, "port=0", "browser=false")
     assert code == 2
@@ -173,7 +173,7 @@ def test_a_second_server_on_the_file_is_refused(tool, home, run_tool):
 
 
 def far_ids(path):
-    """Adds two points to the first image, with ids beyond 2^53; where they are."""
+    """Adds two points with ids beyond 2^53 to the first image; returns their positions."""
     content = json.loads(path.read_text())
     [image] = [each["id"] for each in content["images"] if each["file_name"] == "a plain.png"]
     [label] = [each["id"] for each in content["categories"] if each["name"] == "disc"]
