@@ -1,4 +1,4 @@
-"""Small settings for the tools, and what their answers must be."""
+"""Small settings for the tools, and checks of their results."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SEGMENTOR = [
 ]
 QUICK = [*NETWORK, "trainer.max_steps=1"]
 READERS = ("gen_semantic", "train", "gen_pseudo")
-"""The tools that read images; seeds need none."""
+"""The tools that read images; seeds need no images."""
 ALL = (*READERS, "seeds")
 
 
 def refused(answer, *parts):
-    """One sentence that names what is wrong, and nothing else on stderr."""
+    """Checks exit code 2 and a single line on stderr that contains all parts."""
     code, _, error = answer
     assert code == 2, error
     assert error.count("\n") == 1, error
