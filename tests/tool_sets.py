@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 NETWORK = [
     "model=tiny",
     "model.backbone=test_resnet",
@@ -34,6 +36,11 @@ QUICK = [*NETWORK, "trainer.max_steps=1"]
 READERS = ("gen_semantic", "train", "gen_pseudo")
 """The tools that read images; seeds need no images."""
 ALL = (*READERS, "seeds")
+_SLOW = pytest.param("gen_pseudo", marks=pytest.mark.slow)
+EACH_READER = (*READERS[:2], _SLOW)
+"""Parameters of a test for `READERS`; gen_pseudo is slow, and "seeds" runs it without a network."""
+EACH = (*EACH_READER, "seeds")
+"""Parameters of a test for `ALL`."""
 
 
 def refused(answer, *parts):

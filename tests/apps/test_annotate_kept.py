@@ -167,7 +167,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(steps=STEPS)
 def test_undoing_everything_restores_the_file(tmp_path_factory, steps):
     path = tmp_path_factory.mktemp("walk") / "clicks.json"
