@@ -1,1 +1,1 @@
-"""What only developers of p2seg run: benchmarks, fuzzing, disturbances, the site, pictures."""
+"""Developer tools: benchmarks, fuzzing, fault injection, the generated site, and pictures."""

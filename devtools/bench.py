@@ -1,4 +1,4 @@
-"""Measures what things cost: parts next to a rival, or the stages of an experiment.
+"""Measures time and memory: parts next to a reference, or the stages of an experiment.
 
 python devtools/bench.py all --out FILE.json
 python devtools/bench.py affinity --sides 52 104 --channels 64 --repeats 3
@@ -38,34 +38,34 @@ from p2seg.runtime.terminal import Terminal
 
 Suite = Callable[[torch.device, Namespace], Iterable[Row]]
 RIVALS: dict[str, Suite] = {
-    "affinity": lambda device, given: affinity.suite(
-        device, given.repeats, given.sides, given.channels
+    "affinity": lambda device, args: affinity.suite(
+        device, args.repeats, args.sides, args.channels
     ),
-    "labels": lambda device, given: labels.suite(device, given.repeats),
-    "step": lambda device, given: step.suite(device, given.repeats),
-    "export": lambda device, given: export.suite(device, given.repeats),
-    "evaluation": lambda device, given: evaluation.suite(device, given.repeats),
-    "segmentors": lambda device, given: segmentors.suite(device, given.repeats),
+    "labels": lambda device, args: labels.suite(device, args.repeats),
+    "step": lambda device, args: step.suite(device, args.repeats),
+    "export": lambda device, args: export.suite(device, args.repeats),
+    "evaluation": lambda device, args: evaluation.suite(device, args.repeats),
+    "segmentors": lambda device, args: segmentors.suite(device, args.repeats),
 }
-"""The suites that measure something next to a rival: `all`."""
+"""The suites with a reference; `all` runs these."""
 SUITES: dict[str, Suite] = {
     **RIVALS,
-    "cost": lambda device, given: cost.suite(
-        device, given.repeats, experiment.experiment_of(given.settings)
+    "cost": lambda device, args: cost.suite(
+        device, args.repeats, experiment.experiment_of(args.settings)
     ),
-    "memory": lambda _, given: tools_memory.suite(
-        given.images, given.index_images, given.pause, given.out
+    "memory": lambda _, args: tools_memory.suite(
+        args.images, args.index_images, args.pause, args.out
     ),
 }
 WIDTH = 170
-"""Columns of text that a table needs."""
+"""Width of a table in characters."""
 
 
 def parser() -> Parser:
-    """The command line."""
-    words = Parser(description="Measures what things cost.", allow_abbrev=False, prog="bench.py")
-    words.add_argument("suite", choices=("all", *SUITES), help="all: those with a rival")
-    words.add_argument("settings", nargs="*", help="of the experiment that cost measures")
+    """Returns the parser of the command line."""
+    words = Parser(description="Measures time and memory.", allow_abbrev=False, prog="bench.py")
+    words.add_argument("suite", choices=("all", *SUITES), help="all: suites with a reference")
+    words.add_argument("settings", nargs="*", help="settings of the experiment for cost")
     words.add_argument("--repeats", type=_positive, default=5, help="timed runs (default: 5)")
     words.add_argument("--accelerator", default="auto", help="auto, cpu or gpu (default: auto)")
     words.add_argument("--out", type=path, metavar="FILE", help="JSON of all rows")
@@ -73,8 +73,8 @@ def parser() -> Parser:
     words.add_argument(
         "--channels", type=_positive, nargs="+", default=affinity.CHANNELS, metavar="N"
     )
-    words.add_argument("--images", type=_positive, default=20_000, help="that memory works on")
-    words.add_argument("--index-images", type=_positive, default=IMAGES, help="of its index")
+    words.add_argument("--images", type=_positive, default=20_000, help="images for memory")
+    words.add_argument("--index-images", type=_positive, default=IMAGES, help="size of its index")
     words.add_argument("--pause", type=float, default=1.0, help="seconds between two samples")
     return words
 
@@ -88,22 +88,22 @@ def _positive(text: str) -> int:
 @command
 def main(words: list[str]) -> None:
     """Prints one table per suite, and writes all rows to `--out`."""
-    given = parser().parse_intermixed_args(words)
-    if given.settings and given.suite != "cost":
-        raise UserError(f"{given.settings[0]}: only the suite cost takes settings; remove it")
-    device = device_of(given.accelerator, "--accelerator")
+    args = parser().parse_intermixed_args(words)
+    if args.settings and args.suite != "cost":
+        raise UserError(f"{args.settings[0]}: only the suite cost takes settings; remove it")
+    device = device_of(args.accelerator, "--accelerator")
     console = Terminal()
-    console.width = max(console.width, WIDTH)  # without a terminal, too
+    console.width = max(console.width, WIDTH)  # the default without a terminal is narrower
     rows: list[Row] = []
-    for name in RIVALS if given.suite == "all" else [given.suite]:
+    for name in RIVALS if args.suite == "all" else [args.suite]:
         console.print(f"{name} on {device}, {torch.get_num_threads()} threads", highlight=False)
-        rows += (own := list(SUITES[name](device, given)))
+        rows += (own := list(SUITES[name](device, args)))
         console.print(table_of(own))
-        if given.out is not None:  # after every suite, so that nothing is lost
+        if args.out is not None:  # written after every suite, so that an error loses nothing
             write_json(
-                given.out, [{**asdict(row), "versions": versions()} for row in rows], indent=2
+                args.out, [{**asdict(row), "versions": versions()} for row in rows], indent=2
             )
-            console.print(f"written: {given.out}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"wrote {args.out}", soft_wrap=True, highlight=False, markup=False)
     check_flat(rows)
 
 

@@ -1,11 +1,11 @@
-"""Disturbs every stage at random moments and compares what comes out with an undisturbed run.
+"""Disturbs every stage at random moments and compares the result with an undisturbed run.
 
 python devtools/chaos.py                     # 32 kills, 4 requests, 5 dead ranks, 3 full disks
 python devtools/chaos.py --short --seed 1    # 3 kills, 2 requests
 
-Every stage (semantic maps, training, export, segmentor) is run once undisturbed. Then it is killed,
-asked to stop, robbed of a rank or of its disk, and started again with the same command until it
-is done: the result must be the same, bit for bit, what was finished must stay finished, and no
+Every stage (semantic maps, training, export, segmentor) first runs undisturbed. Then the script
+kills it, asks it to stop, kills one of its ranks, or fills its disk. It repeats the same command
+until the stage is done. The result must be equal bit for bit, finished work must be kept, and no
 input may change. No process may outlive its command, and no temporary file the last run. The exit
 code is 1 if a result was lost, an input was overwritten, or a process or a file is left.
 """
@@ -32,65 +32,69 @@ from p2seg.cli.arguments import CONSOLE, Parser, command, path
 
 SCRIPTS = TOOLS.parent / "scripts"
 RANKS = ("train", "semantic", "segmentor", "export", "train")
-"""Stages that lose a rank, in turn."""
+"""Stages of which a rank is killed, in turn."""
 DISKS = ("train", "semantic", "export", "segmentor")
-"""Stages that lose their disk, in turn."""
+"""Stages whose disk is filled, in turn."""
 REQUESTS = (signal.SIGTERM, signal.SIGHUP)
-"""What asks stages to stop, in turn."""
+"""Signals that ask a stage to stop, in turn."""
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = Parser(description="Disturbs every stage.", allow_abbrev=False, prog="chaos.py")
-    words.add_argument("--seed", type=int, default=0, help="of all moments (default: 0)")
+    words.add_argument("--seed", type=int, default=0, help="random seed of the moments")
     words.add_argument("--kills", type=int, default=32, help="over all stages (default: 32)")
-    words.add_argument("--requests", type=int, default=4, help="to stop (default: 4)")
-    words.add_argument("--ranks", type=int, default=5, help="that die (default: 5)")
-    words.add_argument("--disks", type=int, default=3, help="that are full (default: 3)")
+    words.add_argument("--requests", type=int, default=4, help="requests to stop (default: 4)")
+    words.add_argument("--ranks", type=int, default=5, help="killed ranks (default: 5)")
+    words.add_argument("--disks", type=int, default=3, help="full disks (default: 3)")
     words.add_argument("--short", action="store_true", help="3 kills and 2 requests of a training")
-    words.add_argument("--work", type=path, metavar="DIR", help="where (default: a temporary one)")
+    words.add_argument("--work", type=path, metavar="DIR", help="folder (default: temporary)")
     return words
 
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Disturbs all stages and prints the table of faults."""
     args = parser().parse_args(words)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="p2seg-chaos-", dir=args.work) as folder:
         home = Path(folder)
-        os.environ["XDG_CACHE_HOME"] = str(home / "cache")  # the user's own is not disturbed
+        os.environ["XDG_CACHE_HOME"] = str(home / "cache")  # protects the user's own cache
         make_set(home / "data", images=8 if args.short else 32)
         draw = random.Random(args.seed)
         inputs = Inputs(home / "data", home / "good")
         if args.short:
-            rows = short(home, inputs, draw)
+            faults = short(home, inputs, draw)
         else:
-            rows = whole(home, inputs, draw, args.kills, args.requests, args.ranks, args.disks)
-        made = []
-        for row in rows:
+            faults = whole(home, inputs, draw, args.kills, args.requests, args.ranks, args.disks)
+        rows = []
+        for row in faults:
             row.overwritten += [str(each.relative_to(home)) for each in inputs.changed()]
-            made.append(row)
-            found = [f"{title}: {'; '.join(told)}" for title, told in counted(row) if told]
-            CONSOLE.print(f"{row.stage}: {row.times} times {row.fault}, {', '.join(found) or 'ok'}")
-    CONSOLE.print(table(made))
+            rows.append(row)
+            problems = [
+                f"{title}: {'; '.join(sentences)}" for title, sentences in counted(row) if sentences
+            ]
+            CONSOLE.print(
+                f"{row.stage}: {row.times} times {row.fault}, {', '.join(problems) or 'ok'}"
+            )
+    CONSOLE.print(table(rows))
     total = Row("all", "all")
-    for row in made:
+    for row in rows:
         total.add(row)
-    counts = [f"{title}: {len(told) or 'none'}" for title, told in counted(total)]
+    counts = [f"{title}: {len(sentences) or 'none'}" for title, sentences in counted(total)]
     minutes = (time.monotonic() - began) / 60
     CONSOLE.print(f"faults: {total.times}, {', '.join(counts)}, {minutes:.1f} min")
-    if any(told for _, told in counted(total)):
+    if any(sentences for _, sentences in counted(total)):
         raise SystemExit(1)
 
 
 def counted(row: Row) -> list[tuple[str, list[str]]]:
-    """The titles of all counts, and what was found for each."""
+    """Returns the titles of all counts with their sentences."""
     return [(title, getattr(row, name)) for name, title in COUNTS.items()]
 
 
 def make_set(folder: Path, images: int) -> None:
-    """A small part of the drawn set, with one click per object."""
+    """Makes a small part of the drawn set, with one click per object."""
     drawn = ("--train", str(images), "--val", "4", "--size", "64")
     gt, points = folder / "instances_train.json", folder / "points.json"
     for script in (
@@ -101,7 +105,7 @@ def make_set(folder: Path, images: int) -> None:
 
 
 def short(home: Path, inputs: Inputs, draw: random.Random) -> Iterator[Row]:
-    """A training alone, on maps made for it."""
+    """Disturbs one training, on maps made for it."""
     semantic, train, *_ = stages_of(home / "good", home / "data")
     undisturbed(semantic, home / "good")
     disturbed = undisturbed(train, home / "good")
@@ -119,7 +123,7 @@ def whole(
     ranks: int,
     disks: int,
 ) -> Iterator[Row]:
-    """Everything, a stage after the other."""
+    """Disturbs all stages in sequence."""
     good: dict[str, Disturbed] = {}
     stages = stages_of(home / "good", home / "data")
     for place, stage in enumerate(stages):
@@ -150,15 +154,15 @@ def _share(total: int, place: int, places: int) -> int:
 
 
 def table(rows: list[Row]) -> Table:
-    """A row a stage and fault."""
-    made = Table("stage", "fault", "times", "while writing", *COUNTS.values())
+    """Returns a table with one row per stage and fault."""
+    content = Table("stage", "fault", "times", "while writing", *COUNTS.values())
     merged: dict[tuple[str, str], Row] = {}
     for row in rows:
         merged.setdefault((row.stage, row.fault), Row(row.stage, row.fault)).add(row)
     for row in merged.values():
-        counts = (str(len(told) or "none") for _, told in counted(row))
-        made.add_row(row.stage, row.fault, str(row.times), str(row.writing), *counts)
-    return made
+        counts = (str(len(sentences) or "none") for _, sentences in counted(row))
+        content.add_row(row.stage, row.fault, str(row.times), str(row.writing), *counts)
+    return content
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What chaos.py does to a stage: kills, requests to stop, dead ranks, full disks."""
+"""The faults of chaos.py: kills, requests to stop, dead ranks, full disks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from p2seg.runtime.content_fingerprint import cache_folder
 from p2seg.runtime.preemption import RETRY
 
 PATIENCE = 60.0
-"""Seconds in which a job whose rank has died must have ended."""
+"""Most seconds that a job may run after one of its ranks has died."""
 
 COUNTS = {
     "lost": "results lost",
@@ -27,19 +27,19 @@ COUNTS = {
     "children": "living children",
     "leftovers": "leftover files",
 }
-"""What is counted: the attribute of a row with one sentence for each, and its title."""
+"""The counts: attribute of a row with one sentence per event, and title."""
 
 
 @dataclass
 class Row:
-    """What was done to a stage.
+    """The faults of one stage.
 
     Attributes:
-        stage: its name.
-        fault: what was done.
-        times: how often.
-        writing: how many of them while a file was being written.
-        lost: sentences, one for everything that was lost.
+        stage: name of the stage.
+        fault: kind of the fault.
+        times: number of faults.
+        writing: number of faults during the write of a file.
+        lost: one sentence per lost result.
         overwritten: inputs that were changed or removed.
         children: command lines of processes that outlived their command.
         leftovers: files that the last, successful run did not remove.
@@ -55,7 +55,7 @@ class Row:
     leftovers: list[str] = field(default_factory=list)
 
     def add(self, other: Row) -> None:
-        """Adds what was done to the same stage at another time."""
+        """Adds other faults of the same stage."""
         self.times += other.times
         self.writing += other.writing
         for name in COUNTS:
@@ -64,14 +64,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Disturbed:
-    """A stage, with what an undisturbed run gave and took.
+    """A stage with the result of an undisturbed run.
 
     Attributes:
-        stage: to disturb.
+        stage: the stage to disturb.
         expected: its result.
-        start: seconds of a run that finds everything done.
-        work: seconds that a whole run takes beyond that.
-        files: that it leaves, by `files_of`.
+        start: seconds of a run that has nothing left to do.
+        work: additional seconds of a whole run.
+        files: its output files; see `files_of`.
     """
 
     stage: Stage
@@ -81,13 +81,13 @@ class Disturbed:
     files: frozenset[str]
 
     def kills(self, folder: Path, times: int, draw: random.Random) -> Row:
-        """SIGKILL at a random moment, every other time while a file is written."""
+        """Kills the stage at random moments; every other kill waits for the write of a file."""
         return self._interrupted("killed (SIGKILL)", folder, times, draw, [signal.SIGKILL], -9)
 
     def requests(
         self, folder: Path, times: int, draw: random.Random, numbers: Sequence[signal.Signals]
     ) -> Row:
-        """Signals in turn, each at a random moment: the exit code asks to be started again."""
+        """Sends signals at random moments; the stage must exit with the code for a restart."""
         names = ", ".join(number.name for number in numbers[:times])
         return self._interrupted(f"asked to stop ({names})", folder, times, draw, numbers, RETRY)
 
@@ -109,31 +109,31 @@ class Disturbed:
             process.send(number)
             code = process.end()
             row.children += process.outlived()
-            if code == 0:  # it was done before: from the beginning
+            if code == 0:  # the stage finished before the kill, so it starts from the beginning
                 self._compare(row, out)
                 _remove(out)
                 finished = 0
                 continue
             if code == -number and wanted != code:
-                continue  # it came while Python still loaded libraries: nothing was begun
+                continue  # Python was still loading libraries
             row.times += 1
             row.writing += writing
             if code != wanted:
-                row.lost.append(f"exit code {code}: {process.said[-300:]}")
+                row.lost.append(f"exit code {code}: {process.output[-300:]}")
             now = self.stage.progress(out)
             if now < finished:
-                row.lost.append(f"{finished - now} of {finished} that were finished")
+                row.lost.append(f"{finished - now} of {finished} finished items")
             finished = now
         self._finish(row, out)
         return row
 
     def dead_rank(self, folder: Path, alike: Disturbed, draw: random.Random) -> Row:
-        """One of two ranks is killed: the job ends soon, says so once, and can be started again.
+        """Kills one of two ranks: the job must end soon, report it once, and be restartable.
 
         Args:
-            folder: for the output.
-            alike: what two ranks give undisturbed.
-            draw: chooses the moment and the rank.
+            folder: folder of the output.
+            alike: the undisturbed run with two ranks.
+            draw: selects the moment and the rank.
         """
         row, out = Row(self.stage.name, "one of two ranks killed"), self.stage.out(folder)
         while not row.times:
@@ -149,38 +149,38 @@ class Disturbed:
             row.times = 1
             try:
                 if process.end(PATIENCE) == 0:
-                    row.lost.append("the job ended well with a dead rank")
+                    row.lost.append("the job succeeded with a dead rank")
             except subprocess.TimeoutExpired:
-                row.lost.append(f"the job was still there after {PATIENCE:.0f} s")
+                row.lost.append(f"the job was still running after {PATIENCE:.0f} s")
             row.children += process.outlived()
-            if process.said.count("another process of this run") > 1:
-                row.lost.append("it was said more than once")
+            if process.output.count("another process of this run") > 1:
+                row.lost.append("the dead rank was reported more than once")
         self._finish(row, out, 2, alike)
         return row
 
     def full_disk(self, disk: Disk, good: Path, share: float) -> Row:
-        """The disk is full before the end: one sentence; with more room it goes on.
+        """Fills the disk: the stage must report it once, and resume when there is space.
 
         Args:
-            disk: the output lies on it.
-            good: the folder of an undisturbed output.
-            share: of the room that the stage needs.
+            disk: the disk of the output.
+            good: folder of an undisturbed output.
+            share: share of the space that the stage needs.
         """
         row, out = Row(self.stage.name, "disk full", times=1), self.stage.out(disk.folder)
         disk.resize(self.stage.room(good, share, one_file=not disk.is_mounted))
         process = Process(self.stage.command(out), disk.limit)
-        code, said = process.end(), process.said
+        code, output = process.end(), process.output
         row.children += process.outlived()
-        told = "No space left" in said or "File too large" in said
-        if code != 2 or not told or said.count("\n") != 1:
-            row.lost.append(f"exit code {code}, said {said[-300:]!r}")
+        reported = "No space left" in output or "File too large" in output
+        if code != 2 or not reported or output.count("\n") != 1:
+            row.lost.append(f"exit code {code}, stderr {output[-300:]!r}")
         before = self.stage.progress(out)
         disk.resize(None)
         process = Process(self.stage.command(out))
         code = process.end()
         row.children += process.outlived()
         if code or self.stage.progress(out) < before:
-            row.lost.append(f"exit code {code}, or less was finished than before")
+            row.lost.append(f"exit code {code}, or finished work was lost")
         self._compare(row, out)
         _remove(out)
         return row
@@ -188,12 +188,12 @@ class Disturbed:
     def _finish(
         self, row: Row, out: Path, processes: int = 1, alike: Disturbed | None = None
     ) -> None:
-        """Starts again with the same command, compares, and removes what came out."""
+        """Repeats the same command, compares the result, and removes the output."""
         process = Process(self.stage.command(out, processes))
         code = process.end()
         row.children += process.outlived()
         if code:
-            row.lost.append(f"exit code {code} at the end: {process.said[-300:]}")
+            row.lost.append(f"exit code {code} at the end: {process.output[-300:]}")
         else:
             (alike or self)._compare(row, out)
         _remove(out)
@@ -205,26 +205,26 @@ class Disturbed:
         )
         try:
             result = self.stage.result(out)
-        except Exception as error:  # whatever it is, there is no result
+        except Exception as error:  # any error means that there is no result
             result = f"none, {error!r}"
         if result != self.expected:
             row.lost.append(f"another result: {result[:200]}, not {self.expected}")
 
 
 def undisturbed(stage: Stage, folder: Path, processes: int = 1) -> Disturbed:
-    """Runs a stage twice: it makes everything, then finds it done.
+    """Runs a stage twice: the second run has nothing left to do.
 
     Raises:
-        RuntimeError: it does not work at all, or makes another result the second time.
+        RuntimeError: the stage fails, or its second result differs.
     """
     out, seconds, results = stage.out(folder), [], []
     for _ in range(2):
         began = time.monotonic()
         process = Process(stage.command(out, processes))
         if process.end():
-            raise RuntimeError(f"{stage.name} does not work undisturbed: {process.said}")
+            raise RuntimeError(f"{stage.name} fails undisturbed: {process.output}")
         if left := [*process.outlived(), *filter(_is_temporary, files_of(out))]:
-            raise RuntimeError(f"{stage.name} leaves something undisturbed: {left}")
+            raise RuntimeError(f"{stage.name} leaves files or processes undisturbed: {left}")
         seconds.append(time.monotonic() - began)
         results.append(stage.result(out))
     if results[0] != results[1]:
@@ -234,10 +234,10 @@ def undisturbed(stage: Stage, folder: Path, processes: int = 1) -> Disturbed:
 
 
 def files_of(out: Path) -> set[str]:
-    """Names of an output's files, of those beside it, and of temporary ones in the cache.
+    """Returns the names of an output's files, of files next to it, and of temporary cache files.
 
-    Names that differ between two runs without a fault are made equal: TensorBoard's files, and
-    the steps of checkpoints.
+    Names that differ between two runs without a fault are normalized: TensorBoard's files and the
+    steps of checkpoints.
     """
     home, cache = out.parent, cache_folder()
     own = [each for each in home.iterdir() if each.name.lstrip(".").startswith(out.stem)]
@@ -249,12 +249,12 @@ def files_of(out: Path) -> set[str]:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a file is a lock, or half-written (`p2seg.runtime.temporary.temporary_name`)."""
+    """Returns whether a file is a lock or temporary (`p2seg.runtime.temporary.temporary_name`)."""
     return any(part.startswith(".") for part in name.split("/"))
 
 
 def _remove(out: Path) -> None:
-    """Removes an output and what lies beside it."""
+    """Removes an output and the files next to it."""
     shutil.rmtree(out, ignore_errors=True)
     if out.suffix:
         for each in (*out.parent.glob(f"{out.stem}.*"), *out.parent.glob(f".{out.stem}*")):

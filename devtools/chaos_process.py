@@ -1,4 +1,4 @@
-"""Commands that chaos.py disturbs, with all processes that they start; disks that fill up."""
+"""Runs and disturbs commands with all their child processes, and provides disks that fill up."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from pathlib import Path
 import psutil
 
 GRACE = 20.0
-"""Seconds in which a child must have ended after its parent, also one that imports libraries."""
+"""Most seconds for a child to end after its parent; it may be importing libraries."""
 
 MARK = "P2SEG_CHAOS"
-"""Environment variable that all processes of a disturbed command have in common."""
+"""Environment variable that marks all processes of a disturbed command."""
 
 
 class Process:
-    """A command in a group of its own.
+    """A command in its own process group.
 
     Args:
-        command: its words.
-        limit: bytes of the largest file that it may write; None: as the system has it.
+        command: the program and its arguments.
+        limit: largest file in bytes that it may write; None for the limit of the system.
 
     Attributes:
-        said: what it wrote to stderr, once it has ended.
+        said: its stderr, after it has ended.
     """
 
     def __init__(self, command: list[str], limit: int | None = None) -> None:
-        self.said = ""
+        self.output = ""
         self._mark = secrets.token_hex(8)
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in `end`
         self._popen = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
@@ -47,20 +47,20 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it is running."""
         return self._popen.poll() is None
 
     @property
     def children(self) -> list[int]:
-        """The processes that it has started."""
+        """Returns the processes that it has started."""
         return [each.pid for each in psutil.Process(self._popen.pid).children()]
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to it alone."""
+        """Sends a signal to this process only."""
         self._popen.send_signal(number)
 
     def end(self, seconds: float = 600.0) -> int:
-        """Waits for it and gives its exit code; what is not done after so long is killed."""
+        """Waits for the end and returns the exit code; kills the process after `seconds`."""
         try:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -70,10 +70,10 @@ class Process:
         finally:
             with self._errors:
                 self._errors.seek(0)
-                self.said = self._errors.read()
+                self.output = self._errors.read()
 
     def outlived(self) -> list[str]:
-        """Kills what still runs some time after the end, and gives its command lines."""
+        """Kills child processes that are still running and returns their command lines."""
         end = time.monotonic() + GRACE
         while (left := self._family()) and time.monotonic() < end:
             time.sleep(0.1)
@@ -83,19 +83,19 @@ class Process:
         return [f"process {pid}: {words}" for pid, words in left.items()]
 
     def _family(self) -> dict[int, str]:
-        """The command lines of all processes that it has started, however far below it."""
-        found = {}
+        """Returns the command lines of all processes below it, at any depth."""
+        family = {}
         for each in psutil.process_iter():
-            with suppress(psutil.Error):  # it has ended, or is somebody else's
+            with suppress(psutil.Error):  # the process has ended, or belongs to another user
                 if each.environ().get(MARK) == self._mark:
-                    found[each.pid] = " ".join(each.cmdline())[:200]
-        return found
+                    family[each.pid] = " ".join(each.cmdline())[:200]
+        return family
 
     def wait(self, seconds: float, out: Path | None) -> bool:
-        """Lets it run for so long, and then until it writes a file below `out`.
+        """Waits, and then until the process writes a file below `out`.
 
         Returns:
-            Whether it was seen writing.
+            Whether a write was seen.
         """
         end = time.monotonic() + seconds
         while self.is_running and time.monotonic() < end:
@@ -108,7 +108,7 @@ class Process:
 
 
 class Disk:
-    """A small file system, or a limit on the size of files where none can be mounted."""
+    """A small file system, or a limit on the file size if mounting is not possible."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -119,7 +119,7 @@ class Disk:
         self.is_mounted = done.returncode == 0
 
     def resize(self, size: int | None) -> None:
-        """Makes it so many bytes large; None: large enough."""
+        """Sets the size in bytes; None for a size that is large enough."""
         if not self.is_mounted:
             self.limit = size
             return
@@ -133,14 +133,14 @@ class Disk:
 
 
 def _prepare(limit: int | None) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may run under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would make the child ignore it
     if limit is not None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error, not the end
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write error instead of a kill
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def _is_written(out: Path) -> bool:
-    """Whether a temporary file lies in the output's folder."""
+    """Returns whether the folder of the output has a temporary file."""
     home = out if out.is_dir() else out.parent
     try:
         return any("~" in each.name for each in home.iterdir())

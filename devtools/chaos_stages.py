@@ -1,4 +1,4 @@
-"""The stages that chaos.py disturbs: small ones, each with its result and how far it has come."""
+"""The stages that chaos.py disturbs: small ones, each with its result and its progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from p2seg.engine.checkpoint import CheckpointFolder
 from p2seg.runtime.files import sha256
 from p2seg.runtime.settings import flat
 
-logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of restarts, which we make
+logging.getLogger("tensorboard").setLevel(logging.ERROR)  # hides warnings about restarts
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 NETWORK = (
     *("model=tiny", "model.backbone=test_resnet", "model.width=8", "model.embedding=4"),
@@ -31,15 +31,15 @@ NETWORK = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One tool on the small set.
+    """One command on the small set.
 
     Attributes:
         name: of the stage.
         tool: its file in tools/.
-        words: of its command line, without `out` and the processes.
-        result: what came out, by the output's path; two runs must give the same.
-        progress: how much of it is finished, by the output's path.
-        is_file: the output is a file, not a folder.
+        words: arguments without `out` and the number of processes.
+        result: returns the result by the output's path; two runs must give equal results.
+        progress: returns the amount of finished work by the output's path.
+        is_file: whether the output is a file and not a folder.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Stage:
     is_file: bool = False
 
     def out(self, folder: Path) -> Path:
-        """The output in a folder."""
+        """Returns the path of the output in a folder."""
         return folder / "masks.json" if self.is_file else folder / self.name
 
     def room(self, good: Path, share: float, *, one_file: bool) -> int:
-        """Bytes that are a share of what a finished output takes.
+        """Returns a share of the bytes of a finished output.
 
         Args:
-            good: the folder of a finished one.
+            good: folder of a finished output.
             share: 0..1.
-            one_file: of its largest file alone.
+            one_file: whether only the largest file counts.
         """
         out = self.out(good)
         files = [out] if self.is_file else [each for each in out.rglob("*") if each.is_file()]
@@ -67,7 +67,7 @@ class Stage:
         return int(share * (max(sizes) if one_file else sum(sizes)))
 
     def command(self, out: Path, processes: int = 1) -> list[str]:
-        """The command line; several processes share the work of one."""
+        """Returns the command; several processes share the work of one."""
         words = [f"{TOOLS / self.tool}.py", *self.words, *self._batch(), f"out={out}"]
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         return [sys.executable, *(launch if processes > 1 else ()), *words]
@@ -78,10 +78,10 @@ class Stage:
 
 
 class Inputs:
-    """The files that stages read, which no fault may change.
+    """The input files of the stages, which no fault may change.
 
     Args:
-        folders: that hold them.
+        folders: folders of the files.
     """
 
     def __init__(self, *folders: Path) -> None:
@@ -89,7 +89,7 @@ class Inputs:
         self._known: dict[Path, str] = {}
 
     def changed(self) -> list[Path]:
-        """Files that were changed or removed since the last call, which has seen them."""
+        """Returns the files that were changed or removed since the last call."""
         files = (each for folder in self._folders for each in folder.rglob("*") if each.is_file())
         now = {file: sha256(file) for file in files}
         changed = [file for file in self._known if now.get(file) != self._known[file]]
@@ -98,11 +98,11 @@ class Inputs:
 
 
 def stages_of(home: Path, data: Path) -> list[Stage]:
-    """All stages, in their order.
+    """Returns all stages in their order.
 
     Args:
-        home: where the undisturbed results are, which later stages read.
-        data: the set.
+        home: folder of the undisturbed results, which later stages read.
+        data: folder of the set.
     """
     own = (
         *("data=custom", "data.num_classes=4", f"data.images={data}/images", "data.workers=1"),
@@ -152,16 +152,16 @@ def _count_maps(out: Path) -> int:
 
 
 def training_result(out: Path, kind: str) -> str:
-    """A digest of every number of a training's last checkpoint, and of every logged loss."""
-    found = CheckpointFolder(out, kind, keep=2).newest()
-    assert found is not None
+    """Returns a digest of the last checkpoint's numbers and of all logged losses."""
+    newest = CheckpointFolder(out, kind, keep=2).newest()
+    assert newest is not None
     numbers = {
         key: value.numpy().tobytes().hex() if isinstance(value, torch.Tensor) else str(value)
-        for key, value in _leaves(found[1]).items()
+        for key, value in _leaves(newest[1]).items()
     }
     events = EventAccumulator(str(out), size_guidance={"scalars": 0}).Reload()
     losses = {
-        # a point that is drawn twice is one: a validation that was stopped is made again
+        # a stopped validation is repeated, so equal points of a curve count once
         tag: sorted({(event.step, event.value) for event in events.Scalars(tag)})
         for tag in events.Tags()["scalars"]
         if tag.startswith(("loss/", "val/"))
@@ -176,14 +176,14 @@ def _leaves(content: dict[str, Any]) -> dict[str, Any]:
 
 def _step(kind: str) -> Callable[[Path], int]:
     def progress(out: Path) -> int:
-        found = CheckpointFolder(out, kind, keep=2).newest()
-        return 0 if found is None else int(found[1]["step"])
+        newest = CheckpointFolder(out, kind, keep=2).newest()
+        return 0 if newest is None else int(newest[1]["step"])
 
     return progress
 
 
 def _count_masks(out: Path) -> int:
-    """Images that are finished: in the file, or in the lines beside it."""
+    """Returns the number of finished images, in the file or in its resume log."""
     if out.is_file():
         return len(json.loads(out.read_text())["images"])
     finished = set()
@@ -192,7 +192,7 @@ def _count_masks(out: Path) -> int:
             try:
                 finished.add(json.loads(line)["item"])
             except (ValueError, KeyError):
-                continue  # torn by a kill
+                continue  # a kill cut the line
     return len(finished)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The drawn set over three seeds, with a segmentor on MDM's masks, on the control's and on ground truth, and the
-# table of means and spreads. About 40 minutes on two cores.
-#   ./devtools/drawn_seeds.sh            or the seeds: ./devtools/drawn_seeds.sh 0 1 2
+# Runs the drawn set with three seeds, trains a segmentor on the masks of MDM, of the control and on ground truth,
+# and prints the table of means and spreads. About 40 minutes on two cores.
+#   ./devtools/drawn_seeds.sh            or with seeds: ./devtools/drawn_seeds.sh 0 1 2
 set -euo pipefail
 . "$(dirname "$0")/../scripts/_environment.sh"
 reports=()

@@ -1,4 +1,4 @@
-"""Measures everything that needs a GPU, in at most 8 minutes: stages in the order of their worth.
+"""Measures everything that needs a GPU in at most 8 minutes; the most useful stages come first.
 
 python devtools/gpu.py --data DIR        # all stages; gpu.md and gpu.json in outputs/gpu
 python devtools/gpu.py --stages kernels,affinity
@@ -6,18 +6,19 @@ python devtools/gpu.py --rehearse        # tiny sizes on the CPU, under 2 minute
 
     kernels     Triton's affinity kernels compared with plain PyTorch, and the tests that use a GPU
     affinity    dense, tiled, compiled and Triton: time, memory, share of the matrix limit
-    step        a training step of HRNet-48 at 416 px by precision, MDM's and the labels' share
+    step        a training step of HRNet-48 at 416 px by precision, and MDM's and the labels' share
     training    3,000 steps on cell nuclei, mdm=best and mdm=paper: mean IoU of the masks
     segmentors  training and prediction next to torchvision's, SAM ViT-B, export
     repeat      two deterministic runs, and one that is killed and resumed: equal bits
 
-Each stage is a process of its own with a time limit. Results are written after each stage, and a
-stage that fails or is killed leaves its error and its finished rows. It needs no network: no
-weights are downloaded. Carry the repository with `tests/`, what pyproject.toml requires (a PyTorch
-image often lacks the wheels of kornia, kornia-rs, lightning-fabric, hydra-core, omegaconf,
-antlr4-python3-runtime, pycocotools, faster-coco-eval, defusedxml and segment-anything), pytest,
-pytest-timeout and hypothesis, and as DIR up to 200 nuclei images (`train/`, `val/`,
-`instances_train.json`, `instances_val.json`, 18 MiB); without DIR it trains on the demo's 60.
+Each stage is a separate process with a time limit. Results are written after each stage. A stage
+that fails or is killed leaves its error and its finished rows. The script needs no network and
+downloads no weights. The machine needs the repository with `tests/`, the requirements of
+pyproject.toml, pytest, pytest-timeout and hypothesis. A PyTorch image often lacks the wheels of
+kornia, kornia-rs, lightning-fabric, hydra-core, omegaconf, antlr4-python3-runtime, pycocotools,
+faster-coco-eval, defusedxml and segment-anything. DIR holds up to 200 nuclei images (`train/`,
+`val/`, `instances_train.json`, `instances_val.json`, 18 MiB). Without `--data`, the 60 images of
+the demo are used.
 """
 
 from __future__ import annotations
@@ -44,34 +45,34 @@ LIMITS = {
     "segmentors": 55,
     "repeat": 45,
 }
-"""Seconds of each stage, in the order of worth; what one leaves over, the next one may use."""
+"""Time limit of each stage in seconds, most useful first; unused time goes to later stages."""
 TOTAL = 478
-"""Seconds of all stages."""
+"""Time limit of all stages in seconds."""
 
 Result = dict[str, Any]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the command line's words; gives 1 if a stage failed or a row has an error."""
-    given = parser().parse_args(words)
+    """Runs the stages; returns 1 if a stage failed or a row has an error."""
+    args = parser().parse_args(words)
     end = time.monotonic() + TOTAL
-    given.out.mkdir(parents=True, exist_ok=True)
-    results: Result = {"machine": machine(given.rehearse), "stages": {}}
-    for place, name in enumerate(given.stages):
-        later = sum(LIMITS[each] for each in given.stages[place + 1 :])
+    args.out.mkdir(parents=True, exist_ok=True)
+    results: Result = {"machine": machine(args.rehearse), "stages": {}}
+    for place, name in enumerate(args.stages):
+        later = sum(LIMITS[each] for each in args.stages[place + 1 :])
         limit = max(1.0, end - time.monotonic() - later)
         print(f"{name}: at most {limit:.0f} s", flush=True)  # noqa: T201
-        stage = run_stage(name, limit, given.out, given.data, rehearse=given.rehearse)
+        stage = run_stage(name, limit, args.out, args.data, rehearse=args.rehearse)
         results["stages"][name] = stage
-        (given.out / "gpu.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-        (given.out / "gpu.md").write_text(markdown(results), "utf-8")
+        (args.out / "gpu.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        (args.out / "gpu.md").write_text(markdown(results), "utf-8")
         print(f"{name}: {stage['seconds']:.0f} s, {stage['error'] or 'done'}", flush=True)  # noqa: T201
-    print(f"written: {given.out / 'gpu.md'}")  # noqa: T201
+    print(f"wrote {args.out / 'gpu.md'}")  # noqa: T201
     return int(any(failures(stage) for stage in results["stages"].values()))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -94,15 +95,15 @@ def _stages(text: str) -> list[str]:
 
 
 def machine(rehearse: bool) -> dict[str, str]:
-    """What the figures were measured on.
+    """Describes the machine.
 
     Raises:
-        SystemExit: there is no GPU, and this is no rehearsal.
+        SystemExit: there is no GPU, and `rehearse` is false.
     """
-    import torch  # --help needs none
+    import torch  # --help must start fast
 
     if not rehearse and not torch.cuda.is_available():
-        raise SystemExit("gpu.py: no CUDA GPU on this machine; --rehearse runs on the CPU")
+        raise SystemExit("gpu.py: no CUDA GPU on this machine; use --rehearse to run on the CPU")
     return {
         "device": "a rehearsal on the CPU" if rehearse else torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -117,17 +118,17 @@ def machine(rehearse: bool) -> dict[str, str]:
 def run_stage(
     name: str, limit: float, out: Path, data: Path | None = None, *, rehearse: bool = False
 ) -> Result:
-    """Runs one stage as a process of its own, which is killed after its time.
+    """Runs one stage as a process, and kills it after its time limit.
 
     Args:
         name: of the stage.
-        limit: seconds.
-        out: folder that gets `NAME.json`, its rows so far, and `NAME.log`.
-        data: folder of nuclei images; None: the demo's.
-        rehearse: tiny sizes on the CPU.
+        limit: time limit in seconds.
+        out: folder for `NAME.json`, the rows so far, and `NAME.log`.
+        data: folder of nuclei images; None for the demo's.
+        rehearse: whether to use tiny sizes on the CPU.
 
     Returns:
-        `rows`, `seconds`, `limit` and `error`, which is None where all went well.
+        `rows`, `seconds`, `limit` and `error`, which is None on success.
     """
     file = out.absolute() / f"{name}.json"
     file.unlink(missing_ok=True)
@@ -151,7 +152,7 @@ def run_stage(
             error = f"killed after {limit:.0f} s"
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)  # and what it started
+                os.killpg(running.pid, signal.SIGKILL)  # includes its child processes
             running.wait()
     content = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return {
@@ -163,13 +164,13 @@ def run_stage(
 
 
 def failures(stage: Result) -> list[str]:
-    """The errors of a stage and of its rows."""
+    """Returns the errors of a stage and of its rows."""
     errors = [stage["error"], *(row.get("error") for row in stage["rows"])]
     return [each for each in errors if each]
 
 
 def markdown(results: Result) -> str:
-    """All results as Markdown, one table per stage."""
+    """Returns all results as Markdown, one table per stage."""
     lines = ["# On a GPU", "", ", ".join(f"{k}: {v}" for k, v in results["machine"].items()), ""]
     for name, stage in results["stages"].items():
         lines += [f"## {name}", "", f"{stage['seconds']} s of {stage['limit']} s.", ""]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg.apps.report.pictures import grid
+from p2seg.apps.report.grids import grid
 from p2seg.cli.arguments import Parser, command, path
 from p2seg.data.images import read_image
 from p2seg.errors import UserError

@@ -1,4 +1,4 @@
-"""Puts the reports of several seeds into one table: mean, and half the range between the seeds.
+"""Combines the reports of several random seeds into one table: mean ± half of the range.
 
 python devtools/summarize.py outputs/drawn_seed0/report.json outputs/drawn_seed1/report.json
 """
@@ -30,7 +30,7 @@ MODEL = {
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = Parser(description="Mean and spread of several reports.", allow_abbrev=False)
     words.add_argument("reports", nargs="+", type=Path, metavar="report.json")
     return words
@@ -46,7 +46,7 @@ def main(words: list[str]) -> None:
     pseudo = [name for name in stages if "quality" in reports[0][name]]
     models = [name for name in stages if name.startswith("segmentor")]
     miou = [report["semantic"]["miou"] for report in reports]
-    out = [f"{len(reports)} reports; first semantic maps: mIoU {_cell(miou)}", ""]
+    out = [f"{len(reports)} reports; initial semantic maps: mIoU {_cell(miou)}", ""]
     out += _table("pseudo masks (training images, points given)", PSEUDO, pseudo, reports)
     if "mdm" in pseudo and "control" in pseudo:
         gains = {

@@ -1,12 +1,13 @@
-"""How good instance labels are without any network: four splits of shared regions.
+"""Scores instance labels made without a network: four ways to split regions with several clicks.
 
     python scripts/compare_seeds.py --gt instances_train2017.json --images train2017
     python scripts/compare_seeds.py ... --sampler inner --missing .3 --noise 4 --erode 2
 
-For every seed clicks are drawn and maps are painted from the ground truth (and made worse where
-that is asked for). The rows: `control` is Eq. 1; `watershed` floods the control's
-regions from the clicks over the strength of the image's edges (scikit-image's compact watershed);
-`geodesic distance` and `mixture` are values of `mdm.split`. Mean and half the range over the seeds.
+For every random seed, clicks and initial semantic maps are made from the ground truth. `--missing`,
+`--noise`, `--erode` and `--dilate` degrade the maps. Row `control` is Eq. 1. Row `watershed` floods
+the regions of the control from the clicks over the edge strength of the image (scikit-image's
+compact watershed). `geodesic distance` and `mixture` are values of `mdm.split`. A cell shows the
+mean and half the range over the seeds.
 """
 
 from __future__ import annotations
@@ -41,16 +42,20 @@ Labeling = Callable[[torch.Tensor, Points, torch.Tensor], Labeled]
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = Parser(description="Instance labels without a network.", allow_abbrev=False)
     words.add_argument("--gt", type=path, required=True)
     words.add_argument("--images", type=path, required=True)
     words.add_argument("--sampler", default="random")
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     words.add_argument("--color-weight", type=float, default=3.0, help="as mdm.color_weight")
-    words.add_argument("--edges", type=int, default=0, help="a row of export.edges=N")
-    words.add_argument("--foreground", type=float, default=1.0, help="of that row")
-    words.add_argument("--compactness", type=float, default=1.0, help="of the watershed")
+    words.add_argument("--edges", type=int, default=0, help="add a row with export.edges=N")
+    words.add_argument(
+        "--foreground", type=float, default=1.0, help="export.foreground of that row"
+    )
+    words.add_argument(
+        "--compactness", type=float, default=1.0, help="compactness of the watershed"
+    )
     for name, kind in {"missing": float, "noise": float, "erode": int, "dilate": int}.items():
         words.add_argument(f"--{name}", type=kind, default=0, help="see semantic.degrade")
     return words
@@ -61,11 +66,11 @@ def main(words: list[str]) -> None:
     """Prints the table as Markdown."""
     asked = parser().parse_args(words)
     for name, least in {"edges": 0, "compactness": 0, "color_weight": 0, "seeds": 0}.items():
-        given = getattr(asked, name)
-        if min(given if isinstance(given, list) else [given]) < least:
-            raise UserError(f"--{name.replace('_', '-')} {given} cannot be; it is {least} or more")
+        value = getattr(asked, name)
+        if min(value if isinstance(value, list) else [value]) < least:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
     if asked.foreground <= 0:
-        raise UserError(f"--foreground {asked.foreground} cannot be; it is above 0")
+        raise UserError(f"--foreground {asked.foreground}: must be above 0")
     truth = read_instances(asked.gt)
     control = SeedLabeler(Seeder())
     geodesic = SeedLabeler(Seeder(split=Split("geodesic", asked.color_weight)))
@@ -76,13 +81,13 @@ def main(words: list[str]) -> None:
         "mixture": SeedLabeler(Seeder(split=Split("mixture"))),
     }
     if asked.edges:
-        mended = {"foreground": asked.foreground, "edges": asked.edges}
-        splits["geodesic distance, mended maps"] = replace(geodesic, **mended)
+        refinement = {"foreground": asked.foreground, "edges": asked.edges}
+        splits["geodesic distance, refined maps"] = replace(geodesic, **refinement)
     scores: dict[str, list[dict[str, float]]] = {name: [] for name in splits}
     for seed in asked.seeds:
         worse = Degrade(asked.missing, 0.3, asked.noise, asked.erode, asked.dilate, seed)
-        made = _masks(truth, asked.images, splits, asked.sampler, worse)
-        for name, instances in made.items():
+        labels = _masks(truth, asked.images, splits, asked.sampler, worse)
+        for name, instances in labels.items():
             masks = replace(truth, instances=instances)
             scores[name].append({**quality(truth, masks), "miou": masks_miou(truth, masks)})
     lines = [f"| labels | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 1) + "|"]
@@ -107,15 +112,15 @@ def _masks(
         record.file_name: own for record, own in zip(truth.images, truth.instances, strict=True)
     }
     record_of = {record.file_name: record for record in truth.images}
-    made: dict[str, list[list[Instance]]] = {name: [] for name in splits}
+    masks: dict[str, list[list[Instance]]] = {name: [] for name in splits}
     for file in progress(f"seed {worse.seed}")(list(record_of)):
         points = points_of[file]
         size = (record_of[file].height, record_of[file].width)
         image = torch.from_numpy(read_image(images / file, size)).permute(2, 0, 1)
         first = torch.from_numpy(worse(paint(own_of[file], size), file)).long()
         for name, split in splits.items():
-            made[name].append(masks_of(split(image, points, first), points, MaskRules()))
-    return made
+            masks[name].append(masks_of(split(image, points, first), points, MaskRules()))
+    return masks
 
 
 def _cell(values: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""A reproduced table as Markdown."""
+"""Formats a reproduced table as Markdown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 
 def markdown_of(content: dict[str, Any]) -> list[str]:
-    """The lines of a table's Markdown, from what its JSON holds."""
+    """Returns the Markdown lines of a table's JSON content."""
     seeds = ", ".join(map(str, content["seeds"]))
     lines = [f"**{content['title']}**; ours: `{content['data']}` data, seeds {seeds}", ""]
     columns = content["columns"]
-    compared = any(row["paper"] for row in content["rows"])  # ablations have no figure of the paper
+    compared = any(row["paper"] for row in content["rows"])  # the paper has no ablations
     head = [f"{c}, {who}" for c in columns for who in ("paper", "ours")]
     head = head if compared else columns
     lines += ["| row | " + " | ".join(head) + " |", "| --- " * (len(head) + 1) + "|"]

@@ -1,11 +1,11 @@
-"""Figures 7 and 8 of the paper, of the runs of Table 3.
+"""Draws Figures 7 and 8 of the paper from the runs of Table 3.
 
     python scripts/reproduce_figures.py --data drawn    # or ./scripts/reproduce_figures.sh
 
-Figure 7: image, BESTIE's masks, ours, ground truth. Figure 8: instances that are found after more
-and more steps, without mutual distillation and with it. They go to `figure7_<data>.png` and
-`figure8_<data>.png` in `--out`; the runs are those of `reproduce.py 3`, and what is done is not
-done again.
+Figure 7 shows the image, the masks of BESTIE and of P2Seg, and the ground truth. Figure 8 shows the
+instances found after a growing number of steps, without and with mutual distillation. The files are
+`figure7_<data>.png` and `figure8_<data>.png` in `--out`. The runs are those of `reproduce.py 3`,
+and finished runs are reused.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import shlex
 import subprocess
 import sys
 
-from paper_tables import MINE, TABLES
+from paper_tables import TABLES
 from reproduce import ROOT, common_parser, plan_of, read_words, run_all
+from table_rows import MINE
 
 from p2seg.cli.arguments import CONSOLE, command
 from p2seg.errors import UserError
 
 PLACES = ("+exp=", "name=", "data.")
-"""The words of a run that say where its images, clicks and maps are."""
+"""Prefixes of the settings that locate the images, clicks and maps of a run."""
 
 
 @command
 def main(words: list[str]) -> None:
-    """Runs what is not done and draws, or prints the commands."""
+    """Runs the unfinished runs and draws the figures, or prints the commands."""
     parser = common_parser("Figures 7 and 8.")
     parser.add_argument("--seed", dest="seeds", type=lambda text: [int(text)], default=[0])
     asked = read_words(parser, words)
@@ -54,7 +55,7 @@ def main(words: list[str]) -> None:
     for each in drawn:
         CONSOLE.print(shlex.join(each[1:]))
         if subprocess.run(each, check=False).returncode:
-            raise UserError("the figure could not be drawn; mend what it says above")
+            raise UserError("the figure could not be drawn; fix the error above")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""One table on real images: labels without a network, the baselines, P2Seg, and true masks.
+"""Makes one table on real images: labels without a network, baselines, P2Seg, and true masks.
 
     python scripts/reproduce_real.py nuclei data.source=DIR      # or ./scripts/reproduce_real.sh
     python scripts/reproduce_real.py coco data.source=DIR model.weights=FILE --rows control best
     python scripts/reproduce_real.py nuclei data.source=DIR --segmentors
 
-Every row is scored by its pseudo masks on the training images. With `--segmentors` the same
-segmentor is also trained on the masks of each row and on the true masks, and scored on the val
-images. Words of the form key=value go to every run; give runs with other words another `--out`. A
-finished run is skipped, so the same command resumes. The table goes to `table_real_<data>.md` and
-`.json`. A copy of the `.json` in `results/` becomes a part of the page of results
-(devtools/results_page.py).
+Every row is scored by its pseudo masks on the training images. With `--segmentors`, the same
+segmentation model is also trained on the masks of each row and on the true masks, and scored on
+the val images. Settings of the form key=value go to every run; use another `--out` for other
+settings. Finished runs are skipped, so the same command resumes. The table is written to
+`table_real_<data>.md` and `.json`. devtools/results_page.py adds copies of the `.json` in
+`results/` to the results page.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from paper_tables import BESTIE, PAPER, S2I, Keys, Row, Table
-from reproduce import command_of, content_of, plan_of, read_words, run_all, show, write_table
+from reproduce import plan_of, read_words, run_all, show, write_table
+from table_content import command_of, content_of
+from table_rows import BESTIE, PAPER, S2I, Keys, Row, Table
 
 from p2seg.cli.arguments import Parser, command, path
 
@@ -27,7 +28,7 @@ TITLES = {
     "coco": "Real images: a part of COCO 2017",
     "voc": "Real images: the segmentation images of VOC 2007",
 }
-"""By data set."""
+"""The title by data set."""
 ALONE = ("pipeline.network=false",)
 TRUTH = "truth"
 ROWS = {
@@ -51,7 +52,7 @@ ROWS = {
     "untrained": Row("untrained network of P2Seg", {}, (), stage="untrained"),
     TRUTH: Row("true masks", {}, ALONE, stage="gt", missing="needs --segmentors"),
 }
-"""By the name that `--rows` takes."""
+"""The rows by their name in `--rows`."""
 MASKS: dict[str, Keys] = {
     "initial map mIoU": ("semantic", "miou"),
     "mean IoU": ("mdm", "quality", "mean_iou"),
@@ -82,12 +83,14 @@ SEGMENTOR_NOTE = (
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Returns the parser of the command line."""
     words = Parser(description="One table on real images.", allow_abbrev=False)
     words.add_argument("data", choices=list(TITLES))
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     words.add_argument("--rows", choices=list(ROWS), nargs="+", default=list(ROWS))
-    words.add_argument("--segmentors", action="store_true", help="train one on each row's masks")
+    words.add_argument(
+        "--segmentors", action="store_true", help="train a segmentor on each row's masks"
+    )
     words.add_argument("--dry-run", action="store_true", help="print the runs and do nothing")
     words.add_argument("--out", type=path, default=path("outputs"), metavar="DIR")
     words.epilog = "words of the form key=value are settings of every run"
@@ -118,12 +121,12 @@ def main(words: list[str]) -> None:
 
 
 def table_of(keys: list[str], data: str, *, segmentors: bool) -> Table:
-    """The table of some rows.
+    """Returns the table with some rows.
 
     Args:
-        keys: of `ROWS`.
-        data: of `TITLES`.
-        segmentors: whether one is trained on the masks of each row.
+        keys: keys of `ROWS`.
+        data: key of `TITLES`.
+        segmentors: whether a segmentation model is trained on the masks of each row.
     """
     rows = []
     for key in keys:
@@ -139,12 +142,12 @@ def table_of(keys: list[str], data: str, *, segmentors: bool) -> Table:
 
 
 def _run_of(row: Row) -> tuple[Any, ...]:
-    """What rows of one run have in common."""
+    """Returns a key that is equal for rows of one run."""
     return row.words, row.script, row.own_clicks
 
 
 def _share(name: str, report: dict[str, Any], truth: dict[str, Any]) -> float | None:
-    """AP50 of a row's segmentor as a share of the one on true masks; None without one of them."""
+    """Returns AP50 of a row's segmentor relative to that on true masks; None if one is missing."""
     [stage] = [row.stage for row in ROWS.values() if row.name == name]
     own = report.get("segmentor" if stage == "mdm" else f"segmentor_{stage}")
     best = truth.get("segmentor_gt")

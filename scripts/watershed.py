@@ -1,10 +1,10 @@
-"""The compact watershed from the clicks, a rival without a network, and its report.
+"""Makes masks with the compact watershed from the clicks, as a baseline, and reports them.
 
     python scripts/watershed.py +exp=real_nuclei pipeline.network=false "pipeline.segmentors=[]"
 
-It takes the settings of p2seg pipeline, shares its clicks and initial semantic maps, and writes
-`watershed.json` and a report. It is not a setting of the package: on nuclei it equals the geodesic
-distance, and on drawn images and photographs it is worse (docs/developers/experiments.md).
+The script has the settings of p2seg pipeline, shares its clicks and initial semantic maps, and
+writes `watershed.json` and a report. The package has no such setting, because the watershed equals
+the geodesic distance on nuclei and is worse on drawn images and photographs (docs/developers/experiments.md).
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ from p2seg.structures import Points
 
 @dataclass(frozen=True)
 class Watershed:
-    """Labels pixels by the control (Eq. 1), and splits regions with several clicks by watershed.
+    """Labels pixels by Eq. 1 and splits regions with several clicks by watershed.
 
     Attributes:
-        compactness: of scikit-image's watershed; 0: the edges of the image decide alone. The
-            default is the best of 0, 0.01, 0.1, 1, 10 and 100 on every sixth training image of
-            `nuclei`.
-        needs_image: of `p2seg.pseudo.labeler.Labeler`.
-        on_gpu: of `p2seg.pseudo.labeler.Labeler`.
+        compactness: of scikit-image's watershed; 0 uses only the edges of the image. The default
+            is the best of 0, 0.01, 0.1, 1, 10 and 100 on every sixth training image of `nuclei`.
+        needs_image: see `p2seg.pseudo.labeler.Labeler`.
+        on_gpu: see `p2seg.pseudo.labeler.Labeler`.
     """
 
     compactness: float = 10.0
@@ -48,12 +47,12 @@ class Watershed:
     def __call__(self, image: torch.Tensor | None, points: Points, first: torch.Tensor) -> Labeled:
         """Labels one image; see `p2seg.pseudo.labeler.Labeler`."""
         assert image is not None
-        given = SeedLabeler(Seeder())(None, points, first)
+        control = SeedLabeler(Seeder())(None, points, first)
         lab = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)
         smooth = cv2.GaussianBlur(lab.astype(np.float32), (0, 0), 1)
         steps = [cv2.Sobel(smooth, cv2.CV_32F, *axis) / 8 for axis in ((1, 0), (0, 1))]
         strength = np.sqrt(sum((step**2).sum(2) for step in steps))
-        owner = given.instances.numpy().copy()
+        owner = control.instances.numpy().copy()
         markers = np.zeros_like(owner)
         for k, (y, x) in reversed(list(enumerate(points.pixels.tolist()))):
             markers[y, x] = k + 1
@@ -64,11 +63,11 @@ class Watershed:
                 begin = np.where(where & np.isin(markers, mine), markers, 0)
                 flood = watershed(strength, begin, mask=where, compactness=self.compactness)
                 owner[flood > 0] = flood[flood > 0]
-        return replace(given, instances=torch.from_numpy(owner))
+        return replace(control, instances=torch.from_numpy(owner))
 
 
 def run(cfg: Any) -> Path:
-    """Makes the masks, trains the segmentors on them that are asked for, and gives the report."""
+    """Makes the masks, trains the requested segmentors, and returns the path of the report."""
     from p2seg.cli.experiment import Experiment
     from p2seg.cli.fingerprints import inputs_info, key_of, stamps_of
     from p2seg.cli.inputs import clicks_sha256, reader_of
@@ -114,7 +113,7 @@ def run(cfg: Any) -> Path:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Runs the command line's words (default: those of the process)."""
+    """Runs the script with arguments, by default those of the process."""
     from p2seg.cli.claims import writes
     from p2seg.cli.entry import entry
     from p2seg.cli.paths import output_folder

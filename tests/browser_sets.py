@@ -18,14 +18,14 @@ OPTIONS = (
 
 
 def chromium() -> str | None:
-    """Where Chromium is: the one of `P2SEG_CHROMIUM`, else the system's."""
+    """Returns the path of Chromium: `P2SEG_CHROMIUM`, else the system's."""
     found = (shutil.which(name) for name in (os.environ.get("P2SEG_CHROMIUM"), *NAMES) if name)
     return next(filter(None, found), None)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Playwright's browser; the test is skipped where there is none.
+    """Playwright's browser; the test is skipped if it is missing.
 
     One a file: its program ends when its pipe is closed, and a process that a later test forks
     would hold the pipe open for ever. Its event loop would also stand in the way of others.
@@ -42,7 +42,7 @@ def browser() -> Iterator[object]:
 
 @pytest.fixture
 def page(browser):
-    """A page of 1440 x 900 pixels; what its scripts raise, or ask of the internet, fails the test.
+    """A page of 1440 x 900 pixels; a script error or an internet request fails the test.
 
     `page.faults` are the texts of what was raised: a test that expects some clears it.
     """

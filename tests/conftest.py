@@ -16,14 +16,14 @@ from hypothesis import settings
 
 from p2seg.cli.main import main
 
-settings.register_profile("p2seg", deadline=None)  # a busy machine is slow now and then
+settings.register_profile("p2seg", deadline=None)  # a busy machine can be slow
 settings.load_profile("p2seg")
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before any kernel is imported: they run on the CPU
+    os.environ["TRITON_INTERPRET"] = "1"  # before kernels are imported, so that they run on the CPU
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out kernels where Triton's interpreter is too old for the NumPy that is there."""
+    """Skips tests of kernels if Triton's interpreter is too old for the installed NumPy."""
     with contextlib.suppress(ImportError):
         import triton
 
@@ -40,7 +40,7 @@ REALDATA = ROOT.parent / "shared" / "realdata"
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache folder that is not the user's."""
+    """Sets a temporary cache folder instead of the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -48,7 +48,7 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="session", autouse=True)
 def keyboard_interrupts_are_heard() -> Iterator[None]:
-    """A script that starts the tests with `&` has SIGINT ignored, and so would its children."""
+    """Restores SIGINT, which is ignored if a script starts the tests with `&`."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -71,7 +71,7 @@ def run_tool(
 
 @pytest.fixture
 def realdata() -> Path:
-    """The folder of real images beside the checkout; the test is skipped without it."""
+    """The folder of real images next to the checkout; the test is skipped without it."""
     if not REALDATA.is_dir():
-        pytest.skip("the real images are not beside this checkout (../shared/realdata)")
+        pytest.skip("the real images are not next to this checkout (../shared/realdata)")
     return REALDATA

@@ -12,7 +12,7 @@ SCORES = (0.2, 0.5, 0.5, 0.9)
 
 
 def bits(text):
-    """A square mask written row-major: `bits("0011")` is 2x2 with a lower row of ones."""
+    """Returns a square mask from a row-major text: `bits("0011")` is 2x2, its last row is ones."""
     side = int(len(text) ** 0.5)
     return np.array(list(text)).reshape(side, side) == "1"
 
@@ -23,14 +23,14 @@ def instance(id, mask, label=1, **fields):
 
 
 def instance_set(*images, size=(2, 2), names=("cat", "cow", "dog"), info=None):
-    """A set of images `1.jpg`, `2.jpg` ..., each a list of instances."""
+    """Returns a set of images `1.jpg`, `2.jpg`, ..., each with a list of instances."""
     records = [ImageRecord(k, f"{k}.jpg", *size) for k in range(1, len(images) + 1)]
     categories = [Category(10 * k, name) for k, name in enumerate(names, start=1)]
     return InstanceSet(records, categories, [list(each) for each in images], info or {})
 
 
 def random_pair(seed, *, crowds=False, side=4, images=3, density=0.5):
-    """A random ground truth and random predictions for it, with ties, misses and empty images."""
+    """Returns random ground truth and predictions, with ties, misses and empty images."""
     rng = np.random.default_rng(seed)
 
     def masks(count):
@@ -46,7 +46,7 @@ def random_pair(seed, *, crowds=False, side=4, images=3, density=0.5):
             truths[-1].append(instance(id, mask, int(rng.integers(1, 4)), crowd=crowd))
         for k, mask in enumerate(masks(rng.integers(0, 7))):
             label, score = int(rng.integers(1, 4)), float(rng.choice(SCORES))
-            if truths[-1] and rng.random() < 0.6:  # near a truth, so that there are hits
+            if truths[-1] and rng.random() < 0.6:  # close to a true mask, so that there are hits
                 near = truths[-1][rng.integers(len(truths[-1]))]
                 label = near.label
                 mask = flipped(near, rng, rng.integers(0, 4))
@@ -64,7 +64,7 @@ def flipped(near, rng, count):
 
 
 def write_voc(root):
-    """A VOC year's folder of one image with an object of class 2 (bicycle) and void pixels."""
+    """Writes a VOC folder with one image: an object of class 2 (bicycle) and void pixels."""
     for name in ("JPEGImages", "SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):
         (root / name).mkdir(parents=True)
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("a\n")

@@ -1,4 +1,4 @@
-"""The smallest network that has every part, for tests."""
+"""Small networks for tests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from p2seg.structures import Outputs
 
 
 def tiny_network(num_classes: int = 2, *, seed: int = 0, **options: object) -> P2SegNetwork:
-    """A network of some 100,000 parameters over timm's test backbone, random by `seed`."""
+    """Returns a random network of about 100,000 parameters with timm's test backbone."""
     torch.manual_seed(seed)
     backbone = build_backbone("test_resnet", pretrained=False)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)  # timm starts a block's last one at 0: no gradient yet
+            nn.init.ones_(module.weight)  # timm's last one of a block is 0: no gradient
     settings = {"width": 8, "embedding": 4, "dilations": (1, 2), **options}
     return P2SegNetwork(backbone, num_classes, **settings)
 
 
 class Beacon(nn.Module):
-    """An equivariant network made by hand: everything follows the brightness of the image.
+    """An equivariant network without training: all outputs follow the brightness of the image.
 
     Bright pixels are class 1, dark ones background, and every pixel points to the middle of the
     bright ones, wherever that is in the image it is shown and however large it is.
@@ -63,7 +63,7 @@ class Beacon(nn.Module):
 
 
 def lamp(height, width, top=8, left=12, bottom=28, right=40):
-    """A black image with one bright rectangle: its sides are in pixels."""
+    """Returns a black image with one bright rectangle; all arguments are in pixels."""
     image = torch.zeros(3, height, width, dtype=torch.uint8)
     image[:, top:bottom, left:right] = 255
     return image

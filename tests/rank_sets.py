@@ -1,4 +1,4 @@
-"""Ranks that are threads of the test: what shares work through `Ranks` needs no process for it."""
+"""Ranks as threads, to test work shared through `Ranks` without processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Meeting:
-    """Where threads wait for each other and lay down what they have."""
+    """A meeting point at which threads exchange values."""
 
     def __init__(self, count: int) -> None:
         self.barrier = threading.Barrier(count, timeout=60)
@@ -26,7 +26,7 @@ class Meeting:
 
 @dataclass(frozen=True)
 class ThreadRanks(Ranks):
-    """As `Ranks`, with values that travel as they do between processes."""
+    """Like `Ranks`, with values pickled as between processes."""
 
     meeting: Meeting = field(default_factory=lambda: Meeting(1))
 
@@ -41,11 +41,11 @@ class ThreadRanks(Ranks):
         self.meeting.barrier.wait()
 
     def equal(self, module: nn.Module) -> None:  # noqa: ARG002
-        self.wait()  # the threads have one module
+        self.wait()  # the threads share one module
 
 
 def together(world: int, work: Callable[[Ranks], T]) -> list[T]:
-    """What each of `world` ranks makes of the same work."""
+    """Returns the result of the same work on each of `world` ranks."""
     meeting = Meeting(world)
 
     def of_rank(rank: int) -> T:
@@ -54,7 +54,7 @@ def together(world: int, work: Callable[[Ranks], T]) -> list[T]:
         except threading.BrokenBarrierError:
             raise
         except BaseException:
-            meeting.barrier.abort()  # as the others of a job are ended
+            meeting.barrier.abort()  # like the other ranks of a job
             raise
 
     with ThreadPoolExecutor(world) as pool:
@@ -67,7 +67,7 @@ def together(world: int, work: Callable[[Ranks], T]) -> list[T]:
 
 
 class Summing:
-    """Stands for `torch.distributed` where threads only sum tensors."""
+    """Replaces `torch.distributed` for threads that only sum tensors."""
 
     def __init__(self, world: int) -> None:
         self.meeting = Meeting(world)
@@ -75,7 +75,7 @@ class Summing:
         self._own = threading.local()
 
     def of(self, ranks: Ranks, work: Callable[[int], T]) -> T:
-        """The work of a rank, during which its thread is one of a group."""
+        """Runs the work of a rank in its thread."""
         self._own.rank = ranks.rank
         return work(ranks.rank)
 

@@ -1,4 +1,4 @@
-"""A small set of drawn images with known classes, and sources of maps that misbehave."""
+"""A small drawn set with known classes, and faulty sources of maps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Drawn:
 
 
 def draw(folder: Path, count: int = 4) -> Drawn:
-    """`count` images, each with a red disc and a blue box that do not touch."""
+    """Draws `count` images, each with a red disc and a blue box that do not touch."""
     rng = np.random.default_rng(7)
     records, instances, truth = [], [], []
     for n in range(count):
@@ -71,7 +71,7 @@ def draw(folder: Path, count: int = 4) -> Drawn:
 
 
 def task(image: Path, size: tuple[int, int], yx: Any = (), labels: Any = ()) -> MapTask:
-    """A task of one image with clicks."""
+    """Returns a task of one image with clicks."""
     return MapTask(
         record=ImageRecord(1, image.name, *size),
         image=image,
@@ -84,7 +84,7 @@ def task(image: Path, size: tuple[int, int], yx: Any = (), labels: Any = ()) -> 
 
 @dataclass(frozen=True)
 class Counting:
-    """Fills a map with the class of its first point; writes a line for every map it makes."""
+    """Fills a map with the class of its first point, and writes one line per map to a log."""
 
     log: Path
     value: int = 1
@@ -112,7 +112,7 @@ class Counting:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The bytes of every file below a folder, but for the record of its runs."""
+    """Returns the bytes of every file below a folder, except for the run record."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

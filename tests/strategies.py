@@ -1,4 +1,4 @@
-"""Random inputs for property tests, shared by several of them."""
+"""Random inputs for property tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def points_of(yx: list[tuple[float, float]], labels: list[int]) -> Points:
 
 @st.composite
 def scenes(draw: st.DrawFn, num_classes: int = 3) -> tuple[torch.Tensor, Points]:
-    """A small semantic map with 255 in it, and points, some off their class, some on one pixel."""
+    """A small semantic map with 255, and points; some are off their class or on one pixel."""
     height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     values = st.sampled_from([0, 0, 255, *range(1, num_classes + 1)])
     flat = draw(st.lists(values, min_size=height * width, max_size=height * width))

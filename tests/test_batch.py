@@ -1,4 +1,4 @@
-"""The batch is that of the whole run: processes share it, and a step's losses stay the same."""
+"""The batch size is that of the whole run: processes share it, and the losses stay equal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dataset(tmp_path_factory):
 
 
 def batches(dataset, rank=0, world=1, batch_size=BATCH):
-    """The batches of one process of `world`."""
+    """Returns the batches of one of `world` processes."""
     fabric = SimpleNamespace(global_rank=rank, world_size=world, device=torch.device("cpu"))
     return batches_of(
         fabric,
@@ -64,7 +64,7 @@ def test_processes_share_the_images_of_a_step(dataset, world):
 
 
 @pytest.mark.parametrize(("batch_size", "world"), [(8, 3), (2, 4)])
-def test_a_batch_that_cannot_be_shared_is_one_sentence(dataset, batch_size, world):
+def test_a_batch_that_cannot_be_shared_is_rejected(dataset, batch_size, world):
     said = f"trainer.batch_size={batch_size} is the batch of all .* a multiple of {world}, or start"
     with pytest.raises(UserError, match=said) as error:
         batches(dataset, 0, world, batch_size)
@@ -84,7 +84,7 @@ def bestie_of():
 
 
 @pytest.mark.parametrize("made", [p2seg_of, bestie_of])
-def test_the_first_losses_of_two_processes_are_those_of_one(dataset, made, monkeypatch):
+def test_two_processes_have_the_first_losses_of_one(dataset, made, monkeypatch):
     method, network = made()
     first = method.objective(network, next(batches(dataset)), 0)
     summing = Summing(2)

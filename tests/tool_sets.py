@@ -1,8 +1,10 @@
-"""Small settings for the tools, and what their answers must be."""
+"""Small settings for the tools, and checks of their results."""
 
 from __future__ import annotations
 
 import json
+
+import pytest
 
 NETWORK = [
     "model=tiny",
@@ -32,12 +34,17 @@ SEGMENTOR = [
 ]
 QUICK = [*NETWORK, "trainer.max_steps=1"]
 READERS = ("gen_semantic", "train", "gen_pseudo")
-"""The tools that read images; seeds need none."""
+"""The tools that read images; seeds need no images."""
 ALL = (*READERS, "seeds")
+_SLOW = pytest.param("gen_pseudo", marks=pytest.mark.slow)
+EACH_READER = (*READERS[:2], _SLOW)
+"""Parameters of a test for `READERS`; gen_pseudo is slow, and "seeds" runs it without a network."""
+EACH = (*EACH_READER, "seeds")
+"""Parameters of a test for `ALL`."""
 
 
 def refused(answer, *parts):
-    """One sentence that names what is wrong, and nothing else on stderr."""
+    """Checks exit code 2 and a single line on stderr that contains all parts."""
     code, _, error = answer
     assert code == 2, error
     assert error.count("\n") == 1, error

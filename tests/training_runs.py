@@ -28,7 +28,7 @@ CONTENT = {
     "categories": [{"id": 7, "name": "red"}],
 }
 TRAINER = Trainer(max_steps=6, batch_size=2, accelerator="cpu", log_every=2, checkpoint_every=2)
-# the paper's letter, written out, so that a better default does not move the golden trace
+# the literal paper, so that a new default does not change the golden trace
 MDM = MutualDistillation(rounds=1, beta=3.0, decode="point")
 LOSS = P2SegLoss(
     segmentation=1.0,
@@ -41,7 +41,7 @@ LOSS = P2SegLoss(
 
 
 def objective(outputs, batch, rounds, way="auto"):
-    """The losses of one step."""
+    """Returns the losses of one step."""
     mdm = dataclasses.replace(MDM, way=way)
     factors = affinity_factors(outputs)
     return LOSS(outputs, mdm(outputs, batch, rounds, factors), batch, factors, way)
@@ -72,7 +72,7 @@ class Run:
         def losses_of(model, batch, step):
             if step == self.stop_before:
                 raise KeyboardInterrupt
-            # the global generator takes part, as in a segmentor that samples its boxes
+            # uses the global generator, as a segmentor that samples boxes does
             noise = 1 + 0.1 * torch.rand(())
             outputs = model(batch.images.to(dtype))
             count = None if step >= 3 else 0
@@ -101,7 +101,7 @@ class Run:
 
 
 def scored(*values):
-    """A validation that gives these scores one after the other, and keeps what it saw."""
+    """A validation that returns these scores in turn and records its inputs."""
     given = iter(values)
     seen = []
 

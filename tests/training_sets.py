@@ -20,7 +20,7 @@ COLORS = ((250, 60, 60), (60, 60, 250))
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Where the files lie, and what is in them."""
+    """The paths and the content of a set."""
 
     images: Path
     semantic: Path
@@ -33,7 +33,7 @@ class TrainingSet:
 
     @property
     def words(self) -> list[str]:
-        """The command line's words that name the files."""
+        """The settings that name the files."""
         return [
             "data=custom",
             f"data.num_classes={len(self.points.categories)}",
@@ -44,7 +44,7 @@ class TrainingSet:
 
 
 def training_set(root: Path, count: int = 4, size: tuple[int, int] = (40, 48)) -> TrainingSet:
-    """Writes `count` images below `root`; each has two squares that touch, and one alone.
+    """Writes `count` images below `root`, each with two touching squares and a single one.
 
     The squares' class alternates with the image: red is class 1, blue is class 2.
     """
@@ -54,7 +54,7 @@ def training_set(root: Path, count: int = 4, size: tuple[int, int] = (40, 48)) -
         rng = np.random.default_rng(k)
         label = k % 2 + 1
         semantic = np.zeros(size, np.uint8)
-        semantic[4:20, 4:36] = label  # two objects of 16 x 16, side by side
+        semantic[4:20, 4:36] = label  # two objects of 16 x 16, next to each other
         semantic[26:36, 8 + 2 * k : 18 + 2 * k] = label
         pixels = rng.integers(60, 120, (*size, 3))
         pixels[semantic > 0] = COLORS[label - 1]

@@ -1,4 +1,4 @@
-"""Videos that a test writes itself."""
+"""Videos for tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def write_video(path, count=7, size=(48, 64), rate=10.0, frames=None):
-    """A Motion JPEG of gray frames, the k-th of level 20 k; or of the frames given, RGB."""
+    """Writes a Motion JPEG of gray frames, frame k of level 20 k, or of given RGB frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = (
         [np.full((*size, 3), 20 * k, np.uint8) for k in range(count)] if frames is None else frames

@@ -1,1 +1,1 @@
-"""What things cost, each beside a rival that does the same work, in one run."""
+"""Benchmarks of p2seg, each next to a reference that does the same work in the same run."""

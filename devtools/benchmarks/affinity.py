@@ -1,4 +1,4 @@
-"""The affinity operators: the sum over pairs, its gradient and the spread, beside `dense`."""
+"""Benchmarks the affinity operators (pair sum, its gradient, spread) next to `dense`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from p2seg.ops._kernels import fused
 from p2seg.ops.affinity import Pairs, Spread, Way, pair_sum, refine
 
 SIDES = (52, 104, 128, 256)
-"""Of the grid, cells; `dense` runs where its memory fits."""
+"""Side of the grid in cells; `dense` runs only if its memory fits."""
 CHANNELS = (64, 256)
-"""d, of the embedding."""
+"""Channels d of the embedding."""
 CLASSES = 4
 GROUPS = 10
 DENSE_COPIES = 14
-"""Matrices that `dense` holds at once, with its gradients."""
+"""Number of matrices that `dense` holds at once, with gradients."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that is computed from one affinity matrix.
+    """The inputs of all computations with one affinity matrix.
 
     Attributes:
         factors: `[B, N, d]` float32, with a gradient.
-        pairs: of the sum.
-        spread: of the probabilities.
+        pairs: inputs of the pair sum.
+        spread: inputs of the spread of probabilities.
     """
 
     factors: Tensor
@@ -38,13 +38,13 @@ class Problem:
     spread: Spread
 
     def solve(self, way: Way) -> None:
-        """Computes the sum over pairs, its gradient and the spread."""
+        """Computes the pair sum, its gradient and the spread."""
         torch.autograd.grad(pair_sum(self.factors, self.pairs, way).sum(), [self.factors])
         refine(self.factors, self.spread, way)
 
 
 def problem(device: torch.device, side: int, d: int, batch: int) -> Problem:
-    """A random problem on a grid of `side` x `side` cells."""
+    """Returns a random problem on a grid of `side` x `side` cells."""
     random = torch.Generator().manual_seed(0)
     n = side * side
     left = (torch.randn(batch, n, d, generator=random) * d**-0.25).to(device).requires_grad_()
@@ -55,12 +55,12 @@ def problem(device: torch.device, side: int, d: int, batch: int) -> Problem:
 
 
 def fits_dense(device: torch.device, side: int, batch: int) -> bool:
-    """Whether the matrices that `dense` holds fit into memory."""
+    """Returns whether the matrices of `dense` fit into memory."""
     return DENSE_COPIES * 4 * batch * side**4 < free_memory(device)
 
 
 def limit_of(batch: int, side: int, d: int, rate: float) -> float:
-    """Seconds of the plain count of operations at a rate of operations per second."""
+    """Returns the seconds of the operation count at a rate of operations per second."""
     n = side * side
     return batch * (3 * 2 * n**2 * d + 2 * n**2 * CLASSES) / rate
 
@@ -71,7 +71,7 @@ def suite(
     sides: Sequence[int] = SIDES,
     channels: Sequence[int] = CHANNELS,
 ) -> list[Row]:
-    """Every side and number of channels; in float32 and, on a GPU, under bf16 autocast."""
+    """Yields a row per side and number of channels; on a GPU also under bf16 autocast."""
     rows = []
     for dtype in [torch.float32, *([torch.bfloat16] if device.type == "cuda" else [])]:
         rate = matmul_rate(device, dtype)

@@ -1,4 +1,4 @@
-"""What each stage of an experiment costs: parameters, products, time and memory."""
+"""Measures each stage of an experiment: parameters, operations, time and memory."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from p2seg.segmentors.training import segmentor_losses
 from p2seg.structures import to_device
 
 Stage = tuple[str, int, int, Callable[[], object]]
-"""Its name, the side of its images in pixels, how many there are, and the work."""
+"""Name, image side in pixels, number of images, and the work."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment trains, with random weights.
+    """The models of an experiment, with random weights.
 
     Attributes:
-        labeler: the network of points, as it exports.
-        method: of its training.
-        start_step: the step from which on rounds take part in it.
+        labeler: the point network as used for export.
+        method: its training objective.
+        start_step: the first step whose loss uses the rounds.
         classes: C.
-        side: of the network's square images, pixels.
-        batch: images of its step.
-        segmentor: what is trained on the masks.
-        segmentor_side: of its square images, pixels.
-        segmentor_batch: images of its step.
+        side: side of the network's square images in pixels.
+        batch: images per step.
+        segmentor: the segmentation model.
+        segmentor_side: side of its square images in pixels.
+        segmentor_batch: images per step.
     """
 
     labeler: NetworkLabeler
@@ -52,10 +52,10 @@ class Experiment:
 
 
 def suite(device: torch.device, repeats: int, experiment: Experiment) -> list[Row]:
-    """A row a stage, on noise with blobs of classes and eight clicks an image.
+    """Measures one row per stage, on noise with class blobs and eight clicks per image.
 
-    MACs are half the operations that PyTorch counts in products and convolutions; a kernel of
-    Triton counts nothing.
+    MACs are half of the operations that PyTorch counts in matrix products and convolutions. Triton
+    kernels are not counted.
     """
     parts = (
         (experiment.labeler.network, _network_stages(experiment, device)),
@@ -89,7 +89,7 @@ def _network_stages(experiment: Experiment, device: torch.device) -> Iterator[St
     labeler, side = experiment.labeler, experiment.side
     network, learned = labeler.network, _learned(labeler.network)
     batch = to_device(batch_of(side, experiment.batch, experiment.classes), device)
-    network.eval().requires_grad_(False)  # the counter fails on what could learn
+    network.eval().requires_grad_(False)  # the counter fails on trainable parameters
     yield "network, forward", side, 1, partial(_forward, network, batch.images[:1])
     first = batch.images[0], batch.points[0], batch.labels.semantic[0]
     yield "pseudo masks", side, 1, partial(labeler, *first)

@@ -1,4 +1,4 @@
-"""The VOC evaluator on run-length codes beside one on dense masks in NumPy."""
+"""Benchmarks the VOC evaluation on run-length codes next to one on dense NumPy masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEIGHT, WIDTH = 375, 500
 
 
 def sets(images: int = IMAGES, masks: int = MASKS) -> tuple[InstanceSet, InstanceSet]:
-    """Ground truth of ellipses and, as predictions, the same moved a little."""
+    """Returns ground truth of ellipses, and slightly shifted ellipses as predictions."""
     rng = np.random.default_rng(0)
     records = [ImageRecord(k + 1, f"{k}.jpg", HEIGHT, WIDTH) for k in range(images)]
     categories = [Category(k + 1, f"class {k}") for k in range(CLASSES)]
@@ -39,12 +39,12 @@ def sets(images: int = IMAGES, masks: int = MASKS) -> tuple[InstanceSet, Instanc
 
 
 def ours(gt: InstanceSet, pred: InstanceSet) -> float | None:
-    """mAP50 over the area (and, on the way, at all thresholds by both measures)."""
+    """Returns mAP50 (area) by p2seg, which computes all thresholds and both measures."""
     return voc_scores(overlaps(gt, pred))["voc_area"]["mAP50"]
 
 
 def rival(gt: InstanceSet, pred: InstanceSet) -> float | None:
-    """The same from dense masks: an IoU a pair, hits a class and threshold in the ranking."""
+    """Returns mAP50 from dense masks: one IoU per pair, hits per class and threshold."""
     aps = {name: np.full(CLASSES, np.nan) for name in THRESHOLDS}
     ranked: list[list[tuple[float, int, list[float]]]] = [[] for _ in range(CLASSES)]
     positives = np.zeros((len(gt.instances), CLASSES), np.int64)
@@ -80,14 +80,14 @@ def rival(gt: InstanceSet, pred: InstanceSet) -> float | None:
 
 
 def suite(_device: torch.device, repeats: int) -> list[Row]:
-    """10,000 masks and as many predictions in 1,449 images, and a tenth of them for the memory."""
+    """Yields rows for 10,000 masks in 1,449 images, and for a tenth of them (memory)."""
     rows = []
     for images, masks in ((IMAGES // 10, MASKS // 10), (IMAGES, MASKS)):
         gt, pred = sets(images, masks)
         one, other = ours(gt, pred), rival(gt, pred)
         assert one is not None
         assert other is not None
-        assert abs(one - other) < 1e-9, f"the rival does other work: {one} and {other}"
+        assert abs(one - other) < 1e-9, f"the reference disagrees: {one} and {other}"
         rows.append(
             compared(
                 partial(ours, gt, pred),

@@ -1,4 +1,4 @@
-"""The experiment of a config, as `devtools/bench.py cost` measures it."""
+"""Builds the experiment of a config for `devtools/bench.py cost`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def experiment_of(settings: Sequence[str]) -> Experiment:
-    """What the settings train, with random weights.
+    """Returns the models that the settings train, with random weights.
 
     Raises:
-        UserError: a setting does not exist, or the number of classes is not given.
+        UserError: a setting does not exist, or the number of classes is missing.
     """
     try:
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
@@ -36,7 +36,7 @@ def experiment_of(settings: Sequence[str]) -> Experiment:
         group.pretrained, group.weights = False, None
     labeler = network_labeler(cfg, network_of(cfg))
     return Experiment(
-        labeler=replace(labeler, input=AS_IT_IS),  # its images have the size that a network sees
+        labeler=replace(labeler, input=AS_IT_IS),  # the images already have the network's size
         method=build(cfg.method),
         start_step=cfg.mdm.start_step,
         classes=cfg.data.num_classes,

@@ -1,4 +1,4 @@
-"""The export of pseudo masks beside one that reads, labels and encodes one after the other."""
+"""Benchmarks the export of pseudo masks next to a loop that reads, labels and encodes in turn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGES, SIZE = 24, 320
 def suite(
     device: torch.device, repeats: int, images: int = IMAGES, size: int = SIZE
 ) -> Iterator[Row]:
-    """The seeds alone and a network, on drawn images with their true maps."""
+    """Yields rows for seeds only and for a network, on drawn images with true maps."""
     network, _, name = network_of(device)
     mdm = MutualDistillation(rounds=1, beta=20.0)
     labelers: dict[str, Labeler] = {

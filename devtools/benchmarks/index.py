@@ -1,4 +1,4 @@
-"""An index of COCO train2017's size: json files of noise, to see how they are read and shared."""
+"""Benchmarks reading and sharing an index as large as COCO train2017, with random content."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from p2seg.runtime.lifetime import end_with
 from p2seg.structures import Points
 
 IMAGES, INSTANCES = 118_287, 860_001
-"""Of COCO train2017."""
+"""Size of COCO train2017."""
 SIZES = ((480, 640), (640, 480), (426, 640), (500, 375))
 SHAPES = 500
-"""Different objects an image size."""
+"""Different objects per image size."""
 CLASSES = 80
 KINDS = ("polygons", "codes", "points")
-"""COCO's own polygons, pseudo masks as `p2seg gen_pseudo` writes them, and clicks."""
+"""COCO polygons, pseudo masks in the format of `p2seg gen_pseudo`, and clicks."""
 
 
 WORKERS = 8
 TOUCHED = 20_000
-"""Images that the workers look at, in a shuffled order."""
+"""Images that the workers read, in random order."""
 STARTS = ("fork", "spawn")
 
 
 def suite(images: int = IMAGES, instances: int = INSTANCES) -> list[Row]:
-    """How long an index takes to be read, what it needs, and what workers need that share it.
+    """Measures time and memory of reading an index and of the workers that share it.
 
-    Every file is read in a process of its own. `MiB` is what reading takes beyond the process
-    before it, at its peak; then what all workers have together after they looked at many images.
+    Each file is read in a separate process. `MiB` of reading is the peak above the process before.
+    `MiB` of workers is the memory of all workers after they read many images.
 
     Args:
-        images: how many.
-        instances: how many.
+        images: number of images.
+        instances: number of instances.
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -72,14 +72,14 @@ def measured(path: Path, kind: str, start: str, workers: int = WORKERS) -> list[
     """Reads an index in this process and shares it with workers.
 
     Args:
-        path: the json.
+        path: the JSON file.
         kind: one of `KINDS`.
-        start: how workers are started, `fork` or `spawn`.
-        workers: how many.
+        start: start method of the workers, `fork` or `spawn`.
+        workers: number of workers.
 
     Returns:
-        Three rows: reading; the workers' own memory; and the same with their part of what is
-        shared.
+        Three rows: reading; the private memory of the workers; and their private memory plus their
+        share of shared memory.
     """
     before, began = status("VmHWM"), time.perf_counter()
     if kind == "points":
@@ -100,7 +100,7 @@ def measured(path: Path, kind: str, start: str, workers: int = WORKERS) -> list[
 
 
 def _of_workers(dataset: Dataset[int], start: str, workers: int) -> tuple[float, float]:
-    """MiB of all workers together, own and with their part of what is shared."""
+    """Returns MiB of all workers: private, and private plus their share of shared memory."""
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
     loader = DataLoader(
         dataset,
@@ -124,13 +124,13 @@ def _row(name: str, images: int, seconds: float, megabytes: float) -> Row:
 
 
 def write_index(path: Path, kind: str, images: int = IMAGES, instances: int = INSTANCES) -> None:
-    """Writes a file of objects of all sizes, as many as COCO has, shuffled over the images.
+    """Writes a file with objects of all sizes, as many as COCO has, in random order.
 
     Args:
-        path: the json.
+        path: the JSON file.
         kind: one of `KINDS`.
-        images: how many.
-        instances: how many.
+        images: number of images.
+        instances: number of instances.
     """
     random = np.random.default_rng(0)
     fields = [[_fields(each, kind) for each in _shapes(random, size)] for size in SIZES]
@@ -159,7 +159,7 @@ class _Shape:
 
 
 def _shapes(random: np.random.Generator, size: tuple[int, int]) -> Iterator[_Shape]:
-    """Star-shaped outlines of 4 to 60 corners, two in ten of two parts, coordinates of COCO's."""
+    """Yields star-shaped outlines of 4 to 60 corners; 20 % have two parts."""
     height, width = size
     for _ in range(SHAPES):
         polygons = []
@@ -180,7 +180,7 @@ def _shapes(random: np.random.Generator, size: tuple[int, int]) -> Iterator[_Sha
 
 
 def _fields(shape: _Shape, kind: str) -> str:
-    """What an annotation says of its object."""
+    """Returns the fields of an annotation that describe its object."""
     if kind == "points":
         return f'"point": {json.dumps(shape.point)}'
     segmentation: Any = shape.polygons
@@ -199,7 +199,7 @@ def _fields(shape: _Shape, kind: str) -> str:
 
 
 def _image(k: int) -> str:
-    """An image as COCO lists it, with all that nobody reads."""
+    """Returns an image entry with the keys that COCO has and p2seg ignores."""
     height, width = SIZES[k % len(SIZES)]
     name = f"{k + 1:012d}.jpg"
     urls = f'"coco_url": "http://images.example/train2017/{name}", "license": 3'
@@ -210,7 +210,7 @@ def _image(k: int) -> str:
 
 
 class _Touching(Dataset[int]):
-    """Looks at all that an index says of an image, as a training does."""
+    """Reads everything that an index has about an image, as training does."""
 
     def __init__(self, kept: Sequence[Any], images: Sequence[ImageRecord]) -> None:
         self.kept = kept
@@ -221,5 +221,5 @@ class _Touching(Dataset[int]):
 
     def __getitem__(self, index: int) -> int:
         record, own = self.images[index], self.kept[index]
-        told = own.ids.tolist() if isinstance(own, Points) else [each.rle for each in own]
-        return record.height + len(told)
+        values = own.ids.tolist() if isinstance(own, Points) else [each.rle for each in own]
+        return record.height + len(values)

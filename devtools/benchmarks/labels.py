@@ -1,4 +1,4 @@
-"""Label making beside a straightforward NumPy version: an image, class and region at a time."""
+"""Benchmarks label making next to NumPy loops over images, classes and regions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SCENES = {"smooth": 0.0, "ragged": 0.55}
 
 
 def scene(seed: int, holes: float) -> tuple[Tensor, Tensor, list[Points]]:
-    """Maps with blobs of 20 classes, offsets, and 1 to 60 clicks on the blobs of every image.
+    """Returns maps with blobs of 20 classes, offsets, and 1 to 60 clicks per image on the blobs.
 
-    A share of the pixels becomes background, which leaves specks, as maps of GrabCut or of a young
-    network have them.
+    A share of the pixels becomes background. This gives small specks, as in maps of GrabCut or of
+    an untrained network.
     """
     rng = np.random.default_rng(seed)
     semantic = np.zeros((BATCH, SIZE, SIZE), np.int64)
@@ -49,21 +49,21 @@ def scene(seed: int, holes: float) -> tuple[Tensor, Tensor, list[Points]]:
 
 
 def ours(semantic: Tensor, offset: Tensor, points: list[Points]) -> list[Tensor]:
-    """Seeds, one round of S2I, and the offset targets of it."""
+    """Returns seeds, one round of S2I, and its offset targets."""
     seeds = Seeder(snap_radius=0)(semantic, points)
     instances = semantic_to_instances(semantic, offset, points, decode="point")
     return [seeds.instances, instances, offset_targets(instances, points)]
 
 
 def rival(semantic: Tensor, offset: Tensor, points: list[Points]) -> list[np.ndarray]:
-    """The same in NumPy and SciPy, an image, class and region at a time."""
-    made: list[list[np.ndarray]] = [[], [], []]
+    """Returns the same from NumPy and SciPy, one image, class and region at a time."""
+    labels: list[list[np.ndarray]] = [[], [], []]
     maps = zip(semantic.numpy(), offset.numpy(), points, strict=True)
     for own, moved, clicks in maps:
         each = _rival_of_one(own, moved, clicks.yx.numpy(), clicks.labels.numpy())
-        for kept, one in zip(made, each, strict=True):
+        for kept, one in zip(labels, each, strict=True):
             kept.append(one)
-    return [np.stack(each) for each in made]
+    return [np.stack(each) for each in labels]
 
 
 def _rival_of_one(
@@ -75,7 +75,7 @@ def _rival_of_one(
     for label in np.unique(labels):
         regions, count = ndimage.label(semantic == label, structure=EIGHT)
         own = np.flatnonzero(labels == label)
-        seen: dict[tuple[int, ...], int] = {}  # of two clicks on a pixel the first one owns
+        seen: dict[tuple[int, ...], int] = {}  # the first of two clicks on a pixel owns it
         for k in own.tolist():
             seen.setdefault(tuple(pixel[k]), k)
         region_of = {k: regions[at] for at, k in seen.items()}
@@ -99,14 +99,14 @@ def _rival_of_one(
 
 
 def suite(device: torch.device, repeats: int) -> list[Row]:
-    """Seeds, one round of S2I and offset targets of 8 images of 416 px; geodesic seeds."""
+    """Yields rows for seeds, S2I and offset targets of 8 images of 416 px, and geodesic seeds."""
     rows = [_row(name, holes, device, repeats) for name, holes in SCENES.items()]
     return [*rows, _geodesic_row(device, repeats)]
 
 
 def rival_geodesic(regions: Tensor, starts: Tensor, guide: Tensor) -> list[np.ndarray]:
-    """The nearest start of every pixel by SciPy's Dijkstra, from all starts of an image at once."""
-    made = []
+    """Returns the nearest start of every pixel by SciPy's Dijkstra, from all starts at once."""
+    labels = []
     for own, begin, values in zip(regions.numpy(), starts.numpy(), guide.numpy(), strict=True):
         number = np.arange(own.size).reshape(own.shape)
         edges = []
@@ -126,8 +126,8 @@ def rival_geodesic(regions: Tensor, starts: Tensor, guide: Tensor) -> list[np.nd
         )
         owner_at = np.zeros(own.size + 1, np.int64)
         owner_at[begin[real]] = real + 1
-        made.append(np.where(source >= 0, owner_at[source], 0).reshape(own.shape))
-    return [np.stack(made)]
+        labels.append(np.where(source >= 0, owner_at[source], 0).reshape(own.shape))
+    return [np.stack(labels)]
 
 
 def _geodesic_row(device: torch.device, repeats: int) -> Row:
@@ -137,13 +137,13 @@ def _geodesic_row(device: torch.device, repeats: int) -> Row:
     batch = PointBatch.of(points, torch.device("cpu"))
     regions = regions_of(semantic, batch, 0.0)
     starts = batch.cells(SIZE, SIZE).where(regions.region_of > 0, SIZE**2)
-    given = regions.labels, starts, colors
-    there = [each.to(device) for each in given]
-    own, rivals = geodesic_owners(*there).cpu(), rival_geodesic(*given)
+    arguments = regions.labels, starts, colors
+    tensors = [each.to(device) for each in arguments]
+    own, rivals = geodesic_owners(*tensors).cpu(), rival_geodesic(*arguments)
     _check_equal([own], rivals)
     return compared(
-        lambda: geodesic_owners(*there),
-        lambda: rival_geodesic(*given),
+        lambda: geodesic_owners(*tensors),
+        lambda: rival_geodesic(*arguments),
         device,
         repeats,
         other_device=torch.device("cpu"),
@@ -159,13 +159,13 @@ def _geodesic_row(device: torch.device, repeats: int) -> Row:
 
 def _row(name: str, holes: float, device: torch.device, repeats: int) -> Row:
     semantic, offset, points = scene(0, holes)
-    there = semantic.to(device), offset.to(device)
+    tensors = semantic.to(device), offset.to(device)
     near = [Points(p.yx.to(device), p.labels.to(device), p.ids) for p in points]
-    _check_equal(ours(*there, near), rival(semantic, offset, points))
-    # reads the map twice and the offsets, writes two maps of owners, and targets
+    _check_equal(ours(*tensors, near), rival(semantic, offset, points))
+    # reads the map twice and the offsets; writes two owner maps, and targets
     moved = BATCH * SIZE**2 * (2 * 8 + 8 + 2 * 8 + 8)
     return compared(
-        lambda: ours(*there, near),
+        lambda: ours(*tensors, near),
         lambda: rival(semantic, offset, points),
         device,
         repeats,
@@ -180,10 +180,10 @@ def _row(name: str, holes: float, device: torch.device, repeats: int) -> Row:
     )
 
 
-def _check_equal(made: list[Tensor], wanted: list[np.ndarray]) -> None:
-    """Distances of float32 and float64 may tie differently in a few pixels."""
-    for one, other in zip(made, wanted, strict=True):
+def _check_equal(labels: list[Tensor], wanted: list[np.ndarray]) -> None:
+    """Checks equality; float32 and float64 distances may break ties differently in few pixels."""
+    for one, other in zip(labels, wanted, strict=True):
         apart = (one.cpu().double().numpy() - other) != 0
         if one.is_floating_point():
             apart = np.abs(one.cpu().numpy() - other) > 1e-3
-        assert apart.mean() < 1e-3, f"the rival does other work: {apart.mean():.4f} of it differs"
+        assert apart.mean() < 1e-3, f"the reference disagrees in {apart.mean():.4f} of the pixels"

@@ -1,4 +1,4 @@
-"""How long something takes, how much memory it needs, and what this machine can do."""
+"""Measures time and memory of a piece of work, and the speed of this machine."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of a benchmark.
+    """One result of a benchmark.
 
     Attributes:
-        name: of what was measured.
+        name: what was measured.
         device: `cpu` or the GPU's name.
-        dtype: of the products or of the data.
-        h: side of the grid or image, pixels; 0 where there is none.
-        d: channels; 0 where there are none.
-        batch: images.
+        dtype: type of the products or of the data.
+        h: side of the grid or image in pixels; 0 if there is none.
+        d: channels; 0 if there are none.
+        batch: number of images.
         seconds: median of the runs.
-        peak_mb: MiB beyond what was held before; None where the system does not tell.
-        rival: the other way to the same result.
-        rival_seconds: its median; None where it cannot run here.
+        peak_mb: peak MiB above the memory in use before; None if the system does not report it.
+        rival: name of the reference.
+        rival_seconds: median of the reference; None if it cannot run here.
         rival_peak_mb: its memory.
-        limit_seconds: what the plain count of operations takes at the machine's measured rates
-            (three whole products for the affinity, of which symmetry saves one); None: not known.
-        parameters: of the model; None where there is none.
-        macs: products with an addition; None where they are not counted.
-        gained_mb: MiB gained over the run by a process that was warm; None of other figures.
+        limit_seconds: time of the operation count at the measured speed of the machine; None if not
+            known. For the affinity, three full products count, although symmetry saves one.
+        parameters: of the model; None if there is none.
+        macs: multiply-add operations; None if not counted.
+        gained_mb: MiB that a warm process gained during the run; None for other results.
     """
 
     name: str
@@ -58,8 +58,8 @@ class Row:
 
 
 def cost(work: Work, device: torch.device, repeats: int) -> tuple[float, float | None]:
-    """Median seconds of a piece of work after a warm-up, and the MiB it needs at its peak."""
-    work()  # libraries take memory once
+    """Returns the median seconds of some work after a warm-up, and its peak MiB."""
+    work()  # libraries allocate memory in the first run
     before = _start_of_peak(device)
     work()
     _finish(device)
@@ -83,14 +83,14 @@ def compared(
     other_device: torch.device | None = None,
     **figures: Any,
 ) -> Row:
-    """The row of a piece of work beside its rival's.
+    """Measures some work and a reference, and returns the row.
 
     Args:
-        work: ours.
-        other: the rival's.
-        device: of ours.
+        work: the work of p2seg.
+        other: the reference.
+        device: device of the work.
         repeats: timed runs of each.
-        other_device: of the rival, where it is another.
+        other_device: device of the reference, if it differs.
         figures: the other fields of the row.
     """
     seconds, peak = cost(work, device, repeats)
@@ -107,11 +107,11 @@ def compared(
 
 @contextmanager
 def with_precision(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Sets the precision of products and convolutions for a block of code.
+    """Sets the precision of products and convolutions inside the block.
 
     Args:
-        precision: `tf32` is float32 with products in TF32, `bf16` is autocast.
-        device: where the block runs.
+        precision: `tf32` is float32 with products in TF32; `bf16` is autocast.
+        device: device of the block.
     """
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -125,29 +125,29 @@ def with_precision(precision: Precision, device: torch.device) -> Iterator[None]
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:
-    """Floating-point operations a second of a square matrix product, the best of several."""
+    """Returns the operations per second of a square matrix product, the best of several runs."""
     a = torch.randn(side, side, device=device).to(dtype)
     seconds = min(_seconds(lambda: a @ a, device) for _ in range(6))
     return 2 * side**3 / seconds
 
 
 def bandwidth(device: torch.device, megabytes: int = 256) -> float:
-    """Bytes a second that a copy reads and writes, the best of several."""
+    """Returns the bytes per second that a copy reads and writes, the best of several runs."""
     a = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=device)
     b = torch.empty_like(a)
     return 2 * a.numel() / min(_seconds(lambda: b.copy_(a), device) for _ in range(6))
 
 
 def name_of(device: torch.device) -> str:
-    """`cpu` or the GPU's name."""
+    """Returns `cpu` or the GPU's name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are still available."""
+    """Returns the available memory in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    import psutil  # a machine with a GPU may lack it
+    import psutil  # optional on a machine with a GPU
 
     return int(psutil.virtual_memory().available)
 
@@ -166,14 +166,14 @@ def _finish(device: torch.device) -> None:
 
 
 def _start_of_peak(device: torch.device) -> int | None:
-    """Bytes in use, from which on the peak is taken."""
+    """Returns the bytes in use at the start of a peak measurement."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is not held any more
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # returns freed memory to the system
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
         return status("VmRSS")
     return None
 
@@ -187,10 +187,10 @@ def _peak(device: torch.device) -> int | None:
 
 
 def status(key: str) -> int:
-    """Bytes that Linux reports of this process, such as `VmHWM`, its peak.
+    """Returns a value in bytes from Linux's process status, such as `VmHWM`, the peak.
 
     Raises:
-        OSError: the system is another one.
+        OSError: the system is not Linux.
     """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(key + ":"):

@@ -1,4 +1,4 @@
-"""Whether memory stays flat: the processes of the tools are watched as they work on many images."""
+"""Checks that memory stays flat: samples the processes of the tools during long runs."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from p2seg.runtime.lifetime import naming_parent
 from p2seg.structures import Points
 
 SIDES = (32, 40)
-"""(height, width) of the images, pixels."""
+"""(height, width) of the images in pixels."""
 PICTURES = 64
-"""Different images; every file name has its own file."""
+"""Number of different images; each file name is a separate file."""
 PAUSE = 1.0
-"""Seconds between two looks."""
+"""Seconds between two samples."""
 WARM = 0.4
-"""The part of a process's life that is not looked at: libraries load, caches fill."""
+"""Share of a process's life that is ignored, because libraries load and caches fill."""
 FLAT = 24.0
-"""MiB that a process may gain after it is warm: some large pages, not something an image."""
+"""Most MiB that a warm process may gain: a few large pages, but nothing per image."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A command that works on every image.
+    """A command that processes every image.
 
     Attributes:
-        name: of it.
-        command: the words, the program first.
+        name: of the stage.
+        command: the program and its arguments.
     """
 
     name: str
@@ -52,18 +52,18 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The memory of one process at one moment, MiB.
+class Sample:
+    """The memory of one process at one time, in MiB.
 
     Attributes:
-        stage: the command's name.
-        process: `main`, or `worker 1`, `worker 2`, ... in the order of their start.
-        seconds: since the command began.
-        uss: pages that no other process has; they would be free if the process ended.
-        pss: the same, and a share of every shared page.
+        stage: name of the command.
+        process: `main`, or `worker 1`, `worker 2`, ... by start time.
+        seconds: since the command started.
+        uss: pages that no other process shares; they would be free after its end.
+        pss: `uss` plus its share of every shared page.
         rss: all pages, shared or not.
-        family: processes of the command at that moment: when one ends, what it shared becomes the
-            others' own.
+        family: number of processes of the command at that time. When one ends, the pages that it
+            shared become private pages of the others.
     """
 
     stage: str
@@ -76,11 +76,11 @@ class Seen:
 
 
 def write_many(root: Path, images: int) -> None:
-    """Writes tiny images with two objects each, first maps and clicks.
+    """Writes tiny images with two objects each, initial semantic maps and clicks.
 
     Args:
-        root: gets `images`, `semantic` and `points.json`.
-        images: how many.
+        root: folder for `images`, `semantic` and `points.json`.
+        images: number of images.
     """
     height, width = SIDES
     pictures, maps = zip(*map(_picture, range(PICTURES)), strict=True)
@@ -96,17 +96,17 @@ def write_many(root: Path, images: int) -> None:
     write_points(root / "points.json", PointSet(records, classes, points))
 
 
-def watched(stage: Stage, pause: float = PAUSE) -> list[Seen]:
-    """Runs a command and looks at its processes again and again.
+def sampled(stage: Stage, pause: float = PAUSE) -> list[Sample]:
+    """Runs a command and samples the memory of its processes.
 
     Args:
         stage: the command.
-        pause: seconds between two looks.
+        pause: seconds between two samples.
 
     Raises:
-        UserError: the command failed; the sentence has what it said last.
+        UserError: the command failed; the message has the end of its output.
     """
-    seen: list[Seen] = []
+    samples: list[Sample] = []
     names: dict[int, str] = {}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         with naming_parent():
@@ -114,39 +114,41 @@ def watched(stage: Stage, pause: float = PAUSE) -> list[Seen]:
         names[running.pid] = "main"
         began = time.perf_counter()
         while running.poll() is None:
-            seen += _moment(stage.name, running, names, time.perf_counter() - began)
+            samples += _moment(stage.name, running, names, time.perf_counter() - began)
             time.sleep(pause)
         output.seek(0)
-        said = " ".join(line.strip() for line in output.readlines()[-5:])
+        last_lines = " ".join(line.strip() for line in output.readlines()[-5:])
     if running.returncode:
-        raise UserError(f"{stage.name} ended with code {running.returncode}: {said}")
-    return seen
+        raise UserError(f"{stage.name} ended with code {running.returncode}: {last_lines}")
+    return samples
 
 
-def _moment(stage: str, main: psutil.Process, names: dict[int, str], seconds: float) -> list[Seen]:
-    """What all processes of a command have now; new ones get a name."""
-    seen: list[Seen] = []
+def _moment(
+    stage: str, main: psutil.Process, names: dict[int, str], seconds: float
+) -> list[Sample]:
+    """Samples all processes of a command; new processes get a name."""
+    samples: list[Sample] = []
     with suppress(psutil.Error):
         family = [main, *main.children(recursive=True)]
         for process in family:
-            with suppress(psutil.Error):  # it has ended since
+            with suppress(psutil.Error):  # the process has ended
                 memory = process.memory_full_info()
                 name = names.setdefault(process.pid, f"worker {len(names)}")
                 uss, pss, rss = (each / 2**20 for each in (memory.uss, memory.pss, memory.rss))
-                seen.append(Seen(stage, name, seconds, uss, pss, rss, len(family)))
-    return seen
+                samples.append(Sample(stage, name, seconds, uss, pss, rss, len(family)))
+    return samples
 
 
-def gained(seen: Sequence[Seen]) -> float | None:
-    """MiB of its own that a process gains after it is warm, by a line through what was seen.
+def gained(samples: Sequence[Sample]) -> float | None:
+    """Returns the MiB that a process gains after its warm-up, by a linear fit.
 
     Returns:
-        The gain; None if it was seen less than five times then.
+        The gain, or None with less than five samples.
     """
-    if not seen:
+    if not samples:
         return None
-    first, last = seen[0].seconds, seen[-1].seconds
-    late = [each for each in seen if each.seconds >= first + WARM * (last - first)]
+    first, last = samples[0].seconds, samples[-1].seconds
+    late = [each for each in samples if each.seconds >= first + WARM * (last - first)]
     usual = Counter(each.family for each in late).most_common(1)[0][0]
     late = [each for each in late if each.family == usual]
     if len(late) < 5:
@@ -156,11 +158,11 @@ def gained(seen: Sequence[Seen]) -> float | None:
     return float(slope * (seconds[-1] - seconds[0]))
 
 
-def rows_of(seen: Sequence[Seen], images: int) -> list[Row]:
-    """A row a process that was seen long enough to tell."""
+def rows_of(samples: Sequence[Sample], images: int) -> list[Row]:
+    """Returns one row per process that has enough samples."""
     rows = []
-    for key in dict.fromkeys((each.stage, each.process) for each in seen):
-        own = [each for each in seen if (each.stage, each.process) == key]
+    for key in dict.fromkeys((each.stage, each.process) for each in samples):
+        own = [each for each in samples if (each.stage, each.process) == key]
         gain = gained(own)
         if gain is not None:
             peak = max(each.uss for each in own)
@@ -171,7 +173,7 @@ def rows_of(seen: Sequence[Seen], images: int) -> list[Row]:
 
 
 def check_flat(rows: Sequence[Row]) -> None:
-    """Refuses a growing process.
+    """Rejects a process that grows.
 
     Raises:
         UserError: a process gained more than `FLAT`.
@@ -179,36 +181,36 @@ def check_flat(rows: Sequence[Row]) -> None:
     for row in rows:
         if row.gained_mb is not None and row.gained_mb > FLAT:
             raise UserError(
-                f"{row.name} gained {row.gained_mb:.0f} MiB over {row.batch} images after it was "
-                f"warm; flat is at most {FLAT:.0f}: something is kept of every image"
+                f"{row.name} gained {row.gained_mb:.0f} MiB over {row.batch} images after "
+                f"warm-up, above the limit of {FLAT:.0f}; find what it keeps of every image"
             )
 
 
-def plain(seen: Sequence[Seen]) -> list[dict[str, object]]:
-    """What was seen, as JSON holds it."""
+def plain(samples: Sequence[Sample]) -> list[dict[str, object]]:
+    """Returns the samples as JSON data."""
     return [
         {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(each).items()}
-        for each in seen
+        for each in samples
     ]
 
 
-def plot(seen: Sequence[Seen], path: Path) -> None:
-    """Draws own memory (USS) of every process over time, one panel per stage, as a PNG."""
-    stages = list(dict.fromkeys(each.stage for each in seen))
+def plot(samples: Sequence[Sample], path: Path) -> None:
+    """Draws the private memory (USS) of every process over time, one panel per stage."""
+    stages = list(dict.fromkeys(each.stage for each in samples))
     figure = Figure(figsize=(5 * len(stages), 3.2), layout="constrained")
     panels = figure.subplots(1, len(stages), squeeze=False)[0]
     for panel, stage in zip(panels, stages, strict=True):
-        own = [each for each in seen if each.stage == stage]
+        own = [each for each in samples if each.stage == stage]
         for process in dict.fromkeys(each.process for each in own):
             line = [(each.seconds, each.uss) for each in own if each.process == process]
             panel.plot(*zip(*line, strict=True), label=process)
-        panel.set(title=stage, xlabel="seconds", ylabel="own memory (USS), MiB", ylim=(0, None))
+        panel.set(title=stage, xlabel="seconds", ylabel="private memory (USS), MiB", ylim=(0, None))
         panel.legend()
     figure.savefig(path, format="png")
 
 
 def _picture(seed: int) -> tuple[bytes, bytes]:
-    """PNG files of noise with a red and a blue square, and of its map."""
+    """Returns PNG files of noise with a red and a blue square, and of its map."""
     random = np.random.default_rng(seed)
     pixels = random.integers(60, 120, (*SIDES, 3), np.uint8)
     labels = np.zeros(SIDES, np.uint8)

@@ -1,4 +1,4 @@
-"""SOLOv2 beside torchvision's own Mask R-CNN, one backbone: from images to masks, and a step."""
+"""Benchmarks SOLOv2 next to torchvision's Mask R-CNN, with one backbone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from p2seg.structures import Batch, to_device
 
 SIDE = 512
 GPU_BATCH = 8
-"""Images of a step on a GPU; elsewhere, and from image to masks, one."""
+"""Images per training step on a GPU; all other work has one image."""
 RIVAL = "torchvision's Mask R-CNN"
 LIGHT: dict[str, Any] = {"head_channels": 256, "head_depth": 2, "kernel_channels": 128}
 
@@ -28,16 +28,15 @@ Work = Callable[[], object]
 
 
 def suite(device: torch.device, repeats: int, side: int = SIDE) -> Iterator[Row]:
-    """A row a segmentor and kind of work, ResNet-50, noise with blobs.
+    """Yields one row per segmentor and kind of work, with ResNet-50 on noise with blobs.
 
-    Weights are random; thresholds are 0, so that every model brings a hundred masks to the pixels
-    of the image, as in a crowded one. The frozen norms and first stage are those of the configs in
-    all of them.
+    Weights are random and thresholds are 0. So every model produces a hundred masks at image size,
+    as for a crowded image. All models freeze the norms and the first stage, as the configs do.
 
     Args:
-        device: where it runs.
+        device: device of the models.
         repeats: timed runs of each.
-        side: of the square images, pixels.
+        side: side of the square images in pixels.
     """
     torch.manual_seed(0)
     options: dict[str, Any] = {
@@ -91,7 +90,7 @@ def _torchvisions(side: int) -> nn.Module:
 def _kinds(
     model: Segmentor, rival: nn.Module, batch: InstanceBatch
 ) -> Iterator[tuple[str, int, Work, Work]]:
-    """Name, images, our work and the rival's."""
+    """Yields name, number of images, the work of p2seg and of the reference."""
     image = batch.images[0]
 
     def find() -> object:
@@ -124,7 +123,7 @@ def _step(model: nn.Module, losses: Callable[[], dict[str, Tensor]]) -> Work:
 
 
 def instances_of(batch: Batch) -> InstanceBatch:
-    """The blobs around the clicks of a batch as masks."""
+    """Returns the blobs around the clicks of a batch as instance masks."""
     samples = []
     for image, points, owners in zip(
         batch.images, batch.points, batch.labels.instances, strict=True

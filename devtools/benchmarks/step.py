@@ -1,4 +1,4 @@
-"""A training step with every option off and on, beside the step of the network alone."""
+"""Benchmarks a training step with and without each option, next to the network alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH, CLASSES = 8, 20
 
 @dataclass(frozen=True)
 class Setting:
-    """What the step runs with."""
+    """Options of a step."""
 
     name: str
     precision: Precision = "float32"
@@ -43,7 +43,7 @@ SETTINGS = [
 
 
 def batch_of(side: int, count: int = BATCH, classes: int = CLASSES) -> Batch:
-    """Noise with blobs of classes, eight clicks an image, and their seeds."""
+    """Returns noise with class blobs, eight clicks per image, and their seeds."""
     random = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     samples = []
@@ -61,25 +61,25 @@ def batch_of(side: int, count: int = BATCH, classes: int = CLASSES) -> Batch:
 
 
 def network_of(device: torch.device) -> tuple[P2SegNetwork, int, str]:
-    """The paper's HRNet-48 at 416 px on a GPU; what the drawn set trains elsewhere."""
+    """Returns HRNet-48 at 416 px on a GPU, and the network of the drawn set on a CPU."""
     torch.manual_seed(0)
     if device.type == "cuda":
         backbone = build_backbone("hrnet_w48.ms_in1k", pretrained=False, feature_location="")
-        made = P2SegNetwork(backbone, CLASSES)
-        return made.to(device), 416, "HRNet-48"
+        network = P2SegNetwork(backbone, CLASSES)
+        return network.to(device), 416, "HRNet-48"
     small = build_backbone("resnet18", pretrained=False)
-    made = P2SegNetwork(small, CLASSES, width=64, embedding=32)
-    return made, 128, "ResNet-18"
+    network = P2SegNetwork(small, CLASSES, width=64, embedding=32)
+    return network, 128, "ResNet-18"
 
 
 def suite(device: torch.device, repeats: int) -> list[Row]:
-    """Every setting; on a CPU those of float32."""
+    """Yields one row per setting; on a CPU only those in float32."""
     settings = [s for s in SETTINGS if device.type == "cuda" or s.precision == "float32"]
     return [row_of(setting, device, repeats) for setting in settings]
 
 
 def row_of(setting: Setting, device: torch.device, repeats: int) -> Row:
-    """The step with a setting, next to the step of the network alone."""
+    """Measures a step with a setting, next to a step of the network alone."""
     network, side, name = network_of(device)
     if setting.channels_last:
         network.to(memory_format=torch.channels_last)

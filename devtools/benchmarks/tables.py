@@ -1,4 +1,4 @@
-"""Rows of figures as a printed table."""
+"""Prints benchmark rows as a table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from devtools.benchmarks.measure import Row
 
 
 def table_of(rows: list[Row]) -> Table:
-    """`times faster` than the rival, and the time in units of what the machine's rates allow.
+    """Returns a table with the speed relative to the reference and to the limit of the machine.
 
-    Columns that no row has anything for are left out.
+    Columns without values are omitted.
     """
     lines = [_cells(row) for row in rows]
     table = Table("what")

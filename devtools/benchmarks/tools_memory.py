@@ -1,4 +1,4 @@
-"""The commands that `devtools/bench.py memory` watches, small enough for a laptop."""
+"""The commands that `devtools/bench.py memory` runs, small enough for a laptop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devtools.benchmarks import index
 from devtools.benchmarks.measure import Row
-from devtools.benchmarks.memory import Seen, Stage, plain, plot, rows_of, watched, write_many
+from devtools.benchmarks.memory import Sample, Stage, plain, plot, rows_of, sampled, write_many
 from p2seg.errors import UserError
 from p2seg.runtime.files import atomic_path, write_json
 
@@ -32,31 +32,31 @@ SEGMENTOR = (
 
 
 def suite(images: int, listed: int, pause: float, out: Path | None) -> list[Row]:
-    """Rows of the index of COCO's size, and of every process of training and export.
+    """Returns rows of the large index, and of every process of training and export.
 
     Args:
-        images: tiny ones that are trained on and exported, each once.
+        images: number of tiny images; each is trained on and exported once.
         listed: images of the index.
-        pause: seconds between two samples of the processes' memory.
-        out: gets next to it the samples over time (`.seen.json`) and their plot (`.png`).
+        pause: seconds between two samples of the memory.
+        out: next to it, the samples (`.seen.json`) and their plot (`.png`) are written.
     """
     if not sys.platform.startswith("linux"):
         raise UserError("the suite memory reads Linux's /proc; run it on Linux")
     rows = index.suite(listed, round(listed * index.INSTANCES / index.IMAGES))
-    seen: list[Seen] = []
+    samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as folder:
         write_many(Path(folder), images)
         for stage in stages_of(Path(folder), images):
-            seen += watched(stage, pause)
+            samples += sampled(stage, pause)
     if out is not None:
-        write_json(out.with_suffix(".seen.json"), plain(seen))
+        write_json(out.with_suffix(".seen.json"), plain(samples))
         with atomic_path(out.with_suffix(".png")) as path:
-            plot(seen, path)
-    return [*rows, *rows_of(seen, images)]
+            plot(samples, path)
+    return [*rows, *rows_of(samples, images)]
 
 
 def stages_of(root: Path, images: int) -> list[Stage]:
-    """Training of the network, export of masks and training of a segmentor, each image once."""
+    """Returns the training of the network, the export, and the training of a segmentor."""
     data = (f"data.images={root}/images", f"data.points={root}/points.json")
     first = (*SMALL, *data, f"data.semantic={root}/semantic")
     steps = f"trainer.max_steps={max(1, images // BATCH)}"

@@ -1,1 +1,1 @@
-"""Damaged inputs for every reader of files from outside, and how they are judged."""
+"""Makes damaged inputs for every reader of external files, and judges the results."""

@@ -1,4 +1,4 @@
-"""A process that reads inputs and may die of them: its parent tells what it died of."""
+"""Reads inputs in a child process, which may crash; the parent reports how it ended."""
 
 from __future__ import annotations
 
@@ -23,82 +23,84 @@ from devtools.fuzzing.targets import TARGETS, judge, place
 from p2seg.runtime.lifetime import end_with
 
 GRACE = 20.0
-"""Seconds beyond a target's own before a process that no longer answers is killed."""
+"""Seconds beyond a target's limit before a process without an answer is killed."""
 
 
 class Hang(BaseException):
-    """An input took more of a core than it may; no reader catches it."""
+    """An input took too much processor time. No reader catches this exception."""
 
 
 @dataclass
-class Done:
-    """What a process did before its time was over or an input killed it.
+class Outcome:
+    """The work of a process until its time was over or an input was a finding.
 
     Attributes:
-        inputs: that it was fed.
-        read: of them, were read.
-        finding: the last one, where it was neither read nor refused.
-        told: what happened then.
+        inputs: number of inputs.
+        read: number of inputs that were read.
+        finding: the last input, if it was neither read nor rejected.
+        description: description of the finding.
     """
 
     inputs: int = 0
     read: int = 0
     finding: bytes | None = None
-    told: str = ""
+    description: str = ""
 
 
 def run_mutations(
     name: str, corpus: Path, seed: str, seconds: float, folder: Path, megabytes: int
-) -> Done:
-    """Feeds mutations to a target until the time is over or one is a finding.
+) -> Outcome:
+    """Feeds mutations to a target until the time is over or an input is a finding.
 
     Args:
         name: of the target.
         corpus: folder of good and bad files.
-        seed: of the mutations.
-        seconds: to go on for.
-        folder: to work in.
-        megabytes: that an input may cost.
+        seed: random seed of the mutations.
+        seconds: time limit.
+        folder: working folder.
+        megabytes: memory limit per input.
     """
     files = read_corpus(corpus)
     ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("fork")  # torch is imported once
+    context = multiprocessing.get_context("fork")  # so torch is imported only once
     arguments = (name, files, seed, seconds, folder, megabytes, theirs)
     child = context.Process(target=_feed, args=arguments, daemon=True)
     child.start()
     theirs.close()
-    done, patience = Done(), TARGETS[name].seconds + GRACE
+    outcome, patience = Outcome(), TARGETS[name].seconds + GRACE
     while True:
         if not ours.poll(patience):
             child.kill()
-            done.told = f"no answer for {patience:g} seconds"
+            outcome.description = f"no answer for {patience:g} seconds"
             break
         try:
             message = ours.recv()
-        except EOFError:  # it died, or is done
+        except EOFError:  # the process has crashed or is done
             child.join()
-            done.told = f"the process died: exit code {child.exitcode}" if child.exitcode else ""
+            outcome.description = (
+                f"the process ended with exit code {child.exitcode}" if child.exitcode else ""
+            )
             break
-        done.inputs, done.read, done.told = message
-        if done.told:
+        outcome.inputs, outcome.read, outcome.description = message
+        if outcome.description:
             break
     child.join()
-    if done.told:
-        done.finding = (folder / "current").read_bytes()
-    return done
+    if outcome.description:
+        outcome.finding = (folder / "current").read_bytes()
+    return outcome
 
 
 def run_input(name: str, content: bytes, folder: Path, megabytes: int) -> tuple[bool, str]:
-    """Feeds one input, in a process of its own.
+    """Feeds one input in a separate process.
 
     Args:
         name: of the target.
         content: of the file.
-        folder: to work in.
-        megabytes: that it may cost.
+        folder: working folder.
+        megabytes: memory limit.
 
     Returns:
-        Whether it is a finding, and what happened: "read", the sentence, or the trouble.
+        Whether it is a finding, and a description: "read", the message, or the failure.
     """
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(
@@ -113,7 +115,7 @@ def run_input(name: str, content: bytes, folder: Path, megabytes: int) -> tuple[
         answer: tuple[bool, str] = ours.recv()
     except EOFError:
         child.join()
-        return True, f"the process died: exit code {child.exitcode}"
+        return True, f"the process ended with exit code {child.exitcode}"
     child.join()
     return answer
 
@@ -121,7 +123,7 @@ def run_input(name: str, content: bytes, folder: Path, megabytes: int) -> tuple[
 def _one(name: str, content: bytes, folder: Path, megabytes: int, say: Connection) -> None:
     _prepare(megabytes)
     with contextlib.suppress(Exception):
-        TARGETS[name].read(folder)  # what is imported late
+        TARGETS[name].read(folder)  # imports the late modules
     say.send(_try(name, content, folder / "input", megabytes))
 
 
@@ -137,8 +139,8 @@ def _feed(
     _prepare(megabytes)
     (folder / "current").write_bytes(corpus[0])
     with contextlib.suppress(Exception):
-        judge(TARGETS[name], place(name, corpus[0], folder / "input"))  # what is imported late
-    end, read, number, told = time.monotonic() + seconds, 0, 0, 0.0
+        judge(TARGETS[name], place(name, corpus[0], folder / "input"))  # imports the late modules
+    end, read, number, last = time.monotonic() + seconds, 0, 0, 0.0
     while time.monotonic() < end:
         content = mutate(random.Random(f"{seed}/{name}/{number}"), corpus)
         (folder / "current").write_bytes(content)
@@ -148,20 +150,20 @@ def _feed(
         if trouble:
             say.send((number, read, words))
             return
-        if time.monotonic() - told > 1:
-            told = time.monotonic()
+        if time.monotonic() - last > 1:
+            last = time.monotonic()
             say.send((number, read, ""))
     say.send((number, read, ""))
 
 
 def _prepare(megabytes: int) -> None:
-    """Limits of this process, and silence: what libraries print is none of our business."""
+    """Sets the limits of this process and hides the output of libraries."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         end_with(parent.pid)
     torch.set_num_threads(1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + (3 * megabytes << 20)  # beyond what is measured
+    limit = pages * resource.getpagesize() + (3 * megabytes << 20)  # above the measured limit
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGPROF, _ring)
     warnings.simplefilter("ignore")
@@ -181,7 +183,7 @@ def _try(name: str, content: bytes, folder: Path, megabytes: int) -> tuple[bool,
     try:
         words = judge(target, path)
     except Hang:
-        return True, f"more than {target.seconds:g} seconds of a core"
+        return True, f"more than {target.seconds:g} seconds of processor time"
     except BaseException:
         return True, traceback.format_exc()
     finally:

@@ -1,4 +1,4 @@
-"""Readers of clicks, masks and reviews, as functions of a path."""
+"""Readers of clicks, masks and reviews as functions of a path."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ from p2seg.semantic.maps import paths_of
 
 
 def points(path: Path) -> None:
-    found = read_points(path)
-    _check_names(path.parent, found.images)
-    write_points(path.with_name("again.json"), found)
+    content = read_points(path)
+    _check_names(path.parent, content.images)
+    write_points(path.with_name("again.json"), content)
     again = read_points(path.with_name("again.json"))
-    assert again.images == found.images, "images came back changed"
-    assert again.categories == found.categories, "categories came back changed"
-    ids = [each.ids.tolist() for each in found.points]
+    assert again.images == content.images, "images came back changed"
+    assert again.categories == content.categories, "categories came back changed"
+    ids = [each.ids.tolist() for each in content.points]
     assert [each.ids.tolist() for each in again.points] == ids, "ids came back changed"
 
 
 def instances(path: Path) -> None:
-    found = read_instances(path)
-    _check_names(path.parent, found.images)
-    for record, group in zip(found.images, found.instances, strict=True):
+    content = read_instances(path)
+    _check_names(path.parent, content.images)
+    for record, group in zip(content.images, content.instances, strict=True):
         for each in group[:20]:
             assert rle.area(each.rle) <= record.height * record.width, "an area beyond the image"
             if record.height * record.width < 10**6:
                 assert decode(each).shape == (record.height, record.width), "a mask of another size"
-    write_set(path.with_name("again.json"), found)
-    assert read_instances(path.with_name("again.json")).images == found.images
+    write_set(path.with_name("again.json"), content)
+    assert read_instances(path.with_name("again.json")).images == content.images
 
 
 def _check_names(folder: Path, records: Sequence[ImageRecord]) -> None:
-    """Whatever is written beside or for an image stays in its folder."""
+    """Checks that files named after an image stay in the folder."""
     names = [record.file_name for record in records]
-    made = [map_path(folder, name) for name in names]
-    made += [folder / f"{name}.png" for name in names]
-    made += [folder / f"{place}.txt" for place in places(names).values()]
-    for path in (*made, *paths_of(folder, records, ".json")):
+    paths = [map_path(folder, name) for name in names]
+    paths += [folder / f"{name}.png" for name in names]
+    paths += [folder / f"{place}.txt" for place in places(names).values()]
+    for path in (*paths, *paths_of(folder, records, ".json")):
         whole = os.path.normpath(path)
         assert whole.startswith(f"{folder}{os.sep}"), f"{path} leaves the folder"
 
 
 def review(path: Path) -> None:
-    """A review meets the masks that it is of."""
+    """Reads a review and applies it to its masks."""
     review = read_review(path)
     empty = rle.encode(np.zeros(SIZE, bool))
     own = [Instance(id, 1, empty, point=(2.0, 3.0)) for id in (7, 8, 9)]
@@ -80,7 +80,7 @@ def predictions(path: Path) -> None:
 
 
 def segmentation(path: Path) -> None:
-    """A segmentation alone, as JSON: what is accepted must be what a literal decoder finds."""
+    """Reads one JSON segmentation and compares the mask with a literal decoder."""
     content = read_json(path, "segmentation")
     try:
         code = rle.from_segmentation(content, *SIZE)
@@ -96,7 +96,7 @@ def segmentation(path: Path) -> None:
 
 
 def literal_runs(text: str) -> list[int]:
-    """COCO's compressed run lengths, character by character, with Python's whole numbers."""
+    """Decodes COCO's compressed run lengths character by character, with Python integers."""
     runs: list[int] = []
     place = 0
     while place < len(text):

@@ -1,4 +1,4 @@
-"""One target under atheris, that is libFuzzer: devtools/fuzz.py starts it as a process."""
+"""Feeds one target with atheris (libFuzzer); devtools/fuzz.py starts it as a process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAME, FOLDER = sys.argv[1], Path(sys.argv[2])
 
 
 def feed(content: bytes) -> None:
-    """One input; an exception is a finding."""
+    """Feeds one input; an exception is a finding."""
     judge(TARGETS[NAME], place(NAME, content, FOLDER))
 
 
 def mutator(content: bytes, most: int, seed: int) -> bytes:
-    """A change of a JSON's values, or libFuzzer's own of bytes."""
+    """Changes values of a JSON file, or lets libFuzzer change bytes."""
     rng = random.Random(seed)
     if content.lstrip()[:1] in (b"{", b"[") and rng.random() < 0.5:
         changed = mutate_json(rng, content)

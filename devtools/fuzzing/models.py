@@ -1,4 +1,4 @@
-"""Readers of weights and of settings of models, as functions of a path."""
+"""Readers of weights and of model settings as functions of a path."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checkpoint(path: Path) -> None:
 
 
 def model(path: Path) -> None:
-    """What a checkpoint says of its model, with an architecture that is no text yet."""
+    """Builds the model that a checkpoint describes, from the settings of its file."""
     options = read_json(path, "settings of a model")
     if isinstance(options, dict) and isinstance(options.get("architecture"), (dict, list)):
         options["architecture"] = json.dumps(options["architecture"])
@@ -50,15 +50,15 @@ def model(path: Path) -> None:
     content: dict[str, Any] = {"categories": categories, "model": {}, "average": None}
     content["config"] = {"segmentor": {"model": options}}
     try:
-        with torch.device("meta"):  # no weights
+        with torch.device("meta"):  # allocates no weights
             predictor_of(path, content, torch.device("meta"))
     except UserError as error:
-        if "Missing key" not in str(error):  # it was built, and has no weights here
+        if "Missing key" not in str(error):  # the model was built; the file has no weights
             raise
 
 
 def architecture(path: Path) -> None:
-    """A config.json of transformers."""
+    """Reads a config.json of transformers."""
     import transformers
 
     settings = read_json(path, "config.json of a transformers model")
@@ -66,7 +66,7 @@ def architecture(path: Path) -> None:
     if kind not in list(MODELS):
         raise UserError(f"no model of type {shown(kind)}")
     config = config_of(rebuilt(kind, settings, path), path)
-    with torch.device("meta"), contextlib.suppress(Exception):  # which the tools tell in a sentence
+    with torch.device("meta"), contextlib.suppress(Exception):  # the tools report these errors
         getattr(transformers, MODELS[kind])(config)
 
 
@@ -79,7 +79,7 @@ def sam(path: Path) -> None:
     state = load_state(path, "vit_b")
     try:
         with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of tensors of nothing
+            warnings.simplefilter("ignore")  # torch warns about empty tensors
             build_sam(state, assign=True)
     except (LookupError, RuntimeError, AttributeError, ArithmeticError, ValueError) as error:
-        raise UserError(f"no SAM: {error!s:.200}") from error
+        raise UserError(f"not a SAM checkpoint: {error!s:.200}") from error

@@ -1,4 +1,4 @@
-"""Damage: of bytes anywhere, and of the values of a JSON file."""
+"""Damages bytes of a file, or the values of a JSON file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ EDGES: list[bytes] = [bytes([each]) for each in (0, 1, 0x7F, 0x80, 0xFF)] + [
     for order in ("little", "big")
     for number in (-1, 0, 1, 2 ** (8 * size - 1) - 1, -(2 ** (8 * size - 1)))
 ]
-"""Numbers at the edges of their kinds, as files hold them."""
+"""Numbers at the limits of their types, as files store them."""
 VALUES = hostile_values()
 
 
 def read_corpus(folder: Path) -> list[bytes]:
-    """The files of a target's corpus, in the order of their names."""
+    """Returns the files of a target's corpus by name."""
     return [path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def mutate(rng: random.Random, corpus: list[bytes]) -> bytes:
-    """An input: a file of the corpus, damaged once or some times."""
+    """Returns a corpus file with one or more changes."""
     content = rng.choice(corpus)
     if content.lstrip()[:1] in (b"{", b"[") and rng.random() < 0.7:
         changed = mutate_json(rng, content)
@@ -39,7 +39,7 @@ def mutate(rng: random.Random, corpus: list[bytes]) -> bytes:
 
 
 def mutate_json(rng: random.Random, content: bytes) -> bytes | None:
-    """The document with values changed, keys dropped, doubled or renamed; None: it is no JSON."""
+    """Returns the document with changed values, or removed, repeated or renamed keys; else None."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError):
@@ -54,7 +54,7 @@ def mutate_json(rng: random.Random, content: bytes) -> bytes | None:
 
 
 def _with_damage(rng: random.Random, tree: Any) -> Any:
-    """The tree with one of its values changed."""
+    """Returns the tree with one changed value."""
     places: list[tuple[Any, Any]] = []
     left = [tree]
     while left and len(places) < 5000:

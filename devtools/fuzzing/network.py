@@ -1,4 +1,4 @@
-"""Sees whether a block of code asks the network for anything, and lets nothing through."""
+"""Detects and blocks network requests inside a block of code."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ EVENTS = {
     "socket.gethostbyname": 0,
     "socket.gethostbyaddr": 0,
 }
-"""What Python reports of a request, and which of the arguments is the address."""
+"""Python's audit events of a request, and the index of the address in their arguments."""
 
 _watches: list[list[str]] = []
-"""What was asked for, of each block that is running."""
+"""The requests of each active block."""
 
 
 @contextmanager
 def no_network() -> Iterator[list[str]]:
-    """Refuses every request of this process with an `OSError`; gives the list of them."""
+    """Raises an `OSError` for every request of this process, and yields the list of requests."""
     _listen()
     asked: list[str] = []
     _watches.append(asked)
@@ -37,7 +37,7 @@ def no_network() -> Iterator[list[str]]:
 
 @cache
 def _listen() -> None:
-    """A hook cannot be removed, so one serves all blocks."""
+    """Adds the audit hook once, because a hook cannot be removed."""
     sys.addaudithook(_hear)
 
 
@@ -46,7 +46,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     first = arguments[0] if arguments else None
     if isinstance(first, socket.socket) and first.family == socket.AF_UNIX:
-        return  # of this machine
+        return  # a local address
     address = arguments[EVENTS[event]]
     for asked in _watches:
         asked.append(f"{event} {address!r:.100}")

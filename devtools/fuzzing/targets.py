@@ -1,8 +1,8 @@
-"""What devtools/fuzz.py feeds: every reader of files from outside, each as a function of a path.
+"""The targets of devtools/fuzz.py: every reader of external files, as a function of a path.
 
-A reader does well when it returns, or raises a `UserError` of one readable sentence. Where it
-returns, what it gave is used as the tools use it, so that damage is not only postponed. None may
-ask the network for anything.
+A reader passes if it returns, or raises a `UserError` with one readable sentence. Its result is
+then used as the tools use it, so that damage that appears later is found too. No reader may use
+the network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.maps import read_key as read_map_key
 
 LONGEST = 3000
-"""Characters of a sentence that somebody can still read."""
+"""Most characters of a readable sentence."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Target:
     """A reader.
 
     Attributes:
-        read: takes the path of a file, which lies alone in a folder that it may write to.
-        ending: of the file's name.
-        seconds: of a core within which it must be done.
+        read: function of the path of a file. The file is alone in a folder that may be written to.
+        ending: suffix of the file name.
+        seconds: limit of processor time.
     """
 
     read: Callable[[Path], object]
@@ -58,27 +58,27 @@ class Target:
 
 
 def judge(target: Target, path: Path) -> str:
-    """Reads a file: "read", or the sentence that refused it.
+    """Reads a file; returns "read", or the message of the rejection.
 
     Raises:
-        Exception: whatever else the reader came to, and `AssertionError` of an endless sentence or
-            of a request to the network.
+        Exception: any other error of the reader, and `AssertionError` for a message that is too
+            long or for a network request.
     """
-    said = "read"
+    message = "read"
     with no_network() as asked:
         try:
             target.read(path)
         except UserError as error:
-            said = str(error)
-    assert not asked, f"it asked the network: {asked[0]}"
-    assert 0 < len(said) < LONGEST, f"a sentence of {len(said)} characters"
-    return said
+            message = str(error)
+    assert not asked, f"network request: {asked[0]}"
+    assert 0 < len(message) < LONGEST, f"a message of {len(message)} characters"
+    return message
 
 
 def _image(path: Path) -> None:
     try:
         check_image(path)
-    finally:  # what the head hides, the pixels may show
+    finally:  # the pixels can fail where the header does not
         image = read_image(path)
     assert image.dtype == np.uint8
     assert image.shape[2] == 3
@@ -103,9 +103,9 @@ def _array(path: Path) -> None:
 
 
 def _class_map(path: Path) -> None:
-    made = ClassMap.read(str(path))
-    write_json(path.with_name("again.json"), made.parameters)
-    made.legend(CLASSES)
+    class_map = ClassMap.read(str(path))
+    write_json(path.with_name("again.json"), class_map.parameters)
+    class_map.legend(CLASSES)
 
 
 def _manifest(path: Path) -> None:
@@ -118,7 +118,7 @@ def _candidates(path: Path) -> None:
     read_key(path)
     try:
         content = json.loads(path.read_bytes())
-        content["digest"] = fingerprint(content["points"])  # else nothing behind it is reached
+        content["digest"] = fingerprint(content["points"])  # else the reader stops at the digest
         path.write_text(json.dumps(content))
     except (LookupError, TypeError, ValueError, RecursionError):
         pass
@@ -128,7 +128,7 @@ def _candidates(path: Path) -> None:
 
 
 def _stage(path: Path) -> None:
-    """A record of a stage, and the note that one was begun."""
+    """Reads the record of a stage, and the note that a stage was started."""
     out = path.with_name("out")
     shutil.copyfile(path, path.with_name("stage.begun.json"))
     shutil.copyfile(path, path.with_name("stage.json"))
@@ -166,7 +166,7 @@ def _video(path: Path) -> None:
 
 
 def _archive(path: Path) -> None:
-    """Nothing appears outside the folder that it is unpacked in."""
+    """Unpacks an archive; nothing may appear outside the folder."""
     inside = path.parent / "in" / "deep"
     before = {each.name for each in path.parent.iterdir()}
     try:
@@ -212,19 +212,19 @@ TARGETS = {
     "archive": Target(_archive, ".tar"),
     "list": Target(_list, ".txt"),
 }
-"""By name, which is also that of the folder of its corpus."""
+"""The targets by name; the corpus folder has the same name."""
 
 FILE_NAMES = {"manifest": MANIFEST, "predictions": "results.json"}
-"""What a target's file must be called, where that matters."""
+"""Required file names of a target."""
 
 
 def place(name: str, content: bytes, folder: Path) -> Path:
-    """Puts an input where its target reads it: alone in a folder.
+    """Writes an input to the place where its target reads it, alone in a folder.
 
     Args:
         name: of the target.
         content: of the file.
-        folder: is emptied first.
+        folder: folder that is emptied first.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -234,10 +234,10 @@ def place(name: str, content: bytes, folder: Path) -> Path:
 
 
 def _sealed(name: str, content: bytes) -> bytes:
-    """The input with the checksums that a damaged file of this kind would fail at at once."""
+    """Returns the input with correct checksums, so that the reader gets beyond them."""
     if name not in ("image", "labels") or not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return content
-    if sum(content) % 4 == 0:  # a quarter keeps its damage
+    if sum(content) % 4 == 0:  # a quarter of the inputs keeps wrong checksums
         return content
     out, at = bytearray(content), 8
     while at + 12 <= len(out):

@@ -1,16 +1,16 @@
-"""Values and keys that a reader of JSON does not expect."""
+"""Unexpected values and keys for a JSON reader."""
 
 from __future__ import annotations
 
 from typing import Any
 
 SIZE = (6, 8)
-"""(height, width) of the corpus's images, pixels."""
+"""(height, width) of the corpus images in pixels."""
 CLASSES = ("red", "blue")
 
 
 def hostile_values() -> list[Any]:
-    """Values that a JSON reader does not expect."""
+    """Returns values that a JSON reader does not expect."""
     return [
         *(None, True, False, 0, -1, 1.0, -0.0, 0.5, 1e999, -1e999, float("nan"), 1e-320),
         *(2**31, 2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63), 10**300, 10**4000),
@@ -40,4 +40,4 @@ HOSTILE_KEYS = (
     *("quantization_config", "transformers_weights", "trust_remote_code", "use_kernels", "weights"),
     *("use_pretrained_backbone", "use_timm_backbone", "checkpoint", "architecture", "_target_"),
 )
-"""Names of settings by which a file asks for more than numbers."""
+"""Names of settings by which a file requests more than numbers."""

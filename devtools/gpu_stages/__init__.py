@@ -1,4 +1,4 @@
-"""The stages of devtools/gpu.py: each module's `rows` yields what was measured, row by row."""
+"""The stages of devtools/gpu.py; the function `rows` of each module yields its results."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ TINY = (
     *("model.backbone=test_resnet", "model.width=8", "model.embedding=4", "model.dilations=[1,2]"),
     *("data.augment.crop=32", "trainer.batch_size=2"),
 )
-"""Settings of a network for a rehearsal."""
+"""Network settings of a rehearsal."""
 Row = dict[str, Any]
-"""`what` was measured, and its figures by the titles of their columns."""
+"""`what` names the measurement; the other keys are column titles."""
 Stage = Callable[["Setup"], Iterator[Row]]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a stage runs with.
+    """The setup of a stage.
 
     Attributes:
-        device: the GPU; in a rehearsal the CPU.
-        rehearse: tiny sizes.
-        data: folder of nuclei images; None: the demo's.
-        work: a folder for its files.
-        end: when the stage is killed, by `time.monotonic`.
+        device: the GPU, or the CPU in a rehearsal.
+        rehearse: whether sizes are tiny.
+        data: folder of nuclei images; None for the demo's.
+        work: folder for temporary files.
+        end: time at which the stage is killed, by `time.monotonic`.
     """
 
     device: torch.device
@@ -43,19 +43,19 @@ class Setup:
 
     @property
     def repeats(self) -> int:
-        """Timed runs of each figure."""
+        """The number of timed runs of each measurement."""
         return 1 if self.rehearse else 5
 
 
 def start_tool(name: str, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Starts a command of `tools/`; what it prints goes to `log`."""
+    """Starts a command of `tools/` with its output in `log`."""
     tool = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *words]
     with log.open("ab") as stream:
         return subprocess.Popen(tool, stdout=stream, stderr=subprocess.STDOUT)
 
 
 def attempt(what: str, measure: Callable[[], Row]) -> Row:
-    """One row; if measuring it fails, the row has the error, and the stage goes on."""
+    """Returns a measured row; after an error, the row has the error and the stage continues."""
     try:
         return {"what": what, **measure()}
     except Exception as error:
@@ -67,5 +67,5 @@ def attempt(what: str, measure: Callable[[], Row]) -> Row:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's type and the start of its text."""
+    """Returns the type of an exception and the start of its text."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,4 +1,4 @@
-"""The ways to compute with the affinity matrix: time, memory and the share of the matrix limit."""
+"""Compares the implementations of the affinity operators: time, memory, and share of the limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from p2seg.ops.affinity import dense, tiled
 
 PRECISIONS: tuple[Precision, ...] = ("bf16", "tf32", "float32")
 LARGE_TILE = 4096
-"""Rows of a tile that keeps a GPU busy; `tiled` has tiles for a CPU's cache."""
+"""Tile rows that keep a GPU busy; the tiles of `tiled` fit the cache of a CPU."""
 
 PLAIN = ("triton", "dense", "tiled", f"tiled by {LARGE_TILE}")
 COMPILED = f"tiled by {LARGE_TILE}, compiled"
@@ -25,20 +25,20 @@ Work = Callable[[Problem, torch.dtype], object]
 
 
 def rows(setup: Setup) -> Iterator[Row]:
-    """A row per size, precision and way; the sum over pairs, its gradient and the spread."""
+    """Yields a row per size, precision and implementation: pair sum, gradient and spread."""
     ways = _ways(setup.rehearse)
     for side, channels, batch, precision, names in _plan(setup.rehearse):
-        made = problem(setup.device, side, channels, batch)
+        inputs = problem(setup.device, side, channels, batch)
         limit = limit_of(batch, side, channels, _rate(setup, precision))
         for name in names:
             if name == "dense" and not fits_dense(setup.device, side, batch):
                 continue
             what = f"{name}, {side} x {side}, d {channels}, batch {batch}, {precision}"
-            yield attempt(what, partial(_cost, setup, made, ways[name], precision, limit))
+            yield attempt(what, partial(_cost, setup, inputs, ways[name], precision, limit))
 
 
 def _plan(rehearse: bool) -> Iterator[tuple[int, int, int, Precision, tuple[str, ...]]]:
-    """Cells of a side, channels, images, precision and ways; what is compiled has one image."""
+    """Yields grid side, channels, images, precision and implementations."""
     if rehearse:
         yield 8, 16, 1, "float32", (*PLAIN, COMPILED)
         return
@@ -48,20 +48,20 @@ def _plan(rehearse: bool) -> Iterator[tuple[int, int, int, Precision, tuple[str,
         yield 104, 256, 8, precision, PLAIN
     for side, channels in ((52, 256), (128, 256), (104, 64), (256, 256)):
         for precision in PRECISIONS:
-            # 8,000 tiles for a CPU's cache take a GPU minutes
+            # 8,000 small tiles would take minutes on a GPU
             yield side, channels, 8, precision, PLAIN if side < 200 else (PLAIN[0], PLAIN[3])
     for precision in PRECISIONS[1:]:
         yield 104, 256, 1, precision, ("triton", COMPILED)
 
 
 def _ways(rehearse: bool) -> dict[str, Work]:
-    # without a C++ compiler and its minute, a rehearsal compiles to PyTorch's own operators
+    # a rehearsal compiles to PyTorch's operators, because a C++ compiler takes a minute
     compiled = partial(torch.compile, dynamic=False, backend="eager" if rehearse else "inductor")
 
-    def by_triton(made: Problem, _: torch.dtype) -> None:
-        total = affinity.pair_sum(made.factors, made.pairs, "triton")
-        torch.autograd.grad(total.sum(), [made.factors])
-        affinity.refine(made.factors, made.spread, "triton")
+    def by_triton(inputs: Problem, _: torch.dtype) -> None:
+        total = affinity.pair_sum(inputs.factors, inputs.pairs, "triton")
+        torch.autograd.grad(total.sum(), [inputs.factors])
+        affinity.refine(inputs.factors, inputs.spread, "triton")
 
     return {
         "triton": by_triton,
@@ -75,20 +75,20 @@ def _ways(rehearse: bool) -> dict[str, Work]:
 def _plain(
     pair_sum: Callable[..., Tensor], refine: Callable[..., Tensor], tile: int = tiled.TILE
 ) -> Work:
-    """The work by functions of plain PyTorch, which compute in the type of the factors."""
+    """Returns the work with plain PyTorch functions, which use the type of the factors."""
 
-    def work(made: Problem, dtype: torch.dtype) -> None:
-        with _tiles(tiled, tile), torch.autocast(made.factors.device.type, enabled=False):
-            total = pair_sum(made.factors.to(dtype), made.pairs)
-            torch.autograd.grad(total.sum(), [made.factors])
+    def work(inputs: Problem, dtype: torch.dtype) -> None:
+        with _tiles(tiled, tile), torch.autocast(inputs.factors.device.type, enabled=False):
+            total = pair_sum(inputs.factors.to(dtype), inputs.pairs)
+            torch.autograd.grad(total.sum(), [inputs.factors])
             with torch.no_grad():
-                refine(made.factors.to(dtype), made.spread)
+                refine(inputs.factors.to(dtype), inputs.spread)
 
     return work
 
 
 class _tiles:
-    """Sets the side of the tiles for a block of code."""
+    """Sets the side of the tiles inside a block of code."""
 
     def __init__(self, module: ModuleType, tile: int) -> None:
         self.module, self.tile, self.before = module, tile, module.TILE
@@ -106,8 +106,8 @@ def _rate(setup: Setup, precision: Precision) -> float:
         return matmul_rate(setup.device, dtype, 256 if setup.rehearse else 8192)
 
 
-def _cost(setup: Setup, made: Problem, work: Work, precision: Precision, limit: float) -> Row:
+def _cost(setup: Setup, inputs: Problem, work: Work, precision: Precision, limit: float) -> Row:
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     with with_precision(precision, setup.device):
-        seconds, peak = cost(lambda: work(made, dtype), setup.device, setup.repeats)
+        seconds, peak = cost(lambda: work(inputs, dtype), setup.device, setup.repeats)
     return {"ms": seconds * 1000, "MiB": peak, "times the limit": seconds / limit}

@@ -23,7 +23,7 @@ TEST_SECONDS = 40
 
 
 def rows(setup: Setup) -> Iterator[Row]:
-    """The largest relative errors by side and precision; then the tests."""
+    """Yields the largest relative errors by side and precision, then the result of the tests."""
     sides, channels = ((4,), 16) if setup.rehearse else (SIDES, CHANNELS)
     for side in sides:
         for precision in PRECISIONS:
@@ -33,24 +33,24 @@ def rows(setup: Setup) -> Iterator[Row]:
 
 
 def _compared(device: torch.device, side: int, channels: int, precision: Precision) -> Row:
-    made = problem(device, side, channels, 1)
+    inputs = problem(device, side, channels, 1)
     reference: Way = "dense" if fits_dense(device, side, 1) else "tiled"
     with with_precision("float32", device):
-        wanted = _results(made, reference)
+        wanted = _results(inputs, reference)
     with with_precision(precision, device):
-        found = _results(made, "triton")
+        results = _results(inputs, "triton")
     errors = (
         ((one - other).abs().max() / other.abs().max()).item()
-        for one, other in zip(found, wanted, strict=True)
+        for one, other in zip(results, wanted, strict=True)
     )
     names = ("error of the sum", "of its gradient", "of the spread")
     return {"reference": reference, **dict(zip(names, errors, strict=True))}
 
 
-def _results(made: Problem, way: Way) -> list[Tensor]:
-    total = pair_sum(made.factors, made.pairs, way)
-    [gradient] = torch.autograd.grad(total.sum(), [made.factors])
-    return [total.detach(), gradient, refine(made.factors, made.spread, way)]
+def _results(inputs: Problem, way: Way) -> list[Tensor]:
+    total = pair_sum(inputs.factors, inputs.pairs, way)
+    [gradient] = torch.autograd.grad(total.sum(), [inputs.factors])
+    return [total.detach(), gradient, refine(inputs.factors, inputs.spread, way)]
 
 
 def _tests(rehearse: bool) -> Row:

@@ -1,4 +1,4 @@
-"""Deterministic training: two runs with equal bits, and one that is killed and resumed."""
+"""Checks deterministic training: two equal runs, and one that is killed and resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = 16
 
 
 def rows(setup: Setup) -> Iterator[Row]:
-    """A row per precision: the paper's method with its rounds, 50 steps."""
+    """Yields a row per precision: 50 steps of the paper's method with its rounds."""
     data = setup.work / "data"
     write_synthetic(data, 0, IMAGES, 1, 48 if setup.rehearse else 160)
     points = make_points(read_voc(data, "train", CLASSES), "inner", 0)
@@ -42,13 +42,13 @@ def _equal(setup: Setup, data: Path, precision: str) -> Row:
     running[2] = _started(setup, data, precision, place["killed"])
     codes = [each.wait() for each in running]
     if any(codes):
-        said = " ".join(out.with_suffix(".log").read_text("utf-8") for out in place.values())
-        raise UserError(f"a training failed: {said.strip()[-300:]}")
+        log = " ".join(out.with_suffix(".log").read_text("utf-8") for out in place.values())
+        raise UserError(f"a training failed: {log.strip()[-300:]}")
     one, other, killed = (training_result(out, "network") for out in place.values())
     return {
         "two runs": "equal" if one == other else "differ",
         "killed and resumed": "equal" if one == killed else "differ",
-        "killed at work": "yes" if was_running else "no",
+        "killed while running": "yes" if was_running else "no",
         "seconds": time.monotonic() - began,
         **({"error": "the bits differ"} if not one == other == killed else {}),
     }

@@ -1,4 +1,4 @@
-"""Segmentors next to torchvision's, SAM's time per image, and the export with overlap."""
+"""Benchmarks segmentors next to torchvision's, SAM's time per image, and the export."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL = {
 
 
 def rows(setup: Setup) -> Iterator[Row]:
-    """Training steps and predictions, SAM ViT-B with random weights, and exports."""
+    """Yields training steps and predictions, SAM ViT-B with random weights, and exports."""
     side = 64 if setup.rehearse else segmentors.SIDE
     figures = segmentors.suite(setup.device, setup.repeats, side)
     yield from _rows("segmentors", islice(figures, 2 if setup.rehearse else None))
@@ -45,7 +45,7 @@ def rows(setup: Setup) -> Iterator[Row]:
 
 
 def _rows(what: str, figures: Iterator[Figure]) -> Iterator[Row]:
-    """The figures of a suite up to its first error."""
+    """Yields the results of a suite up to its first error."""
     try:
         yield from map(_row, figures)
     except Exception as error:

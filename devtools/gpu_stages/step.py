@@ -1,4 +1,4 @@
-"""A training step of the paper's network by precision, and what MDM and the labels are of it."""
+"""Benchmarks a training step of the paper's network by precision, and the share of MDM in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from p2seg.structures import Points
 
 
 def rows(setup: Setup) -> Iterator[Row]:
-    """A row per setting, and of the labels of 8 images of 416 px; compiling comes last."""
+    """Yields a row per setting, then the labels of 8 images of 416 px; compiling comes last."""
     *plain, compiled = SETTINGS
     fastest = float("inf")
     for setting in plain[:1] if setup.rehearse else plain:

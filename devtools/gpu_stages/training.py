@@ -1,4 +1,4 @@
-"""Training on cell nuclei: mdm=best and the literal paper, and the quality of their masks."""
+"""Trains on cell nuclei with mdm=best and mdm=paper, and measures the quality of the masks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from p2seg.errors import UserError
 STEPS = 3000
 MOST_IMAGES = 200
 EXPORT_SECONDS = 40
-"""Before the end of the stage, trainings stop and their networks make masks as they are."""
+"""Seconds before the end of the stage at which trainings stop and masks are made."""
 
 
 def rows(setup: Setup) -> Iterator[Row]:
-    """A row per method; both train at once, because neither fills a GPU."""
+    """Yields a row per method; both train at once, because neither fills a GPU."""
     began = time.monotonic()
     methods = ("best",) if setup.rehearse else ("best", "paper")
     training = {name: _pipeline(setup, name) for name in methods}
     while any(each.poll() is None for each in training.values()):
         if time.monotonic() > setup.end - EXPORT_SECONDS:
             for each in training.values():
-                each.terminate()  # it writes a checkpoint
+                each.terminate()  # the training writes a checkpoint
                 each.wait()
         time.sleep(0.2)
     exporting = {
@@ -41,7 +41,7 @@ def rows(setup: Setup) -> Iterator[Row]:
 
 
 def _pipeline(setup: Setup, name: str, *more: str) -> subprocess.Popen[bytes]:
-    """Starts all stages but the segmentor's."""
+    """Starts the pipeline without a segmentor."""
     words = ["+exp=demo"]
     if setup.data is not None:
         content = json.loads((setup.data / "instances_train.json").read_text("utf-8"))
@@ -61,8 +61,8 @@ def _pipeline(setup: Setup, name: str, *more: str) -> subprocess.Popen[bytes]:
 def _scores(setup: Setup, name: str, began: float) -> Row:
     report = setup.work / name / "report.json"
     if not report.is_file():
-        said = (setup.work / f"{name}.log").read_text("utf-8").strip()
-        raise UserError(f"the pipeline failed: {said[-300:]}")
+        log = (setup.work / f"{name}.log").read_text("utf-8").strip()
+        raise UserError(f"the pipeline failed: {log[-300:]}")
     scores = json.loads(report.read_text("utf-8"))
     checkpoint = load_checkpoint(setup.work / name / "network" / "last.pt", "network")
     return {

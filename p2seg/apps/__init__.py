@@ -1,1 +1,1 @@
-"""What people look at: the annotate page, the gallery, the data check and the report."""
+"""The user interfaces: the annotation page, the gallery, the data check and the report."""

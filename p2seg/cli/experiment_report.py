@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from p2seg.apps.report.page import SHOWN_SCORE, ReportRow, write_report
 from p2seg.apps.report.pictures import Picture
-from p2seg.apps.report.rows import Shown, crowded, report_rows, unseen_rows
+from p2seg.apps.report.rows import MaskColumn, crowded, report_rows, unseen_rows
 from p2seg.cli.build import plain
 from p2seg.cli.figures import Figures
 from p2seg.cli.inputs import reader_of
@@ -50,10 +50,10 @@ def write_experiment(run: Experiment) -> Path:
     name, _ = METHODS.get(str(run.cfg.method._target_), ("trained network", ""))
     titles = {**PSEUDO_TITLES, "mdm": name}
     columns = [
-        Shown(titles.get(stage, stage), read_instances(run.masks_file(stage)))
+        MaskColumn(titles.get(stage, stage), read_instances(run.masks_file(stage)))
         for stage in run.masks
     ]
-    columns.append(Shown("ground truth", read_instances(run.gt)))
+    columns.append(MaskColumn("ground truth", read_instances(run.gt)))
     labels = [own.labels.tolist() for own in points.points]
     chosen = crowded(points.images, labels, run.cfg.pipeline.rows)
     rows = report_rows(points, reader, columns, chosen)
@@ -93,10 +93,10 @@ def _unseen(run: Experiment) -> list[ReportRow]:
     if not run.segmentors:
         return []
     truth = read_instances(run.val_gt)
-    columns = [Shown("ground truth", truth)]
+    columns = [MaskColumn("ground truth", truth)]
     for name in run.segmentors:
         found = read_predictions(run.predictions_file(name), truth)
-        columns.append(Shown(name.replace("_", " "), found, SHOWN_SCORE))
+        columns.append(MaskColumn(name.replace("_", " "), found, SHOWN_SCORE))
     labels = [[each.label for each in own if not each.crowd] for own in truth.instances]
     chosen = crowded(truth.images, labels, run.cfg.pipeline.rows)
     return unseen_rows(truth.images, path_of(run.cfg, "data.val_images"), columns, chosen)

@@ -20,8 +20,9 @@ from p2seg.apps.report.figures import (
     rounds_figure,
     scene_of,
 )
-from p2seg.apps.report.pictures import Mask, Picture, grid
-from p2seg.apps.report.rows import Shown, crowded, report_rows
+from p2seg.apps.report.grids import grid
+from p2seg.apps.report.pictures import Mask, Picture
+from p2seg.apps.report.rows import MaskColumn, crowded, report_rows
 from p2seg.cli.build import build
 from p2seg.cli.inputs import clicks_of, reader_of
 from p2seg.cli.labeler import check_export, labeler_of
@@ -58,11 +59,11 @@ class Figures:
         if not files:
             raise UserError("figure=masks draws instance files; give masks=[FILE.json,FILE.json]")
         columns = [
-            Shown(title, read_instances(file))
+            MaskColumn(title, read_instances(file))
             for title, file in zip(self._titles([f.stem for f in files]), files, strict=True)
         ]
         if self.truth is not None:
-            columns.append(Shown("ground truth", self.truth))
+            columns.append(MaskColumn("ground truth", self.truth))
         for column in columns:
             self._check_images(column.title, column.instances)
         rows = report_rows(self.points, self.reader, columns, self.chosen)

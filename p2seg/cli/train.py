@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from p2seg.apps.report.figures import training_pictures
+from p2seg.apps.report.training import training_pictures
 from p2seg.cli.build import build, network_input
 from p2seg.cli.claims import writes
 from p2seg.cli.inputs import points_of, reader_of, report_inputs

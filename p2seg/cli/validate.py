@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from p2seg.apps.validate.inspect import inspect
 from p2seg.apps.validate.page import write_page
-from p2seg.apps.validate.pictures import drawn_images
+from p2seg.apps.validate.pictures import example_images
 from p2seg.cli.claims import writes
 from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import record_run
@@ -28,7 +28,7 @@ def run(cfg: DictConfig) -> Path:
     made = inspect(inputs_of(cfg), out, shown_on)
     cfg.data.num_classes = len(made.clicks.categories)  # nobody needs to give it here
     record_run(cfg, "validate", out)
-    page = write_page(out, made, drawn_images(made))
+    page = write_page(out, made, example_images(made))
     tell(made, page)
     if not made.usable:
         kinds = "; ".join(each.text for each in made.findings.stopping)

@@ -1,7 +1,7 @@
 """How round the objects of a set are, measured on regions with exactly one click.
 
 Round objects that touch are split best by ellipses (`mdm.split=mixture`), others by geodesic
-distance. docs/results.md has the measure of several sets.
+distance. docs/developers/experiments.md has the measure of several sets.
 """
 
 from __future__ import annotations

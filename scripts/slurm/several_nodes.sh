@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A tool as a SLURM job on the GPUs of several nodes. It is stopped before its time is over, or when
-# another job takes its place, and goes on from its checkpoint when it is run again:
+# Runs a tool as a SLURM job on the GPUs of several nodes. It is stopped before its time limit, or when
+# another job preempts it, and resumes from its checkpoint when it is queued again:
 #
 #   sbatch scripts/slurm/several_nodes.sh tools/train.py +exp=voc_hrnet48
 #   sbatch --nodes=4 --time=4:00:00 scripts/slurm/several_nodes.sh tools/train.py +exp=coco_hrnet48
 #
-# Activate the environment before sbatch, which takes it along. Options of the command line win over
-# those below. A task is a process with a GPU; tools that know of one process alone get one.
+# Activate the environment before sbatch, which passes it on. Options of the command line override
+# those below. A task is one process with one GPU; tools that support only one process get one.
 #SBATCH --job-name=p2seg
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4
@@ -18,6 +18,6 @@
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%j.out
 
-REQUEUES=${REQUEUES:-50}  # at most, so that nothing runs for ever
+REQUEUES=${REQUEUES:-50}  # upper limit
 
 source "$(dirname "$1")/../scripts/slurm/_job.sh"

@@ -1,4 +1,4 @@
-"""A folder to click on, p2seg annotate as a process, and the page as a hand sees it."""
+"""A folder of images, p2seg annotate as a process, and the page in a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "annotate.py"
 
 
 def scene(width, height, seed=0):
-    """Dark ground with a bright disc in the middle of each quarter."""
+    """Returns a dark image with a bright disc in the middle of each quarter."""
     image = np.random.default_rng(seed).integers(20, 40, (height, width, 3), dtype=np.uint8)
     for x, y in discs(width, height):
         cv2.circle(image, (x, y), min(width, height) // 8, (220, 180, 60), -1)
@@ -27,12 +27,12 @@ def scene(width, height, seed=0):
 
 
 def discs(width, height):
-    """The middles of the discs."""
+    """Returns the centers of the discs."""
     return [(x * width // 4, y * height // 4) for y in (1, 3) for x in (1, 3)]
 
 
 def folder_of_images(home):
-    """Images of every kind that a page meets, sorted: 0 plain, 1 large, 2 turned, ..."""
+    """Writes images of every kind, sorted by name: 0 plain, 1 large, 2 rotated, ..."""
     folder = home / "photos"
     (folder / "g below").mkdir(parents=True)
     Image.fromarray(scene(320, 240)).save(folder / "a plain.png")
@@ -49,7 +49,7 @@ def folder_of_images(home):
 
 
 class Tool:
-    """p2seg annotate as a process of its own.
+    """p2seg annotate in a separate process.
 
     Args:
         folder: of images.
@@ -82,16 +82,16 @@ class Tool:
 
     @property
     def cookie(self):
-        """The header of a browser that was let in."""
+        """The cookie header of a browser with access."""
         return {"Cookie": f"p2seg-{self.port}={self.token}"}
 
     def kill(self):
-        """As the machine's power does it."""
+        """Kills the process, as a power failure would."""
         self.process.kill()
         self.process.wait()
 
     def end(self, number=signal.SIGTERM):
-        """Asks it to stop; its exit code and all that it said."""
+        """Asks it to stop; returns its exit code and its output."""
         self.process.send_signal(number)
         more, _ = self.process.communicate(timeout=30)
         return self.process.returncode, self.said + more
@@ -116,11 +116,11 @@ class Stage:
         self.wait(ready=True)
 
     def told(self):
-        """What the canvas says of itself."""
+        """Returns the data attributes of the canvas."""
         return dict(self.page.evaluate("({...document.querySelector('.stage').dataset})"))
 
     def wait(self, **told):
-        """Waits until the canvas says so."""
+        """Waits until the canvas has these data attributes."""
         words = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in told.items()}
         script = """words => {
             const told = document.querySelector('.stage')?.dataset ?? {};
@@ -129,7 +129,7 @@ class Stage:
         self.page.wait_for_function(script, arg=words, polling=10)
 
     def at(self, x, y):
-        """Where the middle of a pixel is on the screen."""
+        """Returns the screen position of the center of a pixel."""
         told, box = self.told(), self.page.locator(".stage").bounding_box()
         zoom, left, top = (float(told[key]) for key in ("zoom", "left", "top"))
         return box["x"] + left + (x + 0.5) * zoom, box["y"] + top + (y + 0.5) * zoom
@@ -144,18 +144,18 @@ class Stage:
         self.page.keyboard.press(key)
 
     def text(self):
-        """What the panel beside the image says."""
+        """Returns the text of the side panel."""
         return " ".join(self.page.inner_text(".side").split())
 
     def says(self, text):
-        """Waits until it stands beside the image or below it."""
+        """Waits until the page shows a text."""
         self.page.wait_for_function(
             "text => document.body.innerText.replace(/\\s+/g, ' ').includes(text)", arg=text
         )
 
 
 def saved(path):
-    """Of each image its points [name of the class, x, y], as the file has them."""
+    """Returns the points [class name, x, y] of each image in the file."""
     content = json.loads(path.read_text())
     names = {each["id"]: each["name"] for each in content["categories"]}
     found = {each["file_name"]: [] for each in content["images"]}

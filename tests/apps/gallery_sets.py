@@ -1,4 +1,4 @@
-"""A small gallery's material with known answers."""
+"""A small gallery with known results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from p2seg.data.labels import write_labels
 from p2seg.data.rle import encode
 
 HOSTILE = "<img src=x onerror=alert(1)> \"'&`${1}.png"
-"""A file name and a class that would be a script where they are not taken as text."""
+"""A file name and class name that would run a script if they were used as HTML."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """Where the files lie."""
+    """The paths of the files."""
 
     images: Path
     pred: Path
@@ -80,14 +80,14 @@ def gallery_set(root: Path) -> Made:
 
 
 def box(top: int, left: int, height: int, width: int) -> np.ndarray:
-    """A rectangle, `[60, 80]` bool."""
+    """Returns a rectangle, `[60, 80]` bool."""
     mask = np.zeros((60, 80), dtype=bool)
     mask[top : top + height, left : left + width] = True
     return mask
 
 
 def annotation(id: int, image: int, category: int, mask: np.ndarray) -> dict[str, object]:
-    """An annotation as COCO has it."""
+    """Returns an annotation in COCO's format."""
     rle = encode(mask)
     return {
         "id": id,

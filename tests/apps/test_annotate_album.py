@@ -1,4 +1,4 @@
-"""The images of a folder: which there are, how they are read, and that nothing else is."""
+"""The images of a folder: their list, how they are read, and that no other file is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_kind_of_image(album):
             album.image(number)
 
 
-def test_an_image_that_is_mended_is_read(album):
+def test_a_repaired_image_is_read(album):
     with pytest.raises(UserError):
         album.image(3)
     Image.fromarray(scene(40, 30)).save(album.folder / "d_broken.png")
@@ -46,7 +46,7 @@ def test_an_image_that_is_mended_is_read(album):
     assert not album.faults
 
 
-def test_parts_are_the_images_own_pixels(album):
+def test_parts_have_the_pixels_of_the_image(album):
     image = album.image(1)
     content, kind = album.picture(1, Part(100, 50, 64, 32, 64, 32))
     assert kind == "image/png"
@@ -61,19 +61,19 @@ def test_parts_are_the_images_own_pixels(album):
     assert decoded(album.fitted(0, -3)[0]).shape == (1, 1, 3)
 
 
-def test_a_part_of_many_pixels_is_made_smaller(album):
+def test_a_large_part_is_reduced(album):
     Image.fromarray(np.zeros((10, 9000, 3), np.uint8)).save(album.folder / "d_broken.png")
     assert decoded(album.picture(3, Part(0, 0, 9000, 10, 9000, 10))[0]).shape[1] == 4096
 
 
-def test_few_are_kept(album):
+def test_few_images_stay_in_memory(album):
     for number in (0, 1, 2, 4, 5, 6, 0, 1):
         album.image(number)
     assert len(album._read) <= KEPT
     assert album.image(1) is album.image(1)
 
 
-def test_the_size_of_the_annotation_counts(tmp_path):
+def test_an_image_of_another_size_is_rejected(tmp_path):
     folder = folder_of_images(tmp_path)
     stored = Album(folder, {"c_turned.jpg": (200, 300)}.get)
     assert stored.image(2).shape[:2] == (200, 300)  # as it was annotated, on its side
@@ -82,7 +82,7 @@ def test_the_size_of_the_annotation_counts(tmp_path):
     assert "its annotation says 99x99" in other.faults[0]
 
 
-def test_links_are_shown_and_one_that_is_changed_is_not(tmp_path):
+def test_links_are_shown_unless_they_have_changed(tmp_path):
     folder, secret = folder_of_images(tmp_path), tmp_path / "secret.png"
     Image.fromarray(scene(50, 40)).save(secret)
     (folder / "out.png").symlink_to(secret)
@@ -94,24 +94,24 @@ def test_links_are_shown_and_one_that_is_changed_is_not(tmp_path):
     assert "out.png" in album.names
     assert album.image(album.names.index("out.png")).shape == scene(50, 40).shape
     assert len(album) == 9, "a link to a folder above is not followed"
-    assert album.left_out == ["loop.png is a link to no file"]
+    assert album.left_out == ["loop.png is a broken link; remove the link or restore its target"]
     # one that is made while the page is open
     number = album.names.index("a plain.png")
     (folder / "a plain.png").unlink()
     (folder / "a plain.png").symlink_to(secret)
-    with pytest.raises(UserError, match="link that was changed"):
+    with pytest.raises(UserError, match="a link whose target"):
         album.image(number)
     album.look(number)
     assert number in album.faults
 
 
-def test_a_folder_that_is_a_link_is_taken(tmp_path):
+def test_a_linked_folder_is_read(tmp_path):
     folder_of_images(tmp_path)
     (tmp_path / "link").symlink_to("photos")
     assert len(Album(tmp_path / "link")) == 7
 
 
-def test_names_that_no_points_file_holds(tmp_path):
+def test_names_that_a_points_file_cannot_store_are_skipped(tmp_path):
     folder = folder_of_images(tmp_path)
     Image.fromarray(scene(40, 30)).save(folder / "a\\..\\b.png")
     album = Album(folder)
@@ -120,7 +120,7 @@ def test_names_that_no_points_file_holds(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "a file.png"])
-def test_no_folder_of_images(tmp_path, name):
+def test_a_missing_or_empty_folder_is_rejected(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a file.png").write_bytes(b"")
     with pytest.raises(UserError, match="no image"):

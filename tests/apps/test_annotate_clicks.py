@@ -1,4 +1,4 @@
-"""Points that are clicked: ids, undo, marks of empty images, and the file between two sessions."""
+"""Clicked points: ids, undo, marks of empty images, and the file between two sessions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OTHERS = {
         {"id": 2, "image_id": 8, "category_id": 1, "point": [5, 5]},
     ],
 }
-"""A file of another program: neither its images nor its points are in the order of their ids."""
+"""A file of another program; its images and points are not sorted by id."""
 
 SIZE = 20, 30
 """Height and width."""
@@ -51,7 +51,7 @@ def places(clicks, name="a.png"):
     return [(each.id, each.label, each.x, each.y) for each in clicks.clicks(name)]
 
 
-def test_what_is_clicked_is_read_back(path):
+def test_clicked_points_are_read_back(path):
     clicks = Clicks(path, ["coin", "button"])
     clicks.add("a.png", SIZE, 1, 29, 19)
     clicks.add("below/b.png", SIZE, 2, 0, 0)
@@ -76,7 +76,7 @@ def test_a_change_while_the_file_is_written_stays_unsaved(path):
     assert places(Clicks(path)) == [(1, 1, 1, 1)]
 
 
-def test_ids_are_given_once(path):
+def test_ids_are_not_reused(path):
     clicks = Clicks(path, ["coin"])
     for x in range(3):
         clicks.add("a.png", SIZE, 1, x, 0)
@@ -112,7 +112,7 @@ def test_undo_goes_back_step_by_step_also_after_a_restart(path):
     assert len(places(clicks, "b.png")) == 1
 
 
-def test_an_image_with_nothing_on_it(path):
+def test_an_image_is_marked_as_empty(path):
     clicks = Clicks(path, ["coin"])
     clicks.mark_done("a.png", SIZE)
     clicks.add("b.png", SIZE, 1, 0, 0)
@@ -133,7 +133,7 @@ def test_an_image_with_nothing_on_it(path):
     assert not again.is_done("a.png")
 
 
-def test_a_file_of_others_is_gone_on_with(path):
+def test_a_file_of_another_program_is_continued(path):
     content = {
         "info": {"sampler": "inner", "note": "kept"},
         "images": [
@@ -149,7 +149,7 @@ def test_a_file_of_others_is_gone_on_with(path):
     assert places(clicks) == [(7, 2, 3.25, 4.5)]
     assert not clicks.is_done("gone.png")
     assert clicks.strangers(["a.png"]) == ["gone.png"]
-    with pytest.raises(UserError, match="a point already"):
+    with pytest.raises(UserError, match="already has a point"):
         clicks.add("a.png", SIZE, 1, 3, 4)
     assert clicks.add("a.png", SIZE, 3, 3, 5).id == 8
     save(clicks)
@@ -169,7 +169,7 @@ def ids(path):
 
 
 def restarted(clicks):
-    """The same file in a new start of the tool."""
+    """Reads the same file again, as after a restart."""
     save(clicks)
     return Clicks(clicks.path)
 
@@ -189,7 +189,7 @@ def restarted(clicks):
         ("a.png", lambda clicks: clicks.remove("a.png", 1)),
     ],
 )
-def test_what_is_undone_leaves_the_same_data_set(path, again, name, act):
+def test_undo_restores_the_data_set(path, again, name, act):
     path.write_text(json.dumps(OTHERS))
     first, clicks = meaning(path), Clicks(path)
     act(clicks)
@@ -221,7 +221,7 @@ def test_an_image_keeps_its_id_without_points(path, again):
 
 
 def test_an_image_without_points_is_not_listed_but_remembered(path):
-    """Others take a listed image without points for one on which nothing is."""
+    """Other tools treat a listed image without points as empty."""
     path.write_text(json.dumps(OTHERS))
     clicks = Clicks(path)
     clicks.remove("a.png", 1)
@@ -237,7 +237,7 @@ def test_an_image_without_points_is_not_listed_but_remembered(path):
     assert clicks.size("a.png") == (50, 60)
 
 
-def test_a_photograph_of_another_size_gets_no_points_of_before(path):
+def test_points_of_an_image_of_another_size_are_not_undone(path):
     clicks = Clicks(path, ["coin"])
     clicks.add("a.png", SIZE, 1, 29, 2)
     clicks.remove("a.png", 1)
@@ -362,9 +362,9 @@ def test_no_point_depends_on_the_history(path, content):
 
 @pytest.mark.parametrize(
     ("x", "y", "label", "told"),
-    [(30, 0, 1, "outside"), (0, -1, 1, "outside"), (2, 2, 1, "already"), (0, 0, 2, "no class")],
+    [(30, 0, 1, "outside"), (0, -1, 1, "outside"), (2, 2, 1, "already"), (0, 0, 2, "class 2")],
 )
-def test_what_cannot_be_clicked(path, x, y, label, told):
+def test_invalid_clicks_are_rejected(path, x, y, label, told):
     clicks = Clicks(path, ["coin"])
     clicks.add("a.png", SIZE, 1, 2, 2)
     with pytest.raises(UserError, match=told):
@@ -374,7 +374,7 @@ def test_what_cannot_be_clicked(path, x, y, label, told):
         other = clicks.add("a.png", SIZE, 1, 9, 9)
         with pytest.raises(UserError, match=told):
             clicks.move("a.png", other.id, x, y)
-    with pytest.raises(UserError, match="no more there"):
+    with pytest.raises(UserError, match="no longer exists"):
         clicks.remove("a.png", 77)
 
 
@@ -389,7 +389,7 @@ def test_another_programs_change_is_not_overwritten(path):
     assert clicks.unsaved == {2: 2}
 
 
-def test_what_cannot_be_saved_at_the_end_is_beside(path, tmp_path):
+def test_unsaved_points_are_written_to_a_second_file(path, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes(b"\x89PNG")
     clicks = Clicks(path, ["coin"])
@@ -398,7 +398,7 @@ def test_what_cannot_be_saved_at_the_end_is_beside(path, tmp_path):
     path.write_text(path.read_text() + "\n")
     clicks.add("a.png", SIZE, 1, 3, 3)
     session = Session(Album(tmp_path / "photos"), clicks, None)
-    with pytest.raises(UserError, match=r"another program.*also those .* are in .*unsaved\.json"):
+    with pytest.raises(UserError, match=r"another program.*are in .*unsaved\.json"):
         asyncio.run(session.close())
     assert len(read_points(path).points[0]) == 1
     assert len(read_points(path.with_suffix(".unsaved.json")).points[0]) == 2
@@ -429,7 +429,7 @@ LOST = {"id": 9, "file_name": "lost.png", "height": 20, "width": 30, "place": 0}
         {"emptied": [LOST | {"height": 10**6, "width": 10**6}, LOST | {"file_name": "../x"}]},
     ],
 )
-def test_what_the_page_kept_may_have_been_changed_by_hand(path, ours):
+def test_edited_page_state_is_ignored(path, ours):
     clicks = Clicks(path, ["coin"])
     clicks.add("a.png", SIZE, 1, 2, 2)
     save(clicks)
@@ -459,7 +459,7 @@ def test_only_the_last_actions_are_kept(path):
     assert len(places(again)) == 50
 
 
-def test_ids_that_leave_no_room(path):
+def test_too_few_free_ids_are_rejected(path):
     clicks = Clicks(path, ["coin"])
     clicks.add("a.png", SIZE, 1, 2, 2)
     save(clicks)
@@ -474,11 +474,11 @@ def test_ids_that_leave_no_room(path):
     ("classes", "told"),
     [
         ([], "name the classes"),
-        (["a", "b", "a"], "names a twice"),
+        (["a", "b", "a"], "lists a twice"),
         ([f"c{k}" for k in range(255)], "255"),
     ],
 )
-def test_classes_that_cannot_be(path, classes, told):
+def test_invalid_classes_are_rejected(path, classes, told):
     with pytest.raises(UserError, match=told):
         Clicks(path, classes)
 

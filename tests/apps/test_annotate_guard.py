@@ -1,4 +1,4 @@
-"""Who may ask: the secret, hosts, origins and paths, of the rules and of a server that runs."""
+"""Access control: token, hosts, origins and paths, for the rules and for a running server."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ ORIGIN = {b"origin": "http://127.0.0.1:8765"}
         ("changes", {b"origin": "http://evil.example"}, False),
     ],
 )
-def test_what_is_asked_for(kind, headers, allowed):
+def test_kinds_of_requests(kind, headers, allowed):
     own = {b"host": "127.0.0.1:8765", **headers}
     names = own_names("127.0.0.1")
     found = is_allowed(own, names, first=kind == "first", changes=kind == "changes")
@@ -91,7 +91,7 @@ def test_a_server_of_the_network_has_addresses_and_its_own_name():
 
 
 @pytest.mark.parametrize(("host", "times"), [("0.0.0.0", 1), ("127.0.0.1", 0)])
-def test_the_name_of_the_machine_is_asked_for_once(monkeypatch, host, times):
+def test_the_name_of_the_machine_is_looked_up_once(monkeypatch, host, times):
     asked, answers = [], []
     monkeypatch.setattr(socket, "getfqdn", lambda: asked.append(1) or "machine.example")
 
@@ -126,7 +126,7 @@ def tool(tmp_path_factory):
 
 
 def ask(tool, path, headers=(), method="GET", known=True):
-    """Status, headers and body; the path is sent as it is, with the cookie if `known`."""
+    """Returns status, headers and body; sends the path unchanged, with the cookie if `known`."""
     connection = http.client.HTTPConnection("127.0.0.1", tool.port, timeout=10)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     own = {"Host": f"127.0.0.1:{tool.port}", **(tool.cookie if known else {})}
@@ -139,7 +139,7 @@ def ask(tool, path, headers=(), method="GET", known=True):
     return answer.status, dict(answer.getheaders()), body
 
 
-def test_pictures_are_images_of_the_folder_alone(tool):
+def test_only_images_of_the_folder_are_served(tool):
     status, headers, body = ask(tool, "/picture/0?fit=200")
     assert (status, headers["content-type"]) == (200, "image/jpeg")
     assert headers["x-frame-options"] == "DENY"
@@ -152,17 +152,17 @@ def test_pictures_are_images_of_the_folder_alone(tool):
 
 ODD = ("-1", "9" * 21, "9" * 400, "9" * 5000, "0.5", "1e3", "x", "+1", "%2B1", "0_0", "%20", "%00")
 UNICODE = ("%D9%A3", "%EF%BC%91", "%C2%B2", "%F0%9D%9F%8F", "%FF")
-"""An Arabic, a wide, a raised and a bold digit, and half a letter."""
+"""An Arabic, a wide, a superscript and a bold digit, and a lone surrogate."""
 
 
 @pytest.mark.parametrize("number", [*ODD, *UNICODE, "%30/..", "", "0/../0", "7"])
-def test_odd_numbers_of_pictures_are_none(tool, number):
+def test_unusual_picture_numbers_are_rejected(tool, number):
     assert ask(tool, f"/picture/{number}?fit=200")[0] == 404
 
 
 @pytest.mark.parametrize("number", [*ODD, *UNICODE])
 @pytest.mark.parametrize("key", ["fit", "left", "height", "to_width"])
-def test_odd_numbers_of_parts_are_none(tool, key, number):
+def test_unusual_part_numbers_are_rejected(tool, key, number):
     assert ask(tool, f"/picture/0?{key}={number}")[0] == 404
 
 
@@ -172,7 +172,7 @@ PATHS += [f"{SOCKET}polling", f"/_nicegui/{nicegui.__version__}/static/nicegui.j
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_without_the_secret_there_is_nothing(tool, path):
+def test_requests_without_the_token_are_rejected(tool, path):
     for name, value in (
         ("X", ""),
         ("Cookie", f"p2seg-{tool.port}="),
@@ -192,7 +192,7 @@ def test_without_the_secret_there_is_nothing(tool, path):
     assert ask(tool, path)[0] != 403
 
 
-def test_the_address_gives_a_cookie_and_then_holds_no_token(tool):
+def test_the_token_moves_from_the_address_to_a_cookie(tool):
     path = f"/?token={tool.token}"
     status, headers, body = ask(tool, path, known=False)
     assert (status, headers["location"], body) == (303, "/", b"")
@@ -217,7 +217,7 @@ def test_the_address_gives_a_cookie_and_then_holds_no_token(tool):
 
 
 def test_no_file_outside_is_served(tool):
-    """Paths that climb, as they are and encoded, through the pictures and NiceGUI's own files."""
+    """Paths with `..`, plain and encoded, below the pictures and NiceGUI's files."""
     home = f"/_nicegui/{nicegui.__version__}"
     page = ask(tool, "/")[2].decode()
     esm = re.search(r"p2seg-annotate[^,}]*/esm/([^\"'/&]+)/index.js", page)[1]
@@ -251,7 +251,7 @@ def tool_home(tool):
 @pytest.mark.parametrize(
     "path", ["/", "/picture/0?fit=99", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"]
 )
-def test_other_pages_get_nothing(tool, path):
+def test_requests_of_other_pages_are_rejected(tool, path):
     assert ask(tool, path)[0] in (200, 400)
     assert ask(tool, path, method="POST")[0] == 403  # it has no origin
     for headers in (
@@ -277,7 +277,7 @@ def test_other_pages_get_nothing(tool, path):
         ({"Host": "evil.example:PORT", "Origin": "http://evil.example:PORT"}, 403),
     ],
 )
-def test_websockets_of_other_pages_are_refused(tool, headers, status):
+def test_websockets_of_other_pages_are_rejected(tool, headers, status):
     key = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     key["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
     own = {name: value.replace("PORT", str(tool.port)) for name, value in headers.items()}
@@ -291,7 +291,7 @@ def test_websockets_of_other_pages_are_refused(tool, headers, status):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """What a browser is started with."""
+    """Records the addresses with which a browser is started."""
     found = []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr("webbrowser.open", found.append)
@@ -299,7 +299,7 @@ def opened(monkeypatch):
 
 
 def test_the_command_line_of_a_browser_holds_no_token(tool, page, opened, tmp_path):
-    """Every user can read it; and a file that leads to the page is another site."""
+    """Every user can read a command line; the redirecting file is another site."""
     server = pytest.importorskip("p2seg.apps.annotate.server")
     file = server.open_browser(tool.url, tmp_path)
     [address] = opened
@@ -338,7 +338,7 @@ def test_another_site_of_the_same_browser_sees_nothing(tool, page, tmp_path):
     assert "Open the whole address that p2seg annotate printed" in page.inner_text("body")
 
 
-def test_it_ends_when_asked_and_leaves_nothing(tool):
+def test_it_stops_on_request_and_leaves_no_file(tool):
     """The last test of this file."""
     code, said = tool.end(signal.SIGHUP)
     assert code == 75

@@ -1,4 +1,4 @@
-"""What the page does not know of a points file, and what nobody touches, stays as it is."""
+"""Unknown keys and untouched entries of a points file are preserved."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DOG = '{"supercategory": "animal", "id": 3, "name": "d\\u006fg"}'
 
 
 def document(annotations, images=(C, A, B), categories=(CAT, DOG), info='"year": 2.0e3', end="\n"):
-    """A points file of another program, indented, with keys that the page does not know."""
+    """Returns an indented points file with unknown keys."""
 
     def listed(texts):
         return f"[{end}    " + f",{end}    ".join(texts) + f"{end}  ]"
@@ -66,7 +66,7 @@ def path(tmp_path):
 
 
 def saved(clicks):
-    """The text of the file after a save, without what the page keeps for itself."""
+    """Saves, and returns the text of the file without the page's own state."""
     clicks.write(clicks.snapshot())
     clicks.note_written(clicks.version)
     text = clicks.path.read_bytes().decode()
@@ -75,7 +75,7 @@ def saved(clicks):
 
 
 def restarted(clicks):
-    """The same file in a new start of the tool."""
+    """Reads the same file again, as after a restart."""
     saved(clicks)
     return Clicks(clicks.path)
 
@@ -99,7 +99,7 @@ def test_a_click_adds_its_entry_and_changes_nothing_else(path):
     assert saved(clicks) == document((*ALL, *added), (C, A, B, record))
 
 
-def test_a_new_class_stands_behind_those_of_the_file(path):
+def test_a_new_class_is_appended(path):
     clicks = Clicks(path, ["bird"])
     assert [each.name for each in clicks.categories] == ["dog", "cat", "bird"]
     clicks.add("a.png", SIZE, 3, 9, 9)
@@ -108,7 +108,7 @@ def test_a_new_class_stands_behind_those_of_the_file(path):
 
 
 @again
-def test_a_moved_point_keeps_all_but_its_place(path, again):
+def test_a_moved_point_keeps_its_other_values(path, again):
     clicks = Clicks(path)
     clicks.move("c.png", 6, 20, 2)
     moved = FIRST.replace("[12.30, 4.1]", "[20.0, 2.0]")
@@ -128,7 +128,7 @@ def test_a_moved_point_keeps_all_but_its_place(path, again):
         ("b.png", 2, ALL[:3], (C, A)),
     ],
 )
-def test_a_removed_point_comes_back_whole_and_at_its_place(path, again, name, id, left, images):
+def test_undo_restores_a_removed_point_at_its_row(path, again, name, id, left, images):
     clicks = Clicks(path)
     clicks.remove(name, id)
     assert saved(clicks) == document(left, images)
@@ -137,7 +137,7 @@ def test_a_removed_point_comes_back_whole_and_at_its_place(path, again, name, id
     assert saved(clicks) == document(ALL)
 
 
-def test_an_image_that_lost_its_last_point_comes_back_whole(path):
+def test_undo_restores_an_image_without_points(path):
     clicks = Clicks(path)
     clicks.remove("b.png", 2)
     for _ in range(2):
@@ -148,7 +148,7 @@ def test_an_image_that_lost_its_last_point_comes_back_whole(path):
     assert saved(clicks) == document((*ALL[:3], new(7, 8, 45, 35)), (C, A, other))
 
 
-def test_all_points_come_back_in_their_layout(path):
+def test_undo_restores_all_points_in_their_layout(path):
     for end in ("\n", "\r\n"):
         path.write_bytes(document(ALL, end=end).encode())
         clicks = Clicks(path)
@@ -167,9 +167,9 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(steps=STEPS)
-def test_what_is_undone_leaves_the_same_file(tmp_path_factory, steps):
+def test_undoing_everything_restores_the_file(tmp_path_factory, steps):
     path = tmp_path_factory.mktemp("walk") / "clicks.json"
     path.write_text(document(ALL))
     clicks, first, done = Clicks(path), points_fingerprint(read_points(path)), []
@@ -212,7 +212,7 @@ def test_a_byte_order_mark_keeps_its_order(path, big):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
-def test_the_encoding_and_the_ends_of_lines_stay(path, encoding):
+def test_encoding_and_line_ends_are_preserved(path, encoding):
     path.write_bytes(document(ALL, end="\r\n").encode(encoding))
     clicks = Clicks(path)
     clicks.add("a.png", SIZE, 1, 9, 9)
@@ -248,7 +248,7 @@ def test_files_without_layout(path, info):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("act", ["move", "remove"])
-def test_the_history_may_have_been_changed_by_hand(path, act, was):
+def test_an_edited_history_is_checked(path, act, was):
     clicks = Clicks(path)
     clicks.move("c.png", 6, 20, 2) if act == "move" else clicks.remove("c.png", 6)
     saved(clicks)
@@ -269,7 +269,7 @@ def test_the_history_may_have_been_changed_by_hand(path, act, was):
 @pytest.mark.parametrize(
     "where", ['"area": 1e2', '"license": 4', '"keypoints": ["nose"]', '"mine"']
 )
-def test_what_has_too_many_levels_to_be_kept_is_refused(path, where):
+def test_deeply_nested_values_are_rejected(path, where):
     for levels, fits in ((90, True), (120, False), (700, False)):
         text = document(ALL).replace(where, f'"deep": {"[" * levels}{"]" * levels}, {where}')
         path.write_text(text)
@@ -278,25 +278,23 @@ def test_what_has_too_many_levels_to_be_kept_is_refused(path, where):
             clicks.add("b.png", SIZE, 1, 9, 9)
             assert '"deep": [[[' in saved(clicks)
         else:
-            with pytest.raises(
-                UserError, match=r"clicks\.json: .* of more than 100 levels; remove them"
-            ):
+            with pytest.raises(UserError, match=r"clicks\.json: .* more than 100 levels"):
                 Clicks(path)
             assert path.read_text() == text
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
+def test_a_file_that_changes_during_reading_is_rejected(path, monkeypatch):
     def read(path):
         found = read_points(path)
         path.write_text("{")
         return found
 
     monkeypatch.setattr("p2seg.apps.annotate.store.read_points", read)
-    with pytest.raises(UserError, match="was changed while it was read; start the tool again"):
+    with pytest.raises(UserError, match="was changed while it was read"):
         Clicks(path)
 
 
-def test_each_conflict_has_a_rescue_file_of_its_own(path, tmp_path):
+def test_each_conflict_gets_its_own_rescue_file(path, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes(b"\x89PNG")
     (tmp_path / "clicks.unsaved-2.json").symlink_to("nowhere.json")
@@ -346,7 +344,7 @@ OBJECTS = st.dictionaries(st.text(max_size=3), JSON)
 
 @settings(max_examples=40)
 @given(OBJECTS, OBJECTS, st.sampled_from([None, 1, "\t"]))
-def test_an_edited_text_means_what_was_asked_for(content, values, indent):
+def test_an_edited_text_has_the_requested_values(content, values, indent):
     text = json.dumps(content, indent=indent)
     found = edited(text, {key: json.dumps(value) for key, value in values.items()})
     assert json.loads(found) == content | values
@@ -356,5 +354,5 @@ def test_an_edited_text_means_what_was_asked_for(content, values, indent):
     assert value_of(text, "a key that is not there") is None
 
 
-def test_of_equal_keys_the_last_one_counts():
+def test_the_last_of_equal_keys_counts():
     assert edited('{"a": 1, "\\u0061": 2.0}', {"a": "3"}) == '{"a": 1, "\\u0061": 3}'

@@ -1,4 +1,4 @@
-"""The page to click on in a real browser: what is clicked is in the file, at its pixel."""
+"""The annotation page in a real browser: clicks are in the file at their pixel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stage(page, tool):
 
 
 def go(stage, number):
-    """To an image, by the keyboard."""
+    """Shows an image, by the keyboard."""
     while (now := int(stage.told()["number"])) != number:
         step = 1 if now < number else -1
         stage.press("ArrowRight" if step > 0 else "ArrowLeft")
@@ -63,7 +63,7 @@ def test_click_choose_undo_remove_and_drag(stage, home):
     stage.wait(masks=2)
     stage.says("2 masks")
     stage.click(u + 1, v)  # within reach of the point: no second one on the object
-    stage.says("A point is there already: button")
+    stage.says("already has a point: button")
     stage.page.mouse.down()
     stage.move(u + 20, v + 5)
     stage.page.mouse.up()
@@ -128,7 +128,7 @@ def test_pixels_of_scaled_turned_and_zoomed_images(stage, home):
     count(stage, 2)
 
 
-def test_keyboard_and_what_is_left(stage, home):
+def test_keyboard_and_images_left(stage, home):
     left = 6 - len(saved(home / "clicks.json"))
     stage.press("n")
     stage.page.wait_for_function("document.querySelector('.stage').dataset.number !== '0'")
@@ -141,14 +141,14 @@ def test_keyboard_and_what_is_left(stage, home):
     stage.says("This image cannot be shown.")
     stage.says("1 image cannot be shown")
     stage.press("?")
-    stage.says("takes back what was done last on this image")
+    stage.says("undo the last action on this image")
     stage.press("Escape")
     stage.page.wait_for_selector(".q-dialog", state="detached")
     stage.page.click("text=1 image cannot be shown")
     stage.says("d_broken.png is not an image that Pillow can read")
 
 
-def test_two_tabs_see_each_others_points(stage, tool):
+def test_two_tabs_show_each_others_points(stage, tool):
     before = int(stage.told()["points"])
     other = Stage(stage.page.context.new_page(), tool.url)
     go(other, PLAIN)
@@ -158,7 +158,7 @@ def test_two_tabs_see_each_others_points(stage, tool):
     count(other, before)
 
 
-def test_a_second_server_on_the_file_is_refused(tool, home, run_tool):
+def test_a_second_server_on_the_file_is_rejected(tool, home, run_tool):
     words = (f"images={home}/photos", "classes=[disc]", f"out={home}/clicks.json")
     code, _, error = run_tool("annotate", *words, "port=0", "browser=false")
     assert code == 2
@@ -167,13 +167,13 @@ def test_a_second_server_on_the_file_is_refused(tool, home, run_tool):
     assert code == 2
     assert (
         error == f"port={tool.port} is taken by another program; give another one, or port=0 "
-        "for any that is free\n"
+        "for any free port\n"
     )
     assert not (home / "b.json").exists()
 
 
 def far_ids(path):
-    """Adds two points to the first image, with ids beyond 2^53; where they are."""
+    """Adds two points with ids beyond 2^53 to the first image; returns their positions."""
     content = json.loads(path.read_text())
     [image] = [each["id"] for each in content["images"] if each["file_name"] == "a plain.png"]
     [label] = [each["id"] for each in content["categories"] if each["name"] == "disc"]
@@ -201,7 +201,7 @@ def test_a_killed_server_loses_and_doubles_nothing(stage, tool, home):
     large = far_ids(path)
     again = Tool(home / "photos", f"port={tool.port}", f"out={path}", "preview=none")
     try:
-        stage.says("The tool was started again. Open the new address that it printed")
+        stage.says("The server was restarted. Open the new address that it printed")
         assert saved(path)["a plain.png"][-2:] == [["disc", *place] for place in large]
         stage = Stage(stage.page, again.url)
         count(stage, there + 3)

@@ -1,4 +1,4 @@
-"""Masks beside the clicking: where they lie, which request counts, and what goes wrong."""
+"""The preview: position of the masks, order of requests, and errors."""
 
 from __future__ import annotations
 
@@ -28,9 +28,13 @@ def points_at(places):
 
 @pytest.fixture
 def album(tmp_path):
-    folder = tmp_path / "photos"
+    return album_of(tmp_path / "photos", 800, 600)
+
+
+def album_of(folder, width, height):
+    """An album of an image with discs and a broken file."""
     folder.mkdir()
-    Image.fromarray(scene(800, 600)).save(folder / "a.png")
+    Image.fromarray(scene(width, height)).save(folder / "a.png")
     (folder / "b.png").write_bytes(b"none")
     return Album(folder)
 
@@ -42,7 +46,7 @@ def preview(album):
     made.close()
 
 
-def test_masks_lie_on_the_image_not_on_the_small_one(preview):
+def test_masks_are_in_pixels_of_the_full_image(preview):
     places = discs(800, 600)
     found = preview.find(0, points_at(places))
     assert found.fault is None
@@ -61,13 +65,13 @@ def test_a_point_in_the_last_pixel_and_two_on_one_small_pixel(preview):
     assert preview.find(0, points_at([])).outlines == []
 
 
-def test_what_fails_is_told_and_the_next_request_works(preview):
+def test_an_error_is_reported_and_the_next_request_works(preview):
     assert "not an image that Pillow can read" in preview.find(1, points_at([(1, 1)])).fault
     preview.labeler = None
     assert preview.find(0, points_at([(200, 150)])).fault.startswith("no masks: TypeError")
 
 
-def test_of_requests_that_wait_the_last_one_counts(album):
+def test_only_the_latest_waiting_request_is_served(album):
     begun, go_on, told = threading.Event(), threading.Event(), []
     done = threading.Event()
 
@@ -94,14 +98,14 @@ def test_of_requests_that_wait_the_last_one_counts(album):
 
 
 @pytest.mark.parametrize(
-    ("size", "shown"), [(NetworkInput(), (600, 800)), (NetworkInput(90), (90, 120))]
+    ("size", "expected"), [(NetworkInput(), (180, 240)), (NetworkInput(90), (90, 120))]
 )
-def test_a_network_sees_an_image_as_at_export(album, size, shown):
-    network, seen = tiny_network(1).eval(), []
-    network.register_forward_hook(lambda _module, given, _made: seen.append(given[0].shape[2:]))
+def test_a_network_gets_an_image_at_the_size_of_the_export(tmp_path, size, expected):
+    network, sizes = tiny_network(1).eval(), []
+    network.register_forward_hook(lambda _module, inputs, _: sizes.append(inputs[0].shape[2:]))
     labeler = NetworkLabeler(network, MutualDistillation(), input=size)
-    made = Preview(album, labeler, 200, [].append)
-    made.close()
-    found = made.find(0, points_at(discs(800, 600)))
-    assert found.fault is None
-    assert seen[-1] == shown
+    preview = Preview(album_of(tmp_path / "photos", 240, 180), labeler, 100, [].append)
+    preview.close()
+    result = preview.find(0, points_at(discs(240, 180)))
+    assert result.fault is None
+    assert sizes[-1] == expected

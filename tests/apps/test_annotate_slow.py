@@ -1,4 +1,4 @@
-"""The page with much, with a network, and with a disk that refuses."""
+"""The annotation page with many points, with a network, and with a full disk."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_hundred_thousand_points_are_saved_in_a_moment(tmp_path):
     assert sum(map(len, read_points(path).points)) == count + 5
 
 
-def test_what_cannot_be_saved_is_told_and_tried_again(tool, page, tmp_path):
+def test_a_failed_save_is_reported_and_repeated(tool, page, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), scene(320, 240))
@@ -134,7 +134,7 @@ def test_what_cannot_be_saved_is_told_and_tried_again(tool, page, tmp_path):
     assert len(saved(out)["a.png"]) == 2
 
 
-def test_as_many_classes_as_there_can_be(tool, page, tmp_path):
+def test_the_largest_number_of_classes(tool, page, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), scene(320, 240))

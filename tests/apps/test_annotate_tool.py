@@ -1,4 +1,4 @@
-"""p2seg annotate: what it refuses, in one sentence, before a page is there."""
+"""p2seg annotate rejects wrong inputs with one sentence before it starts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["classes=[]"], ("no points file at", "name the classes: classes=[cat,dog]")),
-        (["classes=[a,a]"], ("classes names a twice",)),
+        (["classes=[]"], ("photos_clicks.json", "classes=[cat,dog]")),
+        (["classes=[a,a]"], ("classes lists a twice",)),
         (["classes=3"], ("classes=3 is no list of names",)),
         (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
         (["preview=sam"], ("preview=sam is unknown; it is grabcut, network or none",)),
@@ -30,11 +30,11 @@ def folder(tmp_path):
         (["ckpt=x.pt"], ("add preview=network",)),
         (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
         (["preview=none", "port=70000"], ("port=70000 cannot be",)),
-        (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is no address of this machine",)),
+        (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is not an address",)),
         (["preview_side=3"], ("preview_side=3 cannot be",)),
     ],
 )
-def test_settings_that_cannot_be(run_tool, folder, words, parts):
+def test_invalid_settings_are_rejected(run_tool, folder, words, parts):
     if not words[0].startswith("classes"):
         words = ["classes=[a]", *words]
     answer = run_tool("annotate", f"images={folder}", "port=0", "browser=false", *words)
@@ -42,7 +42,7 @@ def test_settings_that_cannot_be(run_tool, folder, words, parts):
     assert sorted(each.name for each in folder.parent.iterdir()) == ["photos"]
 
 
-def test_folders_that_hold_nothing(run_tool, tmp_path):
+def test_empty_folders_are_rejected(run_tool, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(run_tool("annotate", f"images={tmp_path}/no", "classes=[a]"), "no image folder at")
     refused(run_tool("annotate", f"images={tmp_path}/empty", "classes=[a]"), "no image in")
@@ -65,7 +65,7 @@ def test_folders_that_hold_nothing(run_tool, tmp_path):
         ).encode(),
     ],
 )
-def test_points_files_that_are_none_stay_as_they_are(run_tool, folder, content):
+def test_invalid_points_files_are_not_changed(run_tool, folder, content):
     path = folder.parent / "clicks.json"
     path.write_bytes(content)
     refused(run_tool("annotate", f"images={folder}", f"out={path}", "classes=[a]"), str(path))
@@ -84,7 +84,7 @@ def test_without_the_package_that_makes_the_page(run_tool, folder, monkeypatch):
 
 
 def test_a_history_of_other_points_is_reported(run_tool, folder, tmp_path):
-    """The history is ignored then, and nothing is undone in its place."""
+    """The history is then ignored."""
     words = [f"images={folder}", "browser=false", "preview=none", f"out={tmp_path}/clicks.json"]
     elsewhere = "host=203.0.113.9"  # no page is served
     _, said, _ = run_tool("annotate", *words, "classes=[a]", elsewhere)

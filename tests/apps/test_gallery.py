@@ -1,4 +1,4 @@
-"""The gallery's page in a real browser, opened from the disk."""
+"""The gallery page in a real browser, opened from disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def made(home, run_tool):
-    """The set, and its gallery with ground truth and stages, made once."""
+    """Makes the set and its gallery with ground truth and stages, once."""
     if not (home / "set").is_dir():
         own = gallery_set(home / "set")
         stages = ["data=custom", "data.num_classes=2", f"data.semantic={own.semantic}"]
@@ -32,14 +32,14 @@ def made(home, run_tool):
 
 @pytest.fixture
 def gallery(made, home, page):
-    """The page, opened; what it asks for outside of its folder fails the test."""
+    """Opens the page; a request outside its folder fails the test."""
     page.goto((home / "out" / "index.html").as_uri())
     page.wait_for_selector("body[data-ready=yes]")
     return page
 
 
 def ids(page):
-    """The ids of the listed masks, in order."""
+    """Returns the ids of the listed masks in order."""
     return page.evaluate("P2SEG.grid.items.map((item) => item.id)")
 
 
@@ -55,7 +55,7 @@ def opened(page, place=0):
 
 
 def until(page, text):
-    """Waits for a script to be true; `wait_for_function` is refused by the page's policy."""
+    """Waits until a script returns true; the page's policy blocks `wait_for_function`."""
     end = time.monotonic() + 10
     while not page.evaluate(text):
         assert time.monotonic() < end, text
@@ -70,7 +70,7 @@ def saved(page, tmp_path):
 
 
 def settled(page):
-    """The pixels of the canvas once nothing is drawn any more."""
+    """Returns the pixels of the canvas after drawing has ended."""
     frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
     page.evaluate(frames)
     return page.locator("#canvas").screenshot()
@@ -87,8 +87,8 @@ def test_it_opens_from_the_disk_with_its_pictures(gallery):
     assert ids(gallery) == ["3", "8", "2", "1"] or ids(gallery)[0] == "3"  # worst IoU first
 
 
-def test_names_are_texts_wherever_they_stand(gallery):
-    """A file name and a class that are HTML: seen to the letter, never made elements."""
+def test_names_are_never_html(gallery):
+    """An HTML file name and class name are shown as text and create no element."""
     assert HOSTILE in gallery.locator("#filters .choices .name").all_inner_texts()
     gallery.select_option("#sort", "suspicion")
     opened(gallery, ids(gallery).index("8"))
@@ -100,8 +100,8 @@ def test_names_are_texts_wherever_they_stand(gallery):
     assert gallery.locator("img[src='x'], [onerror]").count() == 0
 
 
-def test_the_page_may_ask_nobody(gallery):
-    """The policy refuses it, whatever a script tries."""
+def test_the_page_may_not_use_the_network(gallery):
+    """The policy blocks every request of a script."""
     asked = gallery.evaluate(
         "fetch('https://example.org/').then(() => 'answered', (error) => error.name)"
     )
@@ -117,7 +117,7 @@ def test_the_page_may_ask_nobody(gallery):
     gallery.faults.clear()
 
 
-def test_every_filter_leaves_what_passes(gallery):
+def test_every_filter(gallery):
     def after(action):
         action()
         found = sorted(ids(gallery))
@@ -154,7 +154,7 @@ def iou(page, id):
     return page.evaluate(f"P2SEG.byId.get('{id}').iou")
 
 
-def test_every_order_is_what_it_says(gallery):
+def test_every_order(gallery):
     values = gallery.evaluate(
         "Object.fromEntries(P2SEG.masks.map((m) => [m.id, [m.iou, m.suspicion, m.score, m.area]]))"
     )
@@ -204,8 +204,8 @@ def test_stages_and_layers_change_what_is_drawn(gallery):
     assert settled(gallery) == before
 
 
-def test_codes_are_painted_where_masks_are(gallery, made):
-    """The script's run lengths against ours, at the size of the image and at twice the size."""
+def test_codes_are_drawn_at_their_masks(gallery, made):
+    """The script decodes run lengths as Python does, at image size and at twice the size."""
     pred = read_instances(made / "masks.json")
     for times in (1, 2):
         for group in pred.instances:
@@ -294,7 +294,7 @@ def test_decisions_survive_a_reload_and_a_file(gallery, made, home, tmp_path, ru
 
 
 def test_a_moved_click_is_judged_again_and_never_forgotten(gallery, made, tmp_path, run_tool):
-    """The second round: masks 1 and 2 were made of clicks again, 3 was not yet."""
+    """The second round: masks 1 and 2 were made from new clicks, 3 was not."""
     points = {1: [17, 20], 2: [32, 20], 3: [5, 6]}
     listed = [
         {"id": id, "image_id": 4, "decision": "reclick", "point": point}
@@ -353,14 +353,14 @@ BIG = 2**63 - 1
 @pytest.mark.parametrize(
     ("content", "said", "count"),
     [
-        ("{", "no JSON", 0),
+        ("{", "not JSON", 0),
         ('{"decisions": 3}', "no list of decisions", 0),
-        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "perhaps"}]}', "cannot be read", 0),
-        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "reclick"}]}', "cannot be read", 0),
+        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "perhaps"}]}', "Decision 1", 0),
+        ('{"decisions": [{"id": 1, "image_id": 4, "decision": "reclick"}]}', "Decision 1", 0),
         (f'{{"decisions": [{{"id": {BIG}, "image_id": 4, "decision": "reject"}}]}}', "not here", 1),
     ],
 )
-def test_a_review_that_is_none_takes_nothing(gallery, tmp_path, content, said, count):
+def test_an_invalid_review_is_ignored(gallery, tmp_path, content, said, count):
     (tmp_path / "r.json").write_text(content)
     gallery.set_input_files("#file", tmp_path / "r.json")
     gallery.wait_for_selector("#toast:not([hidden])")
@@ -370,7 +370,7 @@ def test_a_review_that_is_none_takes_nothing(gallery, tmp_path, content, said, c
         assert json.loads(saved(gallery, tmp_path).read_text())["decisions"][0]["id"] == BIG
 
 
-def test_a_browser_that_keeps_nothing_is_told_of(gallery, tmp_path):
+def test_a_browser_without_storage_is_reported(gallery, tmp_path):
     gallery.evaluate(
         "() => { Storage.prototype.setItem = () => {"
         " throw new DOMException('', 'QuotaExceededError') } }"
@@ -381,7 +381,7 @@ def test_a_browser_that_keeps_nothing_is_told_of(gallery, tmp_path):
     assert len(json.loads(saved(gallery, tmp_path).read_text())["decisions"]) == 1
 
 
-def test_a_chosen_file_is_written_after_every_decision(gallery):
+def test_a_selected_file_is_updated_after_every_decision(gallery):
     gallery.evaluate(
         "() => { window.written = []; window.showSaveFilePicker = async () => ({ name: 'mine.json',"
         " createWritable: async () => ({ text: '', async write(t) { this.text = t },"
@@ -394,7 +394,7 @@ def test_a_chosen_file_is_written_after_every_decision(gallery):
         assert gallery.evaluate("JSON.parse(written.at(-1)).decisions.length") == count
 
 
-def test_images_are_judged_as_a_whole_and_empty_ones_are_there(gallery):
+def test_images_are_judged_as_a_whole_and_empty_ones_are_listed(gallery):
     gallery.click("[data-view=images]")
     assert gallery.inner_text(".shown") == "3 of 3 images"
     place = ids(gallery).index("4")
@@ -412,7 +412,7 @@ def test_images_are_judged_as_a_whole_and_empty_ones_are_there(gallery):
     assert decided(gallery) == {"1": "reject", "2": "reject", "3": "reject"}
 
 
-def test_the_help_says_what_suspicion_is_made_of(gallery):
+def test_the_help_explains_suspicion(gallery):
     gallery.keyboard.press("?")
     text = gallery.inner_text("#help")
     for name in ("default box", "click outside", "low score", "odd size", "touches its class"):
@@ -422,7 +422,7 @@ def test_the_help_says_what_suspicion_is_made_of(gallery):
 
 
 def many(root, count, run_tool):
-    """A gallery of many tiny images, four masks each."""
+    """Makes a gallery of many tiny images with four masks each."""
     own = gallery_set(root / "set")
     document = json.loads(own.pred.read_text())
     masks = [{**each, "image_id": 4} for each in document["annotations"]]
@@ -440,7 +440,7 @@ def many(root, count, run_tool):
 
 
 def stands_up(page, index, masks):
-    """It opens in seconds, keeps few tiles, and shows the end as soon as the beginning."""
+    """The page opens in seconds, keeps few tiles, and scrolls fast."""
     start = time.perf_counter()
     page.goto(index.as_uri())
     page.wait_for_selector("body[data-ready=yes]")

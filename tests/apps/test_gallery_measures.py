@@ -1,4 +1,4 @@
-"""What the gallery says of masks, against slow loops."""
+"""The gallery's measures of masks, compared with slow loops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def instance(mask, id=1, label=1, point=None):
 
 
 def blobs(seed, count=5, shape=(24, 31)):
-    """Random masks, some with holes and in parts, some at the image's edges."""
+    """Returns random masks, some with holes or parts, some at the image's edges."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
@@ -50,7 +50,7 @@ def at(mask, y, x):
 
 
 def flood(mask, steps):
-    """The sizes of a mask's parts, pixel by pixel."""
+    """Returns the sizes of a mask's parts, pixel by pixel."""
     left, sizes = set(zip(*np.nonzero(mask), strict=True)), []
     while left:
         todo, size = [left.pop()], 0
@@ -66,7 +66,7 @@ def flood(mask, steps):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_contacts_parts_and_holes_are_those_of_slow_loops(seed):
+def test_contacts_parts_and_holes_equal_slow_loops(seed):
     masks = [*blobs(seed), np.zeros((24, 31), dtype=bool)]
     labels = np.random.default_rng(seed).integers(1, 3, len(masks)).tolist()
     instances = [
@@ -115,13 +115,13 @@ def test_masks_of_other_classes_do_not_touch():
         ((12.0, 14.0), 0.5),
     ],
 )
-def test_how_deep_a_click_is(point, depth):
+def test_depth_of_a_click(point, depth):
     clicked = instance(box(10, 10, 9, 9), point=point)
     [found] = measures_of([clicked], [Tight.of(clicked)])
     assert found.click == pytest.approx(depth)
 
 
-def test_suspicion_is_made_of_its_reasons():
+def test_suspicion_combines_its_reasons():
     plain = Measures(area=100, parts=0, holes=0, click=1.0, touches=[], contact=0)
     assert suspicion(plain, 1.0, False, 100) == (0, {})
     found, reasons = suspicion(plain, 0.5, True, 100)
@@ -180,7 +180,7 @@ def test_ious_are_with_the_same_id_or_the_largest_overlap(by_id):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_outline_drawn_again_is_the_mask(seed):
-    """In a crop as large as a cell, ring by ring: within a pixel of its border."""
+    """In a crop of cell size, the outline is within a pixel of the border."""
     import cv2
 
     for mask in blobs(seed, 3, (CELL, CELL)):
@@ -207,7 +207,7 @@ def rings(path):
 
 
 @pytest.mark.parametrize("point", [None, (3.0, 70.5), (59.4, 0.0)])
-def test_a_crop_holds_its_mask_and_its_click(point):
+def test_a_crop_contains_its_mask_and_its_click(point):
     for mask in (box(0, 0, 3, 3), box(50, 75, 10, 5), box(0, 0, 60, 80), box(20, 20, 30, 2)):
         top, left, side = crop_of(Tight.of(instance(mask)), point, (60, 80))
         ys, xs = np.nonzero(mask)
@@ -221,7 +221,7 @@ def test_a_crop_holds_its_mask_and_its_click(point):
             assert 0 <= left <= 80 - side
 
 
-def test_sheets_are_four_wide_and_hold_all_crops():
+def test_sheets_are_four_wide_and_contain_all_crops():
     image = np.full((60, 80, 3), 200, np.uint8)
     shapes = {1: (1, 1), 3: (1, 3), 5: (2, 4), 16: (4, 4)}
     for count, (down, across) in shapes.items():
@@ -245,15 +245,15 @@ def test_codes_of_a_map_at_the_pictures_size():
     ]
 
 
-def test_what_a_script_hands_over_is_text():
+def test_a_script_passes_text():
     content = {"name": "</script><b>\u2028'\"\\ü"}
     text = script("part", content)
     assert text.isascii()
     assert content_of(text) == content
 
 
-def test_a_ground_truth_of_other_ids_is_met_by_file_names_and_overlap():
-    """Ids of another tool: the same numbers, for other images and other objects."""
+def test_ground_truth_with_other_ids_is_matched_by_file_name_and_overlap():
+    """Another tool uses the same ids for other images and objects."""
     categories = [Category(1, "cell")]
 
     def pair(ids, points=(None, None)):

@@ -1,4 +1,4 @@
-"""p2seg gallery: what it takes, what it refuses, and that it goes on."""
+"""p2seg gallery: inputs, rejected inputs, and resuming."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_gallery_knows_its_masks(gallery, made, tmp_path):
     }
 
 
-def test_stages_are_those_of_the_settings(gallery, made, tmp_path):
+def test_stages_follow_the_settings(gallery, made, tmp_path):
     words = [
         "data=custom",
         "data.num_classes=2",
@@ -75,7 +75,7 @@ def test_stages_are_those_of_the_settings(gallery, made, tmp_path):
     assert about(tmp_path / "out")["stages"] == []
 
 
-def test_an_interrupted_gallery_goes_on_and_changes_what_has_changed(
+def test_an_interrupted_gallery_resumes_and_updates_changed_images(
     gallery, made, tmp_path, monkeypatch
 ):
     read = []
@@ -103,7 +103,7 @@ def test_an_interrupted_gallery_goes_on_and_changes_what_has_changed(
     assert (tmp_path / "out" / "images" / "000" / "000000.js").stat().st_mtime_ns == before
 
 
-def test_files_of_images_that_are_gone_are_removed(gallery, made, tmp_path):
+def test_files_of_removed_images_are_removed(gallery, made, tmp_path):
     works(gallery())
 
     def cut(document):
@@ -149,11 +149,11 @@ def test_predictions_are_numbered_and_have_no_clicks(made, tmp_path, run_tool):
         (["stages=false", "ckpt=x.pt"], "no stages with stages=false"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(gallery, words, told):
+def test_wrong_settings_are_reported_in_one_sentence(gallery, words, told):
     refused(gallery(*words), told)
 
 
-def test_files_that_do_not_fit_are_refused(gallery, made, tmp_path):
+def test_files_that_do_not_match_are_rejected(gallery, made, tmp_path):
     broken = made.images / "a.png"
     good = broken.read_bytes()
     broken.write_bytes(good[:100])
@@ -174,7 +174,7 @@ def test_files_that_do_not_fit_are_refused(gallery, made, tmp_path):
 
 
 def test_the_page_is_part_of_the_package(gallery, tmp_path):
-    """Whatever is installed: the page's files lie beside the package's modules."""
+    """The page's files are installed next to the package's modules."""
     works(gallery())
     home = Path(p2seg.apps.gallery.__file__).parent / "static"
     for path in home.iterdir():

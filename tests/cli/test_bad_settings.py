@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tool_sets import ALL, READERS, change, refused, works
+from tool_sets import ALL, EACH, EACH_READER, READERS, change, refused, works
 
 from p2seg.data.coco import read_instances
 from p2seg.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -67,14 +67,14 @@ def test_skip_goes_on_and_lists_what_it_skipped(made, tools, tmp_path):
     assert len(masks.info["skipped"]) == 2
 
 
-@pytest.mark.parametrize("tool", READERS)
+@pytest.mark.parametrize("tool", EACH_READER)
 def test_skipping_everything_is_an_error(made, tools, tool):
     for k in range(4):
         (made.images / f"part/{k}.png").unlink()
     refused(tools(tool, "data.on_error=skip"), "no image at", "part/0.png")
 
 
-@pytest.mark.parametrize("tool", ALL)
+@pytest.mark.parametrize("tool", EACH)
 def test_on_error_is_raise_or_skip(tools, tool):
     refused(tools(tool, "data.on_error=ignore"), "data.on_error=ignore is unknown")
 

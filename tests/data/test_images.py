@@ -147,12 +147,12 @@ def test_a_command_reports_deep_images_pages_and_what_is_not_read(tmp_path):
     assert list(notes_on([tmp_path / "plain.png"])) == []
 
 
-@pytest.mark.parametrize("limit", [None, 100])
-def test_an_image_that_is_too_large_is_refused_whatever_pillows_limit(tmp_path, monkeypatch, limit):
+def test_an_image_that_is_too_large_is_rejected_whatever_pillows_limit(tmp_path, monkeypatch):
     path = saved(tmp_path, Image.new("1", (20_000, 20_000)), "huge.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(UserError, match="cut it into tiles"):
-        read_image(path)
+    for limit in (None, 100):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(UserError, match=r"huge\.png"):
+            read_image(path)
 
 
 def turned(folder, orientation, height=2, width=3):

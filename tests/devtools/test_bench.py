@@ -1,4 +1,4 @@
-"""The benchmark runs, compares like with like, and writes what it promises."""
+"""devtools/bench.py: its suites run, their references agree, and the rows are written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from devtools.benchmarks.measure import Row, cost
 
 @pytest.fixture
 def run_bench(capsys):
-    """Runs the command in this process; gives the exit code, stdout and stderr."""
+    """Runs the command in this process; returns exit code, stdout and stderr."""
 
     def run(*words):
         code = bench.main([str(word) for word in words])
@@ -81,7 +81,7 @@ def test_the_cost_of_an_experiments_stages(run_bench, tmp_path, mdm, flip):
         (["cost", "data=custom"], "add data.num_classes=NUMBER"),
     ],
 )
-def test_mistakes(run_bench, words, sentence):
+def test_wrong_arguments_are_reported(run_bench, words, sentence):
     code, _, mistake = run_bench(*words)
     assert code == 2
     assert sentence in mistake
@@ -89,25 +89,25 @@ def test_mistakes(run_bench, words, sentence):
 
 
 @pytest.mark.parametrize("holes", labels.SCENES.values())
-def test_the_labels_rival_does_the_same_work(monkeypatch, holes):
+def test_the_reference_of_labels_agrees(monkeypatch, holes):
     monkeypatch.setattr(labels, "BATCH", 2)
     monkeypatch.setattr(labels, "SIZE", 96)
     scene = labels.scene(1, holes)
     made, wanted = labels.ours(*scene), labels.rival(*scene)
     labels._check_equal(made, wanted)
     wanted[0][:] = 99
-    with pytest.raises(AssertionError, match="does other work"):
+    with pytest.raises(AssertionError):
         labels._check_equal(made, wanted)
 
 
-def test_the_evaluation_rival_finds_the_same_score():
+def test_the_reference_of_the_evaluation_agrees():
     gt, pred = evaluation.sets(6, 40)
     score = evaluation.ours(gt, pred)
     assert 0 < score < 1
     assert evaluation.rival(gt, pred) == pytest.approx(score)
 
 
-def test_memory_is_what_a_piece_of_work_holds_at_its_peak():
+def test_memory_is_the_peak_of_the_work():
     seconds, peak = cost(lambda: np.ones(64 << 17).sum(), torch.device("cpu"), 1)
     assert seconds > 0
     assert peak is None or 60 < peak < 90

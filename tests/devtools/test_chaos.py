@@ -1,4 +1,4 @@
-"""chaos.py sees what is lost, and loses nothing of ours."""
+"""devtools/chaos.py detects losses and reports none for a correct stage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ for step in range(done, 20):
 
 
 def counter(kind):
-    """A stage that writes twenty files, in seconds."""
+    """Returns a stage that writes twenty files in seconds."""
 
     @dataclass(frozen=True)
     class Counter(Stage):
@@ -63,9 +63,9 @@ def counter(kind):
 
 @pytest.mark.parametrize(
     ("kind", "lost"),
-    [("tidy", ""), ("forgets", "that were finished"), ("drifts", "another result")],
+    [("tidy", ""), ("forgets", "finished items"), ("drifts", "another result")],
 )
-def test_what_kills_lose_is_seen(tmp_path, kind, lost):
+def test_losses_after_kills_are_detected(tmp_path, kind, lost):
     row = killed(tmp_path, kind, "drifts" if kind == "drifts" else "tidy")
     assert row.times == 3
     assert (lost in "; ".join(row.lost)) if lost else not row.lost
@@ -73,7 +73,7 @@ def test_what_kills_lose_is_seen(tmp_path, kind, lost):
 
 
 def killed(tmp_path, kind, good):
-    """What three kills did to a stage of a kind; `good` is its kind when it is undisturbed."""
+    """Kills a stage of a kind three times; `good` is the kind of the undisturbed run."""
     for folder in ("good", "killed"):
         (tmp_path / folder).mkdir()
     disturbed = undisturbed(counter(good), tmp_path / "good")
@@ -81,12 +81,12 @@ def killed(tmp_path, kind, good):
     return disturbed.kills(tmp_path / "killed", 3, random.Random(0))
 
 
-def test_half_written_files_that_stay_are_seen(tmp_path):
+def test_leftover_temporary_files_are_detected(tmp_path):
     assert set(killed(tmp_path, "leaves", "tidy").leftovers) == {"count/.left~"}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
-def test_children_that_live_on_are_seen_and_ended(tmp_path, monkeypatch):
+def test_surviving_children_are_detected_and_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(chaos_process, "GRACE", 0.5)
     row = killed(tmp_path, "lives", "tidy")
     assert len(row.children) >= 3  # one after each kill, and after the last run
@@ -97,7 +97,7 @@ def test_children_that_live_on_are_seen_and_ended(tmp_path, monkeypatch):
 
 
 def words_of(pid):
-    """The command line of a process; empty if it has ended."""
+    """Returns the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -105,7 +105,7 @@ def words_of(pid):
 
 
 @pytest.mark.parametrize(("kind", "lost"), [("tidy", False), ("rude", True)])
-def test_the_answer_to_a_request_is_looked_at(tmp_path, kind, lost):
+def test_the_exit_code_after_a_request_is_checked(tmp_path, kind, lost):
     stage = counter(kind)
     expected = " ".join(f"False {step}" for step in range(20))
     disturbed = Disturbed(stage, expected, 0.1, 0.4, frozenset())
@@ -128,7 +128,7 @@ def test_every_count_is_in_the_last_line_and_in_the_exit_code(tmp_path, monkeypa
         assert f"{title}: 1" in told[-1]
 
 
-def test_inputs_that_change_are_seen(tmp_path):
+def test_changed_inputs_are_detected(tmp_path):
     files = [tmp_path / "data" / name for name in ("kept", "changed", "removed")]
     files[0].parent.mkdir()
     inputs = Inputs(tmp_path / "data", tmp_path / "made later")

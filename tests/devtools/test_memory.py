@@ -1,4 +1,4 @@
-"""Memory over time: what is told of processes, and when it counts as flat."""
+"""Memory over time: samples of processes, and when memory counts as flat."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from devtools import bench
 from devtools.benchmarks import index, memory, tools_memory
 from devtools.benchmarks.memory import (
-    Seen,
+    Sample,
     Stage,
     check_flat,
     gained,
     plain,
     plot,
     rows_of,
-    watched,
+    sampled,
 )
 from p2seg.data.coco import read_instances
 from p2seg.data.images import read_image
@@ -42,10 +42,10 @@ os.wait()
 
 def series(megabytes, process="main"):
     each = enumerate(megabytes)
-    return [Seen("work", process, float(k), uss, uss + 5, uss + 9) for k, uss in each]
+    return [Sample("work", process, float(k), uss, uss + 5, uss + 9) for k, uss in each]
 
 
-def test_a_gain_is_that_of_a_warm_process():
+def test_the_gain_ignores_the_warm_up():
     assert gained(series([*range(0, 200, 10), *[200] * 30])) == pytest.approx(0)
     assert gained(series(range(50))) == pytest.approx(29, abs=1.5)
     saw = [100 + 5 * (k % 5) for k in range(100)]
@@ -68,9 +68,9 @@ def test_a_process_that_grows_is_named():
 
 
 @linux
-def test_every_process_of_a_command_is_watched(tmp_path):
+def test_every_process_of_a_command_is_sampled(tmp_path):
     code = GROWING.format(bytes=4 << 20, seconds=2.5)
-    seen = watched(Stage("grow", [sys.executable, "-c", code]), pause=0.05)
+    seen = sampled(Stage("grow", [sys.executable, "-c", code]), pause=0.05)
     rows = {row.name: row for row in rows_of(seen, 20)}
     assert rows["grow: main"].gained_mb > 25
     assert rows["grow: main"].peak_mb > 70
@@ -81,13 +81,13 @@ def test_every_process_of_a_command_is_watched(tmp_path):
 
 
 @linux
-def test_a_command_that_fails_says_why():
+def test_a_failed_command_is_reported_with_its_output():
     code = "print('first'); raise SystemExit('no such thing')"
     with pytest.raises(UserError, match="fail ended with code 1: first no such thing"):
-        watched(Stage("fail", [sys.executable, "-c", code]), pause=0.05)
+        sampled(Stage("fail", [sys.executable, "-c", code]), pause=0.05)
 
 
-def test_other_systems_are_refused(monkeypatch):
+def test_other_systems_are_rejected(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(UserError, match="run it on Linux"):
         tools_memory.suite(8, 8, 1.0, None)
@@ -131,7 +131,7 @@ def test_the_set_of_many_images_is_read(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_tools_stay_flat(tmp_path, capsys):
-    """The check itself, on fewer images: libraries still warm up, so the gain is not looked at."""
+    """Runs the check on few images; libraries still warm up, so the gain is not tested."""
     out = tmp_path / "memory.json"
     words = ("--images", "800", "--index-images", "300", "--pause", "0.2", "--out", str(out))
     code = bench.main(["memory", *words])

@@ -1,4 +1,4 @@
-"""The page of results is what its script makes of the committed tables."""
+"""devtools/results_page.py, and the committed page and tables."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from devtools import results_page
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_committed_page_is_the_one_of_the_committed_tables():
+def test_the_committed_page_matches_the_committed_tables():
     made = results_page.page_of(ROOT / "results")
     assert results_page.PAGE.read_text("utf-8") == made, (
         "run python devtools/results_page.py and commit docs/explanation/tables.md"
     )
 
 
-def test_committed_tables_name_no_place_of_a_machine():
+def test_committed_tables_have_no_local_path():
     for file in (ROOT / "results").glob("*.json"):
         for word in ("/home/", "/root/", "/work/", "/tmp/", "/Users/"):
             assert word not in file.read_text("utf-8"), file.name

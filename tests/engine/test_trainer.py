@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from training_runs import CONTENT, MDM, TRAINER, Run, objective, scored
 
-from p2seg.apps.report.figures import training_pictures
+from p2seg.apps.report.training import training_pictures
 from p2seg.data.loader import StepSampler
 from p2seg.engine.checkpoint import CheckpointFolder, load_checkpoint
 from p2seg.engine.optim import poly, steps

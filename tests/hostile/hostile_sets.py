@@ -1,4 +1,4 @@
-"""Checkpoints as a stranger could write them."""
+"""Hostile checkpoints."""
 
 from __future__ import annotations
 

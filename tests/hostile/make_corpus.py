@@ -1,4 +1,4 @@
-"""Writes tests/hostile/corpus: small good files of every kind that devtools/fuzz.py damages.
+"""Writes tests/hostile/corpus: small valid files of every kind, which devtools/fuzz.py damages.
 
 python tests/hostile/make_corpus.py
 
@@ -195,7 +195,7 @@ def _arrays() -> dict[str, bytes]:
 
 
 def _models() -> dict[str, bytes]:
-    """What checkpoints say of their models, and config.json files of transformers."""
+    """Writes model settings of checkpoints, and config.json files of transformers."""
     common = {"backbone": "test_resnet", "pretrained": False, "short_side": 64, "long_side": 64}
     swin = {"model_type": "swin", "embed_dim": 8, "depths": [1] * 4, "num_heads": [1, 1, 2, 2]}
     swin |= {"window_size": 4, "out_features": [f"stage{k}" for k in (1, 2, 3, 4)]}

@@ -1,4 +1,4 @@
-"""Small files that would become large: what they declare is compared before it is unpacked."""
+"""Small files that would become large: their declared size is checked before unpacking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from p2seg.semantic.class_map import Legend
 
 HERE = Path(__file__).resolve().parent
 MOST = 60
-"""Megabytes that a reader may take; the files would become `LARGE`, and the first one 381."""
+"""Memory limit of a reader in MB; unpacked files have `LARGE` MB, the first one 381."""
 LARGE = 120
 BLOCK = bytes(1 << 20)
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -29,7 +29,7 @@ BZIP2, LZMA = zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 
 
 def head(shape: tuple[int, ...], dtype: str, version: tuple[int, int] = (1, 0)) -> bytes:
-    """How an array begins that has this shape."""
+    """Returns the header of an array with a shape."""
     stream = io.BytesIO()
     declared = {"shape": shape, "fortran_order": False, "descr": np.dtype(dtype).str}
     writers = {(1, 0): np.lib.format.write_array_header_1_0}
@@ -39,7 +39,7 @@ def head(shape: tuple[int, ...], dtype: str, version: tuple[int, int] = (1, 0)) 
 
 
 def packed(parts: dict[str, bytes], megabytes: int, how: int = DEFLATED) -> bytes:
-    """A zip archive whose last part goes on with so many megabytes of zeros."""
+    """Returns a zip archive whose last part ends with some megabytes of zeros."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", how) as archive:
         for name, content in parts.items():
@@ -51,7 +51,7 @@ def packed(parts: dict[str, bytes], megabytes: int, how: int = DEFLATED) -> byte
 
 
 def told_small(archive: bytes, size: int) -> bytes:
-    """An archive whose directory says another size for every part."""
+    """Returns an archive whose directory has a wrong size for every part."""
     changed = bytearray(archive)
     at = archive.find(b"PK\x01\x02")
     while at >= 0:
@@ -86,7 +86,7 @@ ARRAYS: dict[str, Callable[[], bytes]] = {
     "not packed, a long header": lambda: b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(1000),
     "not packed, too long": lambda: SMALL + bytes(97),
 }
-"""NumPy files for an image of `SIZE` that are refused without being unpacked."""
+"""NumPy files for an image of `SIZE` that are rejected before unpacking."""
 
 
 def _twice() -> bytes:
@@ -104,7 +104,7 @@ def _negative() -> bytes:
 
 
 def deflated(content: bytes, how: int = DEFLATED, zeros: int = LARGE) -> bytes:
-    """A file of PyTorch packed again, with a part of zeros behind it."""
+    """Returns a PyTorch file packed again with an additional part of zeros."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w", how) as new:
         for each in old.infolist():
@@ -122,13 +122,13 @@ def saved(content: object) -> bytes:
 
 
 def zeros() -> bytes:
-    """A checkpoint whose tensor of zeros is packed into a 1000th of its size."""
+    """Returns a checkpoint whose tensor of zeros is compressed to 1/1000 of its size."""
     tensor = torch.zeros(LARGE << 18)
     return deflated(saved({"format": 1, "kind": "segmentor", "model": {"a": tensor}}), zeros=0)
 
 
 def shared() -> bytes:
-    """An archive whose directory names one part many times."""
+    """Returns an archive whose directory lists one part many times."""
     archive = packed({"archive/data.pkl": bytes(100_000)}, 0, STORED)
     start, end = archive.find(b"PK\x01\x02"), archive.find(b"PK\x05\x06")
     entries = b"".join(archive[start:end] for k in range(5000))

@@ -1,4 +1,4 @@
-"""Files of weights from outside: none of them runs anything, whichever setting takes it."""
+"""Hostile files of weights: none runs code, whichever setting names it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ TRAPS: dict[str, Callable[[Trap], bytes]] = {
     "packed arrays": lambda trap: _numpy(trap, packed=True),
     "code of TorchScript": lambda _: _script(),
 }
-"""Files that would make a folder if anything in them were run."""
+"""Files that would create a folder if their code were run."""
 WAYS = ("mkdir", "system", "eval", "exec")
 
 CONTENTS: dict[str, Any] = {
@@ -123,7 +123,7 @@ CONTENTS: dict[str, Any] = {
     "weights in a list": {"format": 1, "kind": "segmentor", "model": [torch.ones(2)]},
     "a step of text": {"format": 1, "kind": "segmentor", "step": "3"},
 }
-"""Data that no p2seg has written."""
+"""Data that p2seg does not write."""
 MAKERS = (
     *("os.system", "p2seg.segmentors.load.load", "p2seg.runtime.files.write_text", "builtins.exec"),
     *("p2seg.segmentors.mask_rcnn.model.build_", "p2seg.segmentors.nothing.build_nothing"),
@@ -138,7 +138,7 @@ TABLES = {
 
 
 def loaders(folder: Path, content: bytes) -> dict[str, Callable[[], object]]:
-    """Everything that takes a user's file of weights or arrays, by the setting that gives it."""
+    """Returns all readers of weights or arrays, by the setting that names the file."""
     paths = {e: folder / f"file{e}" for e in (".pt", ".pth", ".safetensors", ".npy", ".npz")}
     for path in paths.values():
         path.write_bytes(content)
@@ -180,14 +180,14 @@ def test_no_file_runs_anything(tmp_path, name):
         folder.mkdir()
         for setting, load in loaders(folder, TRAPS[name](Trap(sprung, way))).items():
             if setting == "semantic=sam2" and way != "mkdir":
-                continue  # the slowest, and the same file for it
+                continue  # the slowest, with the same file
             with pytest.raises(UserError):
                 load()
             assert not sprung.exists(), setting
 
 
 def test_the_traps_are_traps(tmp_path):
-    """Each would spring where pickles are read without care."""
+    """Each of them runs code if pickles are loaded without protection."""
     for way in WAYS:
         pickle.loads(pickle.dumps(Trap(tmp_path / way, way)))
         assert (tmp_path / way).is_dir()
@@ -213,7 +213,7 @@ def test_a_checkpoint_chooses_no_function(tmp_path, maker):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_list_that_holds_itself_has_an_end(tmp_path):
+def test_a_list_that_contains_itself_is_read(tmp_path):
     endless: list[Any] = ["in1k"]
     endless.append(endless)
     path = tmp_path / "weights.pth"
@@ -225,8 +225,8 @@ def test_a_list_that_holds_itself_has_an_end(tmp_path):
         load_checkpoint(path, "network")
 
 
-def test_a_checkpoint_does_not_ask_the_hub():
-    """The settings of a whole Mask2Former lie in its checkpoint, as a text."""
+def test_a_checkpoint_needs_no_request_to_the_hub():
+    """A checkpoint has all settings of a Mask2Former as text."""
     pytest.importorskip("transformers")
     from p2seg.segmentors.mask2former.pretrained import load_whole
 
@@ -238,7 +238,7 @@ def test_a_checkpoint_does_not_ask_the_hub():
 
 
 def test_a_models_folder_runs_no_code(tmp_path, monkeypatch):
-    """Neither `auto_map` nor the module that it names is looked at."""
+    """`auto_map` and the module that it names are ignored."""
     pytest.importorskip("transformers")
     monkeypatch.syspath_prepend(Path(__file__).resolve().parent.parent / "sam")
     from sam_sets import write_sam2

@@ -1,4 +1,4 @@
-"""Settings of models from outside: none asks the network, chooses code or leads to other files."""
+"""Hostile model settings: none uses the network, selects code or reads other files."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ BACKBONES = (
 )
 """Names that a checkpoint may not have for its backbone; `{}` is a folder that exists."""
 TASKS = ("maskrcnn_resnet50_fpn", "ssd300_vgg16", "deeplabv3_resnet50", "FCN_ResNet50")
-"""Networks of torchvision that fetch weights although none are wanted."""
+"""Networks of torchvision that download weights even if none are requested."""
 MAKERS = ("mask_rcnn", "solov2", "mask2former")
 
 ATTENTIONS = (
     *("p2seg-nobody/kernel", "p2seg-nobody/kernel@main", "p2seg-nobody/kernel:run", "paged|a/b"),
     *("flash_attention_2", "flash_attention_3", "flex_attention", "", 5, ["sdpa"], {"": "a/b"}),
 )
-"""Attentions that a file may not choose."""
+"""Attention implementations that a file may not select."""
 
 SWIN = {"model_type": "swin", "depths": [1, 1, 1, 1], "embed_dim": 8, "num_heads": [1, 1, 2, 2]}
 SWIN |= {"window_size": 4, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
@@ -72,7 +72,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "sizes in sizes": {"feature_strides": [[[[4]]]]},
     "too many sizes": {"feature_strides": [4] * 5000},
 }
-"""Changes of a Mask2Former's settings that are refused."""
+"""Rejected changes of a Mask2Former's settings."""
 DROPPED: dict[str, Any] = {
     "auto_map": {"AutoModel": f"{REPOSITORY}--trap.Trap", "AutoBackbone": "trap.Trap"},
     "trust_remote_code": True,
@@ -98,7 +98,7 @@ DROPPED: dict[str, Any] = {
     "architectures": ["os.system"],
     "model": REPOSITORY,
 }
-"""Settings of which nothing is left."""
+"""Settings that are removed completely."""
 TABLES = {
     "names of backbones": dict.fromkeys([*BACKBONES, *TASKS]),
     "settings that ask for more than sizes": {**REFUSED, **DROPPED},
@@ -106,13 +106,13 @@ TABLES = {
 
 
 def checkpoint(path: Path, maker: str, **options: Any) -> Path:
-    """A checkpoint whose config has these settings of its model."""
+    """Returns a checkpoint with these model settings."""
     target = f"p2seg.segmentors.{maker}.model.build_{maker}"
     return segmentor_checkpoint(path, target, **{"backbone": "test_resnet", **options})
 
 
 def refused(path: Path, sentence: str) -> None:
-    """One sentence with the file's name, and nobody was asked."""
+    """Checks for one sentence with the file's name, and for no network request."""
     with no_network() as asked, pytest.raises(UserError) as caught:
         p2seg.load(path, device="cpu")
     assert asked == []
@@ -142,14 +142,14 @@ def test_networks_of_other_tasks_fetch_nothing(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_checkpoint_asks_for_known_architectures_alone(tmp_path, name):
+def test_a_checkpoint_may_only_name_known_architectures(tmp_path, name):
     text = json.dumps({**MASK2FORMER, **REFUSED[name]})
     path = checkpoint(tmp_path / "last.pt", "mask2former", architecture=text)
     refused(path, "segmentor.model.architecture")
 
 
 @pytest.mark.parametrize("maker", ["mask2former", "solov2"])
-def test_layers_without_end_are_refused(tmp_path, maker):
+def test_too_many_layers_are_rejected(tmp_path, maker):
     name = "decoder_layers" if maker == "mask2former" else "head_depth"
     for count in (1001, 10**300):
         path = checkpoint(tmp_path / "last.pt", maker, **{name: count})
@@ -159,12 +159,12 @@ def test_layers_without_end_are_refused(tmp_path, maker):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "5", "[" * 100_000, '{"model_type": ["mask2former"]}', 5, [1]]
 )
-def test_an_architecture_that_is_none(tmp_path, text):
+def test_an_unknown_architecture_is_rejected(tmp_path, text):
     path = checkpoint(tmp_path / "last.pt", "mask2former", architecture=text)
     refused(path, "")
 
 
-def test_what_is_no_size_is_dropped():
+def test_settings_that_are_not_sizes_are_removed():
     given = {**MASK2FORMER, **DROPPED, "backbone_config": {**SWIN, **DROPPED}}
     with no_network() as asked:
         kept = rebuilt("mask2former", given, "config.json")
@@ -177,7 +177,7 @@ def test_what_is_no_size_is_dropped():
 
 
 def test_attentions_of_torch_are_accepted():
-    """transformers takes the first of them that a model has: a Mask2Former has no sdpa."""
+    """transformers uses the first one that the model supports; a Mask2Former has no sdpa."""
     for each in ("sdpa", "eager"):
         kept = rebuilt("mask2former", {**MASK2FORMER, "attn_implementation": each}, "config.json")
         made = transformers.Mask2FormerForUniversalSegmentation(config_of(kept, "config.json"))
@@ -187,7 +187,7 @@ def test_attentions_of_torch_are_accepted():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_known_architecture_loses_no_size(kind):
-    """A setting that a new version of transformers adds is to be looked at, and listed."""
+    """Fails for a new setting of transformers, which must be checked and listed."""
     made = getattr(transformers, KINDS[kind][0])
     common = set(transformers.PretrainedConfig().to_dict())
     own = set(made().to_dict()) - common - set(KINDS[kind][1])
@@ -207,7 +207,7 @@ def sam2(tmp_path_factory):
 
 
 def copied(source: Path, folder: Path, **files: dict[str, Any]) -> Path:
-    """A folder of a model with some settings of its JSON files changed; new ones may be added."""
+    """Writes a model folder with changed or additional settings in its JSON files."""
     folder.mkdir()
     for path in source.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
@@ -314,15 +314,15 @@ def test_the_command_refuses_with_one_sentence(tmp_path, run_tool):
     assert f"{path}: segmentor.backbone='hf-hub:{REPOSITORY}' names a repository" in error
 
 
-def test_what_is_trained_can_be_loaded():
-    """A segmentor is not trained on a backbone that its checkpoint could not name."""
+def test_a_trained_segmentor_can_be_loaded():
+    """Training rejects a backbone that a checkpoint may not name."""
     options = {"pretrained": False, "short_side": 64, "long_side": 64}
     with no_network() as asked, pytest.raises(UserError, match="names a repository or a folder"):
         build_mask_rcnn(2, backbone=f"hf-hub:{REPOSITORY}", **options)
     assert asked == []
 
 
-def test_the_watch_hears_a_request():
+def test_a_network_request_is_detected():
     import socket
 
     with no_network() as asked:

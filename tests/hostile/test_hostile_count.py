@@ -1,4 +1,4 @@
-"""Counts the malformed inputs of these tests; docs/developers/reliability.md has the number."""
+"""The number of distinct hostile inputs, which docs/developers/reliability.md quotes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODULES = [
 
 
 def counted() -> dict[str, int]:
-    """Bad inputs by kind."""
+    """Returns the hostile inputs by kind."""
     return {
         kind: len(table)
         for module in MODULES

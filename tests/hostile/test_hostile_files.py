@@ -1,4 +1,4 @@
-"""Archives, damaged records of our own, YAML; and the corpus of the fuzzer."""
+"""Hostile archives, damaged records of p2seg, YAML files, and the corpus of the fuzzer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def archive(*members: tarfile.TarInfo, kind: str = "") -> bytes:
 
 
 def declaring(size: int) -> bytes:
-    """An archive whose one file declares a size that it has not."""
+    """Returns an archive with a file of a wrong declared size."""
     info = member("bomb")
     info.size = size
     return info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
@@ -79,7 +79,7 @@ ARCHIVES: dict[str, bytes] = {
     "a zip": b"PK\x03\x04" + bytes(600),
     "a wrong sum": archive(member("a", size=5)).replace(b"ustar", b"ustax", 1),
 }
-"""Archives that must not be unpacked, or not as they ask."""
+"""Archives that must not be unpacked as they are."""
 HARMLESS: dict[str, bytes] = {
     "an absolute name": archive(member("/out.txt", size=1)),
     "a link inside": archive(member("a", size=1), member("b", linkname="a", **LINK)),
@@ -91,7 +91,7 @@ HARMLESS: dict[str, bytes] = {
     "with rights of root": archive(member("a", size=1, mode=0o6777, uid=0)),
     "of the year 10,000": archive(member("a", size=1, mtime=2**38)),
 }
-"""Archives that are unpacked without what would harm."""
+"""Archives that are unpacked without their harmful parts."""
 
 
 @pytest.mark.parametrize("name", [*ARCHIVES, *HARMLESS])
@@ -217,14 +217,14 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_manifests_that_are_none(tmp_path, name):
+def test_invalid_manifests_are_rejected(tmp_path, name):
     (tmp_path / "manifest.json").write_text(json.dumps(MANIFESTS[name]))
     with pytest.raises(UserError, match=r"manifest\.json"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("name", CLASS_MAPS)
-def test_class_maps_that_are_none(tmp_path, name):
+def test_invalid_class_maps_are_rejected(tmp_path, name):
     path = tmp_path / "classes.json"
     path.write_text(json.dumps(CLASS_MAPS[name]))
     with pytest.raises(UserError, match=r"classes\.json") as caught:
@@ -233,8 +233,8 @@ def test_class_maps_that_are_none(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_candidates_that_are_none(tmp_path, name):
-    """Their checksum is right: somebody has made them so."""
+def test_invalid_candidates_are_rejected(tmp_path, name):
+    """Their checksum is correct, as in a deliberate change."""
     from p2seg.runtime.files import fingerprint
 
     path, points = tmp_path / "a.json", CANDIDATES[name]
@@ -247,7 +247,7 @@ def test_candidates_that_are_none(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_that_are_none(tmp_path, name):
+def test_invalid_lists_are_rejected(tmp_path, name):
     (tmp_path / "train.txt").write_bytes(LISTS[name])
     with pytest.raises(UserError, match=r"train\.txt"):
         read_list(tmp_path / "train.txt")
@@ -259,7 +259,7 @@ def test_a_list_with_windows_line_ends(tmp_path):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_configs_of_others_are_looked_at_first(tmp_path, name, run_tool):
+def test_foreign_configs_are_checked_first(tmp_path, name, run_tool):
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp" / "theirs.yaml").write_bytes(b"# @package _global_\n" + CONFIGS[name])
     began = time.process_time()
@@ -269,7 +269,7 @@ def test_configs_of_others_are_looked_at_first(tmp_path, name, run_tool):
     assert time.process_time() - began < 20
 
 
-def test_a_good_config_of_others_is_taken(tmp_path, run_tool):
+def test_a_valid_foreign_config_is_used(tmp_path, run_tool):
     (tmp_path / "exp").mkdir()
     text = "# @package _global_\nseed: &s 3\nname: '*s'\n"
     (tmp_path / "exp" / "theirs.yaml").write_text(text)
@@ -279,7 +279,7 @@ def test_a_good_config_of_others_is_taken(tmp_path, run_tool):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_corpus_is_read_or_refused(tmp_path, name):
+def test_the_corpus_is_read_or_rejected(tmp_path, name):
     target = name.split("/")[0]
     path = place(target, (CORPUS / name).read_bytes(), tmp_path / "input")
     said = judge(TARGETS[target], path)
@@ -288,7 +288,7 @@ def test_the_corpus_is_read_or_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_damaged_files_are_read_or_refused(tmp_path, target):
+def test_damaged_files_are_read_or_rejected(tmp_path, target):
     corpus = read_corpus(CORPUS / target)
     for number in range(MUTATIONS):
         content = mutate(random.Random(f"test/{target}/{number}"), corpus)
@@ -301,7 +301,7 @@ def test_the_corpus_is_small():
 
 
 def test_a_fuzz_run_finds_and_replays(tmp_path, monkeypatch):
-    """A reader that fails at some inputs, hangs at others or dies."""
+    """The reader fails, hangs or crashes, depending on the input."""
 
     def fragile(path: Path) -> None:
         content = path.read_bytes()

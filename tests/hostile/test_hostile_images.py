@@ -1,4 +1,4 @@
-"""Images and label maps from outside: no bomb is decoded, no pipe is waited for, no program run."""
+"""Hostile images and label maps: no bomb is decoded, no pipe blocks, no program is run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG."""
+    """Returns a chunk of a PNG."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(*chunks: bytes, size: tuple[int, int] = (8, 6), kind: int = 2) -> bytes:
-    """A PNG of colors, or of palette entries, whose pixels are zeros."""
+    """Returns a PNG of colors or palette entries whose pixels are zeros."""
     head = struct.pack(">IIBBBBB", *size, 8, kind, 0, 0, 0)
     pixels = zlib.compress(bytes(6 * (1 + 8 * (3 if kind == 2 else 1))))
     parts = (chunk(b"IHDR", head), *chunks, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
@@ -47,7 +47,7 @@ def saved(kind: str, size: tuple[int, int] = (8, 6), **options: object) -> bytes
 
 
 def patched(content: bytes, old: bytes, new: bytes) -> bytes:
-    """The file with another size in its head."""
+    """Returns the file with another size in its header."""
     assert content.count(old) >= 1
     return content.replace(old, new, 1)
 
@@ -59,7 +59,7 @@ def webp(side: int) -> bytes:
 
 
 def tiff(entries: dict[int, tuple[int, int]], again: bool = False) -> bytes:
-    """A TIFF of one directory, whose next one may be itself."""
+    """Returns a TIFF with one directory, whose successor may be itself."""
     rows = [
         struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(entries.items())
     ]
@@ -84,7 +84,7 @@ BOMBS: dict[str, bytes] = {
     "PPM of text": b"P3 30000 30000 255\n1 2 3",
     "GIF": b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\0\0\0;",
 }
-"""Files of some bytes that declare gigabytes."""
+"""Files of few bytes that declare gigabytes."""
 
 BROKEN: dict[str, bytes] = {
     "nothing": b"",
@@ -114,7 +114,7 @@ BROKEN: dict[str, bytes] = {
     "an IM file": b"Image type: RGB image\r\nImage size (x*y): 30000*30000\r\n" + bytes(500),
     "a FITS": b"SIMPLE  =                    T" + b" " * 2850,
 }
-"""Files that are no image, or one that cannot be read."""
+"""Files that are no images or cannot be read."""
 
 ODD: dict[str, bytes] = {
     "a palette of 70,000 colors": png(chunk(b"PLTE", bytes(210_000)), kind=3),
@@ -145,16 +145,16 @@ ODD: dict[str, bytes] = {
     "a physical size of nothing": png(chunk(b"pHYs", bytes(9))),
     "unknown chunks": png(chunk(b"abCd", bytes(1000)), chunk(b"ABCD", bytes(10))),
 }
-"""Images whose pixels are whole, with what may be refused or left alone around them."""
+"""Images with intact pixels and unusual metadata, which may be rejected or ignored."""
 
 TABLES = {"bombs": BOMBS, "no images": BROKEN, "odd images": ODD}
 FAR_BELOW = 300 << 10
-"""Kilobytes; an image of 30,000 x 30,000 is 2.7 GB."""
+"""Limit in kilobytes; an image of 30,000 x 30,000 has 2.7 GB."""
 
 
 @pytest.fixture
 def cheap():
-    """The test takes neither time nor memory."""
+    """Fails a test that takes much time or memory."""
     began = time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
@@ -163,7 +163,7 @@ def cheap():
 
 
 def refusals(path: Path) -> list[str]:
-    """What each reader says of a file that is no image, and no map."""
+    """Returns the message of each reader for a file that is neither image nor map."""
     said = []
     readers: list[Callable[[Path], object]] = [read_image, read_labels, check_image]
     for read in readers:
@@ -177,14 +177,14 @@ def refusals(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_unread(cheap, tmp_path, name):
+def test_bombs_are_rejected_before_decoding(cheap, tmp_path, name):
     path = tmp_path / "a.png"
     path.write_bytes(BOMBS[name])
     assert len(refusals(path)) == 3
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_image_is_refused(cheap, tmp_path, name, monkeypatch):
+def test_other_files_are_rejected(cheap, tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.png"
     path.write_bytes(BROKEN[name])
@@ -193,7 +193,7 @@ def test_what_is_no_image_is_refused(cheap, tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_what_is_odd_is_refused_or_read_right(cheap, tmp_path, name):
+def test_unusual_images_are_rejected_or_read_correctly(cheap, tmp_path, name):
     path = tmp_path / "a.png"
     path.write_bytes(ODD[name])
     refusals(path)
@@ -205,7 +205,7 @@ def test_what_is_odd_is_refused_or_read_right(cheap, tmp_path, name):
 
 
 def test_a_map_of_another_size_is_not_decoded(cheap, tmp_path, monkeypatch):
-    """Its pixels would be 160 MB; its head tells that it does not fit."""
+    """Its pixels need 160 MB, but its header has another size."""
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     head = struct.pack(">IIBBBBB", 13_000, 12_000, 8, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(12_000 * 13_001), 1)
@@ -238,7 +238,7 @@ TABLES["special files"] = SPECIAL
 
 @pytest.mark.parametrize("name", SPECIAL)
 @pytest.mark.timeout(20)
-def test_special_files_are_not_waited_for(tmp_path, name):
+def test_special_files_do_not_block(tmp_path, name):
     for file in ("a.png", "a.mp4"):
         SPECIAL[name](tmp_path / file)
     assert len(refusals(tmp_path / "a.png")) == 3
@@ -267,8 +267,8 @@ TABLES["playlists named .mp4"] = PLAYLISTS
 
 
 @pytest.mark.parametrize("name", PLAYLISTS)
-def test_a_playlist_is_no_video(tmp_path, name):
-    """FFmpeg would open the files that it names, and the net."""
+def test_a_playlist_is_rejected(tmp_path, name):
+    """FFmpeg would open the files and addresses in it."""
     write_video(tmp_path / "real.avi", 3)
     path = tmp_path / "a.mp4"
     path.write_bytes(PLAYLISTS[name].replace(b"{file}", b"real.avi"))
@@ -278,5 +278,5 @@ def test_a_playlist_is_no_video(tmp_path, name):
 
 
 def test_no_format_starts_a_program():
-    """Pillow reads EPS with Ghostscript, and others with libraries of their own."""
+    """Pillow would start Ghostscript for EPS files."""
     assert not set(FORMATS) & {"EPS", "WMF", "HDF5", "GRIB", "BUFR", "FPX", "MIC", "PDF"}

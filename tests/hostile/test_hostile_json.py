@@ -1,4 +1,4 @@
-"""JSON from outside: refused in one sentence, or read right."""
+"""Hostile JSON files: rejected in one sentence, or read correctly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BIG = 2**53 + 1
 
 
 def document() -> dict[str, Any]:
-    """A good file, both of points and of instances."""
+    """Returns a valid file, both of points and of instances."""
     shared = {"image_id": 1, "point": [2.5, 3], "segmentation": [[1, 1, 6, 1, 6, 4]]}
     return {
         "info": {"a": 1},
@@ -68,7 +68,7 @@ BYTES: dict[str, bytes] = {
     "an object of 100,000 keys": json.dumps({str(k): k for k in range(10**5)}).encode(),
     "a text of ten million": b'"' + b"x" * 10**7 + b'"',
 }
-"""Files that are no COCO-style document, whoever reads them."""
+"""Files that are no COCO-style documents for any reader."""
 
 
 def deep(levels: int) -> Any:
@@ -95,7 +95,7 @@ STRANGE: dict[str, Any] = {
     "an object": {"id": 1},
     "600 lists in each other": deep(600),
 }
-"""Values where a whole number is expected."""
+"""Values in place of an integer."""
 NUMBERS = ("images.id", "images.width", "images.height", "annotations.id", "annotations.image_id")
 NUMBERS += ("annotations.category_id", "categories.id")
 
@@ -126,7 +126,7 @@ NAMES: dict[str, Any] = {
     "nothing": "",
     "no text but depth": deep(600),
 }
-"""File names that lead out of a folder, or nowhere."""
+"""File names that leave the folder or are invalid."""
 
 EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "two images of one id": lambda d: d["images"].append(dict(d["images"][0], file_name="b.png")),
@@ -159,7 +159,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a name that is a number": lambda d: d["categories"][0].update(name=1),
     "a name that is nothing": lambda d: d["categories"][0].update(name=""),
 }
-"""Changes after which a document is none."""
+"""Changes that make a document invalid."""
 
 POINTS: dict[str, Any] = {
     "NaN": [float("nan"), 1],
@@ -191,7 +191,7 @@ def write(path: Path, content: Any) -> Path:
 
 
 def refused(read: Callable[[Path], object], path: Path) -> str:
-    """The sentence, which came in time and can be read."""
+    """Returns the message of a reader, which must be short and come in time."""
     began = time.process_time()
     with pytest.raises(UserError) as caught:
         read(path)
@@ -203,7 +203,7 @@ def refused(read: Callable[[Path], object], path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", BYTES)
-def test_bytes_that_are_no_document(tmp_path, name):
+def test_other_bytes_are_rejected(tmp_path, name):
     path = tmp_path / "manifest.json"
     path.write_bytes(BYTES[name])
     for read in (read_points, read_instances, lambda path: read_manifest(path.parent)):
@@ -214,7 +214,7 @@ def test_bytes_that_are_no_document(tmp_path, name):
 
 
 @pytest.mark.parametrize("key", NUMBERS)
-def test_values_in_place_of_numbers(tmp_path, key):
+def test_values_in_place_of_numbers_are_rejected(tmp_path, key):
     group, field = key.split(".")
     for value in STRANGE.values():
         content = document()
@@ -225,7 +225,7 @@ def test_values_in_place_of_numbers(tmp_path, key):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_file_names_that_lead_out(tmp_path, name):
+def test_file_names_that_leave_the_folder_are_rejected(tmp_path, name):
     content = document()
     content["images"][0]["file_name"] = NAMES[name]
     path = write(tmp_path / "a.json", content)
@@ -234,7 +234,7 @@ def test_file_names_that_lead_out(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_documents_against_themselves(tmp_path, name):
+def test_contradictory_documents_are_rejected(tmp_path, name):
     content = document()
     EDITS[name](content)
     path = write(tmp_path / "a.json", content)
@@ -243,7 +243,7 @@ def test_documents_against_themselves(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_points_that_are_none(tmp_path, name):
+def test_invalid_points_are_rejected(tmp_path, name):
     content = document()
     content["annotations"][1]["point"] = POINTS[name]
     refused(read_points, write(tmp_path / "a.json", content))
@@ -263,7 +263,7 @@ RIGHT: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_odd_but_good_files_are_read_right(tmp_path, name):
+def test_unusual_valid_files_are_read_correctly(tmp_path, name):
     path = tmp_path / "a.json"
     path.write_bytes(RIGHT[name](GOOD))
     points, instances = read_points(path), read_instances(path)
@@ -274,7 +274,7 @@ def test_odd_but_good_files_are_read_right(tmp_path, name):
 
 
 @pytest.mark.parametrize("id", [0, 2**31, 2**32 + 1, 2**53, BIG, 2**63 - 1])
-def test_ids_come_back_as_they_are(tmp_path, id):
+def test_ids_are_preserved(tmp_path, id):
     content = document()
     content["images"][0]["id"] = content["annotations"][0]["id"] = id
     for each in content["annotations"]:
@@ -312,7 +312,7 @@ VALUES = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_value_anywhere(tmp_path_factory, data):
-    """In an otherwise good file, one value is replaced by any that JSON can hold."""
+    """Replaces one value of a valid file by any JSON value."""
     content = copy.deepcopy(document())
     places = []
     left: list[Any] = [content]
@@ -344,8 +344,8 @@ def test_any_bytes_anywhere(tmp_path_factory, part, start, length):
             read(path)
 
 
-def test_the_sentence_also_comes_from_deep_within(tmp_path):
-    """Whoever calls from many levels down leaves Python less room for a deep file."""
+def test_the_message_also_comes_from_a_deep_call_stack(tmp_path):
+    """A deep call stack leaves fewer levels for a deeply nested file."""
     content = document()
     content["images"][0]["file_name"] = deep(600)
     path = write(tmp_path / "a.json", content)

@@ -1,4 +1,4 @@
-"""Names from files: where results are written, on a terminal, in HTML and in YAML."""
+"""Hostile names: in paths of results, on a terminal, in HTML and in YAML."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ FILES = {
     "many folders": "a/" * 50 + "b.png",
     "two slashes": "a//b.png",
 }
-"""Names that are good, and that careless programs do something with."""
+"""Valid names that careless programs misinterpret."""
 CLASSES = {
     "HTML": "<script>alert(1)</script>",
     "an attribute": '" onmouseover="alert(1)',
@@ -191,7 +191,7 @@ def test_class_names_are_text_everywhere(tmp_path, name, monkeypatch):
 
 
 class _Tags(HTMLParser):
-    """The tags of a page, the names of their attributes, and what it links to."""
+    """Returns the tags, attribute names and links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,13 +205,13 @@ class _Tags(HTMLParser):
         self.links |= {value or "" for key, value in attrs if key in ("src", "href")}
 
 
-def test_what_is_harmless_stays():
+def test_harmless_names_are_not_changed():
     for text in ("plain", "zwei Zeilen\nund\tein Tab", "é אבג 😀", ""):
         assert printable(text) == text
     assert printable("\x1b[31m\u202e\ud800") == "\\x1b[31m\\u202e\\ud800"
 
 
-def test_a_tools_sentence_steers_no_terminal(tmp_path, run_tool):
+def test_messages_have_no_terminal_control_characters(tmp_path, run_tool):
     content = {
         "images": [{"id": 1, "file_name": "\x1b[2J\x07.png", "width": 0, "height": 0}],
         "annotations": [],

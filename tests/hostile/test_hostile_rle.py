@@ -1,4 +1,4 @@
-"""Run-length codes and polygons from outside, against a slow literal decoder."""
+"""Hostile run-length codes and polygons, compared with a slow literal decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIXELS = HEIGHT * WIDTH
 
 
 def coded(value: int, characters: int | None = None) -> str:
-    """One number of a compressed code, in as many characters as it needs or as are asked for."""
+    """Returns one number of a compressed code, in the needed or requested number of characters."""
     text = ""
     while True:
         unit = value & 31
@@ -32,12 +32,12 @@ def coded(value: int, characters: int | None = None) -> str:
 
 
 def compressed(runs: list[int]) -> str:
-    """COCO's compressed text of run lengths."""
+    """Returns COCO's compressed text of run lengths."""
     return "".join(coded(run - (runs[k - 2] if k > 2 else 0)) for k, run in enumerate(runs))
 
 
 def literal(text: str) -> list[int]:
-    """The run lengths of a compressed text, character by character with whole numbers."""
+    """Decodes a compressed text character by character with Python integers."""
     runs: list[int] = []
     place = 0
     while place < len(text):
@@ -55,13 +55,13 @@ def literal(text: str) -> list[int]:
 
 
 def painted(runs: list[int]) -> np.ndarray:
-    """The mask of run lengths, pixel by pixel."""
+    """Returns the mask of run lengths, pixel by pixel."""
     flat = [bool(k % 2) for k, run in enumerate(runs) for _ in range(run)]
     return np.array(flat, bool).reshape(WIDTH, HEIGHT).T
 
 
 def long_difference() -> str:
-    """A difference of -16 in seven characters, which overflows the shifts of pycocotools."""
+    """Returns a difference of -16 in seven characters, which overflows pycocotools."""
     return coded(5) + coded(22) + coded(4) + coded(-16, 7) + coded(PIXELS - 37 - 4)
 
 
@@ -153,7 +153,7 @@ TABLES = {"run-length codes": CODES, "polygons": POLYGONS}
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_codes_that_are_none(name):
+def test_invalid_codes_are_rejected(name):
     began = time.process_time()
     with pytest.raises(ValueError, match=r"RLE|segmentation") as caught:
         rle.from_segmentation(CODES[name], HEIGHT, WIDTH)
@@ -162,13 +162,13 @@ def test_codes_that_are_none(name):
 
 
 @pytest.mark.parametrize("name", POLYGONS)
-def test_polygons_that_are_none(name):
+def test_invalid_polygons_are_rejected(name):
     with pytest.raises(ValueError, match=r"polygon|segmentation"):
         rle.from_segmentation(POLYGONS[name], HEIGHT, WIDTH)
 
 
-def test_a_code_that_overflows_pycocotools_is_no_code():
-    """Its run lengths add up as whole numbers, and not as pycocotools reads them."""
+def test_a_code_that_overflows_pycocotools_is_rejected():
+    """Its run lengths have the right sum only without the overflow."""
     assert sum(literal(long_difference())) == PIXELS
 
 
@@ -198,7 +198,7 @@ def test_many_polygons_are_joined_in_time():
     assert (found & one_by_one).sum() == one_by_one.sum()
 
 
-def test_an_empty_mask_of_the_largest_image_costs_nothing():
+def test_an_empty_mask_of_the_largest_image_is_cheap():
     began = time.process_time()
     assert rle.area(rle.from_segmentation([], 1, rle.MAX_PIXELS)) == 0
     assert time.process_time() - began < 0.5
@@ -208,7 +208,7 @@ RUNS = st.lists(st.integers(0, PIXELS), min_size=1, max_size=12)
 
 
 @given(RUNS)
-def test_runs_are_what_the_literal_decoder_paints(runs):
+def test_runs_equal_the_literal_decoder(runs):
     total = sum(runs)
     for counts in (runs, compressed(runs)):
         if isinstance(counts, str):
@@ -232,7 +232,7 @@ NUMBERS = st.tuples(st.integers(-PIXELS, 2 * PIXELS), st.integers(1, 9))
 @given(
     st.lists(NUMBERS, min_size=1, max_size=8) | st.text(st.characters(codec="ascii"), max_size=9)
 )
-def test_any_code_is_refused_or_painted_as_it_says(content):
+def test_any_code_is_rejected_or_decoded_correctly(content):
     text = content
     if not isinstance(content, str):
         text = "".join(coded(value, characters) for value, characters in content)
@@ -247,7 +247,7 @@ COORDINATES = st.floats(-60, 60, allow_nan=False) | st.integers(-60, 60)
 
 
 @given(st.lists(st.lists(COORDINATES, min_size=6, max_size=12), min_size=1, max_size=4))
-def test_any_polygon_is_refused_or_inside_its_image(polygons):
+def test_any_polygon_is_rejected_or_inside_its_image(polygons):
     try:
         code = rle.from_segmentation(polygons, HEIGHT, WIDTH)
     except ValueError:

@@ -1,7 +1,7 @@
-"""A page to click objects on: images in a browser, points saved at each click, masks at once.
+"""The annotation page: click objects in a browser, see their masks, save after each click.
 
-`clicks` holds the points and `store` their file (`layout` its text), `session` what all tabs share,
-`album` the images, `preview` makes the masks, `view` is a tab of the browser with its panel
-(`side`) and its canvas (`browser/`), `server` brings them together on a port, and `guard` says who
-may ask.
+`clicks` holds the points and `store` their file. `layout` keeps the text of that file. `session`
+is the state that all tabs share. `album` reads the images and `preview` makes the masks. `view` is
+one browser tab with its side panel (`side`) and its canvas (`browser/`). `server` runs them on a
+port, and `guard` decides which requests are allowed.
 """

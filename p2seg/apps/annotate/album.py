@@ -1,4 +1,4 @@
-"""The images of a folder as a browser is given them: by number, scaled, nothing from elsewhere."""
+"""Serves the images of a folder by number and size, and no other file."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from p2seg.errors import UserError, when_skipped
 Picture = NDArray[np.uint8]
 
 KEPT = 4
-"""Images that are kept as they were read: the one looked at, its neighbors, and one more."""
+"""Most decoded images in memory: the current one, its two neighbors, and one more."""
 
 KEPT_PIXELS = 150_000_000
-"""Pixels of them together; one image is kept in any case."""
+"""Most pixels of the decoded images together. One image always stays in memory."""
 
 LONGEST_SIDE = 4096
-"""Pixels of a picture that is sent, at most."""
+"""Most pixels on the longest side of a picture sent to the browser."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A rectangle of an image, and the size in which it is sent; pixels.
+    """A rectangle of an image and the size at which it is sent, in pixels.
 
     Attributes:
-        left, top, width, height: in the image.
-        to_width, to_height: as sent; never more than there is.
+        left, top, width, height: the rectangle in the image.
+        to_width, to_height: the size to send; larger values than the rectangle are reduced.
     """
 
     left: int
@@ -48,22 +48,22 @@ class Part:
 
 
 class Album:
-    """The images below a folder, each known by its place in the list.
+    """The images below a folder, numbered by their sorted names.
 
-    Images are read when they are asked for, the last few are kept. Any thread may ask.
+    An image is read when it is first requested, and the last few stay in memory. Thread-safe.
 
     Args:
-        folder: images below it, at any depth. Links are followed; a link that leads elsewhere
-            later is not.
-        size_of: (height, width) in which an image was annotated, by its name; None: not yet.
+        folder: images are found at any depth. Links are followed; a link that changes later is
+            refused.
+        size_of: returns the (height, width) at which a named image was annotated, or None.
 
     Attributes:
-        names: of the images, sorted.
-        left_out: a sentence for each file that is none of them.
-        faults: by number, why an image cannot be used; found when it is looked at.
+        names: the sorted image names.
+        left_out: one message per file that is not shown.
+        faults: by image number, why the image cannot be used; filled when the image is read.
 
     Raises:
-        UserError: there is no such folder, or nothing in it can be shown.
+        UserError: the folder does not exist, or it has no image that can be shown.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Album:
         return len(self.names)
 
     def image(self, number: int) -> Picture:
-        """An image as the project reads it, `[H, W, 3]` uint8 RGB, upright.
+        """Returns an image, `[H, W, 3]` uint8 RGB, upright.
 
         Raises:
-            UserError: it cannot be read, or is not of the size in which it was annotated; the
-                sentence is also in `faults`.
-            IndexError: there is no such number.
+            UserError: the image cannot be read, or its size differs from the annotated size. The
+                message is also in `faults`.
+            IndexError: no image has this number.
         """
         if not 0 <= number < len(self.names):
             raise IndexError(number)
@@ -109,7 +109,7 @@ class Album:
         try:
             image = future.result()
         except UserError as error:
-            self._forget(number)  # it may be mended meanwhile
+            self._forget(number)  # the user may fix the file
             self.faults[number] = when_skipped(error)
             raise UserError(self.faults[number]) from error
         self.faults.pop(number, None)
@@ -117,7 +117,7 @@ class Album:
         return image
 
     def look(self, number: int) -> None:
-        """Looks at an image's head alone, so that `faults` knows most of what cannot be read."""
+        """Reads only the image's header, which finds most faults without decoding the image."""
         try:
             self._check_place(self.names[number])
             check_image(self.folder / self.names[number], self.size_of(self.names[number]))
@@ -125,11 +125,11 @@ class Album:
             self.faults[number] = when_skipped(error)
 
     def fitted(self, number: int, side: int) -> tuple[bytes, str]:
-        """A whole image, its long side at most `side` pixels, encoded, and its media type.
+        """Returns an encoded image of at most `side` pixels on its long side, and its MIME type.
 
         Raises:
-            UserError: of `image`.
-            IndexError: there is no such number.
+            UserError: see `image`.
+            IndexError: no image has this number.
         """
         height, width = self.image(number).shape[:2]
         scale = min(1.0, max(side, 1) / max(height, width))
@@ -137,11 +137,11 @@ class Album:
         return self.picture(number, Part(0, 0, width, height, *to))
 
     def picture(self, number: int, part: Part) -> tuple[bytes, str]:
-        """A part of an image, encoded, and its media type.
+        """Returns a part of an image, encoded, and its MIME type.
 
         Raises:
-            UserError: of `image`.
-            IndexError: there is no such number.
+            UserError: see `image`.
+            IndexError: no image has this number.
         """
         image = self.image(number)
         height, width = image.shape[:2]
@@ -154,11 +154,11 @@ class Album:
         if (to_height, to_width) != cut.shape[:2]:
             small = cv2.resize(cut, (to_width, to_height), interpolation=cv2.INTER_AREA)
             return _encoded(".jpg", np.asarray(small), [cv2.IMWRITE_JPEG_QUALITY, 90]), "image/jpeg"
-        # its own pixels are looked at one by one: nothing is lost
+        # at full size the user looks at single pixels, so the encoding must be lossless
         return _encoded(".png", cut, [cv2.IMWRITE_PNG_COMPRESSION, 1]), "image/png"
 
     def close(self) -> None:
-        """Ends the threads that read."""
+        """Ends the reader threads."""
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _opened(self, number: int) -> Picture:
@@ -167,25 +167,25 @@ class Album:
         return read_image(self.folder / name, self.size_of(name))
 
     def _refusal(self, name: str) -> str | None:
-        """Why a file of the folder is not shown; None where it is."""
+        """Returns why a file of the folder is not shown, or None."""
         try:
             file_name_of(name, 0)
         except UserError:
-            return f"{name!r} is no name that a points file can hold; rename the file"
+            return f"{name!r} cannot be stored in a points file; rename the file"
         try:
             self._places[name] = (self.folder / name).resolve(strict=True)
         except (OSError, RuntimeError):
-            return f"{name} is a link to no file"
+            return f"{name} is a broken link; remove the link or restore its target"
         return None
 
     def _check_place(self, name: str) -> None:
-        """Refuses a link that leads elsewhere than when the folder was listed."""
+        """Rejects a link whose target has changed since the folder was listed."""
         try:
             same = (self.folder / name).resolve() == self._places[name]
-        except (OSError, RuntimeError):  # a link to itself
+        except (OSError, RuntimeError):  # a link to itself raises RuntimeError
             same = False
         if not same:
-            raise UserError(f"{name} is a link that was changed, and is not shown; start again")
+            raise UserError(f"{name} is a link whose target has changed; restart p2seg annotate")
 
     def _forget(self, number: int) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The classes of a page: those of a points file, and new ones behind them."""
+"""The classes of the page: those of the points file, then the new ones."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from p2seg.structures import IGNORED
 
 
 def with_new(known: list[Category], classes: Sequence[str], path: Path) -> list[Category]:
-    """The categories of a file and those of new names behind them."""
+    """Returns the categories of a points file, followed by new categories for unknown names."""
     names = [category.name for category in known]
     double = next((name for place, name in enumerate(classes) if name in classes[:place]), None)
     if double is not None:
-        raise UserError(f"classes names {double} twice; give each class once")
+        raise UserError(f"classes lists {double} twice; list each class once")
     new = [name for name in classes if name not in names]
     first = max((category.id for category in known), default=0) + 1
     items = [{"id": id, "name": name} for id, name in enumerate(new, first)]
     categories = [*known, *categories_of(items)]
     if not categories:
         raise UserError(
-            f"there is no points file at {path} yet; name the classes: classes=[cat,dog]"
+            f"the points file {path} does not exist yet; name the classes, for example "
+            "classes=[cat,dog]"
         )
     if len(categories) >= IGNORED:
         raise UserError(
-            f"{len(categories)} classes are too many; at most {IGNORED - 1} can be told apart"
+            f"{len(categories)} classes are too many; at most {IGNORED - 1} are supported"
         )
     return categories
 
 
 def place_of(categories: list[Category], id: int | None) -> int | None:
-    """The class 1..C of a category's id."""
+    """Returns the class 1..C of a category id, or None."""
     return next((k for k, each in enumerate(categories, 1) if each.id == id), None)
 
 
 RESERVED = "adnz"
-"""Letters that do something else on the page."""
+"""Letters that the page uses for other commands."""
 
 
 def key_of(label: int) -> str:
-    """The key that chooses class 1..C: a digit, then a letter, then none."""
+    """Returns the key that selects class 1..C: a digit, then a letter, or an empty string."""
     keys = [*"123456789", *(each for each in ascii_lowercase if each not in RESERVED)]
     return keys[label - 1] if label <= len(keys) else ""
 
 
 def color_of(number: int) -> str:
-    """The project's color of class 1..C, or of a point by its id, as CSS has it."""
+    """Returns the CSS color of class 1..C or of a point id."""
     red, green, blue = _COLORS[(number - 1) % len(_COLORS)]
     return f"#{red:02x}{green:02x}{blue:02x}"
 

@@ -1,4 +1,4 @@
-"""The points that are clicked, and the file that they are kept in."""
+"""The clicked points of a folder of images, and their points file."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ from p2seg.structures import Points
 
 
 class Clicks:
-    """The points of a folder's images, changed one at a time and saved as a whole.
+    """The points of a folder's images: changed one by one, saved together.
 
-    Ids are given once: a point's id is never another point's, also after it was removed, and an
-    image keeps its id without points, also after a restart. What is clicked is a pixel, whose
-    center is the point: coordinates are whole numbers.
+    A point id is never reused, even after the point is removed. An image keeps its id while it has
+    no points, even after a restart. A click selects a pixel, and the point is the pixel's center.
+    So coordinates are whole numbers.
 
     Args:
-        path: the points file; where it is there, it is gone on with.
-        classes: names; those that the file does not have are added behind its own.
+        path: the points file; an existing file is continued.
+        classes: class names; names that are not in the file are appended to its classes.
 
     Attributes:
-        categories: class k is the k-th.
-        version: of the points and marks; each change counts it on.
-        unsaved: the version in which a point got to be as it is, by its id, where that is not
-            written yet.
-        history_fits: whether all of the undo history fits the points; what does not is ignored.
+        categories: class k is the k-th category.
+        version: counts the changes of points and marks.
+        unsaved: by point id, the version of the last change that is not written yet.
+        history_fits: whether the whole undo history fits the points; other actions are ignored.
 
     Raises:
-        UserError: the file is none, or there is no class, a class twice or too many of them.
+        UserError: the file is no points file, or the classes are missing, repeated or too many.
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
@@ -66,40 +65,40 @@ class Clicks:
         self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
 
     def match(self, names: Sequence[str]) -> None:
-        """Finds the file's images in a folder that spells their names in another Unicode form.
+        """Matches the file's images to a folder whose names use another Unicode form.
 
         Args:
-            names: of the folder's images.
+            names: the image names of the folder.
         """
         self._aliases = aliases_of(names, self._entries)
 
     def clicks(self, name: str) -> list[Click]:
-        """The points of an image."""
+        """Returns the clicks of an image."""
         entry = self._known(name)
         return [] if entry is None else list(entry.clicks.values())
 
     def points(self, name: str) -> Points:
-        """The points of an image, as the rest of the package has them."""
+        """Returns the points of an image as `Points`."""
         entry = self._known(name)
         return points_of([]) if entry is None else entry.points
 
     def size(self, name: str) -> tuple[int, int] | None:
-        """(height, width) in which an image was annotated; None where it was not."""
+        """Returns the (height, width) at which an image was annotated, or None."""
         entry = self._known(name)
         return entry.size if entry is not None and entry.is_listed else None
 
     def is_done(self, name: str) -> bool:
-        """Whether an image has points, or was marked as one on which nothing is."""
+        """Returns whether an image has points or is marked as empty."""
         entry = self._known(name)
         return entry is not None and (entry.done or bool(entry.clicks))
 
     def is_empty(self, name: str) -> bool:
-        """Whether an image was marked as one on which nothing is."""
+        """Returns whether an image is marked as empty."""
         entry = self._known(name)
         return entry is not None and entry.done
 
     def counts(self) -> list[int]:
-        """Points of each class, in all images."""
+        """Returns the number of points per class over all images."""
         counts = [0] * len(self.categories)
         for entry in self._entries.values():
             for click in entry.clicks.values():
@@ -107,24 +106,24 @@ class Clicks:
         return counts
 
     def strangers(self, names: Sequence[str]) -> list[str]:
-        """Images of the file that are none of these; their points stay as they are."""
+        """Returns the file's images that are not in `names`; their points are preserved."""
         listed = {name for name, entry in self._entries.items() if entry.is_listed}
         return sorted(listed - {self._aliases.get(name, name) for name in names})
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
-        """A new point on the pixel (x, y).
+        """Adds a point on the pixel (x, y).
 
         Args:
-            name: of the image.
-            size: its (height, width).
+            name: name of the image.
+            size: (height, width) of the image.
             label: class, 1..C.
             x, y: the pixel.
 
         Raises:
-            UserError: there is a point on that pixel, it lies outside, or there is no such class.
+            UserError: the pixel has a point or lies outside, or the class does not exist.
         """
         if not 1 <= label <= len(self.categories):
-            raise UserError(f"there is no class {label}")
+            raise UserError(f"class {label} does not exist; use 1 to {len(self.categories)}")
         entry = self._entry(name, size)
         self._check_place(entry, x, y)
         click = self._new(entry, self._next, label, (x, y), self._next_row)
@@ -136,10 +135,10 @@ class Clicks:
         return click
 
     def move(self, name: str, id: int, x: int, y: int) -> None:
-        """Takes a point to another pixel.
+        """Moves a point to another pixel.
 
         Raises:
-            UserError: as `add`, or there is no such point.
+            UserError: see `add`; or the point does not exist.
         """
         entry, click = self._find(name, id)
         if (math.floor(click.x), math.floor(click.y)) == (x, y):
@@ -150,10 +149,10 @@ class Clicks:
         self._note(Action("move", entry.record.id, id, None, (click.x, click.y), was=was))
 
     def remove(self, name: str, id: int) -> None:
-        """Takes a point away.
+        """Removes a point.
 
         Raises:
-            UserError: there is no such point.
+            UserError: the point does not exist.
         """
         entry, click = self._find(name, id)
         category = self.categories[click.label - 1].id
@@ -162,25 +161,25 @@ class Clicks:
         self._note(Action("remove", *about, row=click.row, was=click.text))
 
     def mark_done(self, name: str, size: tuple[int, int]) -> None:
-        """Notes that nothing is on an image; one with points is left as it is."""
+        """Marks an image as empty; an image with points is not changed."""
         entry = self._entry(name, size)
         if not entry.clicks and not entry.done:
             entry.done = True
             self._note(Action("done", entry.record.id))
 
     def undo(self, name: str, size: tuple[int, int] | None = None) -> str | None:
-        """Takes back what was done last on an image.
+        """Undoes the last action on an image.
 
         Args:
-            name: of the image.
-            size: its (height, width) now; None: as when it was annotated.
+            name: name of the image.
+            size: its current (height, width); None: the annotated size.
 
         Returns:
-            What that was, in words; None where nothing is known that could be undone.
+            What was undone, for the user; None if nothing can be undone.
         """
         entry = self._known(name)
         if entry is None or (not entry.is_listed and size not in (None, entry.size)):
-            return None  # the file was replaced since
+            return None  # the image file was replaced
         for place in reversed(range(len(self._history))):
             if self._history[place].image_id == entry.record.id:
                 told = self._undone(entry, self._history.pop(place))
@@ -190,7 +189,7 @@ class Clicks:
         return None
 
     def snapshot(self) -> Snapshot:
-        """What is to be written: images that have points, are done, or were in the file."""
+        """Returns the content to write: images that have points, are done, or were in the file."""
         listed = [entry for entry in self._entries.values() if entry.is_listed]
         ours = {"next_id": self._next, "next_image_id": self._next_image}
         points = PointSet(
@@ -202,39 +201,39 @@ class Clicks:
         return self._store.snapshot(points, listed, self.categories, self._history)
 
     def note_written(self, version: int) -> None:
-        """Notes that the file holds this version."""
+        """Records that the file holds this version."""
         self.written = version
         self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
 
     def write(self, snapshot: Snapshot) -> None:
-        """Writes the history and the file; another thread may, one at a time.
+        """Writes the history and the file. May run in another thread, one call at a time.
 
         Raises:
             UserError: another program has changed the file.
-            OSError: the system refuses.
+            OSError: a file cannot be written.
         """
         self._store.write(snapshot)
 
     def rescue(self) -> Path:
-        """Writes all points into a new file next to the points file, and gives its path.
+        """Writes all points to a new file next to the points file and returns its path.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         return self._store.rescue(self.snapshot())
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
-        """Takes an action back; None where it is no more there to be."""
+        """Undoes an action; returns None if the action no longer applies."""
         if action.do == "done":
             was, entry.done = entry.done, False
-            return "nothing here" if was else None
+            return "the mark of an empty image" if was else None
         id = action.id or 0
         if action.do == "remove":
             label = place_of(self.categories, action.category_id)
             if label is None or id in entry.clicks or not entry.is_free(action.point):
                 return None
             row = action.row
-            if row is None:  # of an older version
+            if row is None:  # written by an older version
                 row, self._next_row = self._next_row, self._next_row + 1
             click = self._new(entry, id, label, action.point or (0, 0), row)
             text = entry_or(action.was, click.text, entry.record)
@@ -274,7 +273,8 @@ class Clicks:
             record = ImageRecord(self._next_image, name, *size)
             self._next_image += 1
             entry = self._entries[name] = Entry(record, json_of(vars(record)))
-        if not entry.is_listed and size != entry.size:  # the file has another size by now
+        # the image file was replaced by one of another size
+        if not entry.is_listed and size != entry.size:
             height, width = size
             entry.record = replace(entry.record, height=height, width=width)
             entry.text = edited(entry.text, {"height": str(height), "width": str(width)})
@@ -283,7 +283,7 @@ class Clicks:
     def _find(self, name: str, id: int) -> tuple[Entry, Click]:
         entry = self._known(name)
         if entry is None or id not in entry.clicks:
-            raise UserError("that point is no more there")
+            raise UserError("this point no longer exists")
         return entry, entry.clicks[id]
 
     def _check_place(self, entry: Entry, x: int, y: int) -> None:
@@ -291,7 +291,7 @@ class Clicks:
         if not (0 <= x < record.width and 0 <= y < record.height):
             raise UserError(f"({x}, {y}) lies outside the image of {record.width}x{record.height}")
         if not entry.is_free((x, y)):
-            raise UserError(f"pixel ({x}, {y}) has a point already; one is enough")
+            raise UserError(f"pixel ({x}, {y}) already has a point; click another pixel")
 
     def _put(self, entry: Entry, click: Click) -> None:
         entry.put(click)
@@ -304,6 +304,6 @@ class Clicks:
 
 
 def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
-    """A point at another place; all other values of its entry stay."""
+    """Returns the point at another position; the other values of its entry stay."""
     point = point or json_of([float(x), float(y)])
     return replace(click, x=float(x), y=float(y), text=edited(click.text, {"point": point}))

@@ -1,4 +1,4 @@
-"""A point that was clicked, an image with its points, and all images of a file."""
+"""Clicked points, images with their points, and all images of a points file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from p2seg.errors import UserError
 from p2seg.structures import Points
 
 ROOM = 10**9
-"""Ids that must be left for new points."""
+"""Fewest ids that must be free for new points."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Click:
     Attributes:
         id: of the annotation.
         label: class, 1..C.
-        x, y: pixels.
-        row: its place in the file's order; the place of a removed point stays free.
-        text: its entry in the file.
+        x, y: position in pixels.
+        row: position in the file's order; the row of a removed point stays reserved.
+        text: its JSON entry in the file.
     """
 
     id: int
@@ -47,15 +47,15 @@ class Click:
 
 @dataclass
 class Entry:
-    """An image of the file.
+    """An image of the points file.
 
     Attributes:
-        record: the image.
-        text: its entry in the file.
+        record: id, name and size of the image.
+        text: its JSON entry in the file.
         clicks: by id, in the order of their rows.
-        given: the file listed it without points, and it stays listed without points.
-        done: someone has looked and found nothing on it.
-        packed: the points as they are written, until something changes.
+        given: the file listed the image without points, so it stays listed without points.
+        done: the user marked the image as empty.
+        packed: the encoded points, until something changes.
     """
 
     record: ImageRecord
@@ -67,12 +67,12 @@ class Entry:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the file lists it. Others take a listed image without points for empty."""
+        """Whether the file lists it; other tools treat a listed image without points as empty."""
         return bool(self.clicks) or self.done or self.given
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in which it was annotated."""
+        """(height, width) at which the image was annotated."""
         return self.record.height, self.record.width
 
     def put(self, click: Click) -> None:
@@ -82,13 +82,13 @@ class Entry:
 
     @property
     def points(self) -> Points:
-        """The points as the rest of the package has them."""
+        """The points as `Points`."""
         if self.packed is None:
             self.packed = points_of(list(self.clicks.values()))
         return self.packed
 
     def is_free(self, point: tuple[float, float] | None) -> bool:
-        """Whether (x, y) lies on a pixel of the image that has no point."""
+        """Returns whether (x, y) lies on a pixel of the image that has no point."""
         x, y = map(math.floor, point or (-1, -1))
         inside = 0 <= x < self.record.width and 0 <= y < self.record.height
         taken = ((math.floor(each.x), math.floor(each.y)) for each in self.clicks.values())
@@ -96,7 +96,7 @@ class Entry:
 
 
 def points_of(clicks: Sequence[Click]) -> Points:
-    """Clicks of an image as the rest of the package has them."""
+    """Returns the clicks of an image as `Points`."""
     return Points(
         yx=torch.tensor([(each.y, each.x) for each in clicks], dtype=torch.float32).reshape(-1, 2),
         labels=torch.tensor([each.label for each in clicks], dtype=torch.int64),
@@ -107,13 +107,13 @@ def points_of(clicks: Sequence[Click]) -> Points:
 def entries_of(
     known: PointSet, layout: Layout, ours: dict[str, Any], taken: Collection[int]
 ) -> dict[str, Entry]:
-    """The images of a points file and those that the page remembers, by name.
+    """Returns the images of a points file and those that the page remembers, by name.
 
     Args:
-        known: the file.
-        layout: its text.
-        ours: of `remembered`; others may have changed it, and what does not fit is ignored.
-        taken: rows that removed points keep.
+        known: the content of the file.
+        layout: the text of the file.
+        ours: see `remembered`; invalid values are ignored because other programs can edit them.
+        taken: rows that are reserved for removed points.
     """
     texts = layout.annotations.items
     free = (row for row in count() if row not in taken)
@@ -140,10 +140,10 @@ def entries_of(
 
 
 def aliases_of(names: Collection[str], known: Collection[str]) -> dict[str, str]:
-    """The known names that other names spell in another Unicode form.
+    """Maps names to known names that differ only in the Unicode form.
 
-    One program stores an accent joined with its letter (NFC), another one apart (NFD). Of several
-    names that differ in nothing else, each means itself.
+    Some programs store an accented letter as one character (NFC), others as two (NFD). If several
+    names differ only in this, each name is mapped to itself only.
     """
     given = set(names)
     here = _by_form(name for name in given if name not in known)
@@ -160,9 +160,9 @@ def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
-    """What the page must know of images besides what the file lists.
+    """Returns what the page must remember of images beyond the file's lists.
 
-    Images that lost their last point are not listed, but keep their ids and their places.
+    An image that lost its last point is not listed, but keeps its id and its position.
     """
     placed = list(enumerate(entries))
     return {
@@ -179,20 +179,20 @@ def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
 
 
 def first_free(ids: list[int], ours: dict[str, Any], key: str) -> int:
-    """The first id that nobody has had.
+    """Returns the first id that was never used.
 
     Args:
-        ids: that are taken.
-        ours: what the page keeps in the file.
-        key: of the id that was noted there.
+        ids: the used ids.
+        ours: the page's state in the file.
+        key: the key of the state that stores the next id.
 
     Raises:
-        UserError: too few ids are left.
+        UserError: too few ids are free.
     """
     [noted] = ids_of([ours.get(key)]) or [1]
     first = max([noted, 1, *(id + 1 for id in ids)])
     if first > MAX_ID - ROOM:
-        raise UserError(f"ids reach up to {first - 1}, and new ones find no room; renumber them")
+        raise UserError(f"ids reach {first - 1}, which leaves none for new points; renumber them")
     return first
 
 
@@ -201,7 +201,7 @@ def _name(entry: Entry) -> str:
 
 
 def _emptied(item: Any) -> Entry | None:
-    """An image of `emptied`; None if it is none."""
+    """Parses an image of `emptied`; None if it is invalid."""
     if not isinstance(item, dict):
         return None
     id, place = item.get("id"), item.get("place")

@@ -1,11 +1,11 @@
-"""Who may ask a page that runs on somebody's own machine: a browser with the secret, for this page.
+"""Access control of the page: only a browser with the secret token, and only for this page.
 
-Every user of a machine reaches its ports. So each request, and each websocket, needs a secret that
-is in the printed address and then in a cookie.
+Every user of a machine can reach its ports. So each request and each websocket needs a secret. It
+is in the printed address first, and then in a cookie.
 
-A browser sends what any page makes it send, also to 127.0.0.1. So each of them must also name this
-server as its host (a name of another owner may be made to lead here: DNS rebinding) and, if it says
-so, come from a page of this server.
+Any page can make a browser send a request to 127.0.0.1. So each request must name this server as
+its host, because a foreign host name can be made to resolve to this address (DNS rebinding). If a
+request has an origin, that must be this server.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""No other page may show this one in a frame, or its pictures."""
+"""No other page may show this page in a frame or embed its pictures."""
 
 
 REFUSAL = (
-    "Open the whole address that p2seg annotate printed when it started, with its token; each "
-    "start prints a new one.\n"
+    "Open the whole address that p2seg annotate printed when it started, including its token; each "
+    "start prints a new token.\n"
 )
 
 
 class Guard:
-    """Answers requests of the browsers that were given the token, for pages of this server.
+    """ASGI middleware that accepts requests with the token from pages of this server.
 
-    `/?token=...` gives a browser a cookie and leads it to `/`. All other requests need the cookie.
+    `/?token=...` sets a cookie and redirects to `/`. All other requests need the cookie.
 
     Args:
-        app: what is guarded.
-        host: the address that the server listens on.
+        app: the application to protect.
+        host: the address on which the server listens.
         token: the secret.
     """
 
@@ -56,7 +56,7 @@ class Guard:
         self.names = own_names(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application."""
+        """Handles one ASGI connection."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -84,16 +84,16 @@ class Guard:
 def is_allowed(
     headers: dict[bytes, str], names: Collection[str], first: bool = False, changes: bool = False
 ) -> bool:
-    """Whether a request comes from a page of this server, or from no page at all.
+    """Returns whether a request comes from a page of this server, or from no page at all.
 
-    Old browsers send no `Sec-Fetch-...` headers. For them the cookie (`SameSite=Strict`), `Origin`
-    and the headers against frames have to do.
+    Old browsers send no `Sec-Fetch-...` headers. They are protected by the cookie
+    (`SameSite=Strict`), the `Origin` header and the headers against frames.
 
     Args:
-        headers: their names in small letters.
-        names: of `own_names`.
-        first: the request is for the page itself, which only the browser's own window may show.
-        changes: the request may change something, or is for a websocket: browsers send an origin.
+        headers: by name in lower case.
+        names: see `own_names`.
+        first: the request is for the page itself, which may only be opened as a document.
+        changes: the request may change something or opens a websocket, so browsers send an origin.
     """
     asked = headers.get(b"host", "")
     if not is_ours(_hostname(asked), names):
@@ -104,17 +104,17 @@ def is_allowed(
     origin = headers.get(b"origin")
     if origin is not None:
         return origin in (f"http://{asked}", f"https://{asked}")
-    # what a page of another server embeds has no origin, but browsers say where it is from
+    # a request embedded in a foreign page has no origin, but `sec-fetch-site` names its source
     site, mode = headers.get(b"sec-fetch-site"), headers.get(b"sec-fetch-mode")
     is_link = mode == "navigate" and dest == "document"
     return not changes and (site in (None, "none", "same-origin") or is_link)
 
 
 def own_names(host: str) -> frozenset[str]:
-    """The names of this machine; none if its server is for this machine alone.
+    """Returns the names of this machine, or none if the server listens on loopback only.
 
     Args:
-        host: the address that the server listens on.
+        host: the address on which the server listens.
     """
     if is_loopback(host):
         return frozenset()
@@ -122,18 +122,18 @@ def own_names(host: str) -> frozenset[str]:
 
 
 def is_ours(name: str, names: Collection[str]) -> bool:
-    """Whether a host's name means this server, which has these names of `own_names`."""
+    """Returns whether a host name means this server; `names` is the result of `own_names`."""
     if is_loopback(name) or not names or name in names:
         return is_loopback(name) or name in names
     try:
-        ipaddress.ip_address(name)  # an address is not found by a name, which could lead elsewhere
+        ipaddress.ip_address(name)  # an IP address cannot be rebound
     except ValueError:
         return False
     return True
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host is this machine alone, by its name or address."""
+    """Returns whether a host name or address is the loopback interface."""
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -141,7 +141,7 @@ def is_loopback(name: str) -> bool:
 
 
 def _hostname(netloc: str) -> str:
-    """A host without its port, in small letters; empty where it is none."""
+    """Returns the host without its port in lower case, or an empty string if it is invalid."""
     try:
         parts = urlsplit(f"//{netloc}")
         whole = parts.netloc == netloc and "@" not in netloc and parts.port != 0
@@ -151,12 +151,12 @@ def _hostname(netloc: str) -> str:
 
 
 def _cookie(host: str) -> str:
-    """The name of the cookie: cookies ignore ports, and tunnels give each server another one."""
+    """Returns the cookie name, with the port: cookies are shared between the ports of a host."""
     return f"p2seg-{urlsplit(f'//{host}').port or 80}"
 
 
 def _values(headers: dict[bytes, str], name: str) -> list[str]:
-    """What the cookies of a name hold."""
+    """Returns the values of all cookies with this name."""
     pairs = (each.strip().partition("=") for each in headers.get(b"cookie", "").split(";"))
     return [value for key, _, value in pairs if key == name]
 
@@ -167,10 +167,10 @@ def _token_of(scope: Scope) -> str:
 
 
 def _welcome(headers: dict[bytes, str], cookie: str) -> tuple[int, list[Header], str]:
-    """The answer that keeps the token in a cookie and takes it out of the address."""
+    """Returns the response that stores the token in a cookie and removes it from the address."""
     kept = (b"set-cookie", f"{cookie}; Path=/; HttpOnly; SameSite=Strict".encode())
     if headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
-        # a link of another page: a redirect would still count as its request, without the cookie
+        # after a link on a foreign page, a redirect would still be cross-site and lack the cookie
         return 200, [kept, (b"refresh", b"0; url=/")], ""
     return 303, [kept, (b"location", b"/")], ""
 

@@ -1,9 +1,9 @@
-"""What was done on the images, so that it can be undone, also after a restart.
+"""The undo history of the images, which survives a restart.
 
-The last actions are in a file next to the points file, so that the points file changes only with
-what it means. The history is written first, for the points before and after the change, so that a
-kill between the two writes loses none. If another program has changed the points, only actions on
-points that are still where the page left them can be undone: no point ever depends on the history.
+The last actions are in a file next to the points file, so the points file changes only when the
+points do. The history is written first, for the state before and after the change. A kill between
+the two writes therefore loses no action. If another program has changed the points, only actions
+on unmoved points can be undone. The points never depend on the history.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import fingerprint, read_json, write_json
 
 OURS = "annotate"
-"""The key of `info` under which the page keeps what it needs to go on."""
+"""The key of `info` under which the page stores its own state."""
 
 KEPT = 200
-"""Actions that can be undone, of all images together."""
+"""Most actions that can be undone, of all images together."""
 
 Kind = Literal["add", "remove", "move", "done"]
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that was done.
+    """One user action.
 
     Attributes:
         do: `add`, `remove` or `move` a point, or mark an image as `done`.
-        image_id: of the image.
-        id: of the point; None for `done`.
-        category_id: of the point that was removed.
-        point: (x, y) in pixels, where it was before it was removed or moved.
+        image_id: id of the image.
+        id: id of the point; None for `done`.
+        category_id: category of the removed point.
+        point: (x, y) in pixels before the point was removed or moved.
         was_done: the image was marked as empty before the point was added.
-        row: of the point that was removed, which keeps its place in the file's order.
-        was: JSON text, of the entry that was removed, or of the `point` before it was moved.
+        row: row of the removed point; the row stays reserved.
+        was: JSON text of the removed entry, or of `point` before the move.
     """
 
     do: Kind
@@ -53,7 +53,7 @@ class Action:
 
     @property
     def content(self) -> dict[str, Any]:
-        """As the file holds it."""
+        """The action as the history file stores it."""
         return {
             key: value
             for key, value in asdict(self).items()
@@ -62,32 +62,32 @@ class Action:
 
 
 def actions_of(content: Any) -> list[Action]:
-    """The actions that a file holds, without those that cannot be."""
+    """Returns the valid actions of a history file."""
     if not isinstance(content, list):
         return []
     return [action for item in content[-KEPT:] if (action := _action(item)) is not None]
 
 
 def history_path(points: Path) -> Path:
-    """The file of actions next to a points file."""
+    """Returns the path of the history file of a points file."""
     return points.with_suffix(".history.json")
 
 
 def state_of(points: PointSet) -> str:
-    """What tells the points and marks that a history belongs to from others."""
+    """Returns a fingerprint of the points and marks that a history belongs to."""
     return fingerprint([points_fingerprint(points), points.info.get(OURS)])
 
 
 def read_history(path: Path, points: PointSet, state: str) -> tuple[list[Action], bool]:
-    """The actions that led to the points of a file.
+    """Reads the actions that led to the points of a file.
 
     Args:
         path: the points file.
         points: its content.
-        state: `state_of` the points.
+        state: the result of `state_of(points)`.
 
     Returns:
-        The actions that can be undone, and whether these are all that were written.
+        The actions that can be undone, and whether these are all actions of the history file.
     """
     if not history_path(path).exists():
         return [], True
@@ -112,20 +112,20 @@ def read_history(path: Path, points: PointSet, state: str) -> tuple[list[Action]
 
 
 def write_history(path: Path, states: dict[str, dict[str, Any]]) -> None:
-    """Writes what led to each of some states, as of `written_of`, next to the points file.
+    """Writes the history of several states next to the points file; see `written_of`.
 
     Raises:
-        OSError: the system refuses.
+        OSError: the file cannot be written.
     """
     write_json(history_path(path), states)
 
 
 def renumbered(actions: list[Action], rows: list[int]) -> list[Action]:
-    """The last actions with the rows that removed points have after the file is read again.
+    """Returns the last actions with the row numbers that apply after the file is read again.
 
     Args:
-        actions: all of them.
-        rows: of the points in the file, sorted.
+        actions: all actions.
+        rows: sorted rows of the points in the file.
     """
     last = actions[-KEPT:]
     free = sorted({each.row for each in last if each.row is not None})
@@ -134,14 +134,14 @@ def renumbered(actions: list[Action], rows: list[int]) -> list[Action]:
 
 
 def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
-    """The actions that led to some points, and where the points are, as a file holds it."""
+    """Returns the history file's entry for one state of the points."""
     places = {str(id): place for id, place in places_of(points, actions).items()}
     marks = fingerprint(points.info.get(OURS))
     return {"actions": [action.content for action in actions], "places": places, "marks": marks}
 
 
 def places_of(points: PointSet, actions: list[Action]) -> dict[int, list[float] | None]:
-    """[x, y] of each point that actions are about; None if it is not there."""
+    """Returns [x, y] of each point in the actions, or None for a point that does not exist."""
     images = {action.image_id for action in actions}
     found: dict[int, list[float] | None] = {
         action.id: None for action in actions if action.id is not None
@@ -155,7 +155,7 @@ def places_of(points: PointSet, actions: list[Action]) -> dict[int, list[float] 
 
 
 def ids_of(content: Any) -> list[int]:
-    """The ids of a list in a file, without what are none."""
+    """Returns the valid ids of a list in a file."""
     return [each for each in content if is_id(each)] if isinstance(content, list) else []
 
 
@@ -182,5 +182,5 @@ def _action(item: Any) -> Action | None:
 
 
 def is_id(value: Any) -> TypeGuard[int]:
-    """Whether a value of a file can be an id."""
+    """Returns whether a value of a file is a valid id."""
     return is_whole(value) and 0 <= value <= MAX_ID

@@ -1,4 +1,4 @@
-"""The text of the points file around its points: what the page does not know stays as it is."""
+"""The text of a points file: everything that the page does not use is preserved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p2seg.data.schema import DEEPEST, depth_of, storable, xy_inside
 from p2seg.errors import UserError, shown
 
 NEW = '{"info": {}, "images": [], "annotations": [], "categories": []}\n'
-"""A points file that does not exist yet."""
+"""The content of a new points file."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Layout:
     """A points file as text.
 
     Attributes:
-        frame: the whole text with empty lists.
-        info: the text of its `info` object.
-        encoding: of the file, with the order of its bytes.
-        mark: the byte order mark that the file begins with, or nothing.
-        images, annotations, categories: its lists.
+        frame: the whole text, with empty lists.
+        info: the text of the `info` object.
+        encoding: of the file, including the byte order.
+        mark: the byte order mark at the start of the file, or an empty string.
+        images, annotations, categories: the three lists.
     """
 
     frame: str
@@ -41,13 +41,14 @@ class Layout:
 
     @staticmethod
     def of(content: bytes | None) -> Layout:
-        """The layout of a file that `read_points` accepts; None: of a new one.
+        """Parses a file that `read_points` accepts; None returns the layout of a new file.
 
         Raises:
-            UserError: what is kept has too many levels to be copied.
+            UserError: a preserved value is nested too deeply to be copied.
         """
         encoding: str = "utf-8" if content is None else json.detect_encoding(content)
-        if content is not None and encoding in ("utf-16", "utf-32"):  # which mean this machine's
+        # Python's "utf-16" and "utf-32" mean the byte order of this machine
+        if content is not None and encoding in ("utf-16", "utf-32"):
             encoding += "-be" if content[0] in (0x00, 0xFE) else "-le"
         text = NEW if content is None else content.decode(encoding)
         mark = "\ufeff" if text.startswith("\ufeff") else ""
@@ -57,17 +58,17 @@ class Layout:
         deep = next(filter(_is_deep, kept), None)
         if deep is not None:
             raise UserError(
-                f"{shown(deep)} has lists or objects of more than {DEEPEST} levels; remove them"
+                f"{shown(deep)} has more than {DEEPEST} levels of lists or objects; remove some"
             )
         info = value_of(frame, "info") or ""
         info = info if info.startswith("{") else "{}"
         return Layout(frame, info, encoding, mark, **lists)
 
     def filled(self, info: dict[str, Any], **lists: Iterable[str]) -> bytes:
-        """The file with other entries.
+        """Returns the bytes of the file with other entries.
 
         Args:
-            info: values of `info` that are replaced or added.
+            info: values of `info` to replace or add.
             lists: the text of each entry of `images`, `annotations` and `categories`.
         """
         texts = {key: getattr(self, key).holding(entries) for key, entries in lists.items()}
@@ -76,24 +77,23 @@ class Layout:
 
 
 def json_of(value: Any) -> str:
-    """A value as the page writes it."""
+    """Returns the JSON text of a value."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def entry_of(id: int, image_id: int, category_id: int, x: float, y: float) -> str:
-    """A new entry of `annotations`."""
+    """Returns the JSON text of a new entry of `annotations`."""
     ids = {"id": id, "image_id": image_id, "category_id": category_id}
     return json_of({**ids, "point": [x, y]})
 
 
 def entry_or(text: Any, own: str, image: ImageRecord) -> str:
-    """An entry that was kept, if it says the same as what the page would write.
+    """Returns the stored entry if it means the same as the page's own entry, else the own entry.
 
     Args:
-        text: the entry, which others may have changed; it may hold keys that the page does not
-            know.
-        own: what the page would write, which is the result otherwise.
-        image: of the entry.
+        text: the stored entry. Other programs may have changed it or added keys.
+        own: the entry that the page would write.
+        image: the image of the entry.
     """
     found, wanted = _loaded(text), json.loads(own)
     if not isinstance(found, dict):
@@ -105,7 +105,7 @@ def entry_or(text: Any, own: str, image: ImageRecord) -> str:
 
 
 def is_point(text: Any, x: float, y: float, image: ImageRecord) -> bool:
-    """Whether the text of a `point`, which others may have changed, is this place to rounding."""
+    """Returns whether the JSON text of a `point` equals this position up to rounding."""
     return _is_point(_loaded(text), (x, y), image)
 
 
@@ -129,7 +129,7 @@ def _is_deep(text: str) -> bool:
 
 
 def _loaded(text: Any) -> Any:
-    """What a text holds; None if it is none."""
+    """Returns the value of a JSON text, or None if the text is invalid."""
     try:
         return json.loads(text) if isinstance(text, str) and storable(text) else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Masks of the points as they are clicked: quick ones, at a limited size, beside the clicking."""
+"""Makes quick masks of the clicked points, at a limited size and in a thread of its own."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from p2seg.semantic.grabcut import GrabCut
 from p2seg.structures import Points
 
 SMOOTH = 1.0
-"""Pixels of the small image by which an outline may be simplified."""
+"""Tolerance for simplifying an outline, in pixels of the small image."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The mask of a point. Attributes: the point's id; an SVG path in pixels of the image."""
+    """The mask of a point: the point's id, and an SVG path in pixels of the image."""
 
     id: int
     path: str
@@ -37,14 +37,14 @@ class Outline:
 
 @dataclass(frozen=True)
 class Found:
-    """What a preview has found.
+    """The result of a preview.
 
     Attributes:
         number: of the image.
-        points: that were asked for.
-        outlines: of those that have a mask.
-        seconds: that it took.
-        fault: why there is none, in one sentence.
+        points: the requested points.
+        outlines: one per point that has a mask.
+        seconds: how long the preview took.
+        fault: why there are no masks, in one sentence, or None.
     """
 
     number: int
@@ -55,14 +55,14 @@ class Found:
 
 
 class Preview:
-    """Makes masks in a thread of its own; of the requests that wait only the last one counts.
+    """Makes masks in its own thread; only the latest waiting request is served.
 
     Args:
         album: the images.
-        labeler: gives every pixel of the first map an owner. A network sees an image at the size
-            that it sees at export.
-        side: the most pixels of the long side at which GrabCut and the seeds work.
-        tell: called from that thread with what was found.
+        labeler: assigns each pixel of the initial semantic map to a point. A network labeler gets
+            the image at the size that it uses for export.
+        side: longest side in pixels at which GrabCut and the seeds work.
+        tell: called in the preview thread with each result.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ class Preview:
         threading.Thread(target=self._run, name="preview", daemon=True).start()
 
     def ask(self, number: int, points: Points) -> None:
-        """Asks for the masks of an image's points; returns at once."""
+        """Requests the masks of an image's points and returns at once."""
         with self._changed:
             self._wanted = number, points
             self._changed.notify()
 
     def close(self) -> None:
-        """Ends the thread after what it is at."""
+        """Ends the thread after the current request."""
         with self._changed:
             self._ended = True
             self._changed.notify()
 
     def find(self, number: int, points: Points) -> Found:
-        """The masks of an image's points, in this thread."""
+        """Computes the masks of an image's points in the calling thread."""
         start = time.perf_counter()
         outlines, fault = [], None
         try:
@@ -96,12 +96,12 @@ class Preview:
                 outlines = self._outlines(self.album.image(number), points)
         except UserError as error:
             fault = str(error)
-        except Exception as error:  # a page without masks is better than none
+        except Exception as error:  # the page stays usable without masks
             fault = f"no masks: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return Found(number, points, outlines, time.perf_counter() - start, fault)
 
     def _run(self) -> None:
-        with suppress(Exception):  # loads compiled loops early; a request says what is wrong
+        with suppress(Exception):  # loads the compiled loops early; a later request reports errors
             self._masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
         while True:
             with self._changed:
@@ -121,13 +121,13 @@ class Preview:
         return [Outline(id, path) for id, path in zip(ids, paths, strict=True) if path]
 
     def _size(self, image: NDArray[np.uint8]) -> Size:
-        """The size that masks of an image are made at."""
+        """Returns the size (height, width) at which an image's masks are made."""
         labeler = self.labeler
         rule = labeler.input if isinstance(labeler, NetworkLabeler) else self.small
         return rule.of(image.shape[0], image.shape[1])
 
     def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:
-        """An instance map at `_size`: 0 none, k + 1 the k-th point."""
+        """Returns an instance map at `_size`: 0 for no point, k + 1 for point k."""
         own, size = (image.shape[0], image.shape[1]), self._size(image)
         small = self.small.of(*own)
         tensor = torch.tensor(image).movedim(2, 0)
@@ -144,18 +144,18 @@ class Preview:
 
 
 _MIDDLE = Points(torch.full((1, 2), 16.0), torch.ones(1).long(), torch.zeros(1).long())
-"""A point on a small image."""
+"""A point in the middle of a small image, for the warm-up."""
 
 
 def _path(mask: NDArray[np.bool_], scale: NDArray[Any]) -> str:
-    """A mask's outline as an SVG path, holes as rings of their own."""
+    """Returns a mask's outline as an SVG path; each hole is a separate ring."""
     rings = [ring for part in parts_of(mask) for ring in (part.outline, *part.holes)]
     return "".join(_ring(ring, scale) for ring in rings)
 
 
 def _ring(ring: Ring, scale: NDArray[Any]) -> str:
     corners = cv2.approxPolyDP(ring.astype(np.float32)[:, None], SMOOTH, True)[:, 0]
-    if len(corners) < 3:  # a pixel or two
+    if len(corners) < 3:  # the mask has one or two pixels
         corners = ring
     places = (f"{x:.5g} {y:.5g}" for x, y in corners * scale)
     return f"M{'L'.join(places)}Z"

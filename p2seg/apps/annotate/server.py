@@ -1,4 +1,4 @@
-"""Brings the page to a port of this machine, by NiceGUI, and keeps it there until it is stopped."""
+"""Serves the page on a port of this machine with NiceGUI until the process is stopped."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STYLE = Path(__file__).parent / "browser" / "style.css"
 
 @dataclass(frozen=True)
 class Masks:
-    """What makes the masks. Attributes: a word for it; the labeler; pixels of its long side."""
+    """Settings of the preview: its name, the labeler, and the longest side in pixels."""
 
     name: str
     labeler: Labeler
@@ -45,14 +45,14 @@ class Masks:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Returns a listening socket.
 
     Args:
-        host: the address; loopback is this machine alone.
-        port: 0: any that is free.
+        host: the address; a loopback address serves this machine only.
+        port: 0 uses any free port.
 
     Raises:
-        UserError: the port is taken, or the address is none of this machine.
+        UserError: the port is in use, or the address is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -61,18 +61,18 @@ def listening(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
                 f"port={port} is taken by another program; give another one, or port=0 for any "
-                "that is free"
+                "free port"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise UserError(f"port={port} is not for users; give one from 1024 on") from error
+            raise UserError(f"port={port} needs root; give a port from 1024 on") from error
         raise UserError(
-            f"host={host} is no address of this machine ({error.strerror}); leave it out to serve "
-            "this machine alone, or give host=0.0.0.0 to serve the network"
+            f"host={host} is not an address of this machine ({error.strerror}); omit it to serve "
+            "this machine only, or give host=0.0.0.0 to serve the network"
         ) from error
 
 
 def address_of(listener: socket.socket, token: str) -> str:
-    """What to open in a browser; the token lets it in."""
+    """Returns the address to open in a browser, with the token that grants access."""
     host, port = listener.getsockname()[:2]
     host = socket.gethostname() if host in ("0.0.0.0", "::") else host
     host = f"[{host}]" if ":" in host else host
@@ -87,14 +87,14 @@ def serve(
     masks: Masks | None,
     started: Callable[[], None],
 ) -> None:
-    """Serves the page until the process is asked to stop; what was clicked is saved then.
+    """Serves the page until the process is asked to stop, then saves the points.
 
     Args:
-        listener: of `listening`.
-        token: the secret of `address_of`.
+        listener: see `listening`.
+        token: see `address_of`.
         album: the images.
-        clicks: their points.
-        masks: None for none.
+        clicks: the points of the images.
+        masks: settings of the preview; None for no masks.
         started: called when the page can be opened.
 
     Raises:
@@ -110,7 +110,7 @@ def serve(
         loop = asyncio.get_running_loop()
 
         def tell(found: Found) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+            with suppress(RuntimeError):  # the loop is closed: no tab is open
                 loop.call_soon_threadsafe(session.found, found)
 
         preview = Preview(album, masks.labeler, masks.side, tell) if masks else None
@@ -142,51 +142,51 @@ def serve(
 
     def stop(number: int, _: FrameType | None) -> None:
         asked.append(number)
-        server.should_exit = True  # an exception in the event loop would be lost there
+        server.should_exit = True  # the event loop would swallow an exception
 
     with warnings.catch_warnings():
-        # NiceGUI looks through all objects for its server, and torch warns of one that it meets
+        # NiceGUI searches all objects for its server, and torch warns about one of them
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
         try:
-            with handled(stop, ASKED):  # uvicorn itself hears SIGTERM and Ctrl-C alone
+            with handled(stop, ASKED):  # uvicorn itself handles only SIGTERM and Ctrl-C
                 server.run(sockets=[listener])
             if asked:
                 raise Stopped(asked[0])
-        finally:  # after the keyboard's word, too, which uvicorn hands on
+        finally:  # also runs after Ctrl-C, which uvicorn raises again
             if failures:
                 raise failures[0]
 
 
 def open_browser(address: str, folder: Path) -> Path | None:
-    """Opens the page in a browser, if this machine has a screen.
+    """Opens the page in a browser if this machine has a screen.
 
     Every user of the machine can read a browser's command line. So the command line names a file
-    that leads to the address, and that only its owner can read.
+    that redirects to the address and that only its owner can read.
 
     Args:
-        address: of `address_of`.
-        folder: gets the file. Some browsers cannot read the folder for temporary files.
+        address: see `address_of`.
+        folder: where the file is written. Some browsers cannot read the folder for temporary files.
 
     Returns:
-        The file, to be removed at the end; None if no browser is opened.
+        The file to remove at the end; None if no browser was opened.
     """
     has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_screen and sys.platform not in ("darwin", "win32"):
         return None
     try:
-        for old in folder.glob("p2seg-open-*.html"):  # of a tool that was killed
+        for old in folder.glob("p2seg-open-*.html"):  # left by a killed process
             old.unlink()
         handle, name = mkstemp(".html", "p2seg-open-", folder.absolute())
         with os.fdopen(handle, "w") as page:
             page.write(f'<meta http-equiv="refresh" content="0; url={address}">\n')
-    except OSError:  # the address is printed, too
+    except OSError:  # the address is also printed
         return None
     webbrowser.open(Path(name).as_uri())
     return Path(name)
 
 
 def is_open_to_others(listener: socket.socket) -> bool:
-    """Whether other machines can reach it."""
+    """Returns whether other machines can reach the server."""
     return not is_loopback(listener.getsockname()[0])
 
 
@@ -214,10 +214,10 @@ def _add_pictures(web: FastAPI, album: Album) -> None:
 
 
 def _number(text: str) -> int:
-    """A number of a picture's address.
+    """Parses the image number of a picture's address.
 
     Raises:
-        IndexError: it is none, or larger than any that a page of ours sends.
+        IndexError: the text is not a number, or the number is too large.
     """
     if not re.fullmatch("[0-9]{1,9}", text):
         raise IndexError(text)

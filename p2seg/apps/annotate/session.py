@@ -1,4 +1,4 @@
-"""What all tabs of a page share: the points, their saving, and the masks."""
+"""The state that all tabs of a page share: the points, saving them, and the masks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from p2seg.apps.annotate.preview import Found, Preview
 from p2seg.errors import UserError, refusal
 
 AGAIN = 3.0
-"""Seconds after which what could not be saved is tried again."""
+"""Seconds until a failed save is tried again."""
 
 
 class Tab(Protocol):
-    """A tab of a browser."""
+    """A browser tab."""
 
     number: int
 
     def refresh(self) -> None:
-        """Shows points and counts as they are."""
+        """Shows the current points and counts."""
         ...
 
     def draw(self, found: Found) -> None:
@@ -30,19 +30,18 @@ class Tab(Protocol):
 
 
 class Session:
-    """A folder that is being clicked.
+    """The annotation of one folder.
 
-    All of it runs in the server's event loop; files are written, images read and masks made in
-    threads.
+    All methods run in the server's event loop. Threads write files, read images and make masks.
 
     Args:
         album: the images.
-        clicks: their points.
-        preview: makes masks; None: nobody does.
+        clicks: the points of the images.
+        preview: makes masks; None for no masks.
 
     Attributes:
-        tabs: that are open.
-        fault: why the last changes are not saved; None where they are.
+        tabs: the open tabs.
+        fault: why the last changes are not saved, or None.
     """
 
     def __init__(self, album: Album, clicks: Clicks, preview: Preview | None) -> None:
@@ -54,13 +53,13 @@ class Session:
         self._closed = False
 
     async def changed(self, number: int) -> None:
-        """Has a change of an image's points saved, then shown in every tab."""
+        """Saves a change of an image's points, then shows it in every tab."""
         self.ask_masks(number)
         await self.save()
         self.refresh()
 
     async def save(self) -> None:
-        """Writes what is not written; of several that wait for it the first writes for all."""
+        """Writes unsaved changes; the first of several waiting calls writes for all."""
         async with self._writing:
             version = self.clicks.version
             if version == self.clicks.written:
@@ -77,38 +76,38 @@ class Session:
                 self.clicks.note_written(version)
 
     def ask_masks(self, number: int) -> None:
-        """Asks for masks of an image's points."""
+        """Requests masks for an image's points."""
         if self.preview is not None:
             self.preview.ask(number, self.clicks.points(self.album.names[number]))
 
     def found(self, found: Found) -> None:
-        """Masks are there."""
+        """Shows new masks in every tab."""
         for tab in self.tabs:
             if tab.number == found.number:
                 tab.draw(found)
 
     def refresh(self) -> None:
-        """Shows every tab what there is."""
+        """Updates every tab."""
         for tab in list(self.tabs):
             tab.refresh()
 
     def left(self) -> int:
-        """Images that nobody has clicked or marked, of those that can be read."""
+        """Returns the number of readable images that have no points and no mark."""
         return sum(map(self.is_left, range(len(self.album))))
 
     def is_left(self, number: int) -> bool:
-        """Whether an image waits for somebody."""
+        """Returns whether a readable image has no points and no mark."""
         name = self.album.names[number]
         return number not in self.album.faults and not self.clicks.is_done(name)
 
     def next_left(self, number: int) -> int | None:
-        """The next image that waits, behind a number or from the start; None where none does."""
+        """Returns the next image to annotate after `number`, wrapping around, or None."""
         count = len(self.album)
         others = (place % count for place in range(number + 1, number + count))
         return next(filter(self.is_left, others), None)
 
     async def run(self) -> None:
-        """Looks at all images, and tries again what could not be saved; until cancelled."""
+        """Checks all images and retries failed saves until it is cancelled."""
         await asyncio.to_thread(self._look)
         self.refresh()
         while True:
@@ -121,7 +120,7 @@ class Session:
         """Saves the rest and ends the threads.
 
         Raises:
-            UserError: it cannot be saved; the points are in a file beside, where that can be.
+            UserError: the file cannot be saved; the points are in a second file if possible.
         """
         self._closed = True
         await self.save()
@@ -132,12 +131,12 @@ class Session:
             raise UserError(f"{self.fault}; {await asyncio.to_thread(self._rescued)}")
 
     def _rescued(self) -> str:
-        """Where the points are that could not be saved, in words."""
+        """Writes unsaved points to a second file and returns a sentence with its path."""
         try:
             path = self.clicks.rescue()
         except OSError as error:
-            return f"{len(self.clicks.unsaved)} clicks are lost, since {refusal(error)}"
-        return f"all points, also those that are not saved there, are in {path}"
+            return f"{len(self.clicks.unsaved)} clicks are lost because {refusal(error)}"
+        return f"all points, including the unsaved ones, are in {path}"
 
     def _look(self) -> None:
         for number in range(len(self.album)):

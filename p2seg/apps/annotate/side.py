@@ -1,4 +1,4 @@
-"""The panel beside the image: where one is, which class is clicked, what is left, what is saved."""
+"""The side panel: position in the folder, current class, images left, save status."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from p2seg.apps.annotate.preview import Found
 from p2seg.apps.annotate.session import Session
 
 KEYS = (
-    (("1", "…", "9"), "a class; the tenth has b, and so on"),
-    (("click",), "a point on the object"),
-    (("drag",), "on a point: moves it; elsewhere: the view"),
-    (("right click", "Del"), "removes the point under the mouse"),
-    (("z", "Ctrl+Z"), "takes back what was done last on this image"),
-    (("→", "d"), "the next image"),
-    (("←", "a"), "the image before"),
-    (("n",), "the next image that has no points yet"),
-    (("Enter",), "finished here: an image without points is noted as empty; the next one"),
-    (("Space",), "hides the masks, and shows them again"),
-    (("+", "-", "wheel"), "zoom around the mouse"),
-    (("0",), "the whole image"),
+    (("1", "…", "9"), "select a class; the tenth class has the key b, and so on"),
+    (("click",), "add a point on the object"),
+    (("drag",), "on a point: move the point; elsewhere: move the view"),
+    (("right click", "Del"), "remove the point under the mouse"),
+    (("z", "Ctrl+Z"), "undo the last action on this image"),
+    (("→", "d"), "next image"),
+    (("←", "a"), "previous image"),
+    (("n",), "next image without points"),
+    (("Enter",), "finish this image and go to the next; without points it is marked as empty"),
+    (("Space",), "hide or show the masks"),
+    (("+", "-", "wheel"), "zoom at the mouse"),
+    (("0",), "fit the whole image"),
 )
 
 Command = Callable[[str], Awaitable[None]]
 
 
 class Side:
-    """The panel.
+    """The side panel.
 
     Args:
         names: of the classes.
-        command: called with the name of what a button does.
-        choose: called with a class.
-        preview: what makes the masks, in a word; `none` for nobody.
+        command: called with the command name of a pressed button.
+        choose: called with the selected class.
+        preview: name of the mask source; `none` for no masks.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class Side:
             self._tools(command)
 
     def choose(self, label: int) -> None:
-        """Marks the class that is clicked."""
+        """Highlights the selected class."""
         for k, row in enumerate(self.rows, 1):
             row.classes(**{"add" if k == label else "remove": "chosen"})
 
     def place(self, album: Album, number: int) -> None:
-        """Shows which image it is."""
+        """Shows the position and name of an image."""
         self.name.set_text(album.names[number])
         self.position.set_text(f"{number + 1:,} of {len(album):,}")
 
     def refresh(self, session: Session, number: int) -> None:
-        """Shows an image's name and all counts."""
+        """Updates an image's name and all counts."""
         album, clicks = session.album, session.clicks
         count, left, name = len(album), session.left(), album.names[number]
         own = [click.label for click in clicks.clicks(name)]
@@ -88,7 +88,7 @@ class Side:
         self.saved.set_text(text if bad or clicks.path.exists() else "Nothing to save yet")
 
     def tell_masks(self, found: Found) -> None:
-        """Says how many masks there are."""
+        """Shows the number of masks."""
         if found.fault is not None:
             self.masks.set_text(found.fault)
         elif not len(found.points):
@@ -112,7 +112,7 @@ class Side:
                 ui.label(text)
 
     def list(self, sentences: list[str]) -> None:
-        """Shows what cannot be shown, and why."""
+        """Lists the images that cannot be shown and the reasons."""
         with _sheet("Images that cannot be shown"), ui.element("div").classes("list"):
             for sentence in sentences[:200]:
                 ui.label(sentence)
@@ -123,9 +123,9 @@ class Side:
         with _box():
             self.name = ui.label().classes("name")
             with ui.element("div").classes("row apart").style("margin-top: 8px"):
-                _button(partial(command, "back"), "←", "arrow", "the image before (a)")
+                _button(partial(command, "back"), "←", "arrow", "previous image (a)")
                 self.position = ui.label().classes("number")
-                _button(partial(command, "forth"), "→", "arrow", "the next image (d)")
+                _button(partial(command, "forth"), "→", "arrow", "next image (d)")
         with _box():
             with ui.element("div").classes("row").style("align-items: baseline"):
                 self.left = ui.label().classes("left")
@@ -173,10 +173,10 @@ def _box(more: str = "") -> Element:
 
 
 def _button(act: Callable[[], object], text: str, style: str, title: str = "") -> ui.label:
-    button = ui.label(text)  # a label, whose text can change
+    button = ui.label(text)  # a label, because its text must be changeable
     button.tag = "button"
     button.classes(style).on("click", act, args=[])
-    # the keyboard stays with the image
+    # the keyboard focus stays on the image
     button.on("mousedown", js_handler="(event) => event.preventDefault()")
     if title:
         button.props["title"] = title

@@ -1,4 +1,4 @@
-"""The points file and its undo history: read once, then written whole at each save."""
+"""Reads the points file and its undo history once, and writes both whole at each save."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from p2seg.runtime.files import write_bytes
 
 
 class Snapshot(NamedTuple):
-    """What is to be written.
+    """The content to write.
 
     Attributes:
-        points: what the file means.
-        actions: that led to them.
-        images, annotations, categories: the text of each entry.
+        points: the points as data.
+        actions: the actions that led to the points.
+        images, annotations, categories: the JSON text of each entry.
     """
 
     points: PointSet
@@ -45,18 +45,18 @@ class Snapshot(NamedTuple):
 
 
 class Store:
-    """The points file at a path, which need not exist yet.
+    """The points file at a path, which may not exist yet.
 
     Attributes:
         path: of the file.
-        known: what it means when it is read.
+        known: its content when it was read.
         layout: its text.
-        ours: what the page keeps in it.
-        history: the actions that led to it.
-        history_fits: whether all of the undo history fits the points; what does not is ignored.
+        ours: the page's own state in the file.
+        history: the actions that led to the points.
+        history_fits: whether the whole undo history fits the points; other actions are ignored.
 
     Raises:
-        UserError: the file is no points file, or another program writes it just now.
+        UserError: the file is no points file, or another program is writing it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,12 +64,12 @@ class Store:
         self.known = read_points(path) if path.exists() else PointSet([], [], [])
         content = path.read_bytes() if path.exists() else None
         if _state(path) != self._seen:
-            raise UserError(f"{path} was changed while it was read; start the tool again")
+            raise UserError(f"{path} was changed while it was read; start p2seg annotate again")
         with naming(path):
             self.layout = Layout.of(content)
         ours, state = self.known.info.get(OURS), state_of(self.known)
         self.ours = ours if isinstance(ours, dict) else {}
-        # older versions kept the history in the points file
+        # older versions stored the history in the points file
         self.history, self.history_fits = (
             (actions_of(self.ours["undo"]), True)
             if "undo" in self.ours
@@ -84,12 +84,12 @@ class Store:
         categories: Collection[Category],
         history: list[Action],
     ) -> Snapshot:
-        """What is to be written.
+        """Returns the content to write.
 
         Args:
-            points: what the file will mean.
-            entries: its images.
-            categories: its classes; those that it does not have yet stand behind its own.
+            points: the new points.
+            entries: the images of the file.
+            categories: the classes; new classes follow those of the file.
             history: the actions that led to the points.
         """
         clicks = [click for entry in entries for click in entry.clicks.values()]
@@ -107,16 +107,16 @@ class Store:
     def write(self, snapshot: Snapshot) -> None:
         """Writes the history and the file.
 
-        A history that cannot be written costs no points: the next start reports that it is lost.
+        If the history cannot be written, the points are still saved, and the next start reports it.
 
         Raises:
             UserError: another program has changed the file.
-            OSError: the system refuses.
+            OSError: the points file cannot be written.
         """
         if self.path.exists() and _state(self.path) != self._seen:
             raise UserError(
-                f"{self.path} was changed by another program; nothing more is saved, so that its "
-                "change is not lost: stop the tool, and start it again to go on with the file"
+                f"{self.path} was changed by another program, so nothing more is saved; stop "
+                "p2seg annotate and start it again to continue with the changed file"
             )
         now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
         with suppress(OSError):
@@ -125,10 +125,10 @@ class Store:
         self._seen, self._written = _state(self.path), now
 
     def rescue(self, snapshot: Snapshot) -> Path:
-        """Writes a points file of a new name next to the file, and gives its path.
+        """Writes a points file with a new name next to the file and returns its path.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         endings = chain([".unsaved.json"], (f".unsaved-{k}.json" for k in count(2)))
         beside = map(self.path.with_suffix, endings)
@@ -150,7 +150,7 @@ def _row(click: Click) -> int:
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
-    """Changes with every change of a file; None if there is no file."""
+    """Returns values that change whenever the file changes; None if the file does not exist."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""One tab of the browser: the canvas, and beside it what is to be known and done."""
+"""One browser tab: the canvas and its side panel."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from p2seg.data.schema import is_whole
 from p2seg.errors import UserError
 
 HELD = 0.15
-"""Seconds between two images below which a key is held."""
+"""Seconds between two images below which a key is being held down."""
 
 FAR = 10**9
-"""Numbers beyond it come from no page of ours."""
+"""Largest number that the page sends."""
 
 
 class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "browser"}):
@@ -31,7 +31,7 @@ class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "bro
 
     Args:
         names: of the classes.
-        start: names this start of the tool, so that no browser takes an older one's picture.
+        start: unique per start of the server, so that no browser reuses an old cached picture.
     """
 
     def __init__(self, names: list[str], start: str) -> None:
@@ -43,15 +43,15 @@ class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "bro
 
 
 class View:
-    """A tab.
+    """One tab.
 
     Args:
-        session: what all tabs share.
-        start: names this start of the tool.
-        preview: what makes the masks, in a word; `none` for nobody.
+        session: the state that all tabs share.
+        start: unique per start of the server.
+        preview: name of the mask source; `none` for no masks.
 
     Attributes:
-        number: of the image that is shown; -1 before there is one.
+        number: of the current image; -1 before the first one.
     """
 
     def __init__(self, session: Session, start: str, preview: str) -> None:
@@ -70,7 +70,7 @@ class View:
             self.canvas.on(name, _checked(act))
 
     async def ready(self, number: int) -> None:
-        """The browser has begun; it knows which image it showed before."""
+        """Shows the first image; the browser sends the image it showed before a reload."""
         self.session.tabs.add(self)
         self.choose(self.label)
         if not 0 <= number < len(self.session.album):
@@ -84,7 +84,7 @@ class View:
         self.side.place(session.album, number)
         now, before = time.monotonic(), self._shown
         self._shown = now
-        if now - before < HELD:  # a key is held: only the image at which it stops is read
+        if now - before < HELD:  # while a key is held, only the last image is read
             await asyncio.sleep(HELD)
             if self.number != number:
                 return
@@ -95,7 +95,7 @@ class View:
             shown["fault"] = f"This image cannot be shown.\n\n{error}"
         else:
             if self.number != number:
-                return  # the next key came meanwhile
+                return  # the user moved on to another image
             self._size = height, width
             shown |= {"height": height, "width": width}
         if self.number == number:
@@ -104,10 +104,10 @@ class View:
             session.ask_masks(number)
 
     async def click(self, number: int, x: int, y: int, count: int) -> None:
-        """A point on a pixel."""
+        """Adds a point on a pixel."""
         self.seen = count
         if number != self.number:
-            self.note("The image had changed already; click again.")
+            self.note("Another image was shown already; click again.")
             self.refresh()
             return
         clicks, name, label = self.session.clicks, self.session.album.names[number], self.label
@@ -120,31 +120,31 @@ class View:
         await self._act(lambda: clicks.add(name, size, label, x, y))
 
     async def drag(self, number: int, id: str, x: int, y: int) -> None:
-        """A point to another pixel."""
+        """Moves a point to another pixel."""
         if number == self.number:
             name = self.session.album.names[number]
             await self._act(lambda: self.session.clicks.move(name, _number(id), x, y))
 
     async def remove(self, number: int, id: str) -> None:
-        """A point less."""
+        """Removes a point."""
         if number == self.number:
             name = self.session.album.names[number]
             await self._act(lambda: self.session.clicks.remove(name, _number(id)))
 
     async def broken(self, number: int) -> None:
-        """The browser could not load the picture: it is looked at again, which tells why."""
+        """Reads an image again that the browser could not load, to report why."""
         if number == self.number and number in self.session.album.faults:
             await self.show(number)
 
     async def key(self, name: str, label: int) -> None:
-        """A key was pressed."""
+        """Handles a pressed key."""
         if name == "class":
             self.choose(label)
         else:
             await self.command(name)
 
     async def command(self, name: str) -> None:
-        """What keys and buttons do, by name."""
+        """Runs the command of a key or button."""
         count = len(self.session.album)
         if name in ("back", "forth"):
             number = self.number + (1 if name == "forth" else -1)
@@ -163,26 +163,26 @@ class View:
         elif name == "hide":
             self.hidden = not self.hidden
             self.canvas.run_method("hide", self.hidden)
-            self.note("Masks are hidden; space shows them." if self.hidden else "Masks are shown.")
+            self.note("Masks are hidden; Space shows them." if self.hidden else "Masks are shown.")
         elif name == "help":
             self.side.help()
         elif name == "faults":
             self.side.list(self._faults())
 
     def choose(self, label: int) -> None:
-        """Takes a class for the clicks to come."""
+        """Selects the class of the next clicks."""
         if 1 <= label <= len(self.session.clicks.categories):
             self.label = label
             self.canvas.run_method("choose", label)
             self.side.choose(label)
 
     def refresh(self) -> None:
-        """Shows points and counts as they are."""
+        """Shows the current points and counts."""
         if self.number < 0:
             return
         session, name = self.session, self.session.album.names[self.number]
         clicks = session.clicks.clicks(name)
-        # ids are text there: JavaScript holds 53 bits of a number
+        # ids are sent as text because JavaScript numbers have only 53 bits
         points = [[str(each.id), each.label, each.x, each.y] for each in clicks]
         unsaved = [str(each.id) for each in clicks if each.id in session.clicks.unsaved]
         self.canvas.run_method("points", self.number, points, unsaved, self.seen)
@@ -195,15 +195,15 @@ class View:
         self.side.tell_masks(found)
 
     def note(self, text: str) -> None:
-        """Says something below the image, for some seconds."""
+        """Shows a message below the image for some seconds."""
         self.canvas.run_method("note", text)
 
     def close(self) -> None:
-        """The tab is gone."""
+        """Forgets the closed tab."""
         self.session.tabs.discard(self)
 
     async def _act(self, change: Callable[[], object]) -> None:
-        """Makes a change of this image's points; says why where it cannot be."""
+        """Applies a change to this image's points, or shows why it is not possible."""
         try:
             change()
         except UserError as error:
@@ -222,7 +222,7 @@ class View:
             self.note("All images have points or are marked as empty.")
 
     async def _done(self) -> None:
-        """This image is finished: where it has no points, that is what is noted."""
+        """Finishes this image: marks it as empty if it has no points, and goes to the next."""
         name = self.session.album.names[self.number]
         if self._size is not None and not self.session.clicks.is_done(name):
             self.session.clicks.mark_done(name, self._size)
@@ -238,19 +238,19 @@ class View:
         await self.session.changed(self.number)
 
     async def _measured(self, number: int) -> tuple[int, int]:
-        """Height and width of an image, which is read for it where it is not kept."""
+        """Returns the height and width of an image, which is read if necessary."""
         image = await asyncio.to_thread(self.session.album.image, number)
         return image.shape[0], image.shape[1]
 
     def _ahead(self) -> int | None:
-        """The image that will be looked at next, most likely."""
+        """Returns the image that will probably be shown next."""
         number = self.number + 1
         return number if number < len(self.session.album) else None
 
     def _faults(self) -> list[str]:
         album = self.session.album
         strangers = self.session.clicks.strangers(album.names)
-        gone = [f"{name} is in the points file, but not in the folder" for name in strangers]
+        gone = [f"{name} is in the points file but not in the folder" for name in strangers]
         return [album.faults[number] for number in sorted(album.faults)] + album.left_out + gone
 
 
@@ -260,14 +260,14 @@ def _sentence(error: UserError) -> str:
 
 
 def _number(id: str) -> int:
-    """An id as the page sends it; -1, which nobody has, of any other text."""
+    """Parses an id from the page; -1, which is never used, for any other text."""
     return int(id) if re.fullmatch("[0-9]{1,19}", id) else -1
 
 
 def _checked(
     act: Callable[..., Awaitable[None]],
 ) -> Callable[[GenericEventArguments], Awaitable[None]]:
-    """A handler that takes what a page of ours can send, and ignores the rest."""
+    """Returns an event handler that ignores events which the page cannot send."""
     wanted = act.__annotations__
 
     async def handle(event: GenericEventArguments) -> None:

@@ -1,6 +1,6 @@
-"""The page to judge masks on: a folder that opens from the disk, without a server.
+"""The gallery page for reviewing masks: a folder that opens from disk, without a server.
 
-`measures` says what a mask looks like and how suspicious it is, `pictures` makes what is seen,
-`stages` what came before the mask, `build` writes an image's files, `page` the page around them.
-The page itself is in `static`.
+`measures` describes each mask and scores how suspicious it is. `pictures` renders images and
+crops. `stages` computes the steps that led to each mask. `build` writes the files of an image, and
+`page` writes the files around them. The HTML, JavaScript and CSS are in `static`.
 """

@@ -1,8 +1,8 @@
-"""Makes a gallery's files, image by image; what is there and still right is kept.
+"""Writes the gallery's files per image and reuses files that are up to date.
 
-Of the k-th image there are `images/<k // 1000>/<k>.js` (masks and stages), `<k>.jpg` (the
-picture), `<k>-small.jpg` (its thumbnail) and `<k>-0.jpg`, .. (sheets of crops, a crop a mask). The
-script is written last and begins with the fingerprint of all that the four are made of.
+The k-th image has `images/<k // 1000>/<k>.js` (masks and stages), `<k>.jpg` (the picture),
+`<k>-small.jpg` (the thumbnail) and `<k>-0.jpg`, ... (sheets with one crop per mask). The script is
+written last. Its first line is the fingerprint of everything that the four depend on.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ from p2seg.errors import UserError, check_choice, when_skipped
 from p2seg.runtime.files import fingerprint, stamp_of, write_bytes, write_text
 
 FORM = 1
-"""Counts the changes of what the files hold; those of another form are made anew."""
+"""Version of the file contents; files of another version are written again."""
 THREADS = 8
-"""At most: reading, scaling and packing pictures happens outside Python's lock."""
+"""Most threads. Reading, resizing and encoding pictures releases Python's global lock."""
 
 
 def script(call: str, content: Any) -> str:
-    """A script that hands something to the page, as text: `JSON.parse` is quicker than a literal.
+    """Returns a script that passes data to the page as text; `JSON.parse` is faster than a literal.
 
-    ASCII alone, so that no name of a file or class means anything to a script.
+    The script is pure ASCII, so no file name or class name can be run as code.
     """
     return f"P2SEG.{call}({json.dumps(json.dumps(content, separators=(',', ':')))});\n"
 
 
 def content_of(text: str) -> Any:
-    """What a line of `script` hands over."""
+    """Returns the data that a line of `script` passes."""
     return json.loads(json.loads(text[text.index("(") + 1 : text.rindex(")")]))
 
 
 @dataclass
 class Maker:
-    """Makes the files of one image after the other.
+    """Writes the files of one image after the other.
 
     Attributes:
         out: folder of the gallery.
-        material: what it is made of.
-        settings: whatever else decides the stages: fingerprints of settings and checkpoint.
-        skipped: sentences, of images that could not be used.
+        material: the masks, images and other inputs.
+        settings: fingerprints of the settings and the checkpoint, on which the stages depend.
+        skipped: one message per image that could not be used.
     """
 
     out: Path
@@ -73,17 +73,17 @@ class Maker:
     skipped: list[str] = field(default_factory=list)
 
     def make(self, on_error: str) -> Iterator[None]:
-        """Makes what is missing; yields after each image.
+        """Writes the missing files; yields after each image.
 
         Args:
-            on_error: `raise`, or `skip` images that cannot be used.
+            on_error: `raise`, or `skip` for images that cannot be used.
 
         Raises:
-            UserError: an image cannot be used and `on_error` is `raise`; or that is neither.
+            UserError: `on_error` is invalid, or it is `raise` and an image cannot be used.
         """
         check_choice("data.on_error", on_error, ("raise", "skip"))
         stages = self.material.stages
-        lean = stages is not None and stages.labeler is not None  # a network uses all cores itself
+        lean = stages is not None and stages.labeler is not None  # a network uses all cores
         workers = 2 if lean else min(THREADS, max(2, os.cpu_count() or 1))
         count = len(self.material.pred.images)
         waiting: deque[Future[None]] = deque()
@@ -107,11 +107,11 @@ class Maker:
                     each.cancel()
 
     def path(self, place: int) -> Path:
-        """The script of an image."""
+        """Returns the path of an image's script."""
         return self.out / "images" / f"{place // 1000:03d}" / f"{place:06d}.js"
 
     def card(self, place: int) -> dict[str, Any] | None:
-        """What the page must know of an image from the start; None where it was skipped."""
+        """Returns an image's data for the start of the page; None if the image was skipped."""
         path, key = self.path(place), self._key(place)
         head, _, rest = path.read_text().partition("\n") if path.is_file() else ("", "", "")
         if head != f"// {key}":
@@ -148,7 +148,7 @@ class Maker:
         tights: list[Tight],
         image: Picture,
     ) -> tuple[dict[str, Any], dict[str, Picture]]:
-        """What is known of an image and its masks, and the sheets of their crops by file's end."""
+        """Returns an image's card with its masks, and the crop sheets by file name suffix."""
         size = record.height, record.width
         crops = [crop_of(t, each.point, size) for t, each in zip(tights, instances, strict=True)]
         ious: list[float | None] = [None] * len(instances)
@@ -156,7 +156,7 @@ class Maker:
             ious, _ = self.material.truth.compared(place, instances)
         masks = [
             {
-                "id": str(each.id),  # JavaScript's numbers cannot hold all of 64 bits
+                "id": str(each.id),  # JavaScript numbers hold only 53 of the 64 bits
                 "label": each.label,
                 "score": round(each.score, 4),
                 "area": found.area,
@@ -188,7 +188,7 @@ class Maker:
         return card, {f"-{k}": sheet for k, sheet in enumerate(sheets(image, crops))}
 
     def _stages(self, place: int, image: Picture, size: tuple[int, ...]) -> list[dict[str, Any]]:
-        """The stages of an image as the page reads them."""
+        """Returns the stages of an image in the page's format."""
         stages = self.material.stages
         if stages is None:
             return []
@@ -212,7 +212,7 @@ class Maker:
         return made
 
     def _truth(self, place: int) -> list[dict[str, Any]]:
-        """The true masks as one more stage, each of the mask that is compared with it."""
+        """Returns the true masks as one more stage, each linked to the mask it is compared with."""
         truth = self.material.truth
         truths = None if truth is None else truth.instances[place]
         if truth is None or truths is None:
@@ -224,7 +224,7 @@ class Maker:
         return [{"name": "truth", "kind": "masks", "size": full, "of": of, "codes": codes}]
 
     def _key(self, place: int) -> str:
-        """The fingerprint of all that decides an image's files."""
+        """Returns the fingerprint of everything that an image's files depend on."""
         pred, material = self.material.pred, self.material
         record = pred.images[place]
         truths = None if material.truth is None else material.truth.instances[place]
@@ -248,7 +248,7 @@ class Maker:
 
 
 def tidy(maker: Maker) -> None:
-    """Removes an earlier gallery's files of images that this one has not."""
+    """Removes files of an earlier gallery that this gallery does not have."""
     folder, count = maker.out / "images", len(maker.material.pred.images)
     sheets_of = [len(own) for own in maker.material.pred.instances]
     for path in folder.glob("[0-9]*/*"):
@@ -262,7 +262,7 @@ def tidy(maker: Maker) -> None:
 
 
 def _said(instance: Instance) -> list[Any]:
-    """What a file says of an instance."""
+    """Returns all values of an instance as text, for the fingerprint."""
     own = vars(instance)
     return [str(own[key]) for key in sorted(own)]
 

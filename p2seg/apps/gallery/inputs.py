@@ -1,4 +1,4 @@
-"""What a gallery is made of: masks, their images, and ground truth where there is some."""
+"""The inputs of a gallery: masks, their images, and optional ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2seg.errors import UserError
 from p2seg.evaluation.voc import iou_matrix
 
 CLICKED = 0.9
-"""The share of clicks in the boxes of the true masks of their ids, where the ids are theirs."""
+"""Share of clicks inside the true boxes of equal ids from which ids count as equal objects."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Truth:
     """Ground truth in the order of the masks' images.
 
     Attributes:
-        instances: of each image; None where the ground truth has no such image.
-        by_id: whether a mask is compared with the instance of its id, as pseudo masks are, or with
-            the one of its class that it overlaps most.
+        instances: per image; None if the ground truth does not have the image.
+        by_id: if true, a mask is compared with the true mask of its id, as for pseudo masks. If
+            false, it is compared with the true mask of its class that it overlaps most.
     """
 
     instances: list[Sequence[Instance] | None]
@@ -33,15 +33,15 @@ class Truth:
     def compared(
         self, place: int, masks: Sequence[Instance]
     ) -> tuple[list[float | None], list[int]]:
-        """The IoU of an image's masks, and whose each of the image's true masks is.
+        """Compares the masks of an image with its true masks.
 
         Args:
-            place: of the image.
-            masks: of it.
+            place: index of the image.
+            masks: the masks of the image.
 
         Returns:
-            IoUs, None where there is no ground truth; and for each true mask the position of the
-            mask that is compared with it, -1 where there is none.
+            The IoU per mask, None without ground truth. Per true mask, the index of the mask that
+            is compared with it, or -1.
         """
         truths = self.instances[place]
         if truths is None:
@@ -66,14 +66,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Material:
-    """What a gallery is made of.
+    """The inputs of a gallery.
 
     Attributes:
-        pred: the masks; ids are from 0 up.
+        pred: the masks; ids are at least 0.
         images: folder of the images.
-        clicked: whether they are pseudo masks, which have clicks, and not a segmentor's findings.
-        truth: what they are compared with.
-        stages: what came before them.
+        clicked: true for pseudo masks, which have clicks; false for detections of a trained model.
+        truth: ground truth for the comparison, or None.
+        stages: the steps before the masks, or None.
     """
 
     pred: InstanceSet
@@ -84,18 +84,18 @@ class Material:
 
 
 def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
-    """Brings a ground truth into the order of masks: images by file name or id, classes by name.
+    """Matches ground truth to masks: images by file name or id, classes by name.
 
-    Ids of two files may be alike by chance: masks and true masks belong together by them where the
-    clicks say so, too.
+    Ids of two files can be equal by chance. So masks and true masks are matched by id only if the
+    clicks lie in the true boxes.
 
     Args:
         gt: the ground truth.
         pred: the masks.
-        clicked: whether they are pseudo masks; the numbers of a segmentor's findings mean nothing.
+        clicked: whether they are pseudo masks; ids of detections have no meaning.
 
     Raises:
-        UserError: an image of one id is another one there, or a class of the masks is not there.
+        UserError: an image id means another image there, or a class of the masks is missing.
     """
     label_of = _labels(gt.categories, pred.categories)
     place_of = _places(gt.images, pred.images)
@@ -121,14 +121,14 @@ def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
             inside += sum(_is_clicked(known[mask.id], mask) for mask in masks)
             count += len(masks)
     if all(each is None for each in found):
-        raise UserError("no image of the masks is in gt; give the ground truth of these images")
+        raise UserError("gt has none of the images of the masks; give their ground truth")
     return Truth(found, by_id and inside >= CLICKED * count)
 
 
 def _places(
     theirs: Sequence[ImageRecord], ours: Sequence[ImageRecord]
 ) -> Callable[[ImageRecord], int | None]:
-    """Where an image of ours is among theirs: by file name; by id where no name is in both."""
+    """Maps each of our images to its index among theirs: by file name, else by id."""
     names = {image.file_name: k for k, image in enumerate(theirs)}
     ids = {image.id: k for k, image in enumerate(theirs)}
     if any(image.file_name in names for image in ours):
@@ -137,7 +137,7 @@ def _places(
 
 
 def _is_clicked(truth: Instance, mask: Instance) -> bool:
-    """Whether a mask's click lies in the box of a true mask."""
+    """Returns whether a mask's click lies in the box of a true mask."""
     if mask.point is None:
         return False
     x, y, width, height = codec.box(truth.rle)
@@ -145,13 +145,13 @@ def _is_clicked(truth: Instance, mask: Instance) -> bool:
 
 
 def _labels(theirs: Sequence[Category], ours: Sequence[Category]) -> dict[int, int]:
-    """Our class of each of theirs that we have."""
+    """Maps their class numbers to ours, for the classes that both have."""
     names = {category.name: label for label, category in enumerate(theirs, start=1)}
     missing = [category.name for category in ours if category.name not in names]
     if missing:
         raise UserError(
-            f"category {missing[0]} of the masks is not in gt, which has "
-            f"{', '.join(list(names)[:5])}; give the ground truth of these classes"
+            f"category {missing[0]} of the masks is missing in gt, which has "
+            f"{', '.join(list(names)[:5])}; give ground truth with the classes of the masks"
         )
     return {names[category.name]: label for label, category in enumerate(ours, start=1)}
 
@@ -159,7 +159,7 @@ def _labels(theirs: Sequence[Category], ours: Sequence[Category]) -> dict[int, i
 def _check_same(theirs: ImageRecord, ours: ImageRecord) -> None:
     if (theirs.width, theirs.height) != (ours.width, ours.height):
         raise UserError(
-            f"image {ours.id} is {ours.file_name} of {ours.width}x{ours.height} among the masks and"
-            f" {theirs.file_name} of {theirs.width}x{theirs.height} in gt; give the ground truth of"
-            " these images"
+            f"image {ours.id} is {ours.file_name} of {ours.width}x{ours.height} in the masks, but "
+            f"{theirs.file_name} of {theirs.width}x{theirs.height} in gt; give the ground truth of "
+            "these images"
         )

@@ -1,4 +1,4 @@
-"""What can be said of masks without looking at them, and how suspicious that makes each."""
+"""Measures masks from their shape alone, and scores how suspicious each mask is."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Mask = NDArray[np.bool_]
 SQUARE = np.ones((3, 3), np.uint8)
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 CLASS_LEAST = 5
-"""Masks of a class from which on its median size says something."""
+"""Fewest masks of a class for which its median size is used."""
 
 REASONS: dict[str, tuple[float, str]] = {
-    "default box": (0.9, "no pixel was claimed: a box stands in"),
+    "default box": (0.9, "no pixel was assigned to the click, so a box replaces the mask"),
     "click outside": (0.8, "the click is not on the mask"),
     "low score": (0.6, "the score is low"),
-    "odd size": (0.6, "more than twice or less than half its class's median size"),
-    "in parts": (0.5, "a part of the mask lies apart from the largest one"),
+    "odd size": (0.6, "more than twice or less than half the median size of its class"),
+    "in parts": (0.5, "the mask has parts outside its largest part"),
     "holes": (0.3, "the mask has holes"),
     "click at the border": (
         0.3,
-        "the click is near the mask's border, for how deep it is",
+        "the click is close to the mask's border, relative to the mask's depth",
     ),
-    "touches its class": (0.3, "it borders on another mask of its own class"),
+    "touches its class": (0.3, "it touches another mask of its class"),
 }
-"""What makes a mask suspicious: the weight of each reason at its strongest, and what it means."""
+"""The reasons for suspicion: the weight at full strength, and the meaning."""
 
 
 @dataclass(frozen=True)
 class Tight:
-    """A mask cut to its box; an empty one has no pixel.
+    """A mask cropped to its box; an empty mask has no pixel.
 
     Attributes:
-        top: of the box, pixels.
-        left: of the box, pixels.
+        top: of the box in pixels.
+        left: of the box in pixels.
         mask: `[h, w]`.
     """
 
@@ -51,7 +51,7 @@ class Tight:
 
     @staticmethod
     def of(instance: Instance) -> Tight:
-        """The mask of an instance."""
+        """Returns the cropped mask of an instance."""
         whole = decode(instance)
         rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
         if not len(rows):
@@ -60,7 +60,7 @@ class Tight:
         return Tight(top, left, whole[top : rows[-1] + 1, left : columns[-1] + 1].copy())
 
     def window(self, top: int, left: int, height: int, width: int) -> Mask:
-        """The mask in a window of the image, `[height, width]`; the window may leave it."""
+        """Returns the mask in a window `[height, width]`, which may extend beyond the image."""
         found = np.zeros((height, width), dtype=bool)
         y0, x0 = max(top, self.top), max(left, self.left)
         y1 = min(top + height, self.top + self.mask.shape[0])
@@ -73,16 +73,16 @@ class Tight:
 
 @dataclass(frozen=True)
 class Measures:
-    """What a mask looks like.
+    """The measures of a mask.
 
     Attributes:
-        area: pixels.
-        parts: share of its pixels outside of its largest part (8 neighbors), 0..1.
-        holes: share of holes in the mask with its holes filled, 0..1.
-        click: how deep the click is in the mask: 1 where the mask is deepest, 0 on its border, -1
-            outside. None: there is no click.
-        touches: positions in the image of the masks of its class that it touches or overlaps.
-        contact: share of its border pixels (4 neighbors) that touch them, 0..1.
+        area: in pixels.
+        parts: share of its pixels outside its largest part (8 neighbors), 0..1.
+        holes: share of holes in the filled mask, 0..1.
+        click: depth of the click: 1 at the deepest pixel, 0 on the border, -1 outside; None
+            without a click.
+        touches: indices in the image of the masks of its class that it touches or overlaps.
+        contact: share of its border pixels (4 neighbors) that touch these masks, 0..1.
     """
 
     area: int
@@ -97,11 +97,11 @@ def measures_of(instances: Sequence[Instance], tights: Sequence[Tight]) -> list[
     """Measures the masks of one image.
 
     Args:
-        instances: of the image.
-        tights: their masks.
+        instances: the instances of the image.
+        tights: their cropped masks.
 
     Returns:
-        One for each, in their order.
+        One result per mask, in the order of the masks.
     """
     touches, contacts = contacts_of(tights, [each.label for each in instances])
     return [
@@ -120,15 +120,15 @@ def measures_of(instances: Sequence[Instance], tights: Sequence[Tight]) -> list[
 def contacts_of(
     tights: Sequence[Tight], labels: Sequence[int]
 ) -> tuple[list[list[int]], list[float]]:
-    """Which masks of one class touch (8 neighbors) or overlap, and how much of their borders.
+    """Finds which masks of one class touch (8 neighbors) or overlap, and along which border share.
 
     Args:
-        tights: the masks of an image.
+        tights: the cropped masks of an image.
         labels: their classes.
 
     Returns:
-        Of each mask the positions of those that it touches, ascending, and the share of its border
-        pixels that do.
+        Per mask, the sorted indices of the masks that it touches, and the share of its border
+        pixels that touch them.
     """
     touches: list[list[int]] = [[] for _ in tights]
     near = [np.zeros(tight.mask.shape, dtype=bool) for tight in tights]
@@ -151,16 +151,16 @@ def contacts_of(
 def suspicion(
     measures: Measures, score: float, default_box: bool, median: float | None
 ) -> tuple[float, dict[str, float]]:
-    """How suspicious a mask is without any ground truth.
+    """Scores how suspicious a mask is, without ground truth.
 
-    Each reason has a strength of 0..1, times its weight in `REASONS`; together they are
-    `1 - (1 - a)(1 - b)...`, so that one strong reason is enough and several weak ones add up.
+    Each reason has a strength of 0..1, which is multiplied by its weight in `REASONS`. The total
+    is `1 - (1 - a)(1 - b)...`, so one strong reason suffices and several weak ones add up.
 
     Args:
         measures: of the mask.
         score: 0..1.
-        default_box: whether the mask is the box of a click that no pixel claimed.
-        median: area in pixels of its class; None where the class has too few masks.
+        default_box: whether the mask is a box for a click to which no pixel was assigned.
+        median: median area of its class in pixels; None if the class has too few masks.
 
     Returns:
         The suspicion, 0..1, and the reasons that are not zero.
@@ -172,7 +172,7 @@ def suspicion(
         strength["click outside"] = float(measures.click < 0)
         strength["click at the border"] = max(0.0, 1 - measures.click / 0.4) * (measures.click >= 0)
     if median and measures.area and not default_box:
-        # nothing up to a factor of two, all from a factor of sixteen on
+        # strength 0 up to a factor of 2, strength 1 from a factor of 16
         strength["odd size"] = (abs(math.log2(measures.area / median)) - 1) / 3
     strength["in parts"] = 4 * measures.parts
     strength["holes"] = 4 * measures.holes
@@ -185,10 +185,10 @@ def suspicion(
 
 
 def medians(areas: Mapping[int, Sequence[int]]) -> dict[int, float]:
-    """The median area of each class that has enough masks.
+    """Returns the median area of each class that has enough masks.
 
     Args:
-        areas: pixels of all masks that are no default boxes, by class.
+        areas: by class, the areas in pixels of all masks except default boxes.
     """
     return {label: float(np.median(own)) for label, own in areas.items() if len(own) >= CLASS_LEAST}
 
@@ -203,7 +203,7 @@ def _boxes_touch(a: Tight, b: Tight) -> bool:
 
 
 def _reached(own: Tight, other: Tight) -> Mask:
-    """The pixels of `own` that lie on `other` or beside it, in own's box."""
+    """Returns the pixels of `own` that lie on or next to `other`, in the box of `own`."""
     height, width = own.mask.shape
     theirs = other.window(own.top - 1, own.left - 1, height + 2, width + 2)
     grown = np.asarray(cv2.dilate(theirs.astype(np.uint8), SQUARE))
@@ -212,7 +212,7 @@ def _reached(own: Tight, other: Tight) -> Mask:
 
 
 def _border(mask: Mask) -> Mask:
-    """The mask's pixels with a neighbor, of four, that is outside of it."""
+    """Returns the mask's pixels that have a 4-neighbor outside the mask."""
     if not mask.size:
         return mask
     inner = cv2.erode(np.pad(mask, 1).astype(np.uint8), CROSS)
@@ -233,7 +233,7 @@ def _holes(mask: Mask) -> float:
         return 0.0
     outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
     count, labels = cv2.connectedComponents(outside, connectivity=4)
-    if count <= 2:  # the mask, and what is around it
+    if count <= 2:  # label 0 is the mask, label 1 the area around it
         return 0.0
     holes = int(((labels > 0) & (labels != labels[0, 0])).sum())
     return holes / (holes + int(mask.sum()))
@@ -247,6 +247,6 @@ def _click(tight: Tight, y: float, x: float) -> float:
     inside = np.pad(tight.mask, 1).astype(np.uint8)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     deepest = float(depth.max())
-    if deepest <= 1:  # a mask without an inside
+    if deepest <= 1:  # every pixel is on the border
         return 1.0
     return (float(depth[row + 1, column + 1]) - 1) / (deepest - 1)

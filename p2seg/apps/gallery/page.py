@@ -1,4 +1,4 @@
-"""The page around a gallery's images: its scripts, and what they must know from the start."""
+"""Writes the page around a gallery's images: its scripts and the data loaded at the start."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from p2seg.pseudo.review import Review
 from p2seg.runtime.files import write_bytes, write_text
 
 PART = 500
-"""Images that one script tells of."""
+"""Images per data script."""
 COLORS = 48
-"""Of masks in one image, before they come again."""
+"""Mask colors in one image before they repeat."""
 
 
 @dataclass(frozen=True)
 class Title:
-    """What a gallery says of itself.
+    """What identifies a gallery.
 
     Attributes:
-        name: of the file of masks.
-        sha256: of its bytes; decisions are kept under it.
-        hint: why stages are not offered, and what would do; empty where all are.
+        name: name of the mask file.
+        sha256: hash of the mask file; decisions are stored under it.
+        hint: why stages are missing and how to get them; empty if all are available.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Title:
 
 
 def write_page(maker: Maker, title: Title, review: Review | None) -> int:
-    """Writes what is there beside the images' own files; their scripts must be there.
+    """Writes all files other than the images' own files, which must exist.
 
     Args:
-        maker: of the images, its work done.
-        title: of the gallery.
-        review: decisions to begin with.
+        maker: its images are written.
+        title: what identifies the gallery.
+        review: decisions to start with.
 
     Returns:
-        How many images the page shows.
+        The number of images on the page.
     """
     data, count, parts = maker.out / "data", 0, 0
     sizes = medians(_areas(maker.material.pred))
@@ -67,12 +67,12 @@ def write_page(maker: Maker, title: Title, review: Review | None) -> int:
 
 
 def weight(folder: Path) -> int:
-    """Bytes of all files of a gallery."""
+    """Returns the size of all files of a gallery in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _areas(pred: InstanceSet) -> dict[int, list[int]]:
-    """The areas of all masks that are no default boxes, by class."""
+    """Returns the areas of all masks except default boxes, by class."""
     areas: dict[int, list[int]] = {}
     for group in pred.instances:
         for each in group:
@@ -82,7 +82,7 @@ def _areas(pred: InstanceSet) -> dict[int, list[int]]:
 
 
 def _parts(maker: Maker, sizes: dict[int, float]) -> Iterator[dict[str, Any]]:
-    """What the page must know of each image, `PART` images together, one part in memory."""
+    """Yields the page's data of `PART` images at a time, to keep one part in memory."""
     total = len(maker.material.pred.images)
     for start in range(0, total, PART):
         cards = [_numbered(maker, k, sizes) for k in range(start, min(start + PART, total))]
@@ -90,7 +90,7 @@ def _parts(maker: Maker, sizes: dict[int, float]) -> Iterator[dict[str, Any]]:
 
 
 def _numbered(maker: Maker, place: int, sizes: dict[int, float]) -> dict[str, Any] | None:
-    """An image's card with its place, and with suspicions."""
+    """Returns an image's card with its index and the suspicion of each mask."""
     card = maker.card(place)
     if card is None:
         return None
@@ -112,7 +112,7 @@ def _numbered(maker: Maker, place: int, sizes: dict[int, float]) -> dict[str, An
 
 
 def _decisions(review: Review | None) -> list[dict[str, Any]]:
-    """The decisions of a review file, ids as text, nothing but what the format has."""
+    """Returns the decisions of a review file with ids as text and known keys only."""
     if review is None:
         return []
     made = []

@@ -1,4 +1,4 @@
-"""What is seen of an image: the picture, its thumbnail, and every mask's surroundings."""
+"""Renders an image for the gallery: the picture, its thumbnail, and a crop of every mask."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from p2seg.apps.report.pictures import Picture, fit
 from p2seg.data.rle import encode
 
 LARGE = 1280
-"""Long side of the picture at most, pixels."""
+"""Longest side of the picture in pixels."""
 SMALL = 256
-"""Long side of a thumbnail, pixels."""
+"""Longest side of a thumbnail in pixels."""
 CELL = 192
-"""Side of a mask's crop as it is stored, pixels."""
+"""Side of a stored crop in pixels."""
 AROUND = 1.5
-"""Side of a crop in sides of the mask's box."""
+"""Side of a crop relative to the longest side of the mask's box."""
 LEAST = 40
-"""Side of a crop at least, pixels of the image."""
+"""Smallest side of a crop in image pixels."""
 SHEET = 16
-"""Crops on one sheet at most; a sheet is four wide."""
+"""Most crops per sheet; a sheet is four crops wide."""
 BLANK = (24, 22, 20)
-"""Blue, green, red of what lies beyond an image: the page's ground."""
+"""Color (blue, green, red) outside an image: the page's background."""
 QUALITY = 82
 
 Crop = tuple[int, int, int]
-"""Top, left and side of a square of the image, pixels; it may leave the image."""
+"""Top, left and side of a square in image pixels; the square may extend beyond the image."""
 
 
 def shown(image: Picture) -> Picture:
-    """The image as the page shows it large: at most `LARGE` pixels long."""
+    """Returns the image for the large view: at most `LARGE` pixels long."""
     return fit(image, LARGE) if max(image.shape[:2]) > LARGE else image
 
 
 def thumbnail(picture: Picture) -> Picture:
-    """A small picture; one that is small is left as it is."""
+    """Returns a thumbnail; a small picture is not enlarged."""
     return fit(picture, SMALL) if max(picture.shape[:2]) > SMALL else picture
 
 
 def jpeg(picture: Picture) -> bytes:
-    """The picture as JPEG."""
+    """Returns the picture encoded as JPEG."""
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     return cv2.imencode(".jpg", picture[:, :, ::-1], options)[1].tobytes()
 
 
 def crop_of(tight: Tight, point: tuple[float, float] | None, size: tuple[int, int]) -> Crop:
-    """The square around a mask and its click, moved into the image as far as it fits.
+    """Returns the square around a mask and its click, shifted into the image as far as it fits.
 
     Args:
         tight: the mask.
-        point: (y, x) of the click, pixels.
+        point: (y, x) of the click in pixels.
         size: (height, width) of the image.
     """
     bottom, right = tight.top + tight.mask.shape[0], tight.left + tight.mask.shape[1]
@@ -75,21 +75,21 @@ def _placed(left: int, right: int, side: int, width: int) -> tuple[int, int]:
 
 
 def _moved(start: int, side: int, length: int) -> int:
-    """The start of a stretch brought inside; one that is too long is put in the middle."""
+    """Shifts an interval into 0..length; an interval that is too long is centered."""
     if side >= length:
         return (length - side) // 2
     return max(0, min(start, length - side))
 
 
 def sheets(image: Picture, crops: Sequence[Crop]) -> list[Picture]:
-    """The crops as cells of sheets: four in a row, as the page reads them.
+    """Arranges the crops on sheets, four per row, as the page expects.
 
     Args:
         image: `[H, W, 3]`.
-        crops: of it.
+        crops: squares of the image.
 
     Returns:
-        Sheets of `SHEET` cells, the last one of the rest; as wide as it has cells, four at most.
+        Sheets of `SHEET` crops; the last sheet has the rest. A sheet is at most four crops wide.
     """
     cells = [_cell(image, crop) for crop in crops]
     made = []
@@ -116,9 +116,9 @@ def _cell(image: Picture, crop: Crop) -> Picture:
 
 
 def outline(tight: Tight, crop: Crop) -> str:
-    """A mask as the path of an SVG, in pixels of its crop's cell.
+    """Returns a mask as an SVG path, in pixels of its crop.
 
-    Points are whole numbers, relative but for the first of each ring; `fill-rule` is `evenodd`.
+    Coordinates are integers, relative except for the first of each ring. `fill-rule` is `evenodd`.
     """
     top, left, side = crop
     if not tight.mask.size:
@@ -133,21 +133,21 @@ def outline(tight: Tight, crop: Crop) -> str:
 def _ring(points: NDArray[Any]) -> str:
     steps = np.diff(points, axis=0).reshape(-1).tolist()
     x, y = points[0].tolist()
-    # a minus sign parts two numbers as well as a space does
+    # a minus sign separates two numbers, so it needs no space
     moves = "".join(f"{'' if n < 0 or k == 0 else ' '}{n}" for k, n in enumerate(steps))
     return f"M{x} {y}" + (f"l{moves}" if moves else "h1") + "z"
 
 
 def codes_at(labels: NDArray[Any], values: Sequence[int], size: tuple[int, int]) -> list[str]:
-    """Run-length codes of some labels of a map, brought to the picture's size.
+    """Returns the run-length codes of some labels of a map, resized to the picture.
 
     Args:
         labels: `[H, W]`.
-        values: the labels.
+        values: the labels to encode.
         size: (height, width) of the picture.
 
     Returns:
-        COCO's compressed counts of each, empty where a label has no pixel.
+        COCO's compressed counts per label; an empty string if a label has no pixel.
     """
     rows, columns = (
         ((np.arange(small) + 0.5) * large / small).astype(int)
@@ -159,6 +159,6 @@ def codes_at(labels: NDArray[Any], values: Sequence[int], size: tuple[int, int])
 
 
 def code_of(mask: Mask) -> str:
-    """COCO's compressed counts of a mask."""
+    """Returns COCO's compressed counts of a mask."""
     counts: bytes = encode(mask)["counts"]
     return counts.decode("ascii")

@@ -1,4 +1,4 @@
-"""What came before a pseudo mask: the first map, the seed, and the network's rounds."""
+"""The steps before a pseudo mask: initial semantic map, seed, and the network's rounds."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from p2seg.structures import Points
 
 
 def clicks_of(pred: InstanceSet) -> PointSet:
-    """The clicks of pseudo masks.
+    """Returns the clicks from which pseudo masks were made.
 
     Raises:
-        UserError: a mask has none.
+        UserError: a mask has no click.
     """
     groups = []
     for image, masks in zip(pred.images, pred.instances, strict=True):
         yx = [each.point for each in masks if each.point is not None]
         if len(yx) < len(masks):
             raise UserError(
-                f"a mask of {image.file_name} has no click; masks of p2seg gen_pseudo have one"
+                f"a mask of {image.file_name} has no click; use masks written by p2seg gen_pseudo"
             )
         groups.append(
             Points(
@@ -45,9 +45,9 @@ class Stage:
     """An image at one stage.
 
     Attributes:
-        name: of the stage, as in `Stages.names`.
-        labels: `[H, W]` int64: classes, 255 ignored; or 0 and k + 1 for the k-th point.
-        ids: of the points; None where the labels are classes.
+        name: one of `Stages.names`.
+        labels: `[H, W]` int64: classes, 255 for ignored; or 0 for none and k + 1 for point k.
+        ids: ids of the points; None if the labels are classes.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Stage:
 
 @dataclass
 class Stages:
-    """Makes the stages of images.
+    """Computes the stages of images.
 
     Attributes:
-        points: the images of a file of masks, and the clicks that its masks were made of.
-        reader: of the first maps.
+        points: the images of the mask file, and the clicks of its masks.
+        reader: reads the initial semantic maps.
         seeder: makes the first instances.
-        labeler: the network and its rounds; None: there is none.
+        labeler: the network and its rounds, or None.
     """
 
     points: PointSet
@@ -77,7 +77,7 @@ class Stages:
 
     @property
     def names(self) -> list[str]:
-        """Of the stages, in their order."""
+        """The names of the stages in their order."""
         made = ["semantic", "seed"]
         if self.labeler is not None:
             rounds = 0 if self.labeler.mdm is None else self.labeler.rounds
@@ -85,19 +85,19 @@ class Stages:
         return made
 
     def points_of(self, record: ImageRecord) -> Points:
-        """The points of an image."""
+        """Returns the points of an image."""
         return self.points.points[self._place[record.id]]
 
     @torch.inference_mode()
     def of(self, record: ImageRecord, image: Tensor) -> list[Stage]:
-        """The stages of an image.
+        """Computes the stages of an image.
 
         Args:
-            record: of the image.
+            record: id, name and size of the image.
             image: `[3, H, W]` uint8.
 
         Raises:
-            UserError: the first map cannot be read.
+            UserError: the initial semantic map cannot be read.
         """
         points = self.points_of(record)
         first = self.reader.map(record, points)

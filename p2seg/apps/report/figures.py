@@ -1,18 +1,19 @@
-"""Figures: how a network learns, and what it sees of an image. Paper: Figs. 3, 5 and 8.
+"""Draws figures of how a network learns and what it predicts. Paper: Figs. 3, 5 and 8.
 
-Masks side by side (Fig. 7) are rows of `p2seg.apps.report.rows`.
+Masks side by side (Fig. 7) are drawn by `p2seg.apps.report.rows`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from p2seg.apps.report.grids import grid, panels
 from p2seg.apps.report.pictures import (
     Mask,
     Picture,
@@ -23,9 +24,7 @@ from p2seg.apps.report.pictures import (
     draw_points,
     draw_semantic,
     fit,
-    grid,
     palette,
-    panels,
 )
 from p2seg.data.dataset import Reader
 from p2seg.data.network_input import NetworkInput, Size, moved_points
@@ -35,22 +34,22 @@ from p2seg.method.i2s import affinities_of, cells_of
 from p2seg.method.losses import offset_targets
 from p2seg.method.seed import Seeder
 from p2seg.pseudo.network import NetworkLabeler
-from p2seg.structures import STRIDE, Batch, Labels, Outputs, Points
+from p2seg.structures import STRIDE, Outputs, Points
 
 SIDE = 480
-"""Long side that images are drawn at, pixels."""
+"""Longest side of drawn images in pixels."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image as the method is given it.
+    """The method's inputs for one image.
 
     Attributes:
         name: file name.
         image: `[3, H, W]` uint8 RGB.
         points: of the image.
-        first: `[H, W]` int64, the first semantic map.
-        truth: the points' true masks, where they are known.
+        first: `[H, W]` int64, the initial semantic map.
+        truth: the true masks of the points, or None.
     """
 
     name: str
@@ -66,7 +65,7 @@ class Scene:
 
     @property
     def large(self) -> Picture:
-        """The image at the size it is drawn."""
+        """The image at the size of the figure."""
         return fit(brighten(self.image.permute(1, 2, 0).numpy()), SIDE)
 
     @property
@@ -76,7 +75,7 @@ class Scene:
 
     @property
     def scale(self) -> float:
-        """Pixels of what is drawn a pixel of the image."""
+        """Figure pixels per image pixel."""
         return SIDE / max(self.image.shape[1:])
 
 
@@ -91,14 +90,14 @@ def scene_of(
 def progress_figure(
     scenes: Sequence[Scene], runs: Mapping[str, Mapping[int, Sequence[Tensor]]], cell: int
 ) -> Picture:
-    """Instances, whatever their class, that trainings find after more and more steps.
+    """Draws the instances found after a growing number of training steps; colors ignore classes.
 
     Paper: Fig. 8.
 
     Args:
         scenes: the images.
-        runs: by name of the training, by step: instances `[H, W]` int64 of every scene.
-        cell: pixels of a picture.
+        runs: by name of the training and by step: instances `[H, W]` int64 of every scene.
+        cell: side of a picture in pixels.
     """
     steps = sorted({step for run in runs.values() for step in run})
     rows, names = [], []
@@ -117,13 +116,13 @@ def progress_figure(
 
 @torch.inference_mode()
 def rounds_figure(scene: Scene, labeler: NetworkLabeler, seeder: Seeder, cell: int) -> Picture:
-    """One image on its way through seeds, network and rounds. Paper: Figs. 3 and 5.
+    """Draws the seed, the network's outputs and the rounds for one image. Paper: Figs. 3 and 5.
 
     Args:
         scene: the image.
         labeler: the network and its rounds.
-        seeder: makes the first labels.
-        cell: pixels of a picture.
+        seeder: makes the seed instances.
+        cell: side of a picture in pixels.
     """
     large, points = scene.large, scene.points
     image, first = scene.image.to(labeler.device), scene.first.to(labeler.device)
@@ -131,11 +130,11 @@ def rounds_figure(scene: Scene, labeler: NetworkLabeler, seeder: Seeder, cell: i
     shown = {
         "clicks": scene.clicked,
         "initial semantic map": draw_semantic(large, scene.first.numpy()),
-        "first instances": draw_instances(large, _seeds(scene, seeder).numpy()),
+        "seed instances": draw_instances(large, _seeds(scene, seeder).numpy()),
         "offsets": draw_offset(outputs.offset[0].float().cpu().numpy()),
     }
     if outputs.center is not None:
-        heat = outputs.center[0].amax(0)  # of all classes
+        heat = outputs.center[0].amax(0)  # maximum over all classes
         shown["heatmap of clicks"] = draw_heat(large, heat.float().cpu().numpy())
     if outputs.embedding is not None:
         k = _middle(points)
@@ -153,13 +152,13 @@ def rounds_figure(scene: Scene, labeler: NetworkLabeler, seeder: Seeder, cell: i
 def offset_figure(
     scenes: Sequence[Scene], labeler: NetworkLabeler, seeder: Seeder, cell: int
 ) -> Picture:
-    """Offset fields: those the first labels ask for, the network's, and where they point.
+    """Draws offset fields: the targets of the seed, the prediction, and the predicted centers.
 
     Args:
         scenes: the images.
         labeler: the network.
-        seeder: makes the first labels.
-        cell: pixels of a picture.
+        seeder: makes the seed instances.
+        cell: side of a picture in pixels.
     """
     rows = []
     for scene in scenes:
@@ -182,7 +181,7 @@ def offset_figure(
                 draw_instances(scene.large, made.instances.numpy()),
             ]
         )
-    titles = ["clicks", "offsets asked for", "the network's", "where pixels point", "instances"]
+    titles = ["clicks", "target offsets", "predicted offsets", "predicted centers", "instances"]
     return grid(rows, titles, cell)
 
 
@@ -190,24 +189,24 @@ def offset_figure(
 def affinity_figure(
     scenes: Sequence[Scene], labeler: NetworkLabeler, beta: float, clicks: int, cell: int
 ) -> Picture:
-    """The affinity of all pixels to a clicked one, and its Hadamard power. Paper: Sec. 3.2.
+    """Draws the affinity of all pixels to a clicked pixel, and its Hadamard power. Paper: Sec. 3.2.
 
     Args:
         scenes: the images.
         labeler: the network.
         beta: the power.
-        clicks: of each image, at most.
-        cell: pixels of a picture.
+        clicks: most clicks per image.
+        cell: side of a picture in pixels.
 
     Raises:
-        UserError: the network has no affinities.
+        UserError: the network has no affinity output.
     """
     rows = []
     for scene in scenes:
         outputs = labeler.outputs(scene.image.to(labeler.device), scene.points)
         if outputs.embedding is None:
             raise UserError(
-                "this network has no affinities; draw another figure, or train with mdm=paper"
+                "this network has no affinity output; draw another figure, or train with mdm=paper"
             )
         for k in range(min(clicks, len(scene.points))):
             seen = labeler.input
@@ -217,44 +216,8 @@ def affinity_figure(
     return grid(rows, ["click", "affinity", f"to the power {beta:g}"], cell)
 
 
-@torch.no_grad()
-def training_pictures(
-    model: nn.Module,
-    batch: Batch,
-    step: int,  # noqa: ARG001
-    labels: Callable[[Outputs, Batch], list[Labels]],
-    images: int = 4,
-) -> Mapping[str, Picture]:
-    """What TensorBoard shows of a batch: labels of every round, and offsets as colors.
-
-    Args:
-        model: the network; its state is left as it was.
-        batch: of which the first are shown.
-        step: of the training.
-        labels: of a method, which makes those of all rounds.
-        images: shown at most.
-    """
-    training = model.training
-    model.eval()  # or a look would move the running statistics
-    outputs = model(batch.images)
-    rounds = labels(outputs, batch)
-    model.train(training)
-    rows = []
-    for b in range(min(images, len(batch.names))):
-        image = batch.images[b].permute(1, 2, 0).cpu().numpy()
-        points = Points(batch.points[b].yx.cpu(), batch.points[b].labels, batch.points[b].ids)
-        row = [draw_points(image, points)]
-        for each in rounds:
-            row.append(draw_semantic(image, each.semantic[b].cpu().numpy()))
-            row.append(draw_instances(image, each.instances[b].cpu().numpy()))
-        rows.append([*row, draw_offset(outputs.offset[b].float().cpu().numpy())])
-    names = ["seed", *(f"round {t}" for t in range(1, len(rounds)))]
-    titles = [f"{what} of {name}" for name in names for what in ("semantic", "instances")]
-    return {"rounds": grid(rows, ["points", *titles, "offset"], cell=208)}
-
-
 def _seeds(scene: Scene, seeder: Seeder) -> Tensor:
-    """`[H, W]`: the first instance labels."""
+    """Returns the seed instances `[H, W]`."""
     return seeder(scene.first[None], [scene.points], scene.image[None]).instances[0]
 
 
@@ -263,7 +226,7 @@ def _round(t: int) -> str:
 
 
 def _middle(points: Points) -> int:
-    """The point nearest to the middle of them all: one with neighbors."""
+    """Returns the index of the point nearest to the mean of all points."""
     return int((points.yx - points.yx.mean(0)).norm(dim=1).argmin())
 
 
@@ -277,18 +240,18 @@ def _with_affinity(
     points = moved_points(scene.points, scene.size, seen.of(*scene.size))
     cell = cells_of(points, outputs)[k : k + 1]
     heat = affinities_of(outputs, cell)[0, 0].float().pow(beta)
-    heat /= heat.max().clamp(min=1e-12)  # I2S divides a row by its sum
+    heat /= heat.max().clamp(min=1e-12)  # I2S divides each row by its sum
     drawn = draw_heat(scene.large, heat.cpu().numpy())
     return draw_points(drawn, _only(scene.points, k), scene.scale)
 
 
 def _votes(scene: Scene, offset: Tensor, ratio: Sequence[float], instances: Tensor) -> Picture:
-    """A dot where every cell of an instance points to, in the instance's color.
+    """Draws a dot at the predicted center of every grid cell, in the color of its instance.
 
     Args:
         scene: the image.
-        offset: `[2, h, w]`, pixels of the image.
-        ratio: pixels of the image per pixel of what the network sees, down and across.
+        offset: `[2, h, w]` in image pixels.
+        ratio: image pixels per pixel of the network input, vertical and horizontal.
         instances: `[H, W]` int64.
     """
     at = [

@@ -1,13 +1,13 @@
-"""Pictures of points, maps, instances and offsets, for reports, TensorBoard and the README.
+"""Draws points, maps, instances and offsets, for reports, TensorBoard and the README.
 
-Images are uint8 RGB `[H, W, 3]`, in and out. Maps and masks may be of another size than the image
-(a stride-4 map, or an image enlarged by `fit`): they are brought to the image's.
+Images are uint8 RGB `[H, W, 3]`, in and out. Maps and masks of another size than the image, such
+as a stride-4 map or an image enlarged by `fit`, are resized to the image.
 """
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import combining, normalize
@@ -26,11 +26,11 @@ Mask = NDArray[np.bool_]
 INK = (32, 33, 36)
 PAPER = (255, 255, 255)
 GOLDEN = 0.618034
-"""Steps of this fraction of the color circle never come close to an earlier color."""
+"""Step on the color circle (golden ratio); no two of the first colors are close."""
 
 
 def palette(n: int) -> Picture:
-    """Bright colors far apart, `[n, 3]` RGB; the first ones are the same for every n."""
+    """Returns n bright, distinct colors, `[n, 3]` RGB; the first ones do not depend on n."""
     colors = []
     for k in range(n):
         hue = (0.58 + k * GOLDEN) % 1
@@ -40,7 +40,7 @@ def palette(n: int) -> Picture:
 
 
 def fit(image: Picture, side: int) -> Picture:
-    """The image with its long side brought to `side` pixels."""
+    """Returns the image resized so that its long side has `side` pixels."""
     height, width = image.shape[:2]
     factor = side / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
@@ -49,10 +49,10 @@ def fit(image: Picture, side: int) -> Picture:
 
 
 def brighten(image: Picture) -> Picture:
-    """A dark image, such as a fluorescence micrograph, in full contrast; others unchanged.
+    """Returns a dark image, such as a fluorescence micrograph, in full contrast; others unchanged.
 
-    An image is dark if 99.5 % of its values are below half of the range. Its values are multiplied
-    so that this share of them lies below the maximum.
+    An image is dark if 99.5 % of its values are below half of the range. Its values are scaled so
+    that this share lies below the maximum.
 
     Args:
         image: `[H, W, 3]`.
@@ -64,12 +64,12 @@ def brighten(image: Picture) -> Picture:
 
 
 def draw_semantic(image: Picture, semantic: ArrayLike, opacity: float = 0.6) -> Picture:
-    """Classes in the colors of `palette`, class k in the k-th; ignored pixels white.
+    """Draws classes in the colors of `palette`; ignored pixels are white.
 
     Args:
         image: `[H, W, 3]`.
         semantic: `[h, w]` integers, 0 background (dimmed), 1..C, 255 ignored.
-        opacity: of the colors, 0..1.
+        opacity: opacity of the colors, 0..1.
     """
     semantic = np.asarray(semantic)
     colors = palette(IGNORED - 1)
@@ -86,15 +86,15 @@ def draw_instances(
     captions: Sequence[str] | None = None,
     opacity: float = 0.55,
 ) -> Picture:
-    """Every instance in its own color, instance k in the k-th of `palette`.
+    """Draws instance k in the k-th color of `palette`.
 
     Args:
         image: `[H, W, 3]`.
-        instances: `[h, w]` integers, 0 none and k + 1 instance k; or K masks `[h, w]` bool, which
-            may overlap (small ones lie on top).
-        labels: K classes 1..C; outlines take the class's color in `draw_semantic`. None: white.
-        captions: K texts, each at its instance.
-        opacity: of the colors, 0..1.
+        instances: `[h, w]` integers, 0 for none and k + 1 for instance k; or K masks `[h, w]` bool,
+            which may overlap (smaller masks are drawn on top).
+        labels: K classes 1..C; outlines get the color of the class in `draw_semantic`. None: white.
+        captions: K texts, drawn next to the instances.
+        opacity: opacity of the colors, 0..1.
     """
     masks = _masks(instances)
     colors = palette(len(masks))
@@ -119,12 +119,12 @@ def draw_instances(
 
 
 def draw_points(image: Picture, points: Points, scale: float = 1.0) -> Picture:
-    """Points as dots, point k in the color that `draw_instances` gives instance k.
+    """Draws points as dots; point k has the color of instance k in `draw_instances`.
 
     Args:
         image: `[H, W, 3]`.
-        points: of the image; those outside are not seen.
-        scale: pixels of `image` a pixel of the points' own image.
+        points: of the image; points outside are not drawn.
+        scale: pixels of `image` per pixel of the points' own image.
     """
     drawn = np.ascontiguousarray(image).copy()
     radius = max(3, round(max(image.shape[:2]) / 90))
@@ -139,7 +139,7 @@ def draw_points(image: Picture, points: Points, scale: float = 1.0) -> Picture:
 
 
 def draw_offset(offset: ArrayLike, longest: float | None = None) -> Picture:
-    """Offsets as colors: the direction is the hue, the length the saturation.
+    """Draws offsets as colors: the direction as the hue, the length as the saturation.
 
     Args:
         offset: `[2, h, w]` float, (dy, dx) in pixels.
@@ -160,12 +160,12 @@ def draw_offset(offset: ArrayLike, longest: float | None = None) -> Picture:
 
 
 def draw_heat(image: Picture, heat: ArrayLike, opacity: float = 0.75) -> Picture:
-    """Values as colors from dark (0) over red to light (1), over the gray image.
+    """Draws values as colors from dark (0) over red to light (1), over the gray image.
 
     Args:
         image: `[H, W, 3]`.
         heat: `[h, w]` float in 0..1.
-        opacity: of the colors, 0..1.
+        opacity: opacity of the colors, 0..1.
     """
     size = image.shape[1], image.shape[0]
     large = cv2.resize(np.asarray(heat, np.float32), size, interpolation=cv2.INTER_LINEAR)
@@ -176,72 +176,13 @@ def draw_heat(image: Picture, heat: ArrayLike, opacity: float = 0.75) -> Picture
     return drawn
 
 
-def grid(
-    rows: Sequence[Sequence[Picture]],
-    titles: Sequence[str] = (),
-    cell: int = 320,
-    gap: int = 8,
-    names: Sequence[str] = (),
-) -> Picture:
-    """Pictures in rows and columns on white, each scaled into a square of `cell` pixels.
-
-    Args:
-        rows: of pictures of any size; a row takes the height of its highest.
-        titles: one a column.
-        cell: pixels.
-        gap: pixels between the pictures and around them.
-        names: one a row, written upwards on its left.
-    """
-    scaled = [[fit(picture, cell) for picture in row] for row in rows]
-    heights = [max((p.shape[0] for p in row), default=0) for row in scaled]
-    columns = max([len(titles), *map(len, rows)])
-    head, side = cell // 10 if titles else 0, gap + (cell // 10 if names else 0)
-    size = side + columns * (cell + gap), gap + head + sum(height + gap for height in heights)
-    sheet = Image.new("RGB", size, PAPER)
-    pen = ImageDraw.Draw(sheet)
-    font = _font(cell // 18)
-    for column, title in enumerate(titles):
-        middle = side + column * (cell + gap) + cell // 2
-        pen.text((middle, gap + head // 2), title, INK, font, anchor="mm")
-    top = gap + head
-    for number, (row, height) in enumerate(zip(scaled, heights, strict=True)):
-        if number < len(names):
-            plate = Image.new("RGB", (height, side), PAPER)
-            center = height / 2, side / 2
-            ImageDraw.Draw(plate).text(center, names[number], INK, font, anchor="mm")
-            sheet.paste(plate.rotate(90, expand=True), (0, top))
-        for column, picture in enumerate(row):
-            left = side + column * (cell + gap) + (cell - picture.shape[1]) // 2
-            sheet.paste(Image.fromarray(picture), (left, top + (height - picture.shape[0]) // 2))
-        top += height + gap
-    return np.asarray(sheet)
-
-
-def panels(pictures: Mapping[str, Picture], columns: int = 5, cell: int = 320) -> Picture:
-    """Pictures with a title each, as many in a row as there are columns.
-
-    Args:
-        pictures: by title.
-        columns: at most.
-        cell: pixels of each.
-    """
-    items = list(pictures.items())
-    columns = min(columns, len(items))
-    sheets = []
-    for start in range(0, len(items), columns):
-        part = items[start : start + columns]
-        titles = [title for title, _ in part] + [""] * (columns - len(part))
-        sheets.append(grid([[picture for _, picture in part]], titles, cell))
-    return np.concatenate(sheets)
-
-
 def write_png(file: Path, picture: Picture) -> None:
     """Writes a picture as PNG."""
     write_bytes(file, cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
 
 
 def _masks(instances: ArrayLike | Sequence[Mask]) -> list[Mask]:
-    """K masks; of a map, also those of instances without a pixel below the highest one."""
+    """Returns K masks; a map gives masks up to its highest number, possibly empty ones."""
     if isinstance(instances, Sequence):
         return [np.asarray(mask) != 0 for mask in instances]
     whole = np.asarray(instances)
@@ -249,7 +190,7 @@ def _masks(instances: ArrayLike | Sequence[Mask]) -> list[Mask]:
 
 
 def _to_size(mask: Mask, image: Picture) -> Mask:
-    """The mask brought to the image's size, its edge smooth where it is enlarged."""
+    """Resizes a mask to the image, with a smooth edge if it is enlarged."""
     if mask.shape == image.shape[:2]:
         return mask
     size = image.shape[1], image.shape[0]
@@ -260,11 +201,11 @@ def _to_size(mask: Mask, image: Picture) -> Mask:
 def _painted(
     image: Picture, masks: list[Mask], fills: list[Any], edges: list[Any], opacity: float
 ) -> Picture:
-    """The image with masks laid over it one after the other, then all outlines."""
+    """Draws the masks one after the other, then all outlines."""
     drawn = image.astype(np.float32)
     for mask, fill in zip(masks, fills, strict=True):
         drawn[mask] = (1 - opacity) * image[mask] + opacity * np.asarray(fill, np.float32)
-    result = np.ascontiguousarray(np.round(drawn), np.uint8)  # OpenCV draws in no other layout
+    result = np.ascontiguousarray(np.round(drawn), np.uint8)  # OpenCV needs this memory layout
     for mask, edge in zip(masks, edges, strict=True):
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(result, contours, -1, [int(c) for c in edge], _line(image), cv2.LINE_AA)
@@ -272,33 +213,34 @@ def _painted(
 
 
 def _dimmed(image: Picture) -> Picture:
-    """The image paler and grayer, so that colors laid over it stand out."""
+    """Returns the image paler and grayer, so that overlaid colors stand out."""
     gray = image.mean(axis=2, keepdims=True)
     pale: Picture = np.round(0.5 * image + 0.35 * gray + 0.15 * 255).astype(np.uint8)
     return pale
 
 
 def _line(image: Picture) -> int:
-    """Width in pixels of a thin line in an image of this size."""
+    """Returns the width in pixels of a thin line in an image of this size."""
     long_side: int = max(image.shape[:2])
     return max(1, long_side // 500)
 
 
-def _font(size: int) -> Any:
+def text_font(size: int) -> Any:
+    """Returns Pillow's own font at a size in pixels, at least 9."""
     return ImageFont.load_default(max(9, size))
 
 
 def _drawable(text: str) -> str:
-    """A text in the letters that Pillow's own font has: accents left out, others as `?`."""
+    """Returns the text in ASCII, for Pillow's font: accents removed, other characters as `?`."""
     letters = (each for each in normalize("NFKD", text) if not combining(each))
     return "".join(letters).encode("ascii", "replace").decode()
 
 
 def _captioned(image: Picture, text: str, top: int, left: int) -> Picture:
-    """The image with a text on a light plate, its corner at (top, left) where there is room."""
+    """Draws a text on a light plate with its corner at (top, left), moved inside the image."""
     sheet = Image.fromarray(image)
     pen = ImageDraw.Draw(sheet, "RGBA")
-    font, text = _font(max(image.shape[:2]) // 45), _drawable(text)
+    font, text = text_font(max(image.shape[:2]) // 45), _drawable(text)
     x0, y0, x1, y1 = pen.textbbox((0, 0), text, font=font)
     left = max(0, min(left, image.shape[1] - int(x1 - x0) - 6))
     top = max(0, min(top, image.shape[0] - int(y1 - y0) - 6))

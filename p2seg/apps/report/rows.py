@@ -1,4 +1,4 @@
-"""The rows of a report: one image seen by every stage, and images that only a segmentor sees."""
+"""Builds the rows of a report: one image at every stage, or one image that was not trained on."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 
 SIDE = 480
-"""Pixels of a picture's long side."""
+"""Longest side of a picture in pixels."""
 
 CROWD = 40
-"""Objects of an image that a small picture still shows apart."""
+"""Most objects per image that remain distinguishable in a small picture."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A column of pictures: masks of a stage or a segmentor, or the true ones.
+class MaskColumn:
+    """A column of pictures: masks of a stage, of a segmentation model, or the ground truth.
 
     Attributes:
         title: of the column.
-        instances: by image id.
-        score: masks below it are not shown.
+        instances: the masks, by image.
+        score: lowest score of masks to draw.
     """
 
     title: str
@@ -42,14 +42,14 @@ class Shown:
 def crowded(
     images: Sequence[ImageRecord], labels: Sequence[Sequence[int]], count: int
 ) -> list[int]:
-    """The images with the most neighbors of one class, ascending indices.
+    """Returns the sorted indices of the images with the most neighbors of one class.
 
-    Images of more than `CROWD` objects are hard to see and are taken only if there are no others.
+    Images with more than `CROWD` objects are hard to see and are used only if there are no others.
 
     Args:
-        images: to choose from.
-        labels: the class of every object, by image.
-        count: images.
+        images: the images to select from.
+        labels: per image, the class of every object.
+        count: number of images to select.
     """
     several = [i for i, own in enumerate(labels) if len(own) >= 2]
     chosen = sorted(
@@ -58,33 +58,36 @@ def crowded(
     )
     if len(chosen) < 2 * count:
         return sorted(chosen[:count])
-    # every other one of the twice as many hardest, or all of them would be crowds
+    # every second image of the 2 * count hardest, because the hardest alone would all be crowds
     return sorted(chosen[: 2 * count])[::2]
 
 
 def report_rows(
-    points: PointSet, reader: Reader, columns: Sequence[Shown], indices: Sequence[int]
+    points: PointSet, reader: Reader, columns: Sequence[MaskColumn], indices: Sequence[int]
 ) -> list[ReportRow]:
-    """Images seen by every stage.
+    """Builds one row per image with all stages.
 
     Args:
         points: the images and their points.
-        reader: of images and first maps.
-        columns: what stands beside image and map.
+        reader: reads images and initial semantic maps.
+        columns: the columns after image and map.
         indices: of the images.
     """
     return [_row(points, index, reader, columns) for index in indices]
 
 
 def unseen_rows(
-    images: Sequence[ImageRecord], folder: Path, columns: Sequence[Shown], indices: Sequence[int]
+    images: Sequence[ImageRecord],
+    folder: Path,
+    columns: Sequence[MaskColumn],
+    indices: Sequence[int],
 ) -> list[ReportRow]:
-    """Rows of images without clicks: the predictions of segmentors and the true masks.
+    """Builds rows of images without clicks: predicted masks and true masks.
 
     Args:
-        images: those of a validation.
+        images: the validation images.
         folder: of their files.
-        columns: masks to show next to the image.
+        columns: masks to draw next to the image.
         indices: of the images.
     """
     rows = []
@@ -101,7 +104,7 @@ def _neighbors(labels: Sequence[int]) -> int:
     return int(counts[counts > 1].sum())
 
 
-def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[Shown]) -> ReportRow:
+def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[MaskColumn]) -> ReportRow:
     record, own = points.images[index], points.points[index]
     image = reader.image(record).permute(1, 2, 0).numpy()
     large = fit(brighten(image), SIDE)
@@ -117,10 +120,10 @@ def _row(points: PointSet, index: int, reader: Reader, columns: Sequence[Shown])
 def _columns(
     large: NDArray[np.uint8],
     record: ImageRecord,
-    columns: Sequence[Shown],
+    columns: Sequence[MaskColumn],
     order: dict[int, int],
 ) -> dict[str, NDArray[np.uint8]]:
-    """The columns that have the image, by title."""
+    """Draws the columns that contain the image, by title."""
     pictures = {}
     for column in columns:
         place = {each.id: i for i, each in enumerate(column.instances.images)}
@@ -138,7 +141,7 @@ def _columns(
 def _drawn(
     image: NDArray[np.uint8], instances: Sequence[Instance], order: dict[int, int]
 ) -> NDArray[np.uint8]:
-    """Masks in the colors of their points; those of no point follow after."""
+    """Draws masks in the colors of their points, if every mask has a point."""
     known = [each for each in instances if each.id in order]
     if len(known) == len(instances) and instances:
         shape = decode(instances[0]).shape

@@ -1,1 +1,1 @@
-"""What is in a data set, what is wrong with it, how to fix it: nothing is raised, all is told."""
+"""Checks a data set and reports all problems with remedies, instead of stopping at the first one."""

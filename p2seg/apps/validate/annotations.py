@@ -1,4 +1,4 @@
-"""COCO-style files read leniently: what is wrong is told, what is right is taken."""
+"""Reads COCO-style files leniently: problems are recorded, valid entries are used."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Clicks:
-    """What can be read of a points file; points may lie outside their image.
+    """The valid entries of a points file; points may lie outside their image.
 
     Attributes:
-        images: in the file's order.
+        images: in the order of the file.
         categories: sorted by id; class k is `categories[k - 1]`.
-        xy: `[N, 2]` float64, as written.
+        xy: `[N, 2]` float64 pixels, as written.
         places: `[N]` int64, the index of each point's image.
         labels: `[N]` int64, classes 1..C.
-        ids: `[N]` int64, of annotations.
+        ids: `[N]` int64, ids of the annotations.
     """
 
     images: list[ImageRecord]
@@ -54,7 +54,7 @@ class Clicks:
     ids: NDArray[np.int64]
 
     def of(self, place: int) -> NDArray[np.int64]:
-        """Which points are of the image at a place."""
+        """Returns the indices of the points of an image."""
         return self._order[self._starts[place] : self._starts[place + 1]]
 
     @cached_property
@@ -73,52 +73,51 @@ class Clicks:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """`[N]`: which points lie on their image."""
+        """`[N]`: whether each point lies on its image."""
         return np.asarray(((self.xy >= 0) & (self.xy < self.sides)).all(1))
 
-    def told(self, k: int) -> str:
-        """The k-th point in words."""
+    def describe(self, k: int) -> str:
+        """Describes the k-th point."""
         x, y = self.xy[k].tolist()
         name = self.images[self.places[k]].file_name
         label = self.categories[self.labels[k] - 1].name
         return f"{name}: ({x:.10g}, {y:.10g}) of {label}, annotation {self.ids[k]}"
 
     def name(self, k: int) -> str:
-        """The file name of the k-th point's image."""
+        """Returns the file name of the k-th point's image."""
         return self.images[int(self.places[k])].file_name
 
 
 def read_clicks(path: Path, findings: Findings) -> Clicks:
-    """Reads what can be read of a points file.
+    """Reads the valid entries of a points file.
 
     Args:
         path: the file.
-        findings: are told what cannot.
+        findings: receives the problems.
 
     Raises:
-        UserError: the file is missing, no JSON, or has nothing of the form.
+        UserError: the file is missing, is not JSON, or has no list of images.
     """
     content = read_json(path, "points file")
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise UserError(
-            f"{path} is no points file: it must be a JSON object with images, annotations and "
-            "categories (docs/reference/files.md); p2seg import_points makes one of other tools' "
-            "files"
+            f"{path} is not a points file: it must be a JSON object with images, annotations and "
+            "categories (docs/reference/files.md); p2seg import_points converts files of other tools"
         )
     info = content.get("info")
     if not isinstance(info, dict | None) or not storable(info):
-        findings.add("file.form", f"info is {shown(info)}; leave it out")
+        findings.add("file.form", f"info is {shown(info)}; remove it")
     categories = _categories(_list(content, "categories", findings), findings)
     images, place_of = _images(content["images"], findings)
     items = _list(content, "annotations", findings)
     clicks = _clicks(items, images, place_of, categories, findings)
     if not any(each.severity == STOPS for each in findings.worst_first) and clicks.inside.all():
-        _tried(path, findings)
+        _check_strictly(path, findings)
     return clicks
 
 
-def _tried(path: Path, findings: Findings) -> None:
-    """Where nothing was found, the reader that training uses must be content, too."""
+def _check_strictly(path: Path, findings: Findings) -> None:
+    """Checks that the reader used by training accepts the file, too."""
     try:
         read_points(path)
     except UserError as error:
@@ -129,43 +128,47 @@ def _list(content: dict[str, Any], key: str, findings: Findings) -> list[Any]:
     items = content.get(key)
     if isinstance(items, list):
         return items
-    seen = kind_of(items) if key in content else "missing"
-    findings.add("file.form", f"{key} is {seen}; it must be a list")
+    kind = kind_of(items) if key in content else "missing"
+    findings.add("file.form", f"{key} is {kind}; it must be a list")
     return []
 
 
-def _told(findings: Findings, kind: str, function: Callable[..., T], *given: Any) -> T | None:
-    """What a check gives, or None after its sentence was noted."""
+def _checked(
+    findings: Findings, kind: str, function: Callable[..., T], *arguments: Any
+) -> T | None:
+    """Returns the result of a check, or None after recording its error."""
     try:
-        return function(*given)
+        return function(*arguments)
     except UserError as error:
         findings.add(kind, str(error))
         return None
 
 
 def _categories(items: list[Any], findings: Findings) -> list[Category]:
-    found: dict[int, Category] = {}
+    categories: dict[int, Category] = {}
     for place, item in enumerate(items):
         if not isinstance(item, dict):
             findings.add("file.category", f"categories[{place}] is {kind_of(item)}")
             continue
-        made = _told(findings, "file.category", categories_of, [item])
-        if made and made[0].id in found:
-            findings.add("file.same_id", f"categories: {made[0].id}")
-        elif made:
-            found[made[0].id] = made[0]
-    if len(found) >= IGNORED:
-        findings.add("file.category", f"{len(found)} categories; a map holds {IGNORED - 1}")
-    return [found[id] for id in sorted(found)]
+        for category in _checked(findings, "file.category", categories_of, [item]) or ():
+            if category.id in categories:
+                findings.add("file.same_id", f"categories: {category.id}")
+            else:
+                categories[category.id] = category
+    if len(categories) >= IGNORED:
+        findings.add(
+            "file.category", f"{len(categories)} categories; at most {IGNORED - 1} are allowed"
+        )
+    return [categories[id] for id in sorted(categories)]
 
 
 def _images(items: list[Any], findings: Findings) -> tuple[list[ImageRecord], dict[int, int]]:
-    """The images, and where each id is among them."""
+    """Returns the images, and the index of each id."""
     records: list[ImageRecord] = []
     place_of: dict[int, int] = {}
     names: dict[str, int] = {}
     for place, item in enumerate(items):
-        record = _told(findings, "file.image", _record, item, place)
+        record = _checked(findings, "file.image", _record, item, place)
         if record is None:
             continue
         if record.id in place_of:
@@ -202,15 +205,15 @@ def _clicks(
 ) -> Clicks:
     label_of = {category.id: label for label, category in enumerate(categories, start=1)}
     rows: list[tuple[float, float, int, int, int]] = []
-    seen: set[int] = set()
+    used: set[int] = set()
     for place, item in enumerate(items):
-        ids = _told(findings, "file.annotation", _ids, item, place)
+        ids = _checked(findings, "file.annotation", _ids, item, place)
         if ids is None:
             continue
         id, image_id, category_id = ids
-        if id in seen:
+        if id in used:
             findings.add("file.same_id", f"annotations: {id}")
-        seen.add(id)
+        used.add(id)
         missing = [f"image {image_id}"] * (image_id not in place_of)
         missing += [f"category {category_id}"] * (category_id not in label_of)
         if missing:

@@ -1,4 +1,4 @@
-"""What was found wrong with a data set, collected."""
+"""Collects the problems of a data set."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from p2seg.apps.validate.kinds import KINDS, ONCE, SEVERITIES, STOPS
 
 EXAMPLES = 5
-"""Examples of a finding that are named."""
+"""Most examples per finding that are printed."""
 IMAGES = 100
-"""File names of a finding that are remembered, for the pictures."""
+"""Most image names per finding that are kept for the example pictures."""
 
 
 @dataclass
 class Finding:
-    """A kind of finding, seen.
+    """All problems of one kind in a data set.
 
     Attributes:
-        kind: of `KINDS`.
-        count: how often.
-        examples: some, in words.
-        images: file names of images it was seen in, each once.
+        kind: key of `KINDS`.
+        count: number of occurrences.
+        examples: descriptions of some occurrences.
+        images: file names of images in which it occurs, each once.
     """
 
     kind: str
@@ -30,46 +30,46 @@ class Finding:
 
     @property
     def severity(self) -> str:
-        """How bad it is."""
+        """The severity: one of `SEVERITIES`."""
         return KINDS[self.kind].severity
 
     @property
-    def seen(self) -> str:
-        """What was seen."""
-        return KINDS[self.kind].seen
+    def problem(self) -> str:
+        """A description of the problem."""
+        return KINDS[self.kind].problem
 
     @property
     def counted(self) -> bool:
-        """Whether a count says something."""
+        """Whether the number of occurrences has a meaning."""
         return self.kind not in ONCE
 
     @property
     def text(self) -> str:
-        """What was seen, and how often."""
-        return f"{self.seen} ({self.count})" if self.counted else self.seen
+        """The description, with the number of occurrences."""
+        return f"{self.problem} ({self.count})" if self.counted else self.problem
 
     @property
     def fix(self) -> str:
-        """What would do."""
+        """What the user should do."""
         return KINDS[self.kind].fix
 
 
 class Findings:
-    """All findings of a data set, collected."""
+    """All findings of a data set."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Finding] = {}
+        self._findings: dict[str, Finding] = {}
 
     def add(self, kind: str, example: str, image: str | None = None, count: int = 1) -> None:
-        """Notes that something was seen.
+        """Records an occurrence of a problem.
 
         Args:
-            kind: of `KINDS`.
-            example: where, in words.
-            image: file name of the image it was seen in.
-            count: how often.
+            kind: key of `KINDS`.
+            example: describes the place.
+            image: file name of the image in which it occurs.
+            count: number of occurrences.
         """
-        finding = self._found.setdefault(kind, Finding(kind))
+        finding = self._findings.setdefault(kind, Finding(kind))
         finding.count += count
         if len(finding.examples) < EXAMPLES:
             finding.examples.append(example)
@@ -77,16 +77,16 @@ class Findings:
             finding.images[image] = None
 
     def __contains__(self, kind: str) -> bool:
-        return kind in self._found
+        return kind in self._findings
 
     @property
     def worst_first(self) -> list[Finding]:
-        """The findings, by severity and in the order of `KINDS`."""
-        return [self._found[kind] for kind in _ORDER if kind in self._found]
+        """The findings by severity, then in the order of `KINDS`."""
+        return [self._findings[kind] for kind in _ORDER if kind in self._findings]
 
     @property
     def stopping(self) -> list[Finding]:
-        """Those that would stop training, or make it meaningless."""
+        """The findings that stop training or make its result meaningless."""
         return [each for each in self.worst_first if each.severity == STOPS]
 
 

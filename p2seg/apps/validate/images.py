@@ -1,4 +1,4 @@
-"""A look at every image file: head and pixels, in threads, since Pillow decodes beside Python."""
+"""Checks every image file: header and pixels, in threads."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import sha256
 
 TINY = 64
-"""Pixels of the long side."""
+"""Longest side in pixels below which an image is tiny."""
 HUGE = 12e6
-"""Pixels."""
+"""Pixels above which an image is huge."""
 GRAY = ("1", "L", "LA")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What an image file is.
+class ImageFile:
+    """The properties of an image file.
 
     Attributes:
-        bytes: of the file; 0 where there is none.
+        bytes: size of the file; 0 if it does not exist.
         size: (height, width) as stored.
-        turn: EXIF's mark, 1 upright, 5 to 8 lying down.
-        mode: Pillow's.
-        deep: it has more than 8 bits per value.
-        pages: of which the first is read.
-        error: why it cannot be read.
-        seconds: that reading took.
+        turn: EXIF orientation; 1 is upright, 5 to 8 swap height and width.
+        mode: Pillow's mode.
+        deep: whether it has more than 8 bits per value.
+        pages: number of pages; only the first is read.
+        error: why the file cannot be read, or None.
+        seconds: how long reading took.
     """
 
     bytes: int = 0
@@ -53,37 +53,37 @@ class Seen:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """(height, width) when turned by EXIF's mark."""
+        """(height, width) after the EXIF rotation."""
         return self.size[::-1] if self.turn >= 5 else self.size
 
 
-Progress = Callable[[Iterable[Seen]], Iterable[Seen]]
+Progress = Callable[[Iterable[ImageFile]], Iterable[ImageFile]]
 
 
-def look(path: Path) -> Seen:
-    """Reads an image file, all of it, to see whether it can be read."""
+def read_file(path: Path) -> ImageFile:
+    """Reads a whole image file to check whether it can be read."""
     begin = time.perf_counter()
     if not path.is_file():
-        return Seen()
+        return ImageFile()
     count = max(1, path.stat().st_size)
     size, turn, mode = (0, 0), 1, ""
     try:
         with opened_image(path) as image:
             size, mode, turn = (image.height, image.width), image.mode, _turn(image)
             deep, pages = is_deep(image), pages_of(image)
-            # an eighth of the sides: a JPEG is read to its end all the same, three times as fast
+            # one eighth of the size: a JPEG is still read to its end, but three times as fast
             image.draft(image.mode, (image.width // 8, image.height // 8))
             image.load()
-    except Exception as error:  # Pillow's decoders let through whatever they come to
+    except Exception as error:  # Pillow's decoders raise many types of errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        return Seen(count, size, turn, mode, error=reason.replace(str(path), path.name))
-    return Seen(count, size, turn, mode, deep, pages, seconds=time.perf_counter() - begin)
+        return ImageFile(count, size, turn, mode, error=reason.replace(str(path), path.name))
+    return ImageFile(count, size, turn, mode, deep, pages, seconds=time.perf_counter() - begin)
 
 
 def _turn(image: object) -> int:
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1))  # type: ignore[attr-defined]
-    except Exception:  # a broken EXIF block turns nothing
+    except Exception:  # a broken EXIF block means no rotation
         return 1
 
 
@@ -93,27 +93,27 @@ def check_images(
     findings: Findings,
     progress: Progress = iter,
     known: Callable[[Path], bool] = lambda _: False,
-) -> list[Seen]:
-    """Looks at all images of a folder.
+) -> list[ImageFile]:
+    """Checks all images of a folder.
 
     Args:
         folder: of the images.
-        records: those that are listed.
-        findings: are told what is wrong.
-        progress: sees the looks go by.
-        known: whether a file that is not listed is of validation.
+        records: the listed images.
+        findings: receives the problems.
+        progress: wraps the iteration over the images.
+        known: whether an unlisted file is a validation image.
 
     Returns:
-        One for each record.
+        The properties of each listed image.
     """
-    there = _names(folder)
-    seen = list(progress(_looks(folder, records)))
+    names = _names(folder)
+    files = list(progress(_read_files(folder, records)))
     near = defaultdict(list)
-    for name in there:
+    for name in names:
         near[_key(name)].append(name)
-    for record, each in zip(records, seen, strict=True):
+    for record, each in zip(records, files, strict=True):
         _check_one(record, each, near, findings)
-    _check_copies(folder, records, seen, findings)
+    _check_copies(folder, records, files, findings)
     listed = {unicodedata.normalize("NFC", str(PurePosixPath(r.file_name))) for r in records}
     owners: dict[str, str] = {}
     for record in records:
@@ -122,66 +122,66 @@ def check_images(
             findings.add("image.same_map", f"{owner} and {record.file_name}")
     for ending, number in sorted(left_out(folder).items()):
         findings.add("image.unread", f"{number} {ending}", count=number)
-    for name in there:
+    for name in names:
         if unicodedata.normalize("NFC", name) not in listed and not known(folder / name):
             findings.add("image.unlisted", name)
-    return seen
+    return files
 
 
 def _names(folder: Path) -> list[str]:
-    """The images below a folder."""
+    """Returns the names of the images below a folder."""
     try:
         return [source.name for source in sources_at(folder)]
-    except UserError:  # none, or one whose name no file can hold
+    except UserError:  # no image, or a name that no points file can hold
         return []
 
 
-def _looks(folder: Path, records: Iterable[ImageRecord]) -> Iterator[Seen]:
+def _read_files(folder: Path, records: Iterable[ImageRecord]) -> Iterator[ImageFile]:
     waiting = (folder / each.file_name for each in records)
     with ThreadPoolExecutor(READERS) as pool:
         while some := list(islice(waiting, AT_ONCE)):
-            yield from pool.map(look, some)
+            yield from pool.map(read_file, some)
 
 
 def _key(name: str) -> str:
-    """What names share that a person would take for one."""
+    """Returns the name without folder, case and Unicode form, to find misspelled names."""
     return unicodedata.normalize("NFC", PurePosixPath(name).name).casefold()
 
 
 def _check_one(
-    record: ImageRecord, seen: Seen, near: dict[str, list[str]], findings: Findings
+    record: ImageRecord, file: ImageFile, near: dict[str, list[str]], findings: Findings
 ) -> None:
     name, size = record.file_name, (record.height, record.width)
-    if not seen.bytes:
+    if not file.bytes:
         other = near.get(_key(name))
-        findings.add("image.missing", f"{name}; there is {other[0]}" if other else name)
+        findings.add("image.missing", f"{name}; {other[0]} exists" if other else name)
         return
-    if seen.error is not None:
-        findings.add("image.broken", f"{name}: {seen.error}")
+    if file.error is not None:
+        findings.add("image.broken", f"{name}: {file.error}")
         return
-    if size not in (seen.size, seen.upright):
-        findings.add("image.size", _other_size(name, seen, size), name)
-    elif seen.turn >= 5 and seen.size != seen.upright:
-        findings.add("image.turned" if size == seen.upright else "image.not_turned", name, name)
-    height, width = seen.size
-    if max(seen.size) < TINY:
+    if size not in (file.size, file.upright):
+        findings.add("image.size", _other_size(name, file, size), name)
+    elif file.turn >= 5 and file.size != file.upright:
+        findings.add("image.turned" if size == file.upright else "image.not_turned", name, name)
+    height, width = file.size
+    if max(file.size) < TINY:
         findings.add("image.tiny", f"{name}: {width}x{height}", name)
     if height * width > HUGE:
         findings.add("image.huge", f"{name}: {width}x{height}")
-    if seen.mode in GRAY:
+    if file.mode in GRAY:
         findings.add("image.gray", name)
-    if seen.deep:
+    if file.deep:
         findings.add("image.deep", name, name)
-    if seen.pages > 1:
-        findings.add("image.pages", f"{name}: {seen.pages}")
+    if file.pages > 1:
+        findings.add("image.pages", f"{name}: {file.pages}")
 
 
-def _other_size(name: str, seen: Seen, size: tuple[int, int]) -> str:
-    """What may have happened to an image of another size."""
-    (height, width), (own_height, own_width) = size, seen.size
+def _other_size(name: str, file: ImageFile, size: tuple[int, int]) -> str:
+    """Describes the size difference and its probable cause."""
+    (height, width), (own_height, own_width) = size, file.size
     text = f"{name} is {own_width}x{own_height}, annotated as {width}x{height}"
-    if size == seen.size[::-1]:
-        return f"{text}: it was turned, and has no EXIF mark that says so"
+    if size == file.size[::-1]:
+        return f"{text}: it was rotated and has no EXIF rotation tag"
     factor = own_width / width
     if abs(own_height - factor * height) <= 1:
         return f"{text}: it was scaled by {factor:.3g}"
@@ -189,28 +189,28 @@ def _other_size(name: str, seen: Seen, size: tuple[int, int]) -> str:
 
 
 def _check_copies(
-    folder: Path, records: Sequence[ImageRecord], seen: Sequence[Seen], findings: Findings
+    folder: Path, records: Sequence[ImageRecord], files: Sequence[ImageFile], findings: Findings
 ) -> None:
     for group in same_bytes(
-        [(folder / r.file_name, s) for r, s in zip(records, seen, strict=True)]
+        [(folder / r.file_name, s) for r, s in zip(records, files, strict=True)]
     ):
         names = [records[k].file_name for k in group]
         findings.add("image.same_bytes", " = ".join(names[:3]), names[0], count=len(group) - 1)
 
 
-def same_bytes(files: Sequence[tuple[Path, Seen]]) -> list[list[int]]:
-    """Which files hold the same bytes; only those of one length are read.
+def same_bytes(files: Sequence[tuple[Path, ImageFile]]) -> list[list[int]]:
+    """Finds identical files; only files of equal length are read.
 
     Args:
-        files: and what was seen of them.
+        files: paths and their properties.
 
     Returns:
-        Groups of two or more places.
+        Groups of two or more indices.
     """
     sizes: dict[int, list[int]] = defaultdict(list)
-    for place, (_, seen) in enumerate(files):
-        if seen.bytes and seen.error is None:
-            sizes[seen.bytes].append(place)
+    for place, (_, file) in enumerate(files):
+        if file.bytes and file.error is None:
+            sizes[file.bytes].append(place)
     groups: dict[str, list[int]] = defaultdict(list)
     for places in sizes.values():
         for place in places if len(places) > 1 else ():

@@ -1,4 +1,4 @@
-"""The whole look at a data set, one check after the other."""
+"""Runs all checks of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from p2seg.apps.validate.annotations import Clicks, read_clicks
 from p2seg.apps.validate.findings import Findings
-from p2seg.apps.validate.images import Seen, check_images
+from p2seg.apps.validate.images import ImageFile, check_images
 from p2seg.apps.validate.maps import check_semantic
 from p2seg.apps.validate.masks import check_pseudo, check_truth
 from p2seg.apps.validate.overlap import check_split, held_images
@@ -21,26 +21,26 @@ from p2seg.errors import UserError
 from p2seg.semantic.check import MapCheck
 
 LITTLE = 2e9
-"""Bytes free below which a disk is nearly full."""
+"""Free bytes below which a disk counts as nearly full."""
 GRABCUT = 0.06
-"""Seconds that GrabCut takes for a point on one core, about: it works on a crop around each."""
+"""Approximate seconds that GrabCut takes per point on one core."""
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Sees items go by: items, what they are, how many."""
+"""Wraps an iteration: items, what they are, how many."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where the parts of a data set lie.
+    """The parts of a data set.
 
     Attributes:
-        images: folder.
-        points: file.
-        semantic: folder of first maps.
-        gt: instances file of the training images, if there is one.
-        pseudo: pseudo masks, if they are to be looked at.
-        val_images: folder of the validation images.
-        val_gt: instances file of validation, if there is one.
+        images: folder of the images.
+        points: the points file.
+        semantic: folder of the initial semantic maps.
+        gt: instances file of the training images, or None.
+        pseudo: file of pseudo masks to check, or None.
+        val_images: folder of the validation images, or None.
+        val_gt: instances file of the validation images, or None.
     """
 
     images: Path
@@ -54,43 +54,43 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen.
+    """The result of all checks.
 
     Attributes:
-        inputs: what was looked at.
+        inputs: the checked data set.
         clicks: the points.
-        seen: of each image its file.
-        findings: what is wrong.
-        facts: figures, in words, by what they are.
-        maps: how the first maps agree with the points, where there are some.
+        files: the file properties of each image.
+        findings: the problems.
+        facts: figures as text, by name.
+        maps: the agreement of initial semantic maps and points, or None without maps.
     """
 
     inputs: Inputs
     clicks: Clicks
-    seen: list[Seen]
+    files: list[ImageFile]
     findings: Findings
     facts: dict[str, str]
     maps: MapCheck | None
 
     @property
     def usable(self) -> bool:
-        """Whether one can train on it."""
+        """Whether training on the data set is possible."""
         return not self.findings.stopping
 
 
 def inspect(inputs: Inputs, out: Path, progress: Progress) -> Inspection:
-    """Looks at everything and raises for nothing but what leaves nothing to look at.
+    """Runs all checks; raises only if nothing can be checked.
 
     Args:
         inputs: the data set.
-        out: where the report will be written, to see how much room there is.
-        progress: sees the images go by.
+        out: folder of the report, to check the free space.
+        progress: wraps the iterations over the images.
 
     Raises:
-        UserError: there is no image folder, or the points file has nothing that can be read.
+        UserError: the image folder is missing, or the points file has no readable part.
     """
     if not inputs.images.is_dir():
-        raise UserError(f"no image folder at {inputs.images}; give it with data.images=DIR")
+        raise UserError(f"no image folder at {inputs.images}; set data.images=DIR")
     findings = Findings()
     clicks = read_clicks(inputs.points, findings)
     check_points(clicks, findings)
@@ -98,14 +98,14 @@ def inspect(inputs: Inputs, out: Path, progress: Progress) -> Inspection:
     held = []
     if inputs.val_gt is not None and inputs.val_images is not None:
         held = held_images(inputs.val_images, inputs.val_gt, findings)
-    seen = check_images(
+    files = check_images(
         inputs.images,
         clicks.images,
         findings,
         lambda each: progress(each, "images", count),
         set(held).__contains__,
     )
-    facts = _facts(clicks, seen)
+    facts = _facts(clicks, files)
     with_points = len(np.unique(clicks.places))
     maps = check_semantic(
         inputs.semantic,
@@ -113,22 +113,22 @@ def inspect(inputs: Inputs, out: Path, progress: Progress) -> Inspection:
         inputs.points,
         clicks,
         findings,
-        lambda each: progress(each, "first maps", with_points),
+        lambda each: progress(each, "initial semantic maps", with_points),
     )
     if maps is not None:
-        facts["first maps"] = (
-            f"{maps.maps} of {maps.images}: {maps.labeled:.0%} of the pixels of a class, "
-            f"{maps.background:.0%} background, {maps.ignored:.0%} ignored"
+        facts["initial semantic maps"] = (
+            f"{maps.maps} of {maps.images}: {maps.labeled:.0%} of the pixels have a class, "
+            f"{maps.background:.0%} are background, {maps.ignored:.0%} ignored"
         )
     _masks(inputs, clicks, findings, facts)
     if held:
-        check_split(inputs.images, clicks.images, seen, held, findings)
-        facts["validation"] = f"{len(held)} images"
+        check_split(inputs.images, clicks.images, files, held, findings)
+        facts["validation"] = f"{len(held)} image{'' if len(held) == 1 else 's'}"
     free = shutil.disk_usage(_existing(out)).free
     facts["free disk"] = f"{free / 1e9:.0f} GB"
     if free < LITTLE:
         findings.add("disk.low", f"{free / 1e9:.1f} GB")
-    return Inspection(inputs, clicks, seen, findings, facts, maps)
+    return Inspection(inputs, clicks, files, findings, facts, maps)
 
 
 def _masks(inputs: Inputs, clicks: Clicks, findings: Findings, facts: dict[str, str]) -> None:
@@ -142,8 +142,8 @@ def _masks(inputs: Inputs, clicks: Clicks, findings: Findings, facts: dict[str, 
             facts["ground truth"] = f"{sum(map(len, truth.instances))} objects"
 
 
-def _facts(clicks: Clicks, seen: list[Seen]) -> dict[str, str]:
-    """What the set is, in figures."""
+def _facts(clicks: Clicks, files: list[ImageFile]) -> dict[str, str]:
+    """Returns figures of the data set as text."""
     facts = {
         "images": f"{len(clicks.images):,}",
         "points": f"{len(clicks.ids):,}",
@@ -151,27 +151,26 @@ def _facts(clicks: Clicks, seen: list[Seen]) -> dict[str, str]:
     }
     counts = np.bincount(clicks.places, minlength=len(clicks.images))
     if len(counts):
-        facts["points an image"] = (
-            f"{counts.mean():.1f} on average, {int(np.median(counts))} in the middle, "
-            f"at most {counts.max()}"
+        facts["points per image"] = (
+            f"mean {counts.mean():.1f}, median {int(np.median(counts))}, maximum {counts.max()}"
         )
-    read = [each for each in seen if each.bytes and each.error is None]
+    read = [each for each in files if each.bytes and each.error is None]
     if read:
         pixels = np.array([each.size[0] * each.size[1] for each in read], np.float64)
         widths, heights = ([each.size[axis] for each in read] for axis in (1, 0))
         facts["sizes"] = (
             f"{min(widths)}x{min(heights)} to {max(widths)}x{max(heights)}, "
-            f"{np.median(pixels) / 1e6:.2f} megapixels in the middle"
+            f"median {np.median(pixels) / 1e6:.2f} megapixels"
         )
         facts["bytes"] = f"{sum(each.bytes for each in read) / 1e6:,.1f} MB"
         spent = sum(each.seconds for each in read) / len(read)
-        facts["reading"] = f"{1000 * spent:.1f} ms an image in a thread"
+        facts["reading"] = f"{1000 * spent:.1f} ms per image and thread"
         minutes = (GRABCUT * len(clicks.ids) + sum(each.seconds for each in read)) / 60
-        facts["first maps by GrabCut"] = f"about {max(1, round(minutes))} min on one core"
+        facts["time for GrabCut maps"] = f"about {max(1, round(minutes))} min on one core"
     return facts
 
 
 def _existing(path: Path) -> Path:
-    """The folder above that is there."""
+    """Returns the nearest existing parent folder."""
     path = path.absolute()
     return next(each for each in (path, *path.parents) if each.is_dir())

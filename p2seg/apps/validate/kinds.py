@@ -1,242 +1,242 @@
-"""What can be wrong with a data set: every kind with its sentence and its remedy."""
+"""All kinds of problems of a data set, each with a description and a remedy."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 STOPS, WARNING, NOTE = "stops", "warning", "note"
-"""Training stops there, or has no meaning; results suffer; good to know."""
+"""Training would stop or be meaningless; results suffer; information."""
 SEVERITIES = (STOPS, WARNING, NOTE)
 
 
 class Kind(NamedTuple):
-    """A kind of finding: how bad it is, what was seen, and what would do."""
+    """A kind of problem: severity, description, and remedy."""
 
     severity: str
-    seen: str
+    problem: str
     fix: str
 
 
-EDIT = "mend these entries, or import the clicks again with p2seg import_points"
-SKIP = "or go on without them with data.on_error=skip"
+EDIT = "fix these entries, or import the clicks again with p2seg import_points"
+SKIP = "or skip them with data.on_error=skip"
 KINDS = {
-    "file.form": Kind(STOPS, "parts of the points file are missing or of another form", EDIT),
-    "file.image": Kind(STOPS, "entries of images cannot be read", EDIT),
-    "file.category": Kind(STOPS, "entries of categories cannot be read", EDIT),
-    "file.annotation": Kind(STOPS, "entries of annotations cannot be read", EDIT),
+    "file.form": Kind(STOPS, "parts of the points file are missing or have a wrong type", EDIT),
+    "file.image": Kind(STOPS, "image entries cannot be read", EDIT),
+    "file.category": Kind(STOPS, "category entries cannot be read", EDIT),
+    "file.annotation": Kind(STOPS, "annotation entries cannot be read", EDIT),
     "file.same_id": Kind(
-        STOPS, "two entries have the same id", "number the images, or the annotations, anew"
+        STOPS, "two entries have the same id", "give each image and each annotation a unique id"
     ),
     "file.reference": Kind(
         STOPS,
-        "annotations of an image or a category that is not listed",
-        "fix their image_id or category_id, list what is missing, or remove them",
+        "annotations refer to an image or a category that is not listed",
+        "fix image_id or category_id, add the missing entry, or remove the annotation",
     ),
-    "file.refused": Kind(STOPS, "the points file is refused as a whole", EDIT),
+    "file.refused": Kind(STOPS, "the points file is rejected as a whole", EDIT),
     "points.malformed": Kind(
         STOPS,
         "points that are not two numbers [x, y]",
         "write them as [x, y] in pixels; p2seg make_points makes points from masks",
     ),
     "points.none": Kind(
-        STOPS, "there is no point", "click some objects: p2seg annotate images=DIR"
+        STOPS, "there are no points", "click objects with p2seg annotate images=DIR"
     ),
     "points.swapped": Kind(
         STOPS,
-        "points seem to be written [y, x]: they lie outside, and inside when turned round",
+        "points seem to be [y, x]: they lie outside as written, and inside if swapped",
         "write every point as [x, y], x to the right",
     ),
     "points.fraction": Kind(
         STOPS,
-        "all points lie between 0 and 1: they seem to be shares of the image's sides, not pixels",
+        "all points lie between 0 and 1: they seem to be fractions of the image size, not pixels",
         "multiply x by the width and y by the height of the image",
     ),
     "points.percent": Kind(
         STOPS,
-        "all points lie between 0 and 100: they seem to be percent, not pixels",
+        "all points lie between 0 and 100: they seem to be percentages, not pixels",
         "multiply x by width / 100 and y by height / 100; "
-        "p2seg import_points does so for Label Studio",
+        "p2seg import_points does this for Label Studio files",
     ),
     "points.from_one": Kind(
         STOPS,
-        "points seem to be counted from 1: some lie on the width or height itself, none on 0",
-        "subtract 1 from every x and y: the first pixel is 0",
+        "points seem to be counted from 1: some equal the width or height, none is 0",
+        "subtract 1 from every x and y; the first pixel is 0",
     ),
     "points.outside": Kind(
         STOPS,
         "points lie outside their image",
-        "move or remove them, in the file or with p2seg annotate images=DIR",
+        "move or remove them in the file or with p2seg annotate images=DIR",
     ),
     "image.missing": Kind(
         STOPS, "images are not in the folder", "check data.images and the file names"
     ),
     "image.broken": Kind(
-        STOPS, "images cannot be read, or are cut short", f"replace these files, {SKIP}"
+        STOPS, "images cannot be read or are truncated", f"replace these files, {SKIP}"
     ),
     "image.size": Kind(
         STOPS,
-        "images have another size than annotated",
-        "use the images that were annotated, or click again: points would lie elsewhere",
+        "images differ in size from the annotated size",
+        "use the annotated images, or click the objects again in these images",
     ),
     "image.same_map": Kind(
         STOPS,
-        "images differ only by their ending, and would share one initial semantic map",
-        "rename one of them, in the folder and in the points file",
+        "images differ only by their suffix and would share one initial semantic map",
+        "rename one of them in the folder and in the points file",
     ),
     "map.unread": Kind(
         STOPS,
-        "first maps are missing or cannot be used",
-        f"run p2seg gen_semantic, which makes only those, {SKIP}",
+        "initial semantic maps are missing or cannot be used",
+        f"run p2seg gen_semantic, which makes only the missing maps, {SKIP}",
     ),
     "map.classes": Kind(
-        STOPS, "the first maps are of other classes", "run p2seg gen_semantic again"
+        STOPS, "the initial semantic maps have other classes", "run p2seg gen_semantic again"
     ),
     "pseudo.refused": Kind(
         STOPS, "the pseudo masks cannot be read", "make them again with p2seg gen_pseudo"
     ),
     "gt.refused": Kind(
-        WARNING, "the ground truth cannot be read", "mend the file; training does not need it"
+        WARNING, "the ground truth cannot be read", "fix the file; training does not need it"
     ),
     "points.two_classes": Kind(
         WARNING,
         "points of different classes lie on one spot",
-        "keep the right one: the first gets the object's mask, the second a default box",
+        "keep the right one: only the first gets the object's mask, the other a default box",
     ),
     "points.double": Kind(
         WARNING,
         "two points of a class lie on one pixel or on touching pixels",
-        "remove one: the first gets the object's mask, the second a default box",
+        "remove one: only the first gets the object's mask, the other a default box",
     ),
     "points.near": Kind(
         WARNING,
-        "points of a class are nearer than 4 pixels, a cell of the network's grid",
-        "look whether they are one object clicked twice, or enlarge the images",
+        "points of a class are closer than 4 pixels, one cell of the network's grid",
+        "check whether one object was clicked twice; else enlarge the images",
     ),
     "class.names": Kind(
         WARNING, "class names differ only by case or spaces", "make them one class"
     ),
     "class.empty": Kind(
-        WARNING, "classes have no point", "click some, or remove the class from categories"
+        WARNING, "classes have no point", "click objects of them, or remove them from categories"
     ),
     "class.rare": Kind(
         WARNING,
         "classes have fewer than 10 points",
-        "click more of them: scores of such classes mean little",
+        "click more objects of them; scores of rare classes are unreliable",
     ),
     "image.same_bytes": Kind(
-        WARNING, "images are the same file, byte for byte", "keep one of each, with all its points"
+        WARNING, "images are identical files", "keep one of each, with all its points"
     ),
     "image.tiny": Kind(
-        WARNING, "images are smaller than 64 pixels", "enlarge them: the grid has cells of 4 pixels"
+        WARNING, "images are smaller than 64 pixels", "enlarge them; grid cells have 4 pixels"
     ),
     "image.deep": Kind(
         WARNING,
-        "images have more than 8 bits per value; in each of them the values from the 0.1th to the "
+        "images have more than 8 bits per value; in each image, the values from the 0.1th to the "
         "99.9th percentile become 0 to 255",
-        "nothing to do if the pictures below look right; else save the images with 8 bits",
+        "no action if the pictures below look right; else save the images with 8 bits",
     ),
     "image.pages": Kind(
         WARNING,
-        "images have several pages or frames, of which the first is read",
-        "save the pages that you need as files of their own",
+        "images have several pages or frames, and only the first is read",
+        "save the pages that you need as separate files",
     ),
     "image.unread": Kind(
         WARNING,
-        "images of the folder are of a kind that is not read",
+        "images in the folder have a format that is not read",
         "convert them to .png or .jpg",
     ),
     "map.other_points": Kind(
         WARNING,
-        "the first maps were made of another points file",
-        "run p2seg gen_semantic again, which makes only what has changed",
+        "the initial semantic maps were made from another points file",
+        "run p2seg gen_semantic again, which makes only changed maps",
     ),
     "map.off_class": Kind(
         WARNING,
-        "the first map is not of the point's class where it was clicked",
-        "look at these images; p2seg gen_semantic --check tells more",
+        "the initial semantic map does not have the point's class at the click",
+        "check these images; p2seg gen_semantic --check reports details",
     ),
     "pseudo.images": Kind(
         WARNING,
-        "the pseudo masks are of other images",
-        "make them again with p2seg gen_pseudo of these points",
+        "the pseudo masks belong to other images",
+        "make them again from these points with p2seg gen_pseudo",
     ),
     "pseudo.points": Kind(
         WARNING,
-        "points without a pseudo mask, or masks without a point of their id and class",
-        "make the masks again with p2seg gen_pseudo: the points have changed since",
+        "points have no pseudo mask, or masks have no point of their id and class",
+        "make the masks again with p2seg gen_pseudo, because the points have changed",
     ),
     "pseudo.empty": Kind(
         WARNING, "pseudo masks are empty", "make them again with p2seg gen_pseudo"
     ),
     "pseudo.off_point": Kind(
         WARNING,
-        "points lie outside of their own pseudo mask",
-        "look at them: p2seg gallery pred=FILE images=DIR",
+        "points lie outside their own pseudo mask",
+        "check them with p2seg gallery pred=FILE images=DIR",
     ),
     "pseudo.default": Kind(
         WARNING,
-        "pseudo masks are default boxes: no pixel was claimed by their point",
-        "look at them in the gallery; export.foreground=5 of p2seg gen_pseudo makes fewer",
+        "pseudo masks are default boxes because no pixel was assigned to their point",
+        "check them in the gallery; p2seg gen_pseudo export.foreground=5 makes fewer",
     ),
     "pseudo.prior": Kind(
         WARNING,
-        "classes whose pseudo masks are as large as the clicks alone would make them: "
-        "the image did not decide them",
-        "look at them: p2seg gallery pred=FILE images=DIR",
+        "the pseudo masks of classes have the size that the clicks alone would give, without the "
+        "image",
+        "check them with p2seg gallery pred=FILE images=DIR",
     ),
     "gt.empty": Kind(
-        WARNING, "masks of the ground truth are empty", "draw them, or remove these annotations"
+        WARNING, "ground-truth masks are empty", "draw them or remove these annotations"
     ),
     "gt.off_point": Kind(
         WARNING,
-        "points lie on no object of their class in the ground truth",
-        "check class and place of these points, or whether the file is of these images",
+        "points lie on no ground-truth object of their class",
+        "check class and position of these points, and whether gt belongs to these images",
     ),
     "split.same_file": Kind(
         WARNING,
-        "images are both in training and in validation",
-        "take them out of one of the two: scores on them mean nothing",
+        "images are in both training and validation",
+        "remove them from one of the two, because their scores are meaningless",
     ),
     "split.same_bytes": Kind(
         WARNING,
-        "images of validation are copies of training images",
-        "take them out of one of the two: scores on them mean nothing",
+        "validation images are copies of training images",
+        "remove them from one of the two, because their scores are meaningless",
     ),
     "disk.low": Kind(
-        WARNING, "less than 2 GB are free where the output goes", "make room, or give another out="
+        WARNING, "less than 2 GB are free on the output disk", "free space, or set another out="
     ),
     "points.border": Kind(
         NOTE,
         "points lie on the outermost pixel of their image",
-        "fine for objects that are cut off; else look whether they were moved there",
+        "fine for objects that are cut off; else check whether they were moved there",
     ),
     "image.no_points": Kind(
         NOTE,
-        "images have no point: training leaves them out",
-        "click their objects, or leave them as they are if there are none",
+        "images have no point, and training skips them",
+        "click their objects; no action if there are none",
     ),
     "image.unlisted": Kind(
         NOTE,
-        "images of the folder are not in the points file",
-        "click them: p2seg annotate images=DIR",
+        "images in the folder are not in the points file",
+        "click their objects with p2seg annotate images=DIR",
     ),
     "image.turned": Kind(
         NOTE,
-        "images are turned upright by their EXIF mark, as annotated",
-        "nothing to do; other programs may show them lying down",
+        "images are rotated upright by their EXIF tag, as annotated",
+        "no action; other programs may show them rotated",
     ),
     "image.not_turned": Kind(
         NOTE,
-        "images have an EXIF mark that would turn them, but were annotated lying down",
-        "nothing to do, if the points in the pictures below lie right",
+        "images have an EXIF rotation tag but were annotated without the rotation",
+        "no action if the points in the pictures below are right",
     ),
-    "image.gray": Kind(NOTE, "images are gray", "nothing to do: they become RGB"),
+    "image.gray": Kind(NOTE, "images are gray", "no action; they are converted to RGB"),
     "image.huge": Kind(
         NOTE,
         "images have more than 12 megapixels",
-        "tiles, or smaller copies clicked anew, save memory and time",
+        "use tiles, or smaller images that are clicked again, to save memory and time",
     ),
-    "map.none": Kind(NOTE, "there are no first maps yet", "p2seg gen_semantic semantic=grabcut"),
+    "map.none": Kind(NOTE, "no initial semantic maps yet", "run p2seg gen_semantic"),
 }
 
 ONCE = frozenset(
@@ -245,4 +245,4 @@ ONCE = frozenset(
         *("map.other_points", "points.none", "disk.low"),
     )
 )
-"""Kinds that are there or not."""
+"""Kinds that occur at most once, so that their count has no meaning."""

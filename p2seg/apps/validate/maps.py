@@ -1,4 +1,4 @@
-"""Checks of first semantic maps: there, of these classes and points, right where one clicked."""
+"""Checks the initial semantic maps: complete, same classes and points, right class at clicks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.source import MapTask
 
 SNAP = 8.0
-"""Pixels within which a point off its class counts as near, in the figures."""
+"""Distance in pixels up to which a pixel of the point's class counts as near."""
 
 Progress = Callable[[Iterable[MapTask]], Iterable[MapTask]]
 
@@ -31,18 +31,18 @@ def check_semantic(
     findings: Findings,
     progress: Progress = iter,
 ) -> MapCheck | None:
-    """Looks at the maps of all images that have points.
+    """Checks the maps of all images that have points.
 
     Args:
         folder: of the maps.
         images: folder of the images.
         points: the points file.
-        clicks: what was read of it.
-        findings: are told what is wrong.
-        progress: sees the images go by.
+        clicks: the content of the points file.
+        findings: receives the problems.
+        progress: wraps the iteration over the images.
 
     Returns:
-        How maps and points agree; None where there is no map.
+        The agreement of maps and points; None if there is no readable map.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         findings.add("map.none", str(folder))
@@ -55,7 +55,7 @@ def check_semantic(
     names = tuple(category.name for category in clicks.categories)
     try:
         return check_maps(read, progress(tasks), names, SNAP, seen)
-    except UserError:  # none can be read, which `_read` has told
+    except UserError:  # no map can be read, which `_read` has recorded
         return None
 
 
@@ -76,7 +76,7 @@ def _check_manifest(folder: Path, points: Path, clicks: Clicks, findings: Findin
 
 
 def _fingerprint(points: Path) -> str | None:
-    """The fingerprint of a points file; None if the file has faults, which are findings too."""
+    """Returns the fingerprint of a points file, or None if the file has faults."""
     try:
         return points_fingerprint(read_points(points))
     except UserError:
@@ -95,7 +95,7 @@ def _tasks(clicks: Clicks, images: Path) -> Iterable[MapTask]:
 
 
 def _read(folder: Path, findings: Findings, task: MapTask) -> SemanticMap:
-    """A map as training reads it."""
+    """Reads a map with the reader that training uses."""
     name = task.record.file_name
     try:
         return read_map(map_path(folder, name), task.size, len(task.classes))
@@ -111,4 +111,4 @@ def _check_one(
     own = own[clicks.inside[own]]
     x, y = np.floor(clicks.xy[own]).astype(np.int64).T
     for k in own[semantic[y, x] != clicks.labels[own]].tolist():
-        findings.add("map.off_class", clicks.told(k), name)
+        findings.add("map.off_class", clicks.describe(k), name)

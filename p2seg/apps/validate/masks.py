@@ -1,4 +1,4 @@
-"""Checks of pseudo masks and of a ground truth against the points."""
+"""Checks pseudo masks and ground truth against the points."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from p2seg.data.coco import Instance, InstanceSet, decode, read_instances
 from p2seg.errors import UserError
 
 MOST = 5000
-"""Images whose masks are drawn; of more, every so-manieth."""
+"""Most images whose masks are decoded; with more images, every n-th."""
 
 
 def check_pseudo(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet | None:
-    """Compares pseudo masks with the points they were made of: each has one, which it lies on."""
+    """Checks that every point has one pseudo mask of its class, and lies on it."""
     masks = _read(path, "pseudo", findings)
     if masks is None:
         return None
@@ -27,7 +27,7 @@ def check_pseudo(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet 
     ours = {image.file_name for image in clicks.images}
     for name in place_of.keys() - ours:
         findings.add("pseudo.images", f"{name} is not in the points file")
-    drawn = _chosen(len(clicks.images))
+    sample = _sample(len(clicks.images))
     for place, record in enumerate(clicks.images):
         name = record.file_name
         own = {int(clicks.ids[k]): int(k) for k in clicks.of(place)}
@@ -38,21 +38,21 @@ def check_pseudo(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet 
             if k is None or names[each.label - 1] != label:
                 text = f"{name}: mask {each.id} of {names[each.label - 1]}"
                 findings.add("pseudo.points", text, name)
-            elif place in drawn and not codec.area(each.rle):
-                findings.add("pseudo.empty", clicks.told(k), name)
+            elif place in sample and not codec.area(each.rle):
+                findings.add("pseudo.empty", clicks.describe(k), name)
             elif each.default_box:
-                findings.add("pseudo.default", clicks.told(k), name)
-            elif place in drawn and clicks.inside[k] and not _covers(each, clicks, k):
-                findings.add("pseudo.off_point", clicks.told(k), name)
+                findings.add("pseudo.default", clicks.describe(k), name)
+            elif place in sample and clicks.inside[k] and not _covers(each, clicks, k):
+                findings.add("pseudo.off_point", clicks.describe(k), name)
         for k in own.values():
-            findings.add("pseudo.points", f"{clicks.told(k)} has none", name)
+            findings.add("pseudo.points", f"{clicks.describe(k)} has no mask", name)
     for prior in prior_decided(masks):
         findings.add("pseudo.prior", str(prior))
     return masks
 
 
 def check_truth(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet | None:
-    """Compares points with the objects of a ground truth: each should lie on one of its class."""
+    """Checks that every point lies on a ground-truth object of its class."""
     truth = _read(path, "gt", findings)
     if truth is None:
         return None
@@ -60,7 +60,7 @@ def check_truth(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet |
     labels = [label_of.get(category.name) for category in truth.categories]
     place_of = {image.file_name: place for place, image in enumerate(truth.images)}
     inside = clicks.inside
-    for place in sorted(_chosen(len(clicks.images))):
+    for place in sorted(_sample(len(clicks.images))):
         record = clicks.images[place]
         if record.file_name not in place_of:
             continue
@@ -71,7 +71,7 @@ def check_truth(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet |
         for k in clicks.of(place).tolist():
             own = [each for each in group if labels[each.label - 1] == clicks.labels[k]]
             if inside[k] and not any(_covers(each, clicks, k) for each in own):
-                findings.add("gt.off_point", clicks.told(k), record.file_name)
+                findings.add("gt.off_point", clicks.describe(k), record.file_name)
     return truth
 
 
@@ -83,7 +83,7 @@ def _read(path: Path, what: str, findings: Findings) -> InstanceSet | None:
         return None
 
 
-def _chosen(count: int) -> set[int]:
+def _sample(count: int) -> set[int]:
     return set(range(0, count, max(1, -(-count // MOST))))
 
 

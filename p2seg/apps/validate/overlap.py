@@ -1,4 +1,4 @@
-"""Whether images are both in training and in validation."""
+"""Checks whether images are in both training and validation."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2seg.apps.validate.findings import Findings
-from p2seg.apps.validate.images import Seen, same_bytes
+from p2seg.apps.validate.images import ImageFile, same_bytes
 from p2seg.data.coco import read_instances
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 
 
 def held_images(val_images: Path, val_gt: Path, findings: Findings) -> list[Path]:
-    """The image files of validation.
+    """Returns the image files of validation.
 
     Args:
         val_images: folder of the validation images.
         val_gt: instances file of validation.
-        findings: are told where it cannot be read.
+        findings: receives the problem if the file cannot be read.
     """
     try:
-        images = read_instances(val_gt, "instances file of validation").images
+        images = read_instances(val_gt, "validation instances file").images
     except UserError as error:
         findings.add("gt.refused", str(error))
         return []
@@ -31,18 +31,18 @@ def held_images(val_images: Path, val_gt: Path, findings: Findings) -> list[Path
 def check_split(
     images: Path,
     records: Sequence[ImageRecord],
-    seen: Sequence[Seen],
+    files: Sequence[ImageFile],
     held: Sequence[Path],
     findings: Findings,
 ) -> None:
-    """Compares the images of training and validation, by place and by bytes.
+    """Compares the images of training and validation by path and by content.
 
     Args:
         images: folder of the training images.
         records: the training images.
-        seen: what was seen of them.
-        held: of `held_images`.
-        findings: are told what is wrong.
+        files: the properties of their files.
+        held: the result of `held_images`.
+        findings: receives the problems.
     """
     ours = {(images / each.file_name).resolve(): each.file_name for each in records}
     others = []
@@ -51,8 +51,8 @@ def check_split(
         if name is not None:
             findings.add("split.same_file", name, name)
         elif path.is_file():
-            others.append((path, Seen(bytes=path.stat().st_size)))
-    own = [(images / r.file_name, s) for r, s in zip(records, seen, strict=True)]
+            others.append((path, ImageFile(bytes=path.stat().st_size)))
+    own = [(images / r.file_name, s) for r, s in zip(records, files, strict=True)]
     for group in same_bytes([*own, *others]):
         train = [place for place in group if place < len(own)]
         if train and len(train) < len(group):

@@ -1,4 +1,4 @@
-"""Twelve images with their points: the worst, and such that show the variety."""
+"""Draws example images with their points: the worst ones, then a varied selection."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from p2seg.errors import UserError
 
 COUNT = 12
 WORST = 6
-"""Of them at most, images that something is wrong with."""
+"""Most examples that have a problem."""
 SIDE = 480
-"""Pixels of a picture's long side."""
+"""Longest side of a picture in pixels."""
 NUMBERED = 60
-"""Points of an image beyond which they have no numbers."""
+"""Most points of an image that are numbered."""
 WRONG = (220, 38, 38)
-"""The cross of a point that lies outside, drawn at the nearest border."""
+"""Color of the cross that marks a point outside the image, drawn at the nearest border."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Example:
     """An image with its points.
 
     Attributes:
         name: of the image.
-        why: it is shown.
-        points: how many it has.
+        why: the reason why the image was selected.
+        points: the number of its points.
         picture: `[H, W, 3]` uint8 RGB.
     """
 
@@ -43,50 +43,54 @@ class Drawn:
     picture: Picture
 
 
-def drawn_images(made: Inspection) -> list[Drawn]:
-    """Twelve images or fewer, the same ones each time; those that cannot be read are left out."""
-    found: list[Drawn] = []
-    for place, why in _chosen(made):
-        record = made.clicks.images[place]
+def example_images(inspection: Inspection) -> list[Example]:
+    """Returns at most `COUNT` images, always the same ones; unreadable images are skipped."""
+    examples: list[Example] = []
+    for place, why in _selection(inspection):
+        record = inspection.clicks.images[place]
         try:
-            image = read_image(made.inputs.images / record.file_name, _size(made, place))
+            image = read_image(
+                inspection.inputs.images / record.file_name, _size(inspection, place)
+            )
         except UserError:
             continue
-        own = made.clicks.of(place)
-        found.append(Drawn(record.file_name, why, len(own), _drawn(made, place, image)))
-        if len(found) == COUNT:
+        own = inspection.clicks.of(place)
+        examples.append(
+            Example(record.file_name, why, len(own), _draw_points(inspection, place, image))
+        )
+        if len(examples) == COUNT:
             break
-    return found
+    return examples
 
 
-def _size(made: Inspection, place: int) -> tuple[int, int] | None:
-    """The size that the image is read in: as annotated, or as it is where that is another."""
-    record, seen = made.clicks.images[place], made.seen[place]
+def _size(inspection: Inspection, place: int) -> tuple[int, int] | None:
+    """Returns the size to check when reading: the annotated size, or None if the file differs."""
+    record, file = inspection.clicks.images[place], inspection.files[place]
     size = record.height, record.width
-    return size if size in (seen.size, seen.upright) else None
+    return size if size in (file.size, file.upright) else None
 
 
-def _chosen(made: Inspection) -> Iterator[tuple[int, str]]:
-    """Places of images and why they are shown, each once: the worst, then the most varied."""
-    place_of = {each.file_name: place for place, each in enumerate(made.clicks.images)}
-    readable = {p for p, seen in enumerate(made.seen) if seen.bytes and seen.error is None}
-    taken: set[int] = set()
-    for number in range(WORST):  # the first image of every kind of finding, then the second, ...
-        for finding in made.findings.worst_first:
+def _selection(inspection: Inspection) -> Iterator[tuple[int, str]]:
+    """Yields the indices of images and the reasons, each image once: the worst ones first."""
+    place_of = {each.file_name: place for place, each in enumerate(inspection.clicks.images)}
+    readable = {p for p, file in enumerate(inspection.files) if file.bytes and file.error is None}
+    selected: set[int] = set()
+    for number in range(WORST):  # the first image of every finding, then the second, ...
+        for finding in inspection.findings.worst_first:
             names = [] if finding.severity == NOTE else list(finding.images)
             place = place_of.get(names[number], -1) if number < len(names) else -1
-            if place in readable - taken and len(taken) < WORST:
-                taken.add(place)
-                yield place, finding.seen
-    for place, why in _varied(made, readable):
-        if place not in taken:
-            taken.add(place)
+            if place in readable - selected and len(selected) < WORST:
+                selected.add(place)
+                yield place, finding.problem
+    for place, why in _varied(inspection, readable):
+        if place not in selected:
+            selected.add(place)
             yield place, why
 
 
-def _varied(made: Inspection, readable: set[int]) -> Iterator[tuple[int, str]]:
-    """Images that differ: the fullest, of every class, the smallest, the largest, and some more."""
-    clicks = made.clicks
+def _varied(inspection: Inspection, readable: set[int]) -> Iterator[tuple[int, str]]:
+    """Yields images that differ: most points, one per class, smallest, largest, and others."""
+    clicks = inspection.clicks
     counts = np.bincount(clicks.places, minlength=len(clicks.images))
     some = sorted(place for place in readable if counts[place])
     if not some:
@@ -97,7 +101,9 @@ def _varied(made: Inspection, readable: set[int]) -> Iterator[tuple[int, str]]:
         for place in clicks.places[clicks.labels == label].tolist()[:1]:
             if place in readable:
                 yield place, f"with {clicks.categories[label - 1].name}"
-    area = {place: made.seen[place].size[0] * made.seen[place].size[1] for place in some}
+    area = {
+        place: inspection.files[place].size[0] * inspection.files[place].size[1] for place in some
+    }
     if len(set(area.values())) > 1:
         yield min(some, key=lambda place: (area[place], place)), "the smallest"
         yield max(some, key=lambda place: (area[place], -place)), "the largest"
@@ -106,8 +112,8 @@ def _varied(made: Inspection, readable: set[int]) -> Iterator[tuple[int, str]]:
     yield from ((place, "") for place in some[: 2 * COUNT])
 
 
-def _drawn(made: Inspection, place: int, image: NDArray[np.uint8]) -> Picture:
-    clicks, record = made.clicks, made.clicks.images[place]
+def _draw_points(inspection: Inspection, place: int, image: NDArray[np.uint8]) -> Picture:
+    clicks, record = inspection.clicks, inspection.clicks.images[place]
     picture = np.ascontiguousarray(fit(image, SIDE))
     height, width = picture.shape[:2]
     scale = np.array([width / record.width, height / record.height])
@@ -132,7 +138,7 @@ def _drawn(made: Inspection, place: int, image: NDArray[np.uint8]) -> Picture:
 
 
 def _number(picture: Picture, text: str, x: int, y: int) -> None:
-    """A small number right of a point, or left of it at the image's edge."""
+    """Draws a number to the right of a point, or to the left at the image's edge."""
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.6
     (width, height), _ = cv2.getTextSize(text, font, size, 2)
     left = x if x + width < picture.shape[1] else x - width - 24

@@ -1,4 +1,4 @@
-"""Checks of points: where they lie, how near to each other, and of which classes."""
+"""Checks the points: position, distance to each other, and class."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from p2seg.apps.validate.findings import Findings
 from p2seg.structures import STRIDE
 
 RARE = 10
-"""Points of a class below which it is rare."""
+"""Points below which a class is rare."""
 SPOT = 1.5
-"""Pixels within which points of different classes are on one spot."""
+"""Distance in pixels up to which points of different classes lie on one spot."""
 UNLIKELY = -6.0
-"""Logarithm to base 10 of a chance that is none."""
+"""Base-10 logarithm of a probability that is considered impossible."""
 TURNED = 0.9
-"""Share of the points outside that must lie inside when turned round."""
+"""Share of the outside points that must lie inside after swapping x and y."""
 
 
 def check_points(clicks: Clicks, findings: Findings) -> None:
-    """Looks at all points; nothing is raised."""
+    """Checks all points; raises nothing."""
     _check_classes(clicks, findings)
     if not len(clicks.ids):
-        findings.add("points.none", f"{len(clicks.images)} images without any")
+        findings.add("points.none", f"{len(clicks.images)} images without points")
         return
     _check_units(clicks, findings)
     _check_places(clicks, findings)
@@ -49,14 +49,14 @@ def _check_classes(clicks: Clicks, findings: Findings) -> None:
 
 
 def _check_units(clicks: Clicks, findings: Findings) -> None:
-    """Coordinates that are no pixels, told by how unlikely they would be if they were."""
+    """Detects coordinates that are not pixels, by how improbable they would be as pixels."""
     for kind, most in (("points.fraction", 1.0), ("points.percent", 100.0)):
         if (clicks.xy < 0).any() or (clicks.xy > most).any():
             continue
         chance = np.log10(np.minimum(1, most / clicks.sides)).sum()
         if chance < UNLIKELY:
             first = int(clicks.xy.max(1).argmax())
-            findings.add(kind, clicks.told(first), clicks.name(first), count=len(clicks.ids))
+            findings.add(kind, clicks.describe(first), clicks.name(first), count=len(clicks.ids))
             return
 
 
@@ -64,15 +64,15 @@ def _check_places(clicks: Clicks, findings: Findings) -> None:
     outside = np.flatnonzero(~clicks.inside)
     kind = _kind_of(clicks, outside)
     for k in outside.tolist():
-        findings.add(kind, clicks.told(k), clicks.name(k))
+        findings.add(kind, clicks.describe(k), clicks.name(k))
     edge = (clicks.xy < 1) | (clicks.xy >= clicks.sides - 1)
     if not any(kind in findings for kind in ("points.fraction", "points.percent")):
         for k in np.flatnonzero(edge.any(1) & clicks.inside).tolist():
-            findings.add("points.border", clicks.told(k), clicks.name(k))
+            findings.add("points.border", clicks.describe(k), clicks.name(k))
 
 
 def _kind_of(clicks: Clicks, outside: NDArray[np.int64]) -> str:
-    """Why points lie outside, as far as one can say."""
+    """Returns the probable reason why points lie outside."""
     if not len(outside):
         return "points.outside"
     turned = (clicks.xy[:, ::-1] >= 0) & (clicks.xy[:, ::-1] < clicks.sides)
@@ -81,15 +81,15 @@ def _kind_of(clicks: Clicks, outside: NDArray[np.int64]) -> str:
     if enough and inside_turned.mean() > clicks.inside.mean():
         return "points.swapped"
     beyond = clicks.xy[outside] - clicks.sides[outside]
-    if (beyond <= 0).all() and clicks.xy.min() >= 1:  # on the width or height itself
+    if (beyond <= 0).all() and clicks.xy.min() >= 1:  # exactly on the width or height
         return "points.from_one"
     return "points.outside"
 
 
 def _check_neighbors(clicks: Clicks, findings: Findings) -> None:
-    """Pairs of points of an image that are too near."""
+    """Finds pairs of points of an image that are too close."""
     if any(kind in findings for kind in ("points.fraction", "points.percent")):
-        return  # all are near to each other
+        return  # with wrong units, all points are close to each other
     for group in map(clicks.of, range(len(clicks.images))):
         if len(group) < 2:
             continue
@@ -97,12 +97,12 @@ def _check_neighbors(clicks: Clicks, findings: Findings) -> None:
         for first, second in np.sort(group[pairs], axis=1).tolist():
             kind = _relation(clicks, first, second)
             if kind is not None:
-                example = f"{clicks.told(first)} and annotation {clicks.ids[second]}"
+                example = f"{clicks.describe(first)} and annotation {clicks.ids[second]}"
                 findings.add(kind, example, clicks.name(first))
 
 
 def _relation(clicks: Clicks, first: int, second: int) -> str | None:
-    """What is wrong with two points of an image that are near."""
+    """Returns the kind of problem of two points that are close to each other, or None."""
     apart = float(np.linalg.norm(clicks.xy[first] - clicks.xy[second]))
     if clicks.labels[first] != clicks.labels[second]:
         return "points.two_classes" if apart < SPOT else None

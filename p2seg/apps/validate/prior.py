@@ -1,4 +1,4 @@
-"""Masks whose shape follows from the clicks alone: the image had no part in them."""
+"""Finds masks whose shape follows from the clicks alone, without the image."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from p2seg.data.coco import Instance, InstanceSet, decode
 from p2seg.semantic.grabcut import GrabCut
 
 MOST = 100
-"""Images whose masks are compared; of more images, every n-th."""
+"""Most images whose masks are compared; with more images, every n-th."""
 SIDE = 256
-"""Pixels per side that are compared, at most."""
+"""Most pixels per side that are compared."""
 ALIKE = 0.8
-"""IoU from which on a mask has the shape that clicks alone would give."""
+"""IoU from which a mask has the shape that the clicks alone would give."""
 SHARE = 0.5
-"""Share of the masks of a class from which on the class is reported."""
+"""Share of the masks of a class from which the class is reported."""
 
 
 class Prior(NamedTuple):
@@ -27,31 +27,31 @@ class Prior(NamedTuple):
 
     Attributes:
         name: of the class.
-        alike: masks that have such a shape.
-        seen: masks that were compared.
+        alike: number of masks with such a shape.
+        compared: number of compared masks.
     """
 
     name: str
     alike: int
-    seen: int
+    compared: int
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.alike} of {self.seen} masks"
+        return f"{self.name}: {self.alike} of {self.compared} masks"
 
 
 def prior_decided(masks: InstanceSet) -> list[Prior]:
-    """The classes whose masks are as large as the distance between clicks would make them.
+    """Returns the classes whose masks have the size that the distance between clicks would give.
 
-    Without an image, a mask is either GrabCut's disc around the click or all pixels that are
+    Without an image, a mask is either GrabCut's disc around the click or the set of all pixels
     nearest to the click. Default boxes and masks without a click are not compared.
 
     Args:
         masks: pseudo masks.
 
     Returns:
-        The classes of which at least half of the masks have one of the two shapes.
+        The classes in which at least half of the masks have one of the two shapes.
     """
-    alike, seen = np.zeros((2, len(masks.categories) + 1), int)
+    alike, compared = np.zeros((2, len(masks.categories) + 1), int)
     for place in range(0, len(masks.images), max(1, -(-len(masks.images) // MOST))):
         record = masks.images[place]
         group = [each for each in masks.instances[place] if each.point is not None]
@@ -60,26 +60,26 @@ def prior_decided(masks: InstanceSet) -> list[Prior]:
         labels = np.array([each.label for each in group])
         drawn = np.array([not each.default_box for each in group])
         same = _alike(group, (record.height, record.width))
-        np.add.at(seen, labels[drawn], 1)
+        np.add.at(compared, labels[drawn], 1)
         np.add.at(alike, labels[drawn & same], 1)
     return [
-        Prior(category.name, int(alike[label]), int(seen[label]))
+        Prior(category.name, int(alike[label]), int(compared[label]))
         for label, category in enumerate(masks.categories, start=1)
-        if seen[label] and alike[label] >= SHARE * seen[label]
+        if compared[label] and alike[label] >= SHARE * compared[label]
     ]
 
 
 def warn_of_prior(masks: InstanceSet, write: Callable[[str], object]) -> None:
-    """Writes a sentence for every class of `prior_decided`."""
+    """Writes a warning for every class of `prior_decided`."""
     for prior in prior_decided(masks):
         write(
-            f"warning: {prior} are as large as the clicks alone would make them, so the image did "
-            "not decide them; look at them with p2seg gallery"
+            f"warning: {prior} have the size that the clicks alone would give, so the image had no "
+            "effect; check them with p2seg gallery"
         )
 
 
 def _alike(group: list[Instance], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether each mask of an image has a shape that the clicks alone would give; `[K]`."""
+    """Returns whether each mask has a shape that the clicks alone would give; `[K]` bool."""
     source, step = GrabCut(), max(1, -(-max(size) // SIDE))
     clicks = np.array([np.floor(each.point or (0, 0)) for each in group], np.int64)
     nearest, _ = source.reaches(clicks, min(size))

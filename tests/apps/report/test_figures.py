@@ -1,4 +1,4 @@
-"""Figures: that they show what they say, on a network whose every output is known."""
+"""Figures of a network whose outputs are known."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CELL = 64
 
 
 def halves() -> torch.Tensor:
-    """Two objects of class 1 that touch in the middle of a background."""
+    """Returns a scene with two touching objects of class 1 on a background."""
     instances = torch.zeros(48, 64, dtype=torch.long)
     instances[8:40, 8:32] = 1
     instances[8:40, 32:56] = 2
@@ -39,7 +39,7 @@ def halves() -> torch.Tensor:
 
 
 class Knowing(nn.Module):
-    """A network that has learned the two objects, with or without affinities."""
+    """Returns a network that predicts the two objects, with or without affinities."""
 
     def __init__(self, *, affinity: bool = True) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def labeler(mdm=MDM, **options):
 
 
 def cell_of(sheet, row, column, *, rows=1, side=0):
-    """One picture of a grid with titles, whose images are as high as 3/4 of their width."""
+    """Returns one picture of a titled grid of 4:3 images."""
     height = CELL * 3 // 4
     top = 8 + CELL // 10 + row * (height + 8)
     left = 8 + side + column * (CELL + 8)
@@ -96,7 +96,7 @@ def test_affinities_of_some_pixels_are_rows_of_the_matrix():
     assert not torch.allclose(rows[:, 0].flatten(1), matrix[:, 12])
 
 
-def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):
+def test_an_affinity_map_is_light_on_the_clicked_object_only(scene):
     sheet = affinity_figure([scene], labeler(), beta=3.0, clicks=5, cell=CELL)
     assert sheet.shape[1] == 8 + 3 * (CELL + 8)
     light = [cell_of(sheet, k, 1, rows=2).mean(2) for k in (0, 1)]
@@ -106,11 +106,11 @@ def test_an_affinity_map_is_light_on_the_clicked_object_alone(scene):
         assert light[k][rival].mean() < 60
     powered = cell_of(sheet, 0, 2, rows=2).mean(2)
     assert powered[(halves() == 1).numpy()].mean() < light[0][(halves() == 1).numpy()].mean()
-    with pytest.raises(UserError, match="no affinities"):
+    with pytest.raises(UserError, match="no affinity output"):
         affinity_figure([scene], labeler(None, affinity=False), 1.0, 1, CELL)
 
 
-def test_offsets_that_are_right_look_like_those_asked_for(scene):
+def test_correct_offsets_look_like_their_targets(scene):
     sheet = offset_figure([scene], labeler(), Seeder(), CELL)
     wanted, seen = (cell_of(sheet, 0, column) for column in (1, 2))
     inside = np.zeros((48, 64), bool)
@@ -122,7 +122,7 @@ def test_offsets_that_are_right_look_like_those_asked_for(scene):
     assert np.abs(instances[20, 18] - instances[20, 46]).sum() > 60, "two colors"
 
 
-def test_one_image_through_the_rounds(scene):
+def test_the_figure_of_the_rounds(scene):
     without = Scene(scene.name, scene.image, scene.points, scene.first)
     height = CELL * 3 // 4 + 16 + CELL // 10
     sheet = rounds_figure(scene, labeler(), Seeder(), CELL)
@@ -135,8 +135,8 @@ def test_one_image_through_the_rounds(scene):
     assert bestie.shape[0] == 2 * height
 
 
-def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
-    """Everything twice as large, and the network sees it at half the size: the same pictures."""
+def test_a_network_with_a_smaller_input_is_drawn_at_full_size(scene):
+    """A scene of twice the size with a network input of half the size gives the same pictures."""
     image = scene.image.repeat_interleave(2, 1).repeat_interleave(2, 2)
     first = scene.first.repeat_interleave(2, 0).repeat_interleave(2, 1)
     points = points_of([(48.5, 32.5), (48.5, 96.5)], [1, 1])
@@ -154,7 +154,7 @@ def test_a_network_that_sees_a_smaller_image_is_drawn_on_the_whole_one(scene):
         assert np.abs(seen - wanted).mean() < 4
 
 
-def test_progress_leaves_out_what_was_not_kept(scene):
+def test_progress_omits_missing_snapshots(scene):
     nothing, all_of_it = torch.zeros(48, 64, dtype=torch.long), halves()
     runs = {"without": {0: [nothing], 9: [nothing]}, "with": {0: [nothing], 9: [all_of_it]}}
     sheet = progress_figure([scene], runs, CELL)

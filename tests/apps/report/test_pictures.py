@@ -1,4 +1,4 @@
-"""Which images a report shows, and what it draws of images without clicks."""
+"""Selection of the images of a report, and rows of images without clicks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from evaluation_sets import instance, instance_set
 
-from p2seg.apps.report.rows import CROWD, Shown, crowded, unseen_rows
+from p2seg.apps.report.rows import CROWD, MaskColumn, crowded, unseen_rows
 from p2seg.data.records import ImageRecord
 
 
@@ -27,7 +27,7 @@ def test_images_without_clicks_show_the_detections_above_the_score(tmp_path):
     record = truth.images[0]
     image = np.full((record.height, record.width, 3), 200, np.uint8)
     cv2.imwrite(str(tmp_path / record.file_name), image)
-    columns = [Shown("ground truth", truth), Shown("segmentor", found, 0.5)]
+    columns = [MaskColumn("ground truth", truth), MaskColumn("segmentor", found, 0.5)]
     [row] = unseen_rows(truth.images, tmp_path, columns, [0])
     assert list(row.images) == ["image", "ground truth", "segmentor"]
     assert row.name == record.file_name

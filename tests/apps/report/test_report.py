@@ -28,7 +28,7 @@ VOID = {"meta", "img", "link", "br"}
 
 
 class Page(HTMLParser):
-    """The page as rows of cells a section, its pictures and links; every tag must be closed."""
+    """Parses rows of cells per section, pictures and links; checks that tags are closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -71,13 +71,13 @@ def report(folder, rows=(), stages=STAGES, run=None, seconds=SECONDS):
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_the_json_holds_every_stage(tmp_path):
+def test_the_json_has_every_stage(tmp_path):
     report(tmp_path)
     content = json.loads((tmp_path / "report.json").read_text())
     assert content == {**STAGES, "seconds": SECONDS, "run": {"name": "demo", "seed": 0}}
 
 
-def test_figures_are_png_below_the_rows_and_old_ones_go(tmp_path):
+def test_figures_are_png_files_and_old_ones_are_removed(tmp_path):
     figure = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     for titles in (["How it goes", "Odd & <new>"], ["How it goes"]):
         write_report(tmp_path, [], STAGES, {"name": "x"}, {}, dict.fromkeys(titles, figure))
@@ -118,7 +118,7 @@ def test_the_tables(tmp_path):
     assert (gain["mean IoU"], gain["IoU > 0.7"], gain["VOC mAP75"]) == ("+0.167", "+1", "+75.0")
 
 
-def test_pseudo_masks_and_models_stand_in_no_common_table(tmp_path):
+def test_pseudo_masks_and_models_have_separate_tables(tmp_path):
     sections = report(tmp_path).sections
     assert [row[0] for row in sections["Models"]] == ["", "segmentor"]
     assert sections["Models"][0][1:5] == ["VOC mAP25", "VOC mAP50", "VOC mAP70", "VOC mAP75"]
@@ -135,7 +135,7 @@ def test_undefined_scores_have_no_column(tmp_path):
     ]
 
 
-def test_pictures_are_made_small_and_stand_in_their_columns(tmp_path):
+def test_pictures_are_reduced_and_placed_in_their_columns(tmp_path):
     rows = [
         ReportRow("a.jpg", {"image": picture(200, 960, 300), "MDM": picture((255, 0, 0), 1, 6000)}),
         ReportRow("b.jpg", {"image": picture(10), "ground truth": picture(0)}),
@@ -162,13 +162,13 @@ def test_pictures_are_made_small_and_stand_in_their_columns(tmp_path):
     assert green < 15
 
 
-def test_images_that_the_segmentor_never_saw_have_a_table_of_their_own(tmp_path):
+def test_images_not_used_in_training_have_a_separate_table(tmp_path):
     rows = [ReportRow("a.jpg", {"image": picture(0), "P2Seg": picture(1)})]
     unseen = [ReportRow("b.jpg", {"image": picture(2), "segmentor": picture(3)})]
     write_report(tmp_path, rows, STAGES, {"name": "x"}, {}, unseen=unseen)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.sections["Training images"][:2] == [["image", "P2Seg"], ["a.jpg"]]
-    shown = page.sections["Images that the segmentor never saw"]
+    shown = page.sections["Images not used in training"]
     assert shown[:2] == [["image", "segmentor"], ["b.jpg"]]
     assert page.pictures[2:] == [
         ("report/001-0-image.jpg", "image of b.jpg"),
@@ -185,7 +185,7 @@ def test_pictures_of_an_earlier_report_are_removed(tmp_path):
     assert names == {"000-0-image.jpg", "mine.jpg"}
 
 
-def test_text_is_escaped_and_nothing_is_fetched(tmp_path):
+def test_text_is_escaped_and_nothing_is_loaded_from_the_network(tmp_path):
     evil = '<script>"x"&\'</script>'
     stages = {evil: STAGES["mdm"], **STAGES}
     rows = [ReportRow(evil, {evil: picture(0)})]
@@ -197,7 +197,7 @@ def test_text_is_escaped_and_nothing_is_fetched(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["stage", "run"])
-def test_oracle_maps_are_said_loudly(tmp_path, where):
+def test_oracle_maps_are_marked(tmp_path, where):
     assert "ORACLE" not in page_text(report, tmp_path / "plain", STAGES, {})
     pred = instance_set(*GT.instances, info={"semantic": {"source": "oracle"}})
     if where == "stage":

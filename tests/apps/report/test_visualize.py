@@ -1,4 +1,4 @@
-"""Pictures: where colors go, sizes, and that nothing given is changed."""
+"""Pictures: colors, sizes, and unchanged inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from p2seg.apps.report.figures import training_pictures
+from p2seg.apps.report.grids import grid, panels
 from p2seg.apps.report.pictures import (
     brighten,
     draw_heat,
@@ -23,11 +23,10 @@ from p2seg.apps.report.pictures import (
     draw_points,
     draw_semantic,
     fit,
-    grid,
     palette,
-    panels,
     write_png,
 )
+from p2seg.apps.report.training import training_pictures
 from p2seg.structures import Batch, Labels, Points, Sample
 
 GRAY = np.full((60, 80, 3), 120, np.uint8)
@@ -42,7 +41,7 @@ def points_at(*yx: tuple[float, float]) -> Points:
     )
 
 
-def test_dark_images_are_brightened_and_no_others() -> None:
+def test_only_dark_images_are_brightened() -> None:
     dark = np.zeros((20, 20, 3), np.uint8)
     dark[5:10, 5:10] = 40
     bright = brighten(dark)
@@ -52,7 +51,7 @@ def test_dark_images_are_brightened_and_no_others() -> None:
         assert (brighten(same) == same).all()
 
 
-def test_palette_is_bright_distinct_and_grows_at_its_end() -> None:
+def test_palette_is_bright_and_distinct_and_new_colors_are_appended() -> None:
     colors = palette(40)
     assert colors.shape == (40, 3)
     assert colors.dtype == np.uint8
@@ -86,7 +85,7 @@ def test_instances_have_their_own_colors(as_masks: bool) -> None:
     assert len(np.unique(drawn[:, 35:45].reshape(-1, 3), axis=0)) == 1
 
 
-def test_small_masks_lie_on_top_and_outlines_take_the_class_color() -> None:
+def test_small_masks_are_on_top_and_outlines_have_the_class_color() -> None:
     masks = [np.zeros((60, 80), bool), np.ones((60, 80), bool)]
     masks[0][20:40, 20:40] = True
     drawn = draw_instances(GRAY, masks, labels=[4, 2], opacity=1.0)
@@ -106,7 +105,7 @@ def test_captions_are_written_at_their_instances() -> None:
     assert not changed[:, :25].any()
 
 
-def test_maps_of_another_size_are_brought_to_the_image() -> None:
+def test_maps_of_another_size_are_resized_to_the_image() -> None:
     semantic = np.zeros((15, 20), np.uint8)
     semantic[:, 10:] = 1
     drawn = draw_semantic(GRAY, semantic, opacity=1.0)
@@ -124,7 +123,7 @@ def test_points_are_dots_in_the_colors_of_their_instances() -> None:
     assert (scaled[20:22, 40:42] == palette(1)[0]).all()
 
 
-def test_offsets_point_by_hue_and_reach_by_saturation() -> None:
+def test_offset_direction_is_hue_and_length_is_saturation() -> None:
     offset = np.zeros((2, 3, 4), np.float32)
     offset[1, 0] = 10  # dx: hue 0, red
     offset[1, 1] = -10
@@ -202,14 +201,14 @@ def test_panels_break_into_rows() -> None:
     assert panels(pictures, 9, cell=80).shape[1] == 8 + 5 * 88
 
 
-def test_a_picture_is_written_as_it_is(tmp_path: Path) -> None:
+def test_a_picture_is_written_without_loss(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     write_png(tmp_path / "a" / "b.png", picture)
     assert (np.asarray(Image.open(tmp_path / "a" / "b.png")) == picture).all()
 
 
 class Network(nn.Module):
-    """Stands for the network: a batch norm, and offsets of the right size."""
+    """A stand-in for the network: a batch norm, and offsets of the right size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,7 +219,7 @@ class Network(nn.Module):
         return SimpleNamespace(offset=seen[:, :2, ::4, ::4])
 
 
-def test_training_pictures_leave_the_model_as_it_was() -> None:
+def test_training_pictures_do_not_change_the_model() -> None:
     labels = Labels(
         torch.zeros(32, 40, dtype=torch.int64),
         torch.zeros(32, 40, dtype=torch.int64),
@@ -246,8 +245,8 @@ def test_training_pictures_leave_the_model_as_it_was() -> None:
     assert picture.shape == (8 + 20 + 2 * (166 + 8), 8 + 6 * 216, 3)
 
 
-def test_captions_have_letters_of_any_name():
-    """Pillow's own font draws a letter that it has not as a box, the same for all."""
+def test_captions_are_drawn_in_ascii():
+    """Pillow's font draws all missing letters as the same box."""
     image = np.full((200, 300, 3), 128, np.uint8)
     mask = np.zeros((200, 300), bool)
     mask[50:90, 50:90] = True

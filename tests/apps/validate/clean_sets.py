@@ -1,4 +1,4 @@
-"""A set in which nothing is wrong, for tests that spoil one thing of it."""
+"""A data set without faults, for tests that add one fault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPOTS = [(y, x) for y in (40.0, 120.0) for x in (60.0, 120.0, 180.0)]
 
 @dataclass(frozen=True)
 class Clean:
-    """Where the files lie."""
+    """The paths of the set."""
 
     root: Path
 
@@ -65,7 +65,7 @@ class Clean:
         return self.images / f"part/{k}.png"
 
     def edit(self, change, file: str = "points") -> None:
-        """Changes a JSON file; of points, the manifest then names the new file."""
+        """Changes a JSON file; the manifest follows a change of the points."""
         path = getattr(self, file)
         document = json.loads(path.read_text())
         change(document)
@@ -80,7 +80,7 @@ class Clean:
 
 
 def _names(categories):
-    """Names of the good entries, by id."""
+    """Returns the names of the valid entries by id."""
     known = {
         each["id"]: each["name"] for each in categories if isinstance(each, dict) and "name" in each
     }
@@ -93,7 +93,7 @@ def picture(seed: int, size=(HEIGHT, WIDTH)) -> Image.Image:
 
 
 def clean_set(root: Path, count: int = 5) -> Clean:
-    """Writes images with six points each, their maps, masks, pseudo masks and one of validation."""
+    """Writes images with six points each, maps, masks, pseudo masks, and a validation image."""
     made = Clean(root)
     records, groups, masks = [], [], []
     for k in range(count):

@@ -1,4 +1,4 @@
-"""p2seg validate and its page: exit codes, what is said, pictures, and hostile names."""
+"""p2seg validate and its page: exit codes, messages, pictures, and hostile names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tool_sets import refused, works
 from p2seg.apps.report.pictures import palette
 from p2seg.apps.validate.inspect import inspect
 from p2seg.apps.validate.page import write_page
-from p2seg.apps.validate.pictures import COUNT, WRONG, drawn_images
+from p2seg.apps.validate.pictures import COUNT, WRONG, example_images
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def look(made):
 
 
 def shown(page):
-    """The pictures of a page, `[H, W, 3]` RGB, and its text."""
+    """Returns the pictures of a page, `[H, W, 3]` RGB, and its text."""
     text = page.read_text(encoding="utf-8")
     codes = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
     arrays = [np.frombuffer(base64.b64decode(code), np.uint8) for code in codes]
@@ -37,10 +37,10 @@ def shown(page):
     return pictures, re.sub(r'src="data:[^"]+"', "", text)
 
 
-def test_a_good_set_ends_with_0(made, run_tool):
+def test_a_clean_set_exits_with_0(made, run_tool):
     out = works(run_tool("validate", *made.words, f"out={made.root / 'out'}"))
     assert "5 images, 30 points, 2 classes" in out
-    assert "Usable; nothing is wrong that could be seen" in out
+    assert "Usable; no problem found" in out
     found = json.loads((made.root / "out/validate.json").read_text())
     assert (found["usable"], found["findings"]) == (True, [])
     assert found["classes"] == [{"name": "red", "points": 15}, {"name": "blue", "points": 15}]
@@ -52,7 +52,7 @@ def test_a_good_set_ends_with_0(made, run_tool):
     assert start["settings"]["data"]["num_classes"] == 2
 
 
-def test_what_stops_training_ends_with_2_and_is_all_written(made, run_tool):
+def test_faults_that_stop_training_exit_with_2_and_are_all_reported(made, run_tool):
     made.image(1).unlink()
     made.edit(lambda document: document["annotations"][0].update(point=[-1, 5]))
     answer = run_tool("validate", *made.words, f"out={made.root / 'out'}")
@@ -65,14 +65,14 @@ def test_what_stops_training_ends_with_2_and_is_all_written(made, run_tool):
     kinds = [(each["kind"], each["severity"]) for each in found["findings"]]
     assert kinds == [("points.outside", "stops"), ("image.missing", "stops")]
     _, text = shown(made.root / "out/validate.html")
-    assert "Not usable yet: 2 kinds of mistakes" in text
+    assert "Not usable yet: 2 kinds of problems" in text
 
 
-def test_warnings_end_with_0(made, run_tool):
+def test_warnings_exit_with_0(made, run_tool):
     made.edit(lambda document: document["categories"].append({"id": 90, "name": "wax"}))
     out = works(run_tool("validate", *made.words[:-1], f"out={made.root / 'out'}"))
     assert "warning: classes have no point (1), such as wax" in out
-    assert "Usable; one thing to look at before" in out
+    assert "Usable, with 1 warning to check before training" in out
 
 
 def test_only_images_and_points_are_needed(made, run_tool):
@@ -90,11 +90,11 @@ def test_only_images_and_points_are_needed(made, run_tool):
         ("pseudo=nowhere.json", "no pseudo masks at nowhere.json"),
     ],
 )
-def test_what_is_not_there(made, run_tool, word, part):
+def test_missing_files_are_named(made, run_tool, word, part):
     refused(run_tool("validate", *made.words, word, f"out={made.root / 'out'}"), part)
 
 
-def test_names_on_the_page_are_text(made, run_tool):
+def test_names_on_the_page_are_escaped(made, run_tool):
     name = '<img src=x onerror="alert(1)">.png'
 
     def rename(document):
@@ -112,8 +112,8 @@ def test_names_on_the_page_are_text(made, run_tool):
     assert "default-src 'none'" in text
 
 
-def test_points_are_drawn_where_they_are_in_the_color_of_their_class(made):
-    [first, *_] = [each for each in drawn_images(look(made)) if each.name == "part/0.png"]
+def test_points_are_drawn_at_their_position_in_the_color_of_their_class(made):
+    [first, *_] = [each for each in example_images(look(made)) if each.name == "part/0.png"]
     height, width = first.picture.shape[:2]
     scale = width / WIDTH
     for x, y, label in ((60, 40, 1), (120, 40, 2), (180, 120, 2)):
@@ -124,12 +124,12 @@ def test_points_are_drawn_where_they_are_in_the_color_of_their_class(made):
 
 def test_a_point_outside_is_a_cross_at_the_border(made):
     made.edit(lambda document: document["annotations"][0].update(point=[-50, 40]))
-    [first, *_] = drawn_images(look(made))
+    [first, *_] = example_images(look(made))
     assert (first.name, first.why) == ("part/0.png", "points lie outside their image")
     assert (first.picture[60:100, :40] == WRONG).all(-1).sum() > 20
 
 
-def test_twelve_images_the_worst_first_and_the_same_each_time(tmp_path):
+def test_twelve_examples_are_the_same_each_time_and_the_worst_come_first(tmp_path):
     made = clean_set(tmp_path, 16)
 
     def spoil(document):
@@ -138,16 +138,16 @@ def test_twelve_images_the_worst_first_and_the_same_each_time(tmp_path):
 
     made.edit(spoil)
     made.image(2).write_bytes(b"broken")
-    first, second = ([each.name for each in drawn_images(look(made))] for _ in range(2))
+    first, second = ([each.name for each in example_images(look(made))] for _ in range(2))
     assert first == second
     assert len(set(first)) == len(first) == COUNT
     assert first[:2] == ["part/9.png", "part/4.png"]
     assert "part/2.png" not in first
 
 
-def test_an_image_of_another_size_is_drawn_all_the_same(made):
+def test_an_image_of_another_size_is_drawn(made):
     Image.new("RGB", (70, 90)).save(made.image(1))
-    assert "part/1.png" in [each.name for each in drawn_images(look(made))]
+    assert "part/1.png" in [each.name for each in example_images(look(made))]
 
 
 def test_a_page_of_a_set_without_pictures(made, tmp_path):

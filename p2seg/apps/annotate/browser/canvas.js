@@ -1,17 +1,17 @@
-// The image with its points and masks: zoom, pan, click, drag. Positions in the image run along
-// the pixels' edges here (the first pixel reaches from 0 to 1); what is sent are pixels.
+// The image with its points and masks: zoom, pan, click, drag. Image positions here refer to pixel
+// edges (the first pixel spans 0 to 1). Messages to the server contain pixel indices.
 import { paint } from "p2seg-annotate/paint.js";
 
-const REACH = 9; // screen pixels from a point within which the mouse means it
-const STILL = 4; // screen pixels that the mouse may move in a click
-const ZOOMS = [1 / 64, 48]; // screen pixels of an image's pixel
+const REACH = 9; // radius in screen pixels within which the mouse selects a point
+const STILL = 4; // most screen pixels that the mouse may move during a click
+const ZOOMS = [1 / 64, 48]; // smallest and largest zoom, in screen pixels per image pixel
 
 export default {
   template: `<div class="stage" tabindex="0"><canvas></canvas>
     <div class="fault" v-if="fault">{{ fault }}</div>
     <div class="lost" v-if="cut">{{ refused
-      ? "The tool was started again. Open the new address that it printed; what is saved is safe."
-      : "Connection lost. Nothing is taken until it is back; what is saved is safe." }}</div>
+      ? "The server was restarted. Open the new address that it printed; saved points are safe."
+      : "Connection lost. Clicks are ignored until it is back; saved points are safe." }}</div>
     <div class="note" :class="{shown: noted}">{{ text }}</div>
     <div class="tip" v-show="tip.text" :style="tip.style">{{ tip.text }}</div></div>`,
   props: { colors: Array, names: Array, keys: Array, start: String },
@@ -42,7 +42,7 @@ export default {
     this.$emit("ready", { number: seen });
   },
   methods: {
-    // ---- what the server says
+    // ---- messages from the server
     show(image) {
       const again = this.image?.number === image.number && this.image?.width === image.width;
       this.image = image;
@@ -88,7 +88,7 @@ export default {
     load() {
       const image = this.image, picture = new Image();
       const most = Math.max(this.width, this.height) * devicePixelRatio;
-      const fit = Math.min(2048, Math.ceil(most / 512) * 512); // alike for windows of about a size
+      const fit = Math.min(2048, Math.ceil(most / 512) * 512); // equal for windows of similar size
       picture.onload = () => {
         if (this.image !== image) return;
         this.base = { picture, scale: Math.min(1, fit / Math.max(image.width, image.height)) };
@@ -100,7 +100,7 @@ export default {
       picture.src = this.url(image.number, { fit });
     },
     sharpen() {
-      // what is seen is asked for in the screen's pixels, where the whole picture has fewer
+      // requests the visible part at screen resolution if the whole picture has less
       clearTimeout(this.waiting);
       this.waiting = setTimeout(() => {
         const image = this.image, scale = Math.min(1, this.zoom * devicePixelRatio);
@@ -228,7 +228,7 @@ export default {
       this.press = null;
       if (!press || press.button !== 0) return this.draw();
       const place = this.pixel(...(press.far ? this.mouse : press.start));
-      if (press.mark && !press.far) this.note(`A point is there already: ${this.names[press.mark.label - 1]}. Drag moves it, right click removes it; zoom in to click beside it.`);
+      if (press.mark && !press.far) this.note(`This place already has a point: ${this.names[press.mark.label - 1]}. Drag to move it, right click to remove it, or zoom in to click next to it.`);
       else if (press.mark && press.mark.id && place && this.connected()) {
         Object.assign(press.mark, place);
         this.$emit("drag", { number: this.image.number, id: press.mark.id, ...place });
@@ -284,7 +284,7 @@ export default {
       return !this.cut;
     },
     async look() {
-      // a tool that was started again has another secret, and refuses every address
+      // a restarted server has another token and refuses every request
       const answer = await fetch("/picture/none").catch(() => null);
       this.refused = answer?.status === 403;
     },
@@ -293,7 +293,7 @@ export default {
       sessionStorage.setItem("p2seg-pending", JSON.stringify(this.pending.map(({ x, y }) => ({ number, x, y }))));
     },
     tellLost() {
-      // of clicks that a page before this one has sent and that nobody has saved
+      // reports clicks that were sent before the page was reloaded but never saved
       const lost = this.lost?.filter(({ number, x, y }) => number === this.image.number
         && !this.marks.some((mark) => mark.x === x && mark.y === y));
       if (lost?.length) this.note(lost.length === 1 ? "The last click was not saved; click again." : `The last ${lost.length} clicks were not saved; click again.`);

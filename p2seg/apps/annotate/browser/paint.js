@@ -1,5 +1,5 @@
 // Draws the image, the masks over it and the points over them.
-const SHARP = 3; // screen pixels of an image's pixel from which on pixels are seen as squares
+const SHARP = 3; // zoom in screen pixels per image pixel from which pixels are drawn as squares
 const RADIUS = 5;
 
 export function paint(pen, view, hit, dragged) {
@@ -7,7 +7,7 @@ export function paint(pen, view, hit, dragged) {
   pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
   pen.clearRect(0, 0, width, height);
   if (!image?.width) return;
-  pen.fillStyle = "#1d1f23"; // where the image will be
+  pen.fillStyle = "#1d1f23"; // placeholder until the image is loaded
   pen.fillRect(left, top, image.width * zoom, image.height * zoom);
   pen.imageSmoothingEnabled = zoom < SHARP;
   pen.imageSmoothingQuality = "high";
@@ -34,7 +34,7 @@ function paintMasks(pen, { left, top, zoom, masks, marks, colors }, hit) {
   pen.scale(zoom, zoom);
   pen.lineJoin = "round";
   for (const { id, path, fill } of masks) {
-    if (!labels.has(id)) continue; // its point is gone
+    if (!labels.has(id)) continue; // the point was removed
     pen.globalAlpha = id === hit?.id ? 0.55 : 0.36;
     pen.fillStyle = fill;
     pen.fill(path, "evenodd");

@@ -2,8 +2,9 @@
 "use strict";
 
 (() => {
-  /* The run lengths of a code: 5 bits a character, lowest first; from the third on differences to
-     the last but one. Runs go down the columns and begin with what is outside. */
+  /* Decodes the run lengths: 5 bits per character, lowest bits first. From the fourth run on, each
+     value is the difference from the run two before. Runs go down the columns and start outside
+     the mask. */
   P2SEG.runs = (text) => {
     const runs = [];
     let at = 0;
@@ -22,8 +23,8 @@
     return runs;
   };
 
-  /* Paints a code into a map of another size: `map[y * width + x] = value`.
-     size: [height, width] of the code; map: of height x width. Gives the number of painted cells. */
+  /* Draws a code into a map of another size: `map[y * width + x] = value`.
+     size: [height, width] of the code; map: height x width. Returns the number of drawn cells. */
   P2SEG.fill = (text, size, map, height, width, value) => {
     const [fullHeight, fullWidth] = size;
     const down = height / fullHeight, right = width / fullWidth;

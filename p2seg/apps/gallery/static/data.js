@@ -1,5 +1,5 @@
-/* The gallery's data. It comes through scripts, since a page from the disk may fetch nothing.
-   What the scripts hand over is JSON in a text, and names in it are never taken for HTML. */
+/* The gallery's data. It is loaded by script tags, because a page opened from disk may not fetch
+   files. The scripts pass JSON as text, and names are never inserted as HTML. */
 "use strict";
 
 window.P2SEG = (() => {
@@ -18,13 +18,13 @@ window.P2SEG = (() => {
     get about() { return about; },
     get reviewed() { return reviewed; },
 
-    // called by the data's own scripts
+    // called by the data scripts
     gallery(text) { about = JSON.parse(text); },
     review(text) { reviewed = JSON.parse(text); },
     part(text) { parts[Number(document.currentScript.dataset.number)] = JSON.parse(text); },
     image(text) { waiting.get(Number(document.currentScript.dataset.number)).content = JSON.parse(text); },
 
-    /* Loads a script of the data; `number` says to it who it is. */
+    /* Loads a data script; the script reads its `number` from the tag. */
     script(source, number) {
       return new Promise((done, failed) => {
         const tag = document.createElement("script");
@@ -36,7 +36,7 @@ window.P2SEG = (() => {
       });
     },
 
-    /* Reads all cards; then `images` and `masks` are there. */
+    /* Loads all cards into `images` and `masks`. */
     async start() {
       const loads = [];
       for (let k = 0; k < about.parts; k++) {
@@ -47,7 +47,7 @@ window.P2SEG = (() => {
       parts.length = 0;
     },
 
-    /* The path of one of an image's files, without its ending. */
+    /* The path of an image's files without the suffix. */
     file(image) {
       const thousand = String(Math.floor(image.place / 1000)).padStart(3, "0");
       return `images/${thousand}/${String(image.place).padStart(6, "0")}`;
@@ -87,7 +87,7 @@ window.P2SEG = (() => {
     images.push(image);
   }
 
-  /* A new element; texts are set as texts. */
+  /* Creates an element; text is set as text, never as HTML. */
   P2SEG.make = (name, options = {}, ...children) => {
     const made = document.createElement(name);
     for (const [key, value] of Object.entries(options)) {

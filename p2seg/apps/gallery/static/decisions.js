@@ -1,13 +1,13 @@
-/* What was decided about each mask. Kept in the browser at each decision, one entry a mask, under
-   the gallery's own id, where its other tabs see it; what the review file or the masks themselves
-   say is what it starts from. */
+/* The decision about each mask. The start values come from the review file or from the masks. Each
+   decision is stored in the browser at once, one entry per mask, under the id of the gallery. So
+   other tabs of the gallery see it. */
 "use strict";
 
 (() => {
   const prefix = () => `p2seg.gallery.${P2SEG.about.id}.`;
   const base = new Map(); // by id
-  const own = new Map(); // by id: a decision, or null where one of `base` was taken back
-  const moved = new Map(); // by id: the clicks again that masks here are made of, [x, y]
+  const own = new Map(); // by id: a decision, or null if a decision of `base` was undone
+  const moved = new Map(); // by id: the new click [x, y] from which a mask here was made
   const past = []; // groups of [id, before]
   const listeners = [];
   const counts = { accept: 0, reject: 0, reclick: 0 };
@@ -33,7 +33,7 @@
       recount();
     },
 
-    /* Takes what the browser keeps, where it does: another tab may have decided. */
+    /* Reads the browser's storage, because another tab may have added decisions. */
     look() {
       if (refused) return;
       try {
@@ -43,7 +43,7 @@
       } catch (error) { refused = true; }
     },
 
-    /* Whether a JSON value is a decision; ids are texts. */
+    /* Whether a JSON value is a valid decision; ids are text. */
     isOne(value) {
       if (typeof value !== "object" || value === null) return false;
       const ids = [value.id, value.image_id].every((id) => typeof id === "string" && /^\d+$/.test(id));
@@ -57,13 +57,13 @@
       const found = own.has(id) ? own.get(id) : base.get(id);
       return found || null;
     },
-    /* What a mask is judged; one that was made of its click again is to be judged anew. */
+    /* The decision word of a mask; a mask made from its new click needs a new decision. */
     word(id) {
       const found = decisions.of(id);
       return found && !(found.decision === "reclick" && isMade(found)) ? found.decision : "";
     },
 
-    /* All decisions, also those about masks that this page does not have. */
+    /* All decisions, including those about masks that are not on this page. */
     all() {
       const found = [];
       for (const id of new Set([...base.keys(), ...own.keys()])) {
@@ -73,7 +73,7 @@
       return found.sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1));
     },
 
-    /* Decides about some masks at once: [{id, image_id, decision, ..}], or {id, decision: null}. */
+    /* Sets several decisions at once: [{id, image_id, decision, ..}]; {id, decision: null} clears. */
     set(changes) {
       past.push(changes.map((each) => [each.id, decisions.of(each.id)]));
       for (const each of changes) put(each.id, each.decision ? carrying(each) : null);
@@ -90,7 +90,7 @@
     listen(listener) { listeners.push(listener); },
   };
 
-  /* Whether a decision's point is the click that its mask is made of. */
+  /* Whether a decision's point is the click from which its mask was made. */
   function isMade(each) {
     const mask = P2SEG.byId.get(each.id);
     if (!each.point || !mask || !mask.point) return false;
@@ -98,14 +98,14 @@
   }
   function remember(each) { if (each && isMade(each)) moved.set(each.id, each.point); }
 
-  /* A judgement with the click again that its mask is made of, which must not be forgotten. */
+  /* Adds to a decision the new click from which its mask was made, so that the click is not lost. */
   function carrying(each) {
     remember(each);
     if (each.decision === "reclick" || each.point || !moved.has(each.id)) return each;
     return { ...each, point: moved.get(each.id) };
   }
 
-  /* Changes one: to a decision, null or nothing of its own. */
+  /* Sets the own entry of a mask to a decision or null; undefined removes the entry. */
   function change(id, value) {
     const before = decisions.word(id);
     if (value === undefined) own.delete(id);
@@ -125,7 +125,7 @@
     } catch (error) { refused = true; }
   }
 
-  /* What the browser keeps, by id. */
+  /* The decisions in the browser's storage, by id. */
   function stored() {
     const found = new Map();
     for (let k = 0; k < localStorage.length; k++) {
@@ -142,7 +142,7 @@
     return kept === null || decisions.isOne(kept) ? kept : undefined;
   }
 
-  /* Takes what another tab has decided about one; whether that is new. */
+  /* Applies a decision of another tab; returns whether it is new. */
   function heard(id, value) {
     if (JSON.stringify(own.get(id)) === JSON.stringify(value)) return false;
     remember(value);
@@ -154,7 +154,7 @@
   window.addEventListener("storage", (event) => {
     if (!P2SEG.about || !event.key || !event.key.startsWith(prefix())) return;
     if (!heard(event.key.slice(prefix().length), parsed(event.newValue)) || telling) return;
-    telling = setTimeout(() => { telling = null; tell(); }, 50); // many may come at once
+    telling = setTimeout(() => { telling = null; tell(); }, 50); // groups many events
   });
 
   function recount() {
@@ -167,7 +167,7 @@
 
   function tell() { for (const listener of listeners) listener(); }
 
-  // storage may be full or refused: then nothing may be lost without a question
+  // if the storage is full or blocked, the browser asks before it closes the page
   window.addEventListener("beforeunload", (event) => {
     if (refused && unsaved) event.preventDefault();
   });

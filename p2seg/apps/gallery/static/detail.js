@@ -1,4 +1,4 @@
-/* One image, large: its masks at every stage, zoom, and decisions. */
+/* The large view of one image: its masks at every stage, zoom, and decisions. */
 "use strict";
 
 (() => {
@@ -7,7 +7,7 @@
   const LAYERS = { masks: ["Fill", "m"], outline: ["Outline", "o"], points: ["Clicks", "p"], neighbors: ["Neighbors", "n"] };
   const layers = { masks: true, outline: true, points: true, neighbors: true };
   const state = { image: null, mask: null, content: null, stage: "final", bare: false, clicking: false };
-  const camera = { scale: 1, x: 0, y: 0, fitted: true }; // canvas pixels a pixel of the image; its corner
+  const camera = { scale: 1, x: 0, y: 0, fitted: true }; // canvas pixels per image pixel; position of the image's corner
   let canvas, pen, picture = null, overlay = null, overlayKey = "", drawing = false;
   let moveOn = () => {};
 
@@ -40,14 +40,14 @@
 
   function labels() {
     const { image, mask } = state;
-    const classes = state.stage === "semantic"; // then colors are those of classes
+    const classes = state.stage === "semantic"; // this stage has one color per class
     P2SEG.panel(image, mask, { decide, reclick, select: (each) => show(image, each) }, classes);
     const { items, chosen } = P2SEG.grid;
     byId("place").textContent = `${P2SEG.number(chosen + 1)} / ${P2SEG.number(items.length)}`;
     byId("title").textContent = image.name;
     const note = byId("note");
     note.hidden = !state.clicking;
-    note.textContent = "Click where the object is; esc goes back";
+    note.textContent = "Click the object; Esc cancels";
     canvas.classList.toggle("clicking", state.clicking);
     const names = stages();
     byId("stages").replaceChildren(...names.map((name, k) => make("button", {
@@ -60,7 +60,7 @@
     })));
   }
 
-  /* The stages that are there, in their order; the final one is the last but for the truth. */
+  /* The available stages in their order; the truth follows the final masks. */
   function stages() {
     return [...P2SEG.about.stages, "final", ...(P2SEG.about.truth === null ? [] : ["truth"])];
   }
@@ -137,7 +137,7 @@
     P2SEG.paint.dot(pen, place[0], place[1], radius * dense, P2SEG.color(color));
   }
 
-  /* The overlay, painted again only where something has changed. */
+  /* Returns the overlay, which is drawn again only if something has changed. */
   function stageCanvas() {
     const { image, mask, stage, content } = state;
     const selected = mask ? mask.k : -1;
@@ -163,7 +163,7 @@
     state.clicking = !state.clicking;
     labels();
   }
-  /* Takes a click on the canvas as the mask's new point. */
+  /* Makes a click on the canvas the mask's new point. */
   function clicked(event) {
     const { image, mask } = state;
     const dense = window.devicePixelRatio || 1;
@@ -172,7 +172,7 @@
       P2SEG.say("That is outside the image; click inside", true);
       return;
     }
-    const point = at.map(Math.floor); // the pixel that was clicked: the first reaches from 0 to 1
+    const point = at.map(Math.floor); // the clicked pixel; the first pixel spans 0 to 1
     state.clicking = false;
     P2SEG.decisions.set([{ id: mask.id, image_id: image.id, decision: "reclick", point }]);
     labels();
@@ -240,7 +240,7 @@
       P2SEG.detail.zoom = actions;
       byId("back").addEventListener("click", P2SEG.detail.close);
     },
-    /* Another mask of the same image. */
+    /* Selects another mask of the same image. */
     step(by) {
       const { image, mask } = state;
       if (!mask) return;

@@ -14,7 +14,7 @@
     return make("section", {}, make("h2", { textContent: title }), ...children);
   }
 
-  /* A list of choices, of which none or some are taken. */
+  /* A list of choices; any number can be selected. */
   function choices(chosen, entries) {
     const list = make("div", { class: "choices" });
     for (const { value, name, color, count } of entries) {

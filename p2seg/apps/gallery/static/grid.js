@@ -1,13 +1,13 @@
-/* The grid: of some 100,000 tiles only those are there that can be seen. */
+/* The grid of tiles. Only visible tiles are in the document, because there may be 100,000. */
 "use strict";
 
 (() => {
   const { make } = P2SEG;
   const GAP = 10, CAPTION = 26, BEYOND = 2; // pixels; rows kept above and below
-  const BUDGET = 6; // milliseconds of a frame for pictures and overlays
-  const FLYING = 250; // pixels a frame from which on nothing could be made out
+  const BUDGET = 6; // milliseconds per frame for pictures and overlays
+  const FLYING = 250; // scroll speed in pixels per frame above which no picture is drawn
   const tiles = new Map(); // by place in the list
-  const bare = new Set(); // places of tiles without their picture
+  const bare = new Set(); // places of tiles whose picture is not drawn yet
   let items = [];
   let wanted = 184, side = 184, columns = 1, chosen = 0, withMasks = true;
   let box, sheet, openOne = () => {};
@@ -18,12 +18,12 @@
   function layout() {
     const room = box.clientWidth - GAP;
     columns = Math.max(1, Math.floor(room / (wanted + GAP)));
-    side = Math.max(64, Math.floor(room / columns) - GAP); // no room is left over on the right
+    side = Math.max(64, Math.floor(room / columns) - GAP); // tiles fill the whole width
     sheet.style.height = `${Math.ceil(items.length / columns) * rowHeight() + GAP}px`;
     box.style.setProperty("--side", `${side}px`);
   }
 
-  /* Puts the tiles there that can be seen, and takes the others away. */
+  /* Adds the visible tiles and removes the others. */
   function draw() {
     const first = Math.max(0, Math.floor((box.scrollTop - GAP) / rowHeight()) - BEYOND);
     const rows = Math.ceil(box.clientHeight / rowHeight()) + 2 * BEYOND + 1;
@@ -42,8 +42,8 @@
     dress();
   }
 
-  /* Gives tiles their pictures, those in sight first, as many as a frame has time for: however fast
-     somebody scrolls, no frame waits for pictures that are gone with the next. */
+  /* Draws the tiles' pictures, visible tiles first, within the time budget of a frame. So fast
+     scrolling never waits for pictures that leave the view at once. */
   let dressing = false, before = 0;
   function dress() {
     if (dressing || !bare.size) return;
@@ -85,7 +85,7 @@
     return tile;
   }
 
-  /* Shows one cell of a sheet: the picture is as many tiles large as the sheet has cells. */
+  /* Shows one cell of a sheet by enlarging the sheet and shifting it. */
   function cropped(image, mask) {
     const { sheet: most } = P2SEG.about;
     const own = mask.k % most;
@@ -111,7 +111,7 @@
     else P2SEG.paint.thumbnail(canvas, item, pixels);
   }
 
-  /* What may change of a tile: its caption and its decision. */
+  /* Updates the changeable parts of a tile: its caption and its decision. */
   function mark(tile, item) {
     const isMask = P2SEG.list.order.view === "masks";
     const word = isMask ? P2SEG.decisions.word(item.id) : wordOf(item);
@@ -142,7 +142,7 @@
     return [name, count];
   }
 
-  /* The number that the order is by, else the IoU or the suspicion. */
+  /* The number by which tiles are sorted, else the IoU or the suspicion. */
   function value(mask) {
     const { sort } = P2SEG.list.order;
     const truth = P2SEG.about.truth !== null && mask.iou !== null;
@@ -191,7 +191,7 @@
     set masks(value) { withMasks = value; P2SEG.grid.mark(); },
     resize(pixels) { wanted = pixels; layout(); P2SEG.grid.redraw(); choose(chosen); },
 
-    /* Shows other items, from the first on. */
+    /* Shows other items, starting at the first. */
     show(others) {
       items = others;
       chosen = 0;
@@ -205,7 +205,7 @@
       bare.clear();
       draw();
     },
-    /* Draws again what may have changed. */
+    /* Updates the parts of the tiles that may have changed. */
     mark() {
       for (const [place, tile] of tiles) {
         mark(tile, items[place]);

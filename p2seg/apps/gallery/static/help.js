@@ -1,19 +1,19 @@
-/* What keys do, what suspicion is made of, and how stages are had. */
+/* The help dialog: keys, suspicion, decisions, and how to get more stages. */
 "use strict";
 
 (() => {
   const { make } = P2SEG;
   const KEYS = [
-    ["arrows", "another tile; in the large view left and right go on, up and down stay in the image"],
+    ["arrows", "select another tile; in the large view, left and right change the tile, up and down the mask of the image"],
     ["enter", "open the tile"],
-    ["a", "accept: the mask stays as it is, whatever is exported later"],
-    ["r", "reject: the mask is neither object nor background"],
-    ["c", "click again: then click the object, and its mask is made anew by the next export"],
-    ["u  ctrl+z", "take the last decision back"],
-    ["1 .. 9", "stages of the large view"],
-    ["m  o  p  n", "masks, outlines, clicks, neighbors"],
-    ["space", "hold it to see the bare image"],
-    ["+  -  0  z", "zoom; the whole image; the mask"],
+    ["a", "accept: later exports keep the mask unchanged"],
+    ["r", "reject: training ignores the pixels of the mask"],
+    ["c", "click again: click the object, and the next export makes a new mask from this click"],
+    ["u  ctrl+z", "undo the last decision"],
+    ["1 .. 9", "select a stage in the large view"],
+    ["m  o  p  n", "show or hide masks, outlines, clicks, neighbors"],
+    ["space", "hold to hide all overlays"],
+    ["+  -  0  z", "zoom in, zoom out, fit the image, fit the mask"],
     ["s", "save the review"],
     ["esc", "back"],
   ];
@@ -31,20 +31,20 @@
     }
     const truth = {
       id: "The IoU is with the true mask of the same id.",
-      overlap: "The IoU is with the true mask of its class that the mask overlaps most, since ids differ.",
-    }[about.truth] || "There is no ground truth (gt=FILE): worst first goes by suspicion.";
+      overlap: "The IoU is with the true mask of the same class that overlaps most, because the ids differ.",
+    }[about.truth] || "Without ground truth (gt=FILE), \"Worst first\" sorts by suspicion.";
     const text = (content) => make("p", { textContent: content });
     box.replaceChildren(
       make("h1", { textContent: "Keys" }), keys,
       make("h1", { textContent: "Suspicion" }),
-      text("Made without ground truth, 0 to 1: each reason counts up to its weight, and together they are 1 - (1 - a)(1 - b)... It orders what to look at; it is no probability."),
+      text("A score from 0 to 1, computed without ground truth. Each reason adds at most its weight, and the total is 1 - (1 - a)(1 - b)... Use it to sort masks; it is not a probability."),
       reasons, text(truth),
       make("h1", { textContent: "Decisions" }),
-      text("They are kept in this browser at once. Save review writes review.json, which gen_pseudo and train_segmentor take as review=review.json. What was judged stays in the list until a filter or the order changes. In the view of images, a and r judge all masks of the image that pass the filters."),
+      text("Each decision is stored in this browser at once. \"Save review\" writes review.json; give it to gen_pseudo and train_segmentor with review=review.json. A judged mask stays in the list until a filter or the order changes. In the view of images, a and r judge all masks of the image that pass the filters."),
       ...(about.hint ? [make("h1", { textContent: "Stages" }), text(about.hint)] : []),
       make("button", { class: "main", textContent: "Close", onclick: () => box.close() }),
     );
     box.showModal();
-    box.scrollTop = 0; // the focus is on the button at the end
+    box.scrollTop = 0; // the focused button is at the end
   };
 })();

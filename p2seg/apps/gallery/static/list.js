@@ -1,18 +1,18 @@
-/* Which masks or images are shown, and in which order. */
+/* Selects and sorts the masks or images to show. */
 "use strict";
 
 (() => {
   const filters = {
     classes: new Set(), // labels; empty: all
     decisions: new Set(), // "", accept, reject, reclick; empty: all
-    ranges: {}, // of each value of VALUES [least, most] or nothing
+    ranges: {}, // by name in VALUES: [least, most]; missing: all
     box: false,
     touches: false,
     text: "",
   };
   const order = { view: "masks", sort: "worst" };
 
-  /* What has a histogram: its title, its value of a mask, and how it is written. */
+  /* The values with a histogram: the title, the value of a mask, and its format. */
   const fraction = (value) => value.toFixed(2);
   const VALUES = {
     iou: { title: "IoU", of: (mask) => mask.iou, low: 0, high: 1, shown: fraction },
@@ -33,7 +33,7 @@
     name: "Name",
   };
 
-  /* How bad a mask is, more is worse. */
+  /* The badness of a mask; larger is worse. */
   function badness(mask) {
     if (P2SEG.about.truth === null || mask.iou === null) return mask.suspicion;
     return 1 - mask.iou;
@@ -67,7 +67,7 @@
       || f.box || f.touches || f.text !== "";
   }
 
-  /* The images' places in the order of their names. */
+  /* The rank of each image by name. */
   let named = null;
   function nameOf(image) {
     if (!named) {
@@ -85,7 +85,7 @@
     return places.map((k) => items[k]);
   }
 
-  /* The masks or images to show. An image is as bad as the worst of its masks that are shown. */
+  /* The masks or images to show. The badness of an image is that of its worst shown mask. */
   function items() {
     const shown = P2SEG.masks.filter(passes);
     const key = KEYS[order.sort];

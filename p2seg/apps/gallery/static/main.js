@@ -1,4 +1,4 @@
-/* Puts the page together: what the buttons and keys do. */
+/* Connects the parts of the page with the buttons and keys. */
 "use strict";
 
 (() => {
@@ -6,7 +6,7 @@
   const { order, SORTS } = P2SEG.list;
   let hiding = 0;
 
-  /* Says something for a while. */
+  /* Shows a message for some seconds. */
   P2SEG.say = (text, wrong = false) => {
     const toast = byId("toast");
     toast.textContent = text;
@@ -16,7 +16,7 @@
     hiding = setTimeout(() => { toast.hidden = true; }, wrong ? 8000 : 4000);
   };
 
-  /* Shows what passes the filters, in order. */
+  /* Shows the items that pass the filters, in order. */
   function refresh() {
     const items = P2SEG.list.items();
     const masks = order.view === "masks";
@@ -38,7 +38,7 @@
     byId("save").classList.toggle("unsaved", unsaved > 0);
     byId("undo").disabled = P2SEG.decisions.past === 0;
     byId("warning").hidden = !refused;
-    byId("warning").textContent = "This browser does not keep decisions (its storage is full or refused): save the review before you close the page.";
+    byId("warning").textContent = "This browser cannot store decisions because its storage is full or blocked; save the review before you close the page.";
     byId("keep").textContent = P2SEG.files.kept ? `Kept in ${P2SEG.files.kept}` : "Keep in a file";
     P2SEG.grid.mark();
     P2SEG.detail.refresh();
@@ -50,7 +50,7 @@
     refresh();
   }
 
-  /* Opens the item at a place of the list: a mask, or an image's worst mask that passes. */
+  /* Opens an item of the list: a mask, or the worst mask of an image that passes the filters. */
   function open(place) {
     const item = P2SEG.grid.items[place];
     if (!item) return;
@@ -69,7 +69,7 @@
     if (P2SEG.detail.open) open(place);
   }
 
-  /* After a decision in the large view: the next item, or first the image's other masks. */
+  /* Opens the next item after a decision in the large view; other masks of the image come first. */
   function moveOn(mask) {
     if (order.view === "images") {
       const left = mask.image.masks.filter((each) => !P2SEG.decisions.word(each.id) && P2SEG.list.passes(each));
@@ -79,7 +79,7 @@
     else P2SEG.say("This was the last one");
   }
 
-  /* Judges the chosen tile: a mask, or all masks of an image that pass the filters. */
+  /* Judges the selected tile: a mask, or all masks of an image that pass the filters. */
   function judge(word) {
     if (P2SEG.detail.open) { P2SEG.detail.decide(word); return; }
     const item = P2SEG.grid.items[P2SEG.grid.chosen];
@@ -91,11 +91,11 @@
     if (P2SEG.grid.chosen + 1 < P2SEG.grid.items.length) P2SEG.grid.choose(P2SEG.grid.chosen + 1);
   }
 
-  /* Takes the last decision back, and goes to where it was made. */
+  /* Undoes the last decision and shows its mask. */
   function undo() {
     const [id] = P2SEG.decisions.undo();
     const mask = P2SEG.byId.get(id);
-    if (id === undefined) { P2SEG.say("There is nothing to take back"); return; }
+    if (id === undefined) { P2SEG.say("There is nothing to undo"); return; }
     if (!mask) return;
     const place = P2SEG.grid.items.indexOf(order.view === "masks" ? mask : mask.image);
     if (place >= 0) P2SEG.grid.choose(place);
@@ -179,14 +179,14 @@
   async function start() {
     if (!P2SEG.about) {
       byId("empty").hidden = false;
-      byId("empty").textContent = "The data of this gallery is missing: keep its whole folder together, or make it anew.";
+      byId("empty").textContent = "The data of this gallery is missing; copy the whole gallery folder, or run p2seg gallery again.";
       return;
     }
     try {
       await P2SEG.start();
     } catch (error) {
       byId("empty").hidden = false;
-      byId("empty").textContent = `${error.message}: keep the whole folder together, or make it anew.`;
+      byId("empty").textContent = `${error.message}; copy the whole gallery folder, or run p2seg gallery again.`;
       return;
     }
     byId("name").textContent = P2SEG.about.pseudo;

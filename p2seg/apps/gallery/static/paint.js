@@ -1,11 +1,11 @@
-/* Masks on canvases: outlines over the grid's crops, and stages over the large picture. */
+/* Draws masks: outlines over the grid's crops, and stages over the large picture. */
 "use strict";
 
 (() => {
-  const CLEAR = 700; // long side from which on a map needs no finer grid than the picture's
+  const CLEAR = 700; // longest side from which the map has the resolution of the picture
   const FINE = 1400;
 
-  /* Draws a dot where a click is. */
+  /* Draws a dot at a click. */
   function dot(pen, x, y, radius, color) {
     for (const [size, paint] of [[radius, "#14171a"], [radius - 1, "#fff"], [radius * 0.6, color]]) {
       pen.beginPath();
@@ -21,15 +21,15 @@
     return paths.get(mask);
   }
 
-  /* Lays a mask's outline over a picture.
-     pen: of a canvas; scale: its pixels a pixel of the image; left, top: of the image in the canvas. */
+  /* Draws a mask's outline over a picture.
+     pen: canvas context; scale: canvas pixels per image pixel; left, top: image position. */
   function lay(pen, mask, left, top, scale, fill, stroke, line) {
     const [x, y, side] = mask.crop;
     const zoom = side * scale / P2SEG.about.cell;
     pen.save();
     pen.translate(left + x * scale, top + y * scale);
     pen.scale(zoom, zoom);
-    pen.translate(0.5, 0.5); // outlines run along the middles of cells
+    pen.translate(0.5, 0.5); // outlines run through the centers of cells
     if (fill) { pen.fillStyle = fill; pen.fill(pathOf(mask), "evenodd"); }
     if (stroke) {
       pen.strokeStyle = stroke;
@@ -40,7 +40,7 @@
     pen.restore();
   }
 
-  /* The canvas of a mask's crop: it, its neighbors' outlines, and its click. */
+  /* Draws a mask's crop: the mask, its neighbors' outlines, and its click. */
   function crop(canvas, mask, pixels) {
     canvas.width = canvas.height = pixels;
     const pen = canvas.getContext("2d");
@@ -64,7 +64,7 @@
     }
   }
 
-  /* The canvas of a thumbnail, all masks of the image on it. */
+  /* Draws a thumbnail with all masks of the image. */
   function thumbnail(canvas, image, pixels) {
     canvas.width = canvas.height = pixels;
     const pen = canvas.getContext("2d");
@@ -78,7 +78,7 @@
 
   const bySize = (masks) => [...masks].sort((a, b) => b.area - a.area);
 
-  /* A stage as a canvas of the picture's shape, or finer.
+  /* Returns a canvas with a stage, at the resolution of the picture or higher.
      content: of P2SEG.codes; stage: one of its stages, or null for the final masks;
      options: {only: position or -1, selected: position or -1, outline: bool} */
   function stage(image, content, stageOf, options) {
@@ -93,7 +93,7 @@
     return canvas;
   }
 
-  /* What a stage consists of, in the order in which it is laid: [{code, size, color, strong}]. */
+  /* The masks of a stage in drawing order: [{code, size, color, strong}]. */
   function partsOf(image, content, stageOf, { only, selected }) {
     const size = stageOf ? stageOf.size : content.size;
     const codes = stageOf ? stageOf.codes : content.final;
@@ -137,7 +137,7 @@
 
   P2SEG.paint = {
     dot, lay, crop, thumbnail, stage,
-    /* Where a mask's click is now: [x, y], or null. */
+    /* The current click of a mask: [x, y], or null. */
     pointOf(mask) {
       const decision = P2SEG.decisions.of(mask.id);
       return decision && decision.decision === "reclick" ? decision.point : mask.point;

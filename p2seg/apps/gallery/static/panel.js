@@ -1,4 +1,4 @@
-/* Beside the large picture: what is known of the mask, its decision, and the image's other masks. */
+/* The panel next to the large picture: facts, decision, and the image's other masks. */
 "use strict";
 
 (() => {
@@ -33,7 +33,7 @@
     return row;
   }
 
-  /* Why a mask is suspicious: a bar for each reason, as long as its part. */
+  /* The reasons for a mask's suspicion, each with a bar of proportional length. */
   function reasons(mask) {
     const box = make("section", { class: "reasons" });
     const head = make("h2", { textContent: "Suspicion" });
@@ -49,7 +49,7 @@
         make("span", { class: "value", textContent: part.toFixed(2) }),
         make("div", { class: "bar" }, bar)));
     }
-    if (!sorted.length) box.append(make("p", { class: "all", textContent: "nothing speaks against it" }));
+    if (!sorted.length) box.append(make("p", { class: "all", textContent: "no reason applies" }));
     return box;
   }
 
@@ -74,13 +74,13 @@
     return box;
   }
 
-  /* Shows a mask, or an image without one.
-     actions: {decide(word), reclick(), select(mask)}; classes: whether dots have classes' colors */
+  /* Shows a mask, or an image without masks.
+     actions: {decide(word), reclick(), select(mask)}; classes: whether dots have class colors */
   P2SEG.panel = (image, mask, actions, classes) => {
     const color = classes ? P2SEG.classColor : (each) => P2SEG.ownColor(each.k);
     const home = document.getElementById("panel");
     if (!mask) {
-      home.replaceChildren(make("p", { class: "all", textContent: "No mask is in this image." }),
+      home.replaceChildren(make("p", { class: "all", textContent: "No mask in this image." }),
         facts([["File", image.name], ["Pixels", `${image.width} x ${image.height}`]]));
       return;
     }
@@ -89,7 +89,7 @@
     const rows = [];
     if (mask.iou !== null) rows.push(["IoU", mask.iou.toFixed(3), "With the ground truth"]);
     rows.push(["Score", mask.score.toFixed(3)], ["Area", sizeOf(mask)]);
-    if (mask.default) rows.push(["Kind", "default box", "No pixel was claimed by this click"]);
+    if (mask.default) rows.push(["Kind", "default box", "No pixel was assigned to this click"]);
     if (mask.touches.length) rows.push(["Touches", `${mask.touches.length} of its class`]);
     const point = P2SEG.paint.pointOf(mask);
     if (point) rows.push(["Click", `${point.map((each) => each.toFixed(1)).join(", ")}`, "x, y in pixels"]);

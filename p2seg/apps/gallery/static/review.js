@@ -1,14 +1,14 @@
-/* The review file: written, kept up to date, and read. */
+/* Writes, updates and reads the review file. */
 "use strict";
 
 (() => {
-  const AT_ONCE = 8; // images whose codes are read together
+  const AT_ONCE = 8; // images whose codes are read at once
   const served = window.location.protocol !== "file:"; // by `p2seg review`
-  let handle = null; // the file that is kept up to date, where the browser can
+  let handle = null; // the file to update after each decision, if the browser supports it
   let writing = null;
   let again = false;
 
-  /* The review as text. Ids are digits, since numbers of JavaScript cannot hold all of them. */
+  /* Returns the review as text. Ids stay text in the page: JavaScript numbers have only 53 bits. */
   async function text(progress) {
     P2SEG.decisions.look();
     const all = P2SEG.decisions.all();
@@ -34,7 +34,7 @@
   const found = new Map(); // codes of accepted masks, by id
   const codeOf = (each) => each.segmentation || found.get(each.id);
 
-  /* Fetches the codes of accepted masks that are not known yet. */
+  /* Loads the missing codes of accepted masks. */
   async function complete(all, progress) {
     const images = new Set();
     for (const each of all) {
@@ -95,12 +95,12 @@
         if (error.name !== "AbortError") P2SEG.say(`No file was chosen: ${error.message}`, true);
         return;
       }
-      // being saved is told, too, and must not be a reason to write again
+      // listeners also run after a save, which must not start another save
       P2SEG.decisions.listen(() => { if (P2SEG.decisions.unsaved) review.write(); });
       await review.write();
     },
 
-    /* Writes the chosen file; while it is written, decisions that come are written after. */
+    /* Writes the selected file; decisions made during the write are written afterwards. */
     async write() {
       if (!handle) return;
       if (writing) { again = true; return; }
@@ -121,33 +121,33 @@
       if (again) { again = false; review.write(); }
     },
 
-    /* Takes the decisions of a review file's text. */
+    /* Applies the decisions of a review file. */
     load(content) {
       let read;
       try {
         read = JSON.parse(content.replace(/("(?:image_)?id"\s*:\s*)(\d+)/g, '$1"$2"'));
       } catch (error) {
-        P2SEG.say(`This file is no JSON: ${error.message}`, true);
+        P2SEG.say(`This file is not JSON: ${error.message}`, true);
         return;
       }
       const given = read && Array.isArray(read.decisions) ? read.decisions : null;
       if (!given) {
-        P2SEG.say("This file has no list of decisions; choose a review.json of a gallery", true);
+        P2SEG.say("This file has no list of decisions; choose a review.json written by a gallery", true);
         return;
       }
       const wrong = given.findIndex((each) => !P2SEG.decisions.isOne(each));
       if (wrong >= 0) {
-        P2SEG.say(`Decision ${wrong + 1} of this file cannot be read; nothing was taken from it`, true);
+        P2SEG.say(`Decision ${wrong + 1} of this file is invalid; the whole file was ignored`, true);
         return;
       }
       const foreign = given.filter((each) => !P2SEG.byId.has(each.id)).length;
       P2SEG.decisions.set(given.map(plain));
-      const rest = foreign ? `; ${foreign} are about masks that are not here, and are kept` : "";
+      const rest = foreign ? `; ${foreign} are about masks that are not here and are saved again unchanged` : "";
       P2SEG.say(`${P2SEG.number(given.length)} decisions were read${rest}`);
     },
   };
 
-  /* A decision with what the form has and nothing else. */
+  /* Returns a decision with only the keys of the format. */
   function plain(each) {
     const made = { id: each.id, image_id: each.image_id, decision: each.decision };
     const code = each.segmentation;

@@ -1,9 +1,8 @@
-"""scripts/compare_seeds.py on a picture whose answer is known."""
+"""scripts/compare_seeds.py on an image with a known result."""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,22 +17,13 @@ from p2seg.data.coco import (
     write_instances,
 )
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-
 
 @pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the script: its exit code, its table and what it said."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-    def run(*words: object) -> tuple[int, str, str]:
-        code = importlib.import_module("compare_seeds").main([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return run
+def compare(script):
+    return partial(script, "compare_seeds")
 
 
-def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
+def test_touching_squares_are_split_at_the_edge_of_the_image(compare, tmp_path):
     image = np.full((40, 60, 3), 30, np.uint8)
     image[10:30, 20:] = 220
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -57,11 +47,13 @@ def test_squares_that_touch_are_cut_where_the_picture_is(compare, tmp_path):
     worse = compare(*words, *more)[1]
     assert "1.000" not in worse
     rows = dict(line.strip("| ").split(" | ", 1) for line in worse.splitlines()[2:])
-    geodesic, mended = (float(rows[f"geodesic distance{row}"][:5]) for row in ("", ", mended maps"))
-    assert mended > geodesic + 0.05
+    geodesic, refined = (
+        float(rows[f"geodesic distance{row}"][:5]) for row in ("", ", refined maps")
+    )
+    assert refined > geodesic + 0.05
 
 
-def test_a_missing_file_is_told(compare, tmp_path):
+def test_a_missing_file_is_reported(compare, tmp_path):
     code, _, said = compare("--gt", tmp_path / "gt.json", "--images", tmp_path)
     assert code == 2
     assert "gt.json" in said
