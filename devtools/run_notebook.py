@@ -47,7 +47,7 @@ def executed(home: Path) -> Any:
     from nbclient import NotebookClient
 
     os.environ |= {"P2SEG_NOTEBOOK": str(home), "JUPYTER_PLATFORM_DIRS": "1"}
-    notebook = nbformat.read(FILE, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(FILE, as_version=4)
     folder = {"metadata": {"path": str(FILE.parent)}}
     NotebookClient(notebook, timeout=300, resources=folder, record_timing=False).execute()
     for cell in notebook.cells:  # numbers of the kernel that no reader needs

@@ -59,7 +59,8 @@ def tools_page() -> str:
             "An experiment command is `p2seg NAME key=value ...`; in a checkout "
             "`python tools/NAME.py` is the same. It has its own settings, those of "
             "[`base.yaml`](base.md), and those of the groups below. `--cfg job` prints all "
-            "settings with their values, and `--help` those of the command. `p2seg demo` and the "
+            "settings with their values, `--help` lists those of the command, and `--help-all` all "
+            "of them. `p2seg demo` and the "
             "commands that prepare data sets have [options](scripts.md) instead. `+exp=NAME` "
             "selects an [experiment](exp.md), `GROUP=NAME` another file of a group, and "
             "`-m key=1,2,3` runs a command several times. An unknown setting is rejected.",

@@ -66,6 +66,15 @@ def test_commands_can_be_pasted_into_zsh_too(page):
             assert not re.search(r"[\[\]]|\$\w", unquoted), line
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_can_parse_every_block(shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    text = "\n".join(block for page in pages() for block in blocks(page, "bash"))
+    done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_documents_that_the_sources_name_are_there():
     """Comments, docstrings and messages name pages of docs/."""
     files = [ROOT / "pyproject.toml", *ROOT.glob("CHANGELOG.md")]
