@@ -4,7 +4,8 @@
 
 The script has the settings of p2seg pipeline, shares its clicks and initial semantic maps, and
 writes `watershed.json` and a report. The package has no such setting, because the watershed equals
-the geodesic distance on nuclei and is worse on drawn images and photographs (docs/developers/experiments.md).
+the geodesic distance on nuclei and is worse on drawn images and photographs
+(docs/developers/experiments.md).
 """
 
 from __future__ import annotations

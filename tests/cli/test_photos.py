@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -16,6 +17,7 @@ from p2seg.apps.gallery.server import application
 from p2seg.cli.main import main
 from p2seg.cli.photos.options import COMMANDS, is_plain, table
 from p2seg.data.coco import read_instances
+from p2seg.data.points import read_points
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,28 @@ def test_a_trained_model_finds_objects_in_photographs_without_clicks(masks, p2se
     assert (tmp_path / PHOTOS / "0_predictions" / "predictions.json").is_file()
 
 
+def test_proposals_click_photographs_without_clicks_alone(masks, p2seg, tmp_path):
+    assert p2seg("train", masks, "--epochs", "0.5")[0] == 0
+    photos = tmp_path / PHOTOS
+    shutil.copy(photos / "0.png", photos / "new.png")
+    before = read_points(photos / "points.json")
+    code, text = p2seg("propose", f"{PHOTOS}_model", PHOTOS, "--conf", "0.0")
+    assert code == 0, text
+    after = read_points(photos / "points.json")
+    for one, other in zip(before.points, after.points, strict=False):
+        assert torch.equal(one.yx, other.yx)
+    [new] = set(after.images) - set(before.images)
+    assert new.file_name == "new.png"
+    ids = [id for own in after.points for id in own.ids.tolist()]
+    assert len(ids) == len(set(ids)) > 30
+    rows = [*csv.DictReader((photos / "proposed.csv").read_text().splitlines())]
+    assert [row["image"] for row in rows] == ["new.png"]
+    assert int(rows[0]["proposed objects"]) == len(ids) - 30
+    again = (photos / "points.json").read_bytes()
+    assert p2seg("propose", f"{PHOTOS}_model", PHOTOS)[0] == 0
+    assert (photos / "points.json").read_bytes() == again, "all photographs have clicks now"
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -145,6 +169,7 @@ def test_a_trained_model_finds_objects_in_photographs_without_clicks(masks, p2se
         (["predict", "nowhere", PHOTOS], ["nowhere", "p2seg train"]),
         (["predict", PHOTOS], ["SOURCE"]),
         (["review", "nowhere"], ["nowhere"]),
+        (["propose", "nowhere", PHOTOS], ["nowhere", "p2seg train"]),
         (["experiment", "nothing"], ["nothing", "train"]),
     ],
 )

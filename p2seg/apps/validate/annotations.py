@@ -102,7 +102,8 @@ def read_clicks(path: Path, findings: Findings) -> Clicks:
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise UserError(
             f"{path} is not a points file: it must be a JSON object with images, annotations and "
-            "categories (docs/reference/files.md); p2seg import_points converts files of other tools"
+            "categories (docs/reference/files.md); p2seg import_points converts files of other "
+            "tools"
         )
     info = content.get("info")
     if not isinstance(info, dict | None) or not storable(info):

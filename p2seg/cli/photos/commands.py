@@ -125,9 +125,7 @@ def train_(options: Namespace) -> int:
 
 def predict_(options: Namespace) -> int:
     """Finds objects with a trained segmentation model."""
-    model = options.model / "last.pt" if options.model.is_dir() else options.model
-    if not model.is_file():
-        raise UserError(f"no model at {model}; train one with p2seg train PHOTOS_masks")
+    model = model_at(options.model)
     if not 0 <= options.conf <= 1:
         raise UserError(f"--conf {options.conf}: must be between 0 and 1")
     source = options.source
@@ -143,6 +141,18 @@ def predict_(options: Namespace) -> int:
             "overwrite": options.overwrite,
         },
     )
+
+
+def model_at(place: Path) -> Path:
+    """The checkpoint of a trained model.
+
+    Args:
+        place: the checkpoint, or the folder that `p2seg train` wrote.
+    """
+    model = place / "last.pt" if place.is_dir() else place
+    if not model.is_file():
+        raise UserError(f"no model at {model}; train one with p2seg train PHOTOS_masks")
+    return model
 
 
 def _call(command: str, settings: dict[str, Any], *more: str) -> int:

@@ -160,10 +160,20 @@ COMMANDS = {
         "PHOTOS_model/last.pt, photographs or a video",
         "SOURCE_predictions/: predictions.json, overlays/",
     ),
+    "propose": Plain(
+        "click objects that a trained model finds in photographs without clicks",
+        (
+            _path("model", "folder that `p2seg train` wrote, or its last.pt"),
+            PHOTOS,
+            Option("--conf", "smallest score of an object", {"type": float, "default": 0.5}),
+        ),
+        "PHOTOS_model/last.pt, PHOTOS",
+        "PHOTOS/points.json, PHOTOS/proposed.csv",
+    ),
 }
 """By name. `annotate`, `export`, `train` and `predict` are also commands of settings."""
 
-ALONE = frozenset(("import", "masks", "review"))
+ALONE = frozenset(("import", "masks", "propose", "review"))
 """Those that are no commands of settings."""
 
 _SETTING = re.compile(
@@ -208,7 +218,7 @@ def run(name: str, words: list[str]) -> int:
     @command
     def started(words: list[str]) -> None:
         options = parser_of(name).parse_args(words)
-        module = "masks" if name == "masks" else "review" if name == "review" else "commands"
+        module = name if name in ("masks", "propose", "review") else "commands"
         function = getattr(import_module(f"p2seg.cli.photos.{module}"), f"{name}_")
         codes.append(function(options))
 
