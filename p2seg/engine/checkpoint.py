@@ -14,7 +14,8 @@ from p2seg.data.schema import storable
 from p2seg.engine.finite import not_finite
 from p2seg.errors import UserError, shown
 from p2seg.runtime.archives import oversized
-from p2seg.runtime.files import atomic_path, read_json, write_json, write_second_name
+from p2seg.runtime.files import atomic_path, read_json, write_json
+from p2seg.runtime.links import write_second_name
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))

@@ -11,7 +11,8 @@ from p2seg.data.coco import Category, ImageRecord
 from p2seg.data.rle import decode
 from p2seg.formats.masks.base import Format, Labeled, Source, write_picture
 from p2seg.formats.masks.polygons import joined, parts_of
-from p2seg.runtime.files import write_link, write_text
+from p2seg.runtime.files import write_text
+from p2seg.runtime.links import write_link
 
 _IMAGES = re.compile("images_*", re.IGNORECASE)
 
