@@ -114,7 +114,7 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("train", "model.norm=layer", "model.norm=layer cannot be; it is batch, group or frozen"),
         ("train", "model.width=wide", "model.width=wide cannot be; it is a whole number"),
         ("train", "model.backbone=no_net", "model.backbone=no_net: Unknown model"),
-        ("train", "model.feature_location=''", "model.feature_location is for HRNets"),
+        ("train", "model.feature_location=''", "model.feature_location is supported by HRNet only"),
         ("train", "model.weights=/no.pth", "no backbone weights at /no.pth"),
         ("train", "loss.background=none", "loss.background=none cannot be; it is group, apart"),
         ("train", "loss.hard_pixel_ratio=0", "loss.hard_pixel_ratio=0"),
@@ -177,7 +177,7 @@ def test_nothing_is_lost(made, tools, tmp_path):
 
 def test_weights_of_another_network_for_training(tools, tmp_path):
     torch.save({"conv1.weight": torch.zeros(2)}, tmp_path / "a.pth")
-    refused(tools("train", f"model.weights={tmp_path}/a.pth"), "a.pth holds another network")
+    refused(tools("train", f"model.weights={tmp_path}/a.pth"), "a.pth contains another network")
 
 
 def test_a_name_with_a_newline_stays_on_one_line(tools, tmp_path):

@@ -96,7 +96,7 @@ def test_weights_inside_a_training_file(tmp_path, wrap):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     stored("test_efficientnet", tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"a\.pth holds another network: \d+ of \d+ tensors"):
+    with pytest.raises(UserError, match=r"a\.pth contains another network: \d+ of \d+ tensors"):
         build_backbone("test_resnet", weights=tmp_path / "a.pth")
     state = stored("test_resnet", tmp_path / "a.pth")
     key = next(k for k in state if k.startswith("layer2") and k.endswith("weight"))
@@ -177,8 +177,8 @@ def test_pretrained_weights_that_cannot_be_had_name_the_options(tmp_path, monkey
     ("name", "options", "sentence"),
     [
         ("resnet_of_mine", {}, r"model\.backbone=resnet_of_mine: Unknown model"),
-        ("test_resnet", {"feature_location": ""}, r"model\.feature_location is for HRNets"),
-        ("test_vit", {}, r"model\.backbone=test_vit gives feature maps of strides \[16\]"),
+        ("test_resnet", {"feature_location": ""}, r"model\.feature_location is supported by HRNet only"),
+        ("test_vit", {}, r"model\.backbone=test_vit has feature maps of strides \[16\]"),
         ("test_mambaout", {}, "channels last"),
     ],
 )
@@ -232,9 +232,9 @@ def test_torchvisions_norms_and_parts_are_as_timms(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nothing", "segmentor.backbone=torchvision.nothing is unknown to torchvision"),
+        ("nothing", "segmentor.backbone=torchvision.nothing is not a classification network"),
         ("alexnet", "has no feature map of each stride from 4 to 32"),
-        ("vit_b_16", "gives no feature maps"),
+        ("vit_b_16", "has no feature maps"),
     ],
 )
 def test_torchvision_names_that_do_not_fit_are_told(name, sentence):
