@@ -1,7 +1,6 @@
-"""Which point owns each pixel by geodesic distance: the shortest path inside the pixel's region.
+"""Assigns pixels to points by geodesic distance, the length of the shortest path inside a region.
 
-A step of a path is as long as the two pixels are apart in the space of positions and guides (the
-colors).
+The length of a step is the distance of its two pixels in the joint space of position and color.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ NEIGHBORS = np.array(
 def geodesic_owners(
     regions: Tensor, starts: Tensor, guide: Tensor, *, margins: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The geodesically nearest start of every pixel, and how clear that is.
+    """The geodesically nearest start of each pixel, and its margin over the second nearest.
 
-    A step goes to one of the 8 neighbors with the same region number and costs
-    `sqrt(|step|^2 + |guide change|^2)`. On the CPU; tensors on a GPU go there and back.
+    A step goes to one of the 8 neighbors in the same region and costs
+    `sqrt(|step|^2 + |guide change|^2)`. Runs on the CPU; GPU tensors are copied there and back.
 
     Args:
-        regions: `[B, H, W]` int32; nothing reaches 0.
-        starts: `[B, K]` int64, raster index of the pixel that a path starts from; H W: none. Of
-            several on one pixel the first one counts.
-        guide: `[B, G, H, W]` float32, in pixels: a change by 1 is as far as a pixel.
-        margins: whether the second nearest start is looked for, which takes twice the time.
+        regions: `[B, H, W]` int32, region numbers; region 0 is never entered.
+        starts: `[B, K]` int64, raster index of each start pixel; H W: no start. Of several starts
+            on one pixel, only the first is used.
+        guide: `[B, G, H, W]` float32 in pixels: a change by 1 is as long as a step of 1 pixel.
+        margins: whether to compute margins, which doubles the run time.
 
     Returns:
-        `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start. And `[B, H, W]` float32:
-        the margin `(d2 - d1) / (d2 + d1)` of the distances to the two nearest; 1 where there is one
-        alone or margins are not asked for, 0 where there is none.
+        Owners `[B, H, W]` int64, k + 1 for the k-th start, 0 if no start reaches the pixel; and
+        margins `[B, H, W]` float32, `(d2 - d1) / (d2 + d1)` of the two shortest distances. The
+        margin is 1 if only one start reaches the pixel or `margins` is false, 0 if none does.
     """
     owner = torch.zeros(regions.shape, dtype=torch.int64)
     margin = torch.zeros(regions.shape, dtype=torch.float32)
     guide = guide.detach().float().movedim(1, -1)
-    given = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
+    arrays = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
     with ThreadPoolExecutor(min(len(regions), torch.get_num_threads())) as threads:
         list(
             threads.map(
-                partial(_spread, NEIGHBORS, 1 + margins), *given, owner.numpy(), margin.numpy()
+                partial(_spread, NEIGHBORS, 1 + margins), *arrays, owner.numpy(), margin.numpy()
             )
         )
     return owner.to(regions.device), margin.to(regions.device)
@@ -66,13 +65,13 @@ def _spread(
     owner: Array,
     margin: Array,
 ) -> None:
-    """Dijkstra's algorithm from all starts at once; the `most` nearest starts settle at a pixel."""
+    """Dijkstra's algorithm from all starts at once, until `most` starts have settled each pixel."""
     height, width = regions.shape
     pixels = height * width
-    near = np.full((2, pixels), np.inf, np.float32)  # the shortest known paths
+    near = np.full((2, pixels), np.inf, np.float32)  # lengths of the shortest known paths
     whose = np.zeros((2, pixels), np.int32)
     settled = np.zeros(pixels, np.uint8)
-    # open paths: length, and start and pixel in one number; of equally long ones the first start's
+    # open paths as (length, start * pixels + pixel); ties are ordered by the start's index
     heap = [(np.float32(0), np.int64(0)) for _ in range(0)]
     for k in range(len(starts)):
         at = starts[k]
@@ -116,7 +115,7 @@ def _spread(
 def _known(
     near: Array, whose: Array, settled: Array, to: int, length: Any, who: Any, most: int
 ) -> bool:
-    """Notes a path to a pixel if it is one of the `most` shortest, of different starts."""
+    """Stores a path to a pixel if it is among the `most` shortest of different starts."""
     if whose[0, to] == who:
         if length >= near[0, to]:
             return False
@@ -134,5 +133,5 @@ def _known(
 
 @compiled
 def _before(length: Any, who: Any, other: Any, whose: Any) -> bool:
-    """Whether a path is shorter, or as long and of an earlier start: the order of the heap."""
+    """The order of the heap: by length, then by the index of the start."""
     return bool(length < other or (length == other and who < whose))

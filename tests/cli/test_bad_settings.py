@@ -110,7 +110,7 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("gen_pseudo", "export.rounds=1", "export.rounds=1 needs affinities, which this network"),
         ("gen_pseudo", "export.beta=9", "export.beta=9 needs affinities, which this network"),
         ("train", "mdm.split=straight", "mdm.split=straight cannot be; it is euclidean, ge"),
-        ("train", "mdm.color_weight=-1", "mdm.color_weight=-1 cannot be; it is a number from 0"),
+        ("train", "mdm.color_weight=-1", "mdm.color_weight=-1: must be"),
         ("train", "model.norm=layer", "model.norm=layer cannot be; it is batch, group or frozen"),
         ("train", "model.width=wide", "model.width=wide cannot be; it is a whole number"),
         ("train", "model.backbone=no_net", "model.backbone=no_net: Unknown model"),

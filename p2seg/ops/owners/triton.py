@@ -1,5 +1,4 @@
-"""The owner of every pixel in Triton: a pixel goes over the candidates of its region's key alone,
-which lie side by side."""
+"""Nearest candidates in Triton: each pixel loops over the contiguous candidates of its key."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 256
-"""Pixels of a program."""
+"""Pixels per program."""
 
 
 def owners(
@@ -22,7 +21,7 @@ def owners(
     offset: Tensor | None,
     origin: float,
 ) -> tuple[Tensor, Tensor]:
-    """As `p2seg.ops.owners.cpu.owners`."""
+    """See `p2seg.ops.owners.cpu.owners`."""
     images, height, width = regions.shape
     pixels = height * width
     owner = torch.empty(regions.shape, dtype=torch.int64, device=regions.device)
@@ -79,7 +78,7 @@ def _owners(
     if MOVED:
         y += tl.load(offset + image * 2 * pixels + p, mask=inside, other=0.0)
         x += tl.load(offset + (image * 2 + 1) * pixels + p, mask=inside, other=0.0)
-    infinite = 3e38  # not inf: nothing is subtracted from itself
+    infinite = 3e38  # finite, because inf - inf is NaN
     least = tl.full((BLOCK,), infinite, tl.float32)
     second = tl.full((BLOCK,), infinite, tl.float32)
     best = k
