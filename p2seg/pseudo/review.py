@@ -10,8 +10,8 @@ The page made by `p2seg gallery` writes it::
 
 `id` is the ID of the mask and of its point. An accepted mask is kept in all later exports. A
 rejected mask is neither object nor background: it is written as a crowd, which other tools ignore.
-For a moved point the mask is computed again. If that mask is then accepted or rejected, the decision
-keeps the new position as `point`.
+For a moved point the mask is computed again. If that mask is then accepted or rejected, the
+decision keeps the new position as `point`.
 """
 
 from __future__ import annotations

@@ -273,4 +273,4 @@ def test_a_training_says_what_it_goes_on_from_and_that_no_round_takes_part(tools
     said = works(tools("train", *words))
     assert "no round of MDM takes part: mdm.start_step=5 is not reached" in said
     said = works(tools("train", *words))
-    assert "is at step 1 of 1: there is nothing left to do" in said
+    assert "is at step 1 of 1: nothing left to do" in said

@@ -177,7 +177,7 @@ def test_pretrained_weights_that_cannot_be_had_name_the_options(tmp_path, monkey
     ("name", "options", "sentence"),
     [
         ("resnet_of_mine", {}, r"model\.backbone=resnet_of_mine: Unknown model"),
-        ("test_resnet", {"feature_location": ""}, r"model\.feature_location is supported by HRNet only"),
+        ("test_resnet", {"feature_location": ""}, r"model\.feature_location is supported"),
         ("test_vit", {}, r"model\.backbone=test_vit has feature maps of strides \[16\]"),
         ("test_mambaout", {}, "channels last"),
     ],
