@@ -107,7 +107,7 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
 
 
 def export_program(model: Segmentor, path: Path) -> None:
-    """Writes SOLOv2 up to matrix NMS as a `torch.export` program: `SOLOv2.see`.
+    """Writes SOLOv2 up to matrix NMS as a `torch.export` program: `SOLOv2.forward_features`.
 
     Its input is `[1, 3, H, W]`, normalized, with sides that are multiples of 32.
 
@@ -131,21 +131,21 @@ def export_program(model: Segmentor, path: Path) -> None:
             _Sees(model), (example,), dynamic_shapes={"images": {2: sides[0], 3: sides[1]}}
         )
         other = torch.rand(1, 3, 2 * PADDED_TO, 3 * PADDED_TO)
-        for made, own in zip(program.module()(other), model.see(other), strict=True):
+        for made, own in zip(program.module()(other), model.forward_features(other), strict=True):
             torch.testing.assert_close(made, own, rtol=1e-3, atol=1e-4)
     with path.open("wb") as stream:
         torch.export.save(program, stream)
 
 
 class _Sees(torch.nn.Module):
-    """`SOLOv2.see` as the forward that an exporter takes."""
+    """`SOLOv2.forward_features` as the forward that an exporter takes."""
 
     def __init__(self, model: SOLOv2) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self.model.see(images))
+        return tuple(self.model.forward_features(images))
 
 
 def onnx_session(path: Path) -> Runs:

@@ -133,7 +133,7 @@ class SOLOv2Graph(Graph):
         """See `Graph.find`."""
         pixels, score, size, resized_to = asked
         images = padded_input(pixels, size, resized_to)
-        made = self.model.decode(self.model.see(images[None]), 0)
+        made = self.model.decode(self.model.forward_features(images[None]), 0)
         kept = made.scores >= score
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
         whole = at_pixels(made.masks[kept, :h, :w], size, resized_to) >= 0

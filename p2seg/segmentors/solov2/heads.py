@@ -128,3 +128,15 @@ class MaskFeature(nn.Module):
         for path, each in zip(self.paths[1:], maps[1:], strict=True):
             total = total + path(each)
         return self.merge(total)  # type: ignore[no-any-return]
+
+
+def at_grid_strides(pyramid: list[Tensor], own: int) -> list[Tensor]:
+    """Resizes the finest pyramid level by 1/2 and an additional coarsest one by 2, as in SOLOv2."""
+    levels = list(pyramid)
+    if len(levels) > 1:
+        size = levels[1].shape[2:]
+        levels[0] = F.interpolate(levels[0], size=size, mode="bilinear", align_corners=False)
+    if len(levels) > own:
+        size = levels[own - 1].shape[2:]
+        levels[-1] = F.interpolate(levels[-1], size=size, mode="bilinear", align_corners=False)
+    return levels
