@@ -13,8 +13,8 @@ from p2seg.cli.inputs import clicks_sha256, semantic_source
 from p2seg.cli.paths import path_of
 from p2seg.data.maps import map_path
 from p2seg.data.records import ImageRecord
-from p2seg.runtime.content_fingerprint import cache_folder, content_of, hashes_of
-from p2seg.runtime.files import files_below, fingerprint, sha256
+from p2seg.runtime.content_fingerprint import cache_folder, content_of, files_below, hashes_of
+from p2seg.runtime.files import fingerprint, sha256
 from p2seg.runtime.settings import deciding, paths_read
 
 

@@ -17,7 +17,8 @@ from p2seg.data.points import PointSet, points_fingerprint, read_points
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
 from p2seg.pseudo.review import Review, moved, read_review
-from p2seg.runtime.files import read_json, stamp_of
+from p2seg.runtime.content_fingerprint import stamp_of
+from p2seg.runtime.files import read_json
 from p2seg.runtime.progress import console
 from p2seg.runtime.rank_env import is_first
 

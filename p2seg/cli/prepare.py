@@ -12,7 +12,7 @@ from p2seg.cli.arguments import CONSOLE
 from p2seg.data.coco import ImageRecord, InstanceSet
 from p2seg.data.sets.download import Archive, fetch
 from p2seg.errors import UserError
-from p2seg.runtime.files import write_symlink
+from p2seg.runtime.links import write_symlink
 
 
 def fetched(archive: Archive, folder: Path) -> Path:

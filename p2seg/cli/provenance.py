@@ -17,10 +17,11 @@ from p2seg.cli.fingerprints import contents_read, folder_content, inputs_of
 from p2seg.cli.outputs import record_of
 from p2seg.cli.paths import path_of
 from p2seg.data.points import PointSet
-from p2seg.runtime.files import files_below, fingerprint, sha256
-from p2seg.runtime.outputs import note_start
+from p2seg.runtime.content_fingerprint import files_below
+from p2seg.runtime.files import fingerprint, sha256
 from p2seg.runtime.provenance import machine, versions
 from p2seg.runtime.rank_env import is_first, number_of_processes
+from p2seg.runtime.run_record import note_start
 from p2seg.runtime.settings import deciding, rounding
 
 

@@ -111,7 +111,7 @@ def limit_of(model: Segmentor, instances: InstanceSet) -> None:
     model.limit_objects(max_objects_for(objects))
     room = model.room()
     if room is not None and objects > room.objects:
-        console.print(room.told(objects, name), markup=False)
+        console.print(room.message(objects, name), markup=False)
 
 
 def segmentor_provenance(

@@ -16,7 +16,7 @@ from p2seg.data.images import SUFFIXES, UNREAD, check_image, read_image
 from p2seg.data.records import ImageRecord
 from p2seg.data.video import VIDEO_SUFFIXES, Video
 from p2seg.errors import UserError, when_skipped
-from p2seg.runtime.files import files_below
+from p2seg.runtime.content_fingerprint import files_below
 
 ENDINGS = (
     "images end in .jpg, .png, .tif, .webp, .bmp, .gif, .jp2, .avif or the like, videos in "

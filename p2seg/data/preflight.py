@@ -16,7 +16,8 @@ from typing import Any
 import PIL
 
 from p2seg.errors import UserError
-from p2seg.runtime.files import stamp_of, write_json
+from p2seg.runtime.content_fingerprint import stamp_of
+from p2seg.runtime.files import write_json
 
 READERS = 8
 """Threads that read files; Pillow decodes without Python's lock."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, read without running code from them, the last ones kept."""
+"""Checkpoints: atomic writing, safe reading, and a folder with the latest ones."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from p2seg.data.schema import storable
 from p2seg.engine.finite import not_finite
 from p2seg.errors import UserError, shown
 from p2seg.runtime.archives import oversized
-from p2seg.runtime.files import atomic_path, read_json, write_json, write_second_name
+from p2seg.runtime.files import atomic_path, read_json, write_json
+from p2seg.runtime.links import write_second_name
 
 FORMAT = 1
 _OF_THE_SYSTEM = (errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO))
-"""Errors that say nothing of the file's content."""
+"""Errors of the file system, which do not mean that the file is damaged."""
 _EARLIER = re.compile(r"step_\d{8}\.pt\Z")
 _WEIGHTS = ("model", "average")
-"""What a checkpoint holds of a model."""
+"""Entries of a checkpoint with weights."""
 _SETTINGS = ("config", "settings", "method", "export")
-"""What a checkpoint holds of the settings that made it."""
+"""Entries of a checkpoint with settings."""
 
 
 class Damaged(UserError):
-    """A checkpoint that cannot be read to its end, that was changed, or that holds NaN."""
+    """A checkpoint is truncated or changed, or contains NaN or infinity."""
 
 
 class Ruined(Damaged):
-    """A checkpoint whose numbers are not finite."""
+    """A checkpoint contains NaN or infinity."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -39,10 +40,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
     Args:
         path: the file.
-        content: tensors, numbers, strings, and lists and dicts of them; `kind` says whose it is.
+        content: tensors, numbers, strings, and lists and dicts of these; `kind` is the kind of
+            the model.
 
     Raises:
-        UserError: weights, their average or what the optimizer has learned are not finite.
+        UserError: weights, averaged weights or the optimizer state contain NaN or infinity.
     """
     _check_writable(path, content)
     _save(path, content)
@@ -53,8 +55,8 @@ def _check_writable(path: Path, content: dict[str, Any]) -> None:
     if name is not None:
         raise UserError(
             f"{path} is not written: after step {content.get('step', 0)} {name} is not finite (NaN "
-            "or infinity); lower the learning rate and add resume=changed: the training then "
-            "continues from the checkpoint before, if there is one"
+            "or infinity); lower the learning rate and add resume=changed to continue from the "
+            "previous checkpoint"
         )
 
 
@@ -64,19 +66,19 @@ def _save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU, refusing files that hold more than data.
+    """Reads a checkpoint onto the CPU without running code from it.
 
     Args:
         path: the file.
-        kind: what the checkpoint must be of, `network` or `segmentor`.
+        kind: required kind, `network` or `segmentor`.
 
     Returns:
-        Its content.
+        The content of the checkpoint.
 
     Raises:
-        Ruined: weights that are not finite.
-        Damaged: cut short, changed on the disk, or no checkpoint at all.
-        UserError: missing, of another kind, or holding code.
+        Ruined: weights contain NaN or infinity.
+        Damaged: the file is truncated, was changed on disk, or is not a checkpoint.
+        UserError: the file is missing, of another kind, or contains code.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}: give the path of one that p2seg has written")
@@ -124,7 +126,7 @@ def _check_read(path: Path, content: dict[str, Any], keys: tuple[str, ...]) -> N
 
 
 def _well_formed(content: dict[str, Any]) -> bool:
-    """Whether what every checkpoint has is of the type that it must have, where it is there."""
+    """Whether all known entries of a checkpoint have the right type."""
     categories = content.get("categories", [])
     return (
         all(isinstance(content.get(key, {}), dict) for key in ("model", *_SETTINGS))
@@ -139,7 +141,7 @@ def _well_formed(content: dict[str, Any]) -> bool:
 
 
 def _check_bytes(path: Path) -> None:
-    """Compares every part of the file with its checksum, which torch writes but does not read."""
+    """Checks the CRC-32 of each part of the file, which torch writes but does not check."""
     reason = oversized(path)
     if reason is not None:
         raise Damaged(
@@ -148,8 +150,8 @@ def _check_bytes(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()
-    except Exception:  # whatever zipfile comes to, a seek before the file's start too
-        return  # no archive, or half of one: torch.load says what it is
+    except Exception:  # zipfile raises many types of errors for damaged files
+        return  # not a complete archive; torch.load reports it
     if changed is not None:
         raise Damaged(
             f"{path} is not the checkpoint that was written: its part {changed} has changed on "
@@ -158,12 +160,12 @@ def _check_bytes(path: Path) -> None:
 
 
 class CheckpointFolder:
-    """The checkpoints of a training: `last.pt`, and in `earlier/` those that were last before it.
+    """The checkpoints of a training: `last.pt`, and the previous ones in `earlier/`.
 
     Args:
-        folder: of the training.
-        kind: what they are of, `network` or `segmentor`.
-        keep: how many are kept, the last one among them.
+        folder: folder of the training.
+        kind: kind of the model, `network` or `segmentor`.
+        keep: number of checkpoints to keep, including `last.pt`.
     """
 
     def __init__(self, folder: Path, kind: str, keep: int) -> None:
@@ -172,19 +174,19 @@ class CheckpointFolder:
         self.folder = folder / "earlier"
         self.kind = kind
         self.keep = keep
-        self._step: int | None = None  # of last.pt, where it is whole and of this training
+        self._step: int | None = None  # step of last.pt if it is valid and of this training
         self._goes_on = False
 
     def newest(self) -> tuple[Path, dict[str, Any], Damaged | None] | None:
-        """The newest checkpoint that can be read.
+        """The newest valid checkpoint.
 
         Returns:
-            Its path and content, and what is wrong with `last.pt` where that is not it; None where
-            nothing was written yet.
+            Path, content, and the error of `last.pt` if an earlier checkpoint is returned; None if
+            there is no checkpoint.
 
         Raises:
-            UserError: there is a `last.pt`, but it is of something else.
-            Damaged: it is damaged, and so are all before it.
+            UserError: `last.pt` is of another kind.
+            Damaged: all checkpoints are damaged.
         """
         if not self.last.exists() and not self._earlier():
             return None
@@ -209,16 +211,16 @@ class CheckpointFolder:
         return self.last, content, None
 
     def _read(self, path: Path) -> dict[str, Any]:
-        """A checkpoint to resume from: what the optimizer has learned must be finite, too."""
+        """Reads a checkpoint to resume from, whose optimizer state must be finite too."""
         content = load_checkpoint(path, self.kind)
         _check_read(path, content, ("optimizer",))
         return content
 
     def write(self, content: dict[str, Any]) -> None:
-        """Writes `last.pt`; the one before moves to `earlier/`, and the oldest goes.
+        """Writes `last.pt`, moves the previous one to `earlier/`, and removes the oldest one.
 
         Raises:
-            UserError: see `save_checkpoint`; all files are then as they were.
+            UserError: see `save_checkpoint`; no file is then changed.
         """
         _check_writable(self.last, content)
         step = int(content["step"])
@@ -226,7 +228,7 @@ class CheckpointFolder:
             write_second_name(self.folder / f"step_{self._step:08d}.pt", self.last)
         self.validated.unlink(missing_ok=True)
         _save(self.last, content)
-        # those of a training before this one, or of steps that are done again, are not its own
+        # remove checkpoints of another training, and of steps that are repeated
         own = [path for path in self._earlier() if self._goes_on and _step_of(path) < step]
         for path in set(self._earlier()) - set(own[max(0, len(own) - self.keep + 1) :]):
             path.unlink(missing_ok=True)
@@ -236,27 +238,27 @@ class CheckpointFolder:
         """Records that `last.pt` was validated, in a small file next to it.
 
         Args:
-            step: of `last.pt`.
-            best: the best score so far; None if no score was finite.
-            is_best: `last.pt` has this score, so it becomes `best.pt` as well.
+            step: step of `last.pt`.
+            best: best score so far; None if no score was finite.
+            is_best: whether `last.pt` has the best score, so that it also becomes `best.pt`.
         """
         if is_best:
             write_second_name(self.last.with_name("best.pt"), self.last)
         write_json(self.validated, {"step": step, "best": best})
 
     def _validated(self, content: dict[str, Any]) -> dict[str, Any]:
-        """What the validation of a checkpoint changes in it; nothing if there was none."""
+        """The entries of a checkpoint that its validation has changed; empty without validation."""
         try:
-            noted = read_json(self.validated, "record of a validation")
-            if noted["step"] == content["step"]:
-                best = noted["best"]
+            record = read_json(self.validated, "record of a validation")
+            if record["step"] == content["step"]:
+                best = record["best"]
                 return {"best": None if best is None else float(best), "unvalidated": False}
         except (OSError, UserError, LookupError, TypeError, ValueError):
             pass  # the validation is repeated
         return {}
 
     def _earlier(self) -> list[Path]:
-        """From the oldest to the newest."""
+        """The checkpoints in `earlier/`, oldest first."""
         return sorted(each for each in self.folder.glob("step_*.pt") if _EARLIER.match(each.name))
 
 

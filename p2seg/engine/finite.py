@@ -1,4 +1,4 @@
-"""Whether numbers are finite: weights that are written or read, and what a model gives."""
+"""Checks of weights and outputs for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ADVICE = "give another checkpoint, or train again with a lower learning rate"
 
 
 def not_finite(tensors: Mapping[Any, Any]) -> str | None:
-    """The name of the first tensor that holds NaN or infinity; None if all are finite.
+    """The name of the first tensor that contains NaN or infinity; None if all are finite.
 
-    Buffers count as weights: no model of this package has one that is infinite by design. Tensors
-    of whole numbers always pass. Sparse and complex ones never do: no model here has them.
+    Buffers are checked too. Integer tensors always pass. Sparse and complex tensors never pass,
+    because no model of this package has them.
 
     Args:
-        tensors: by name, in mappings at any depth; whatever else is there is not checked.
+        tensors: tensors by name, in nested mappings; other values are ignored.
 
     Returns:
         The keys that lead to the tensor, joined by dots.
@@ -34,33 +34,33 @@ def not_finite(tensors: Mapping[Any, Any]) -> str | None:
             if not _is_finite(each):
                 return name
         elif isinstance(each, Mapping) and id(each) not in seen:
-            seen.add(id(each))  # a file may hold a mapping that holds itself
+            seen.add(id(each))  # a mapping in a file may contain itself
             prefix = f"{name}." if name else ""
             left += [(f"{prefix}{key}", value) for key, value in reversed([*each.items()])]
     return None
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite; no memory is needed for it."""
+    """Whether no value is NaN or infinite, computed without a copy of the tensor."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     if tensor.is_complex() or tensor.layout is not torch.strided or tensor.is_meta:
         return False
-    # an expanded tensor of a file can be larger than any memory: a repeated value counts once
+    # an expanded tensor in a file can be larger than the memory, so repeated values are read once
     once = tensor.detach()[tuple(slice(None if stride else 1) for stride in tensor.stride())]
     if once.numel() * once.element_size() > once.untyped_storage().nbytes():
         return False
     if once.element_size() == 1:
-        once = once.float()  # torch compares no values of 8 bits
+        once = once.float()  # torch cannot compare 8-bit floats
     return not once.numel() or bool(torch.stack(torch.aminmax(once)).isfinite().all())
 
 
 class NotFinite(UserError):
-    """What a model gives on images is NaN or infinite.
+    """The outputs of a model contain NaN or infinity.
 
     Args:
-        images: places of these images in the batch.
-        advice: what the user can do.
+        images: indices of the affected images in the batch.
+        advice: what the user can do, for the message.
     """
 
     def __init__(self, images: Sequence[int] = (0,), advice: str = ADVICE) -> None:
@@ -72,7 +72,7 @@ class NotFinite(UserError):
         """The error with the names of the images.
 
         Args:
-            names: of all images of the batch.
+            names: names of all images of the batch.
         """
         return UserError(self._sentence(", ".join(names[place] for place in self.images)))
 
@@ -88,10 +88,10 @@ def naming(names: Sequence[str]) -> Iterator[None]:
     """Names the images in a `NotFinite` that is raised inside the block.
 
     Args:
-        names: of the images of the batch.
+        names: names of the images of the batch.
 
     Raises:
-        UserError: the outputs on some of them are not finite.
+        UserError: the outputs on some images are not finite.
     """
     try:
         yield
@@ -100,14 +100,14 @@ def naming(names: Sequence[str]) -> Iterator[None]:
 
 
 def check_outputs(*outputs: Any, advice: str = ADVICE) -> None:
-    """Checks what a model gives on a batch.
+    """Checks the outputs of a model.
 
     Args:
-        outputs: tensors of any shape, and lists, tuples and mappings of them.
-        advice: of the error.
+        outputs: tensors of any shape, or nested lists, tuples and mappings of tensors.
+        advice: see `NotFinite`.
 
     Raises:
-        NotFinite: one holds NaN or infinity.
+        NotFinite: a tensor contains NaN or infinity.
     """
     left = list(outputs)
     while left:
@@ -123,7 +123,7 @@ def check_outputs(*outputs: Any, advice: str = ADVICE) -> None:
 
 @contextmanager
 def checked_outputs(*modules: nn.Module) -> Iterator[None]:
-    """Checks what modules give while the block runs, for models that drop NaN themselves.
+    """Within the block, checks the outputs of modules; for models that silently drop NaN.
 
     Raises:
         NotFinite: see `check_outputs`.

@@ -1,4 +1,4 @@
-"""Whether a training step may be taken: only with finite losses and a finite gradient."""
+"""Check of each training step for finite losses and a finite gradient."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from p2seg.errors import UserError
 from p2seg.runtime.ranks import Ranks
 
 LEAST_SCALE = 2.0**-14
-"""Of the loss in 16-mixed precision. The scale starts at 2^16, every skipped step halves it, and
-below this one the gradients of most weights are zero in half precision."""
+"""Minimum loss scale in 16-mixed precision. The scale starts at 2^16, and every skipped step halves
+it. Below this minimum, most gradients underflow to zero in half precision."""
 
 ADVICE = "look at these images, or lower the learning rate and add resume=changed"
 
@@ -23,9 +23,10 @@ class GradientCheck:
     """Decides before each optimizer step whether the step is taken.
 
     Attributes:
-        scaler: of 16-mixed precision, where the gradients of single steps may overflow; else None.
+        scaler: gradient scaler of 16-mixed precision, in which single steps may overflow, else
+            None.
         ranks: the processes of the training.
-        skipped: steps that were skipped since the last call of `counted`.
+        skipped: number of steps skipped since the last call of `counted`.
     """
 
     scaler: Any
@@ -35,54 +36,53 @@ class GradientCheck:
     def allows(
         self, losses: dict[str, Tensor], total: Tensor, norm: Tensor, names: list[str], step: int
     ) -> bool:
-        """Checks a step after its backward pass. Every process takes part.
+        """Checks a step after its backward pass. Collective: every rank must call it.
 
         Args:
-            losses: of this process by name, `[]` each.
-            total: `[]`, their sum.
-            norm: `[]`, of the gradient over all processes, without the scale of 16-mixed. All
-                processes have the same gradient, so they come to the same decision.
-            names: of the images of this process.
-            step: number of the step, from 0.
+            losses: losses of this process by name, each `[]`.
+            total: `[]`, sum of the losses.
+            norm: `[]`, unscaled norm of the gradient. The gradient is equal in all processes, so
+                they make the same decision.
+            names: names of the images of this process.
+            step: index of the step, from 0.
 
         Returns:
-            False for a step to skip, after which the scale of 16-mixed is lower.
+            False if the step must be skipped; the loss scale is then lower.
 
         Raises:
-            UserError: a loss is not finite, or the gradient is not; in 16-mixed, only when a lower
-                scale does not help.
+            UserError: a loss is not finite, or the gradient is not finite. In 16-mixed precision,
+                a non-finite gradient is an error only at the minimum loss scale.
         """
         if bool(total.isfinite() & norm.isfinite()):
             return True
-        found = [(float(total.detach()), _values(losses), names)]
+        batches = [(float(total.detach()), _values(losses), names)]
         overflow = not math.isfinite(float(norm))
-        if overflow:  # on all processes: the message names the images of the one that spoiled it
-            found = self.ranks.gathered(found[0])
-        spoiled = [each for each in found if not math.isfinite(each[0])]
-        if spoiled:
+        if overflow:  # true in all processes; gathered to name the images of the affected one
+            batches = self.ranks.gathered(batches[0])
+        nonfinite = [each for each in batches if not math.isfinite(each[0])]
+        if nonfinite:
             raise UserError(
-                f"the loss of step {step} is not finite ({spoiled[0][1]}) on {_images(spoiled)}; "
-                f"{ADVICE}"
+                f"the loss of step {step} is not finite ({nonfinite[0][1]}) on "
+                f"{_images(nonfinite)}; {ADVICE}"
             )
         if self.scaler is None:
             raise UserError(
                 f"the gradient of step {step} is not finite, although the losses are "
-                f"({found[0][1]}), on {_images(found)}; {ADVICE}"
+                f"({batches[0][1]}), on {_images(batches)}; {ADVICE}"
             )
         before = self.scaler.get_scale()
-        self.scaler.update()  # without a step before it, it only lowers the scale
+        self.scaler.update()  # without an optimizer step, this only lowers the scale
         if not LEAST_SCALE <= self.scaler.get_scale() < before:
             raise UserError(
-                f"the gradient of step {step} is not finite on {_images(found)}, although the loss "
-                f"was scaled by {before:g}, after many steps that were skipped for the same "
-                "reason; give trainer.precision=bf16-mixed or 32-true, or lower the learning rate, "
-                "and add resume=changed"
+                f"the gradient of step {step} is not finite on {_images(batches)} even at a loss "
+                f"scale of {before:g}, after many skipped steps; set trainer.precision=bf16-mixed "
+                "or 32-true, or lower the learning rate, and add resume=changed"
             )
         self.skipped += 1
         return False
 
     def counted(self) -> int:
-        """How many steps were skipped since the last call."""
+        """The number of steps skipped since the last call."""
         skipped, self.skipped = self.skipped, 0
         return skipped
 
@@ -91,5 +91,5 @@ def _values(losses: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} {float(loss.detach())}" for name, loss in losses.items())
 
 
-def _images(found: list[tuple[float, str, list[str]]]) -> str:
-    return ", ".join(name for *_, names in found for name in names)
+def _images(batches: list[tuple[float, str, list[str]]]) -> str:
+    return ", ".join(name for *_, names in batches for name in names)

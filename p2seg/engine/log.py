@@ -1,4 +1,4 @@
-"""What a training tells of itself: a bar or lines, and TensorBoard's files."""
+"""Logs of a training: progress bar or lines on the console, and TensorBoard files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
 
 
 class TrainingLog:
-    """Of the first process; the others write and print nothing.
+    """The logs of a training, written by rank 0 only.
 
     Args:
-        folder: of TensorBoard's files.
-        bar: of the training.
-        start: the step that the training starts from; what an interrupted one wrote of later
-            steps is hidden.
-        shown: False on all ranks but the first.
+        folder: folder for TensorBoard files.
+        bar: progress bar of the training.
+        start: first step of this run; entries of an interrupted run after this step are hidden.
+        shown: False in all ranks except 0.
     """
 
     def __init__(self, folder: Path, bar: TrainingBar, start: int, shown: bool) -> None:
         self.bar = bar
         self.folder = folder
         self.shown = shown
-        # also from step 0 on: a run that was killed before its first checkpoint has curves, too
+        # also at step 0, because a run killed before its first checkpoint has written entries
         self.writer = _writer(folder, start + 1) if shown else None
         self._outer = threading.excepthook
 
@@ -49,25 +48,25 @@ class TrainingLog:
         threading.excepthook = self._outer
 
     def _of_a_thread(self, args: threading.ExceptHookArgs) -> None:
-        """TensorBoard's thread dies of a full disk; its error comes again at the next call."""
+        """Ignores an OSError in TensorBoard's thread, which the next call of the writer repeats."""
         own = type(args.thread).__module__.startswith("tensorboard.")
         if not (own and isinstance(args.exc_value, OSError)):
             self._outer(args)
 
     @contextmanager
     def _written(self) -> Iterator[SummaryWriter | None]:
-        """The writer, until it cannot write: curves are no reason to lose a training."""
+        """The writer; after a failed write None, because a full disk must not end a training."""
         try:
             yield self.writer
         except OSError as error:
             self.writer = None
             where = OSError(error.errno, error.strerror, str(self.folder))
-            console.print(f"no more curves for TensorBoard: {refusal(where)}", markup=False)
+            console.print(f"TensorBoard logging stopped: {refusal(where)}", markup=False)
 
     def losses(
         self, step: int, values: Mapping[str, float], optimizer: torch.optim.Optimizer
     ) -> None:
-        """After `step` steps: the losses, and the learning rates they were made with."""
+        """Logs the losses of step `step` and its learning rates."""
         if not self.shown:
             return
         self.bar.update(step, values)
@@ -75,19 +74,19 @@ class TrainingLog:
         self._scalars(step, {f"loss/{name}": value for name, value in values.items()} | rates)
 
     def scaling(self, step: int, scale: float, skipped: int) -> None:
-        """In 16-mixed precision: the loss's scale, and steps skipped since the last call."""
+        """Logs the loss scale of 16-mixed precision and the steps skipped since the last call."""
         if not self.shown:
             return
         if skipped:
-            told = (
+            message = (
                 f"step {step}: {skipped} step{'s' * (skipped > 1)} skipped, because gradients "
                 f"overflow in half precision; the loss is now scaled by {scale:g}"
             )
-            console.print(told, markup=False)
+            console.print(message, markup=False)
         self._scalars(step, {"scaler/scale": scale, "scaler/skipped": skipped})
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
-        """What a validation gave."""
+        """Logs the scores of a validation."""
         if not self.shown:
             return
         self.bar.say(step, scores)
@@ -100,13 +99,13 @@ class TrainingLog:
                     writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Writes what waits to be written: before a checkpoint that it belongs to."""
+        """Writes buffered entries, so that a checkpoint is never newer than the log."""
         with self._written() as writer:
             if writer is not None:
                 writer.flush()
 
     def pictures(self, step: int, pictures: Mapping[str, Any]) -> None:
-        """uint8 images `[H, W, 3]` by name."""
+        """Logs uint8 RGB images `[H, W, 3]` by name."""
         with self._written() as writer:
             if writer is not None:
                 for name, picture in pictures.items():
@@ -114,7 +113,7 @@ class TrainingLog:
 
 
 def _writer(folder: Path, step: int) -> SummaryWriter:
-    """The writer of TensorBoard's files, which hides what earlier ones have from a step on."""
-    from torch.utils.tensorboard import SummaryWriter  # costs half a second
+    """A TensorBoard writer that hides existing entries from `step` on."""
+    from torch.utils.tensorboard import SummaryWriter  # the import takes half a second
 
     return SummaryWriter(folder, purge_step=step)

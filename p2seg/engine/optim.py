@@ -1,4 +1,4 @@
-"""Optimizers and how the learning rate moves: plain functions of the step."""
+"""Optimizers, learning rate schedules, and the moving average of weights."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import nn
 from p2seg.errors import UserError
 
 Factor = Callable[[int], float]
-"""What the learning rate is multiplied by at a step (0-based)."""
-
+"""Step (from 0) -> factor on the learning rate."""
 
 PAPERS_WARMUP = 1 / 25
-"""Share of the steps that warm-up takes in the paper on VOC: 2,000 of 50,000."""
+"""Share of warm-up steps in the paper on VOC: 2,000 of 50,000."""
 
 
 def poly(max_steps: int, warmup_steps: int | None = 0, power: float = 0.9) -> Factor:
-    """Linear warm-up, then polynomial decay from 1 at its end to 0.
+    """Linear warm-up to 1, then polynomial decay to 0.
 
     Paper: Sec. 4.1 for the length of the warm-up; the decay is BESTIE's.
 
     Args:
-        max_steps: of the training.
-        warmup_steps: of the warm-up; None: the share that it takes in the paper.
-        power: of the decay, `(1 - t) ** power` for the share t of the steps after the warm-up.
+        max_steps: number of steps of the training.
+        warmup_steps: number of warm-up steps; None: `PAPERS_WARMUP * max_steps`.
+        power: exponent of the decay `(1 - t) ** power`, where t in 0..1 is the progress after the
+            warm-up.
     """
     rising = round(max_steps * PAPERS_WARMUP) if warmup_steps is None else warmup_steps
 
@@ -38,7 +38,7 @@ def poly(max_steps: int, warmup_steps: int | None = 0, power: float = 0.9) -> Fa
 
 
 def steps(milestones: Sequence[int], warmup_steps: int = 0, decay: float = 0.1) -> Factor:
-    """Linear warm-up, then one `decay` at each milestone that is passed."""
+    """Linear warm-up; the factor is multiplied by `decay` at each milestone (a step)."""
 
     def factor(step: int) -> float:
         passed = sum(step >= milestone for milestone in milestones)
@@ -55,25 +55,25 @@ def adamw(
     backbone_factor: float = 1.0,
     weight_decay: float = 0.01,
 ) -> torch.optim.AdamW:
-    """AdamW with a learning rate of its own for `network.backbone`.
+    """AdamW with a separate learning rate for `network.backbone`.
 
-    Scales and shifts of norms and biases are not decayed. One fused kernel makes the step.
+    Biases and normalization parameters have no weight decay. The fused implementation is used.
 
     Args:
         network: a module with a `backbone`.
-        lr: of everything else.
-        backbone_lr: of the backbone; None: `backbone_factor` times lr.
-        backbone_factor: for a rate that goes with lr, as a segmentor's goes with its batch.
-        weight_decay: decoupled decay of the weights.
+        lr: learning rate of all other parameters.
+        backbone_lr: learning rate of the backbone; None: `backbone_factor * lr`.
+        backbone_factor: factor for `backbone_lr=None`.
+        weight_decay: decoupled weight decay.
 
     Raises:
-        UserError: one of them is negative.
+        UserError: a value is negative.
     """
     rates = {True: lr * backbone_factor if backbone_lr is None else backbone_lr, False: lr}
     if min(*rates.values(), weight_decay) < 0:
         raise UserError(
             f"optim.lr={lr} optim.backbone_lr={backbone_lr} optim.weight_decay={weight_decay} "
-            "cannot be; none of them may be negative"
+            "must be >= 0"
         )
     groups = []
     for in_backbone, rate in rates.items():
@@ -83,17 +83,17 @@ def adamw(
             if p.requires_grad and name.startswith("backbone.") == in_backbone
         ]
         for decayed in (True, False):
-            chosen = [p for p in own if (p.ndim > 1) == decayed]
-            if chosen:
+            parameters = [p for p in own if (p.ndim > 1) == decayed]
+            if parameters:
                 decay = weight_decay if decayed else 0.0
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups, fused=True)
 
 
 def sgd(
     network: nn.Module, *, lr: float, momentum: float = 0.9, weight_decay: float
 ) -> torch.optim.SGD:
-    """SGD over the parameters that are trained."""
+    """SGD over the parameters that require gradients."""
     return torch.optim.SGD(
         [p for p in network.parameters() if p.requires_grad],
         lr=lr,
@@ -103,10 +103,10 @@ def sgd(
 
 
 class WeightAverage:
-    """Exponential average of a module's weights and buffers.
+    """Exponential moving average of a module's weights and buffers.
 
-    The decay is `min(.999, (1 + t) / (10 + t))` at the t-th update, so that a short run is not
-    held back by its first weights.
+    The decay at update t (from 0) is `min(0.999, (1 + t) / (10 + t))`, so that in a short run the
+    initial weights have little influence.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -115,7 +115,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Takes the module's present weights in."""
+        """Updates the average with the module's current weights."""
         decay = min(0.999, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         averages, values = [], []
@@ -127,4 +127,4 @@ class WeightAverage:
             else:
                 average.copy_(value)
         if averages:
-            torch._foreach_lerp_(averages, values, 1 - decay)  # a few kernels for all of them
+            torch._foreach_lerp_(averages, values, 1 - decay)  # few kernels for all tensors

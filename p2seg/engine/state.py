@@ -1,4 +1,4 @@
-"""What a checkpoint of a running training holds, and how a training goes on from it."""
+"""The state of a running training: saving it to a checkpoint and resuming from it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _FIXED = ("inputs", "categories", "skipped")
-"""What must not change in a run, beside its settings."""
+"""Entries that must be equal to resume, besides the settings."""
 
 
 class TrainingState:
-    """Weights, their average, optimizer, scaler and random numbers of a running training.
+    """Weights, averaged weights, optimizer, scaler and random states of a running training.
 
     Args:
-        fabric: of the run.
+        fabric: the run.
         module: the model.
-        optimizer: over its parameters.
-        average: of its weights, or None.
-        content: what the checkpoint holds besides; see `Trainer.fit`.
+        optimizer: optimizer of the model's parameters.
+        average: moving average of the weights, or None.
+        content: further entries of the checkpoint; see `Trainer.fit`.
 
     Attributes:
-        best: the best score of a validation so far.
-        unvalidated: the validation after the last step is not done yet.
+        best: best validation score so far.
+        unvalidated: whether the validation after the last step is still missing.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class TrainingState:
 
     @property
     def scaler(self) -> Any:
-        """Of 16-mixed precision; None otherwise."""
+        """The gradient scaler of 16-mixed precision, else None."""
         return getattr(self.fabric._precision, "scaler", None)
 
     def average_to(self, device: torch.device) -> None:
-        """Moves the average to where the weights are."""
+        """Moves the averaged weights to a device."""
         if self.average is not None:
             self.average.state = to_device(self.average.state, device)
 
     def collected(self, step: int) -> dict[str, Any]:
-        """Everything that is needed to go on; every rank takes part."""
+        """The content of a checkpoint. Collective: every rank must call it."""
         random, random_gpu = map(self._gathered, _random_states(self.fabric.device))
         average = self.average
         return {
@@ -86,11 +86,11 @@ class TrainingState:
         }
 
     collected_keys = ("step", "model", "average", "optimizer", "scaler", "random", "random_gpu")
-    """What a training cannot go on without."""
+    """Entries that are required to resume."""
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
-        """The module in evaluation mode with the weights that prediction takes."""
+        """Within the block, the module in evaluation mode with the averaged weights, if any."""
         own = {}
         if self.average is not None:
             own = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
@@ -103,27 +103,27 @@ class TrainingState:
             self.module.train()
 
     def snapshot(self, path: Path, step: int) -> None:
-        """Writes the weights that export takes: the averaged ones where there are any."""
+        """Writes the weights that prediction uses: the averaged ones if there are any."""
         state = self.module.state_dict() if self.average is None else self.average.state
         save_checkpoint(path, {**self.content, "step": step, "model": state, "average": None})
 
     def restore(self, folder: CheckpointFolder, *, changed: bool) -> int:
-        """Loads the newest checkpoint, where there is one.
+        """Loads the newest checkpoint, if there is one.
 
         Args:
-            folder: of the checkpoints.
-            changed: go on with other settings as well.
+            folder: folder of the checkpoints.
+            changed: whether to resume even with other settings.
 
         Returns:
-            The step it was written after; 0 where there is none.
+            The number of finished steps; 0 without a checkpoint.
 
         Raises:
-            UserError: it is of a run with other settings, or of something else.
+            UserError: the checkpoint belongs to a run with other settings or another model.
         """
-        found = folder.newest()
-        if found is None:
+        newest = folder.newest()
+        if newest is None:
             return 0
-        path, saved, damage = found
+        path, saved, damage = newest
         if damage is not None:
             self._say(f"{damage}; going on from {path} instead")
         missing = sorted({*self.collected_keys} - saved.keys())
@@ -142,14 +142,14 @@ class TrainingState:
                 "resume=never to start over"
             ) from error
         if self.average is not None:
-            self.average = WeightAverage(self.module)  # of these weights, where it is a new one
+            self.average = WeightAverage(self.module)  # starts here if the checkpoint has none
             if saved["average"] is not None:
                 self.average.state = saved["average"]
                 self.average.updates = saved["average_updates"]
         if self.scaler is not None and saved["scaler"] is not None:
             self.scaler.load_state_dict(saved["scaler"])
         self._restore_random(path, saved)
-        # scores of other images are not compared
+        # scores on other images are not comparable
         if saved.get("validated_on") == self.content.get("validated_on"):
             best = saved.get("best")
             self.best = best if best is not None and math.isfinite(best) else None
@@ -157,7 +157,7 @@ class TrainingState:
         return int(saved["step"])
 
     def _restore_optimizer(self, saved: dict[str, Any]) -> None:
-        """Loads what the optimizer has learned; its settings stay those of this command."""
+        """Loads the optimizer state, but keeps the optimizer settings of this command."""
         groups = self.optimizer.param_groups
         own = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         of_adam = ("betas" in group for group in (saved["param_groups"][0], own[0]))
@@ -171,7 +171,7 @@ class TrainingState:
     def _restore_random(self, path: Path, saved: dict[str, Any]) -> None:
         rank, world, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
         if len(saved["random"]) == world:
-            # a copy: torch crashes on a view that begins within its storage
+            # a copy, because torch crashes on a view with a storage offset
             torch.set_rng_state(saved["random"][rank].clone())
             if device.type == "cuda" and saved["random_gpu"][rank].numel():
                 torch.cuda.set_rng_state(saved["random_gpu"][rank].clone(), device)
@@ -184,7 +184,7 @@ class TrainingState:
         seed_rank(torch.initial_seed(), rank)
 
     def _compare(self, path: Path, saved: dict[str, Any], *, changed: bool) -> None:
-        """Refuses a run whose result would differ, and names settings that make no difference."""
+        """Refuses to resume with settings that affect the result; prints those of rounding."""
         other, harmless = differences(saved, self.content)
         if other and not changed:
             raise UserError(
@@ -194,15 +194,14 @@ class TrainingState:
         if other:
             self._say(f"going on with other settings than {path}: {', '.join(other)}")
         if harmless:
-            told = ", ".join(harmless)
-            self._say(f"other settings, which change nothing but rounding: {told}")
+            self._say(f"other settings, which affect rounding only: {', '.join(harmless)}")
 
     def _say(self, sentence: str) -> None:
         if self.fabric.global_rank == 0:
             console.print(sentence, markup=False)
 
     def _gathered(self, state: Tensor) -> Tensor:
-        """The states of all ranks, `[ranks, bytes]`."""
+        """The random states of all ranks, `[ranks, bytes]` uint8."""
         if self.fabric.world_size == 1:
             return state[None]
         own = state.to(self.fabric.device)
@@ -212,15 +211,15 @@ class TrainingState:
 
 
 def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Compares a checkpoint with the run that would go on from it.
+    """Compares a checkpoint with the run that resumes from it.
 
     Args:
         saved: content of the checkpoint.
-        present: what the run would save.
+        present: content that the run would save.
 
     Returns:
-        Each key that differs, with both values, in words: those that decide the result, and those
-        that decide its rounding alone.
+        Descriptions of the settings that differ: those that affect the result, and those that
+        affect rounding only.
     """
     old, new = (
         {**flat(each.get("settings", {})), **_deciding(each)}
@@ -229,23 +228,23 @@ def differences(saved: dict[str, Any], present: dict[str, Any]) -> tuple[list[st
         for each in (saved, present)
     )
     changes = _changes(old, new)
-    deciding = [told for key, told in changes.items() if effect_of(key) == "result"]
-    return deciding, [told for key, told in changes.items() if effect_of(key) == "rounding"]
+    result = [text for key, text in changes.items() if effect_of(key) == "result"]
+    return result, [text for key, text in changes.items() if effect_of(key) == "rounding"]
 
 
 def _deciding(content: dict[str, Any]) -> dict[str, Any]:
-    """What decides a run's result."""
+    """The entries of a checkpoint that affect the result, flattened."""
     fixed = {key: content[key] for key in _FIXED if key in content}
     return flat({**content.get("config", {}), **fixed})
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
-    """Each key that differs, with both values in words."""
+    """A description of each difference, by key."""
     other = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return {key: f"{key} was {old.get(key)!s:.60} and is {new.get(key)!s:.60}" for key in other}
 
 
 def _random_states(device: torch.device) -> tuple[Tensor, Tensor]:
-    """States of the CPU's generator and of the GPU's (empty without one), uint8."""
+    """States of the random generators of CPU and GPU (empty without GPU), each `[bytes]` uint8."""
     gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0).byte()
     return torch.get_rng_state(), gpu

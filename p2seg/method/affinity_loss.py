@@ -1,4 +1,4 @@
-"""The affinity loss: pixels of one instance are alike, others are not. Pure functions of tensors.
+"""The affinity loss: raises the affinity of pixels of one instance and lowers all others.
 
 Paper: Eq. 5.
 """
@@ -18,18 +18,19 @@ Background = Literal["group", "apart", "unpaired"]
 
 
 def pair_coefficients(size: Tensor, background: Background) -> tuple[Tensor, Tensor]:
-    """What a pair of pixels of each two groups counts in Eq. 5.
+    """The coefficients of a pair of pixels in Eq. 5, by the groups of the two pixels.
 
-    Every positive pair counts alike, and every negative one.
+    A positive pair lies in one group, a negative pair in two groups. All positive pairs have the
+    coefficient 1 / (number of positive pairs), and all negative pairs likewise.
 
     Args:
-        size: `[..., G]` int64, pixels of each group, the background's first.
-        background: two background pixels are a positive pair (`group`), a negative one (`apart`),
+        size: `[..., G]` int64, number of pixels of each group; group 0 is the background.
+        background: two background pixels are a positive pair (`group`), a negative pair (`apart`),
             or no pair (`unpaired`).
 
     Returns:
-        `[..., G, G]` float64 coefficients of the positive pairs (its diagonal) and of the negative
-        ones.
+        Coefficients of positive pairs and of negative pairs, each `[..., G, G]` float64; 0 for
+        other pairs.
     """
     n = size.double()
     pairs = n[..., :, None] * n[..., None, :]
@@ -51,16 +52,17 @@ def affinity_loss(
     background: Background = "group",
     way: Way = "auto",
 ) -> Tensor:
-    """Affinities of pairs in one group up, of others down. Paper: Eq. 5.
+    """`mean_positive(1 - sigmoid(A_ij)) + mean_negative(sigmoid(A_ij))`. Paper: Eq. 5.
 
-    The label's own sigmoid in Eq. 5 is a constant and left out.
+    The sigmoid of the label in Eq. 5 is a constant and omitted.
 
     Args:
-        factors: `[B, N, d]` of the affinity logit.
-        groups: `[B, R, N]` int64 of R rounds: 0 background, k + 1 instances, -1 in no pair.
-        count: G, groups there can be, the background among them.
-        background: what two background pixels are, see `pair_coefficients`.
-        way: of the affinity operators.
+        factors: `[B, N, d]`, F of the affinity logit `A = F F^T`, N = h w.
+        groups: `[B, R, N]` int64 in R rounds: 0 background, k + 1 the k-th point's instance, -1
+            excluded from all pairs.
+        count: G, maximum number of groups, including the background.
+        background: see `pair_coefficients`.
+        way: implementation of the affinity operators, see `p2seg.ops.affinity`.
 
     Returns:
         `[]` float32 in 0..2: mean over the images that have a pair, then over the rounds.
@@ -75,19 +77,19 @@ def affinity_loss(
     pairs = size[..., :, None].double() * size[..., None, :].double()
     constant = ((positive * pairs).sum((2, 3)) * share).sum().float()
     weight = (negative - positive) * share[..., None, None]
-    # with no pair at all it is 0, and every parameter still in the graph, as DDP needs
+    # DDP needs every parameter in the graph, so the sum is also computed without any pair
     return constant + pair_sum(factors, Pairs(groups, weight.float()), way).sum()
 
 
 def pixel_groups(labels: Labels) -> Tensor:
-    """The group of every pixel of the stride-4 grid in Eq. 5.
+    """The group of each cell of the stride-4 grid in Eq. 5.
 
     Args:
-        labels: of `[B, H, W]`, H and W multiples of 4.
+        labels: labels `[B, H, W]`, H and W multiples of 4.
 
     Returns:
-        `[B, h, w]` int64: 0 background, k + 1 instances, -1 in no pair (ignored, or without an
-        instance).
+        `[B, h, w]` int64: 0 background, k + 1 the k-th point's instance, -1 excluded (ignored, or a
+        class without an instance).
     """
     at = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
     semantic, instances = labels.semantic[at], labels.instances[at]

@@ -1,14 +1,14 @@
-"""BESTIE, the baseline of the paper's tables (Kim et al., CVPR 2022): all that is its own.
+"""BESTIE (Kim et al., CVPR 2022), the baseline of the paper's tables.
 
-The rules and numbers are those of the authors' code with point labels. The network predicts class
-logits, offsets and one heatmap per class. A region of the initial semantic map with exactly one
-click makes the first labels; the network's own offsets make refined labels from the first step on.
-docs/explanation/method.md lists what differs from the authors' code.
+Rules and numbers are those of the authors' code for point labels. The network predicts class
+logits, offsets and one center heatmap per class. The first labels are the regions of the initial
+semantic map that contain exactly one point. From the first step on, the network's offsets give a
+second set of refined labels. docs/explanation/method.md lists the differences from the authors'
+code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,9 +19,7 @@ from p2seg.errors import UserError
 from p2seg.method.grid import upsample
 from p2seg.method.losses import offset_targets, segmentation_loss
 from p2seg.method.s2i import Decode
-from p2seg.models.backbones import Backbone
-from p2seg.models.network import DecoderKind, Trunk
-from p2seg.models.norms import Norm
+from p2seg.models.network import Trunk
 from p2seg.ops.owners import owners
 from p2seg.runtime.ranks import shared_count
 from p2seg.structures import (
@@ -37,47 +35,34 @@ from p2seg.structures import (
 
 
 class BestieNetwork(Trunk):
-    """Class logits, offsets and one heatmap of clicks per class at stride 4.
+    """The network of BESTIE: class logits, offsets and one heatmap of points per class at stride 4.
 
-    Args:
-        backbone: feature maps at strides 4 to 32.
-        num_classes: C, without background.
-        decoder: see `Trunk`.
-        width: see `Trunk`.
-        dilations: of the decoders' ASPP.
-        norm: `batch`, `group` or `frozen`, see `Trunk.set_norms`.
-        detail: see `Trunk`.
+    The arguments are those of `Trunk`.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        num_classes: int,
-        *,
-        decoder: DecoderKind = "panoptic",
-        width: int = 256,
-        dilations: Sequence[int] = (3, 6, 9),
-        norm: Norm = "batch",
-        detail: int = 0,
-    ) -> None:
-        super().__init__(backbone, num_classes, decoder, width, dilations, detail)
-        self.center_head = self.head(num_classes)
-        self.set_norms(norm)
+    def add_heads(self) -> None:
+        """Adds the head of the heatmaps."""
+        self.center_head = self.head(self.num_classes)
 
     def forward(self, images: Tensor) -> Outputs:
-        """Runs the network; images and sizes are those of `Trunk.see`."""
-        outputs, instance = self.see(images)
+        """The outputs of `Trunk.forward_features` and the heatmaps `center` `[B, C, h, w]`.
+
+        Args:
+            images: `[B, 3, H, W]` uint8 RGB, of any size.
+        """
+        outputs, instance = self.forward_features(images)
         h, w = outputs.offset.shape[2:]
         return outputs._replace(center=self.center_head(instance)[..., :h, :w].float())
 
 
 def first_labels(seed: Labels, count: int, min_region: int) -> Labels:
-    """The seed without small regions; every label counts alike.
+    """The seed labels without small regions.
 
     Args:
-        seed: of `[B, H, W]`, made with `mdm.conflict=semantic_first`: each instance is a region.
-        count: the most points of an image.
-        min_region: pixels; a smaller region makes no label.
+        seed: labels `[B, H, W]` made with `mdm.conflict=semantic_first`, so that each instance is
+            a region with one point.
+        count: K, maximum number of points per image.
+        min_region: pixels; smaller regions are removed.
     """
     flat = seed.instances.flatten(1)
     area = flat.new_zeros(len(flat), count + 1).scatter_add_(1, flat, torch.ones_like(flat))
@@ -88,16 +73,16 @@ def first_labels(seed: Labels, count: int, min_region: int) -> Labels:
 
 @torch.no_grad()
 def refined_labels(outputs: Outputs, batch: Batch) -> Labels:
-    """Every pixel of a clicked class goes to the click of its class that it points to.
+    """Assigns each pixel m of a class with points to the point `argmin_k |m + O(m) - e_k|`.
 
-    That is the smallest `|m + O(m) - e_k|`, also in regions with one click or none.
+    k runs over the points of the pixel's class, also in regions with one point or none.
 
     Args:
-        outputs: of the network on the batch.
-        batch: its initial semantic map and points.
+        outputs: the network's outputs on the batch.
+        batch: the batch, of which the initial semantic map and the points are used.
 
     Returns:
-        Labels of `[B, H, W]`.
+        Labels `[B, H, W]`.
     """
     semantic = batch.labels.semantic
     classes = semantic.masked_fill(semantic == IGNORED, 0).int()
@@ -109,14 +94,14 @@ def refined_labels(outputs: Outputs, batch: Batch) -> Labels:
 
 
 def centroid_targets(instances: Tensor, count: int) -> Tensor:
-    """Offsets from every pixel to the centroid of its instance.
+    """Offsets from each pixel to the centroid of its instance.
 
     Args:
-        instances: `[B, H, W]` int64.
-        count: the most points of an image.
+        instances: `[B, H, W]` int64, 0: no instance, k + 1: the k-th point's instance.
+        count: K, maximum number of points per image.
 
     Returns:
-        `[B, 2, H, W]` float32 (dy, dx), without meaning where there is no instance.
+        `[B, 2, H, W]` float32 (dy, dx) in pixels; undefined where there is no instance.
     """
     grid = pixel_grid(instances)
     means = [_mean_over_masks(axis.expand(instances.shape), instances, count) for axis in grid]
@@ -136,18 +121,19 @@ def _mean_over_masks(values: Tensor, instances: Tensor, count: int) -> Tensor:
 def center_targets(
     points: list[Points], num_classes: int, size: tuple[int, int], sigma: float
 ) -> Tensor:
-    """One heatmap per class: the largest of the Gaussians of height 1 around its clicks.
+    """Target heatmaps: per class, the maximum of Gaussians of height 1 around the points.
 
-    A Gaussian ends 3 sigma + 1 pixels from its click. A click outside the map has none.
+    A Gaussian is cut off beyond 3 sigma + 1 pixels on each axis. Points outside the map are
+    ignored.
 
     Args:
-        points: of B images.
+        points: points of B images.
         num_classes: C.
-        size: (H, W).
-        sigma: pixels.
+        size: (H, W) in pixels.
+        sigma: standard deviation of the Gaussians in pixels.
 
     Returns:
-        `[B, C, H, W]` float32 on the device of the points.
+        `[B, C, H, W]` float32 in 0..1, on the device of the points.
     """
     device = points[0].yx.device
     clicks = PointBatch.of(points, device)
@@ -172,10 +158,10 @@ class BestieLoss:
 
     Attributes:
         segmentation: weight of the cross entropy.
-        offset: weight of the offsets' absolute error.
-        center: weight of the heatmaps' squared error.
-        sigma: of the heatmaps' Gaussians, input pixels.
-        hard_pixel_ratio: share of an image's pixels, the hardest ones, in the cross entropy.
+        offset: weight of the absolute error of offsets.
+        center: weight of the squared error of heatmaps.
+        sigma: standard deviation of the heatmaps' Gaussians in input pixels.
+        hard_pixel_ratio: share of the pixels with the largest cross entropy that is averaged.
     """
 
     segmentation: float = 1.0
@@ -187,20 +173,20 @@ class BestieLoss:
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1 or self.sigma <= 0:
             raise UserError(
-                f"loss.hard_pixel_ratio={self.hard_pixel_ratio} loss.sigma={self.sigma}; the "
-                "ratio must be above 0 and at most 1, sigma above 0"
+                f"loss.hard_pixel_ratio={self.hard_pixel_ratio} loss.sigma={self.sigma}: "
+                "hard_pixel_ratio must be > 0 and <= 1, and sigma must be > 0"
             )
 
     def __call__(self, outputs: Outputs, labels: list[Labels], batch: Batch) -> dict[str, Tensor]:
         """The weighted losses.
 
-        Offsets of the first labels point to the centroid of the region, those of the refined labels
-        to the click. Heatmaps are only compared at pixels with a first label, for a missing
-        instance must not become background.
+        The offset target of the first labels is the centroid of the region, that of the refined
+        labels is the point. The heatmap loss covers only pixels with a first label, because a
+        missing instance must not be learned as background.
 
         Args:
-            outputs: of a `BestieNetwork` on the batch.
-            labels: the first labels and the refined ones.
+            outputs: outputs of a `BestieNetwork` on the batch.
+            labels: the first labels and the refined labels.
             batch: the batch.
 
         Returns:
@@ -232,18 +218,20 @@ class BestieLoss:
 
 
 def _labeled_mean(values: Tensor, instances: Tensor) -> Tensor:
-    """The mean of `[B, H, W]` over all labeled pixels of the batch; 0 if there is none."""
+    """The mean of values `[B, H, W]` over all labeled pixels of the batch; 0 if there are none."""
     labeled = instances > 0
     return (values * labeled).sum() / shared_count(labeled.sum())
 
 
 @dataclass(frozen=True)
 class Bestie:
-    """The method of the baseline.
+    """The method BESTIE; see `p2seg.method.interface`.
 
     Attributes:
-        loss: its objective.
-        min_region: pixels; a smaller region makes no first label.
+        loss: the objective.
+        min_region: pixels; smaller regions give no first label.
+        decode: how semantic-to-instance conversion (S2I) uses offsets at export.
+        mdm: always None, because BESTIE has no rounds.
     """
 
     loss: BestieLoss
@@ -252,12 +240,12 @@ class Bestie:
     mdm: None = None
 
     def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
-        """The weighted losses of a step: `segmentation`, `offset` and `center`, each `[]`."""
+        """The weighted losses `segmentation`, `offset` and `center` of a step, each `[]`."""
         outputs: Outputs = model(batch.images)
         return self.loss(outputs, self.labels(outputs, batch), batch)
 
     def labels(self, outputs: Outputs, batch: Batch) -> list[Labels]:
-        """The first labels, and those that the network's own offsets make."""
+        """The first labels and the refined labels, each `[B, H, W]`."""
         count = max(map(len, batch.points))
         first = first_labels(batch.labels, count, self.min_region)
         return [first, refined_labels(outputs, batch)]

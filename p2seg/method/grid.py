@@ -1,4 +1,4 @@
-"""Between the pixels of the input and the stride-4 grid of the network's outputs."""
+"""Conversion between input pixels and the stride-4 grid of the network's outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from p2seg.structures import STRIDE
 
 
 def on_grid(labels: Tensor) -> Tensor:
-    """Labels `[B, H, W]` at the centers of the stride-4 grid, `[B, ceil(H/4), ceil(W/4)]`."""
+    """Samples labels `[B, H, W]` at the cell centers of the grid: `[B, ceil(H/4), ceil(W/4)]`."""
     height, width = labels.shape[-2:]
     y = (torch.arange(0, height, STRIDE, device=labels.device) + STRIDE // 2).clamp(max=height - 1)
     x = (torch.arange(0, width, STRIDE, device=labels.device) + STRIDE // 2).clamp(max=width - 1)
@@ -18,9 +18,9 @@ def on_grid(labels: Tensor) -> Tensor:
 
 
 def upsample(grid: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Brings `[B, n, h, w]` of the stride-4 grid to `[B, n, H, W]`, bilinearly.
+    """Upsamples `[B, n, h, w]` from the stride-4 grid bilinearly to `[B, n, H, W]` float32.
 
-    A grid that stands out over the image (its sides are no multiple of 4) is cut.
+    The parts of the last cells outside an image whose sides are no multiples of 4 are cut off.
     """
     full = (grid.shape[-2] * STRIDE, grid.shape[-1] * STRIDE)
     large = F.interpolate(grid.float(), full, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""I2S: from affinities and instances to better semantic maps.
+"""Instance-to-semantic conversion (I2S): refines a semantic map by spreading it along affinities.
 
 Paper: Sec. 3.2, S = A^(o beta) * C.
 """
@@ -14,15 +14,18 @@ from p2seg.ops.affinity import Spread, Way, factors, refine
 from p2seg.structures import STRIDE, Outputs, Points, class_set
 
 FAINT = 1e-3
-"""Added to probabilities whose ratio is taken, so that a class which a cell does not have stays
-possible in one of its pixels."""
+"""Added to both probabilities of a ratio, so that a class with probability 0 in a cell stays
+possible in a pixel of the cell."""
 
 
 def class_channels(points: list[Points], num_classes: int, device: torch.device) -> Tensor:
-    """`[B, n]` int64: channels that hold every class of an image's set, ascending, then others.
+    """The channels of each image's class set, ascending, filled up with other channels.
 
-    On a GPU n is what the number of points allows, for the number of classes is not known to the
-    host without waiting.
+    The class set is the background and the classes of the image's points. On a GPU, n is an upper
+    bound from the number of points, because reading the number of classes would synchronize.
+
+    Returns:
+        `[B, n]` int64.
     """
     present = class_set(points, num_classes, device)
     most = min(num_classes, max(map(len, points))) + 1
@@ -32,7 +35,7 @@ def class_channels(points: list[Points], num_classes: int, device: torch.device)
 
 
 def channels_of(maps: Tensor, channels: Tensor) -> Tensor:
-    """Those channels `[B, n]` of maps `[B, C+1, h, w]`: `[B, n, h, w]`."""
+    """Selects channels `[B, n]` of maps `[B, C+1, h, w]`; returns `[B, n, h, w]`."""
     return maps.gather(1, channels[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
 
 
@@ -41,10 +44,10 @@ def class_probabilities(class_logits: Tensor, points: list[Points]) -> Tensor:
 
     Args:
         class_logits: `[B, C+1, h, w]`.
-        points: of the B images.
+        points: points of the B images.
 
     Returns:
-        `[B, C+1, h, w]` float32, 0 for classes that an image does not have.
+        `[B, C+1, h, w]` float32; 0 for classes outside the image's class set.
     """
     present = class_set(points, class_logits.shape[1] - 1, class_logits.device)
     logits = class_logits.float().masked_fill(~present[:, :, None, None], -torch.inf)
@@ -58,71 +61,72 @@ def at_full_size(
     size: tuple[int, ...],
     channels: Tensor | None = None,
 ) -> Tensor:
-    """Class probabilities of every pixel, of a map on the stride-4 grid.
+    """Upsamples class probabilities from the stride-4 grid to pixels.
 
-    With a detail head they are the network's own at full resolution, times what I2S has changed
-    on the grid, `S_t / P_0`.
+    With a detail head, the result is the network's full-resolution probability times the upsampled
+    change `S_t / P_0` by I2S, normalized to sum 1.
 
     Args:
         maps: `[B, C+1, h, w]` probabilities, `P_0` or `S_t`.
-        outputs: of the network.
-        points: of the B images.
-        size: (H, W).
-        channels: `[B, n]` int64, those that are wanted; they hold all classes of an image. None:
-            all.
+        outputs: the network's outputs.
+        points: points of the B images.
+        size: (H, W) in pixels.
+        channels: `[B, n]` int64, the channels to return, which include each image's class set.
+            None: all channels.
 
     Returns:
         `[B, n, H, W]` float32.
     """
 
-    def wanted(each: Tensor) -> Tensor:
+    def select(each: Tensor) -> Tensor:
         return each if channels is None else channels_of(each, channels)
 
     if outputs.detailed_logits is None:
-        return upsample(wanted(maps), size)
-    before = wanted(class_probabilities(outputs.class_logits, points))
-    own = wanted(class_probabilities(outputs.detailed_logits, points))
-    change = (wanted(maps) + FAINT).log() - (before + FAINT).log()
-    made = own * upsample(change, size).exp()
-    return made / made.sum(1, keepdim=True)
+        return upsample(select(maps), size)
+    before = select(class_probabilities(outputs.class_logits, points))
+    detailed = select(class_probabilities(outputs.detailed_logits, points))
+    change = (select(maps) + FAINT).log() - (before + FAINT).log()
+    product = detailed * upsample(change, size).exp()
+    return product / product.sum(1, keepdim=True)
 
 
 def affinity_factors(outputs: Outputs) -> Tensor:
-    """Factors of the affinity logit of a batch, see `p2seg.ops.affinity.factors`.
+    """The factors F `[B, N, d]` of the logit `A = F F^T`, see `p2seg.ops.affinity.factors`.
 
     Args:
-        outputs: of the network.
+        outputs: the network's outputs.
 
     Raises:
         UserError: the network has no affinities.
     """
     if outputs.embedding is None:
         raise UserError(
-            "rounds of I2S and loss.affinity need affinities, which this network does not have; "
-            "set mdm.rounds, export.rounds and loss.affinity to 0, or train with mdm=paper"
+            "rounds of mutual distillation and loss.affinity need affinities, which this network "
+            "does not have; set mdm.rounds, export.rounds and loss.affinity to 0, or train with "
+            "mdm=paper"
         )
     return factors(outputs.embedding)
 
 
 def cells_of(points: Points, outputs: Outputs) -> Tensor:
-    """`[K]` int64: the raster index on the stride-4 grid of the cell that each point is in."""
+    """The raster index `[K]` int64 of each point's cell on the stride-4 grid."""
     height, width = outputs.offset.shape[2:]
     y, x = (points.pixels.to(outputs.offset.device) // STRIDE).unbind(1)
     return y.clamp(max=height - 1) * width + x.clamp(max=width - 1)
 
 
 def affinities_of(outputs: Outputs, cells: Tensor) -> Tensor:
-    """The affinity of every pixel to some.
+    """The affinity `sigmoid(A)` of given cells to all cells.
 
     Args:
-        outputs: of the network.
-        cells: `[n]` int64, raster indices of these on the stride-4 grid.
+        outputs: the network's outputs.
+        cells: `[n]` int64, raster indices of the given cells on the stride-4 grid.
 
     Returns:
         `[B, n, h, w]` float32 in 0..1.
     """
-    given = affinity_factors(outputs)
-    logit: Tensor = given[:, cells] @ given.transpose(1, 2)
+    factors = affinity_factors(outputs)
+    logit: Tensor = factors[:, cells] @ factors.transpose(1, 2)
     return logit.sigmoid().view(*logit.shape[:2], *outputs.offset.shape[2:])
 
 
@@ -135,22 +139,22 @@ def instance_to_semantic(
     valid: Tensor | None = None,
     way: Way = "auto",
 ) -> Tensor:
-    """One step of I2S: `S_t = W P_{t-1}`.
+    """One step of I2S: `S_t = W P_{t-1}` with `W = sigmoid(A)^beta`, rows normalized to sum 1.
 
     Args:
-        factors: `[B, N, d]` of the affinity logit.
+        factors: `[B, N, d]`, F of the affinity logit `A = F F^T`.
         probabilities: `[B, C+1, h, w]`, `P_{t-1}`.
-        channels: `[B, n]` int64, those that are not 0 everywhere.
+        channels: `[B, n]` int64, the channels of the class sets; the others are 0.
         beta: the Hadamard power.
-        valid: `[B, h, w]` bool, pixels that are neither padding nor ignored.
-        way: of the affinity operators.
+        valid: `[B, h, w]` bool, cells that are neither padding nor ignored.
+        way: implementation of the affinity operators, see `p2seg.ops.affinity`.
 
     Returns:
         `[B, C+1, h, w]` float32 probabilities, without gradient.
     """
-    given = channels_of(probabilities, channels)
-    shown = None if valid is None else valid.flatten(1)
-    spread = Spread(given.flatten(2).transpose(1, 2), beta, shown)
-    refined = refine(factors, spread, way).transpose(1, 2).view_as(given)
+    p = channels_of(probabilities, channels)
+    valid_cells = None if valid is None else valid.flatten(1)
+    spread = Spread(p.flatten(2).transpose(1, 2), beta, valid_cells)
+    refined = refine(factors, spread, way).transpose(1, 2).view_as(p)
     at = channels[:, :, None, None].expand_as(refined)
     return refined.new_zeros(probabilities.shape).scatter(1, at, refined)

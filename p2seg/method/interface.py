@@ -1,4 +1,4 @@
-"""What a method is: P2Seg (`p2seg.method.p2seg`) and its rival BESTIE (`p2seg.method.bestie`)."""
+"""The interface of methods: P2Seg (`p2seg.method.p2seg`) and BESTIE (`p2seg.method.bestie`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from p2seg.structures import Batch, Labels, Outputs
 
 
 class Method(Protocol):
-    """The objective of a training, and what labels images after it."""
+    """A method: the objective of the training, and the labels that the network learns from."""
 
     @property
     def mdm(self) -> MutualDistillation | None:
-        """The rounds, also at export; None: the method has none."""
+        """The mutual distillation module (MDM), also used at export; None: no rounds."""
         ...
 
     @property
     def decode(self) -> Decode:
-        """How S2I reads offsets."""
+        """How semantic-to-instance conversion (S2I) uses offsets."""
         ...
 
     def objective(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -29,8 +29,8 @@ class Method(Protocol):
 
         Args:
             model: the network, in training mode.
-            batch: of this step.
-            step: steps before this one.
+            batch: the batch of this step.
+            step: index of this step, from 0.
 
         Returns:
             Losses by name, each `[]`; the objective is their sum.
@@ -38,11 +38,11 @@ class Method(Protocol):
         ...
 
     def labels(self, outputs: Outputs, batch: Batch) -> list[Labels]:
-        """The labels of a batch: the seed's first, then those of each round.
+        """The labels of a batch: first the seed labels, then those of each round.
 
         Args:
-            outputs: of the network on the batch.
-            batch: with its first semantic map, seed and points.
+            outputs: the network's outputs on the batch.
+            batch: the batch with its initial semantic map, seed labels and points.
 
         Returns:
             Labels of `[B, H, W]`, without gradient.

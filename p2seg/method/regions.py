@@ -1,4 +1,4 @@
-"""Which points lie in which region of their class: what the seeds and S2I both begin with.
+"""Connected regions of the semantic map, and the points in each region.
 
 Paper: Sec. 3.1, "preliminary instance regions using connected component labeling".
 """
@@ -17,14 +17,14 @@ from p2seg.structures import LABELS, PointBatch
 
 @dataclass(frozen=True)
 class Regions:
-    """The regions of the classes that have points, of a batch.
+    """The connected regions of all classes that have points, of a batch.
 
     Attributes:
-        labels: `[B, H, W]` int32: 0 outside; each region of an image has a number of its own.
-        classes: `[B, R]` int64, R more than the largest number: each region's class, 0 at 0.
-        region_of: `[B, K]` int64, the region each point owns a part of; 0 none.
-        count: `[B, R]` int64, points that own a part of each region; entry 0 counts nothing.
-        sole: `[B, R]` int64, k + 1 of the point that owns a region alone, 0 of other regions.
+        labels: `[B, H, W]` int32, number of the pixel's region; 0 outside all regions.
+        classes: `[B, R]` int64, class of each region, R > largest number; 0 at index 0.
+        region_of: `[B, K]` int64, region of each point; 0: none.
+        count: `[B, R]` int64, number of points of each region; 0 at index 0.
+        sole: `[B, R]` int64, k + 1 if point k is the region's only point, else 0.
     """
 
     labels: Tensor
@@ -35,22 +35,23 @@ class Regions:
 
 
 def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regions:
-    """The regions of every class that has points, and who owns in them.
+    """Computes the 8-connected regions of every class that has points, and assigns points to them.
 
-    A point owns in the region under its own pixel. One whose pixel is not of its class takes the
-    nearest region without a point within `snap_radius`: the nearest pair first, ties to the lower
-    point, then to the region whose nearest pixel comes first. Of two points in a region
-    on one pixel, or on two that touch, the first wins.
+    A point is assigned to the region at its pixel if the region has the point's class. Otherwise
+    it is snapped to the nearest region of its class that has no point, within `snap_radius`. Pairs
+    of point and region are snapped by increasing distance; ties go to the lower point, then to the
+    region whose nearest pixel comes first in raster order. Of two points of one region on the same
+    pixel or on adjacent pixels, only the first is assigned.
 
     Args:
-        semantic: `[B, H, W]` int64.
-        points: of the B images; a point outside the map owns nothing.
-        snap_radius: pixels, to the region's nearest pixel; 0 turns it off.
+        semantic: `[B, H, W]` int64, class indices.
+        points: points of the B images; a point outside the map gets no region.
+        snap_radius: maximum distance in pixels to the region's nearest pixel; 0: no snapping.
     """
     height, width = semantic.shape[1:]
-    wanted = torch.zeros(len(semantic), LABELS, dtype=torch.bool, device=semantic.device)
-    wanted.scatter_(1, points.labels, value=True)
-    labels, classes = connected_components(semantic, wanted)
+    present = torch.zeros(len(semantic), LABELS, dtype=torch.bool, device=semantic.device)
+    present.scatter_(1, points.labels, value=True)
+    labels, classes = connected_components(semantic, present)
     under = _at_points(labels, points)
     on_class = classes.gather(1, under) == points.labels
     region_of = torch.where(on_class, under, 0)
@@ -63,7 +64,7 @@ def regions_of(semantic: Tensor, points: PointBatch, snap_radius: float) -> Regi
 
 
 def _at_points(pixels: Tensor, points: PointBatch) -> Tensor:
-    """`[B, K]`: the value of a `[B, H, W]` map under every point; 0 outside."""
+    """The value `[B, K]` of a map `[B, H, W]` at each point; 0 outside the map."""
     height, width = pixels.shape[1:]
     cells = points.cells(height, width)
     inside = cells < height * width
@@ -71,14 +72,14 @@ def _at_points(pixels: Tensor, points: PointBatch) -> Tensor:
 
 
 def _repeated(points: PointBatch, region_of: Tensor) -> Tensor:
-    """`[B, K]` bool: an earlier point of the region lies on the same pixel or on one next to it."""
+    """`[B, K]` bool: whether an earlier point of the region is on the same or an adjacent pixel."""
     steps = (points.pixels[:, :, None] - points.pixels[:, None]).abs().amax(3)
     same = (steps <= 1) & (region_of[:, :, None] == region_of[:, None])
     return same.tril(-1).any(2)
 
 
 def _owners(region_of: Tensor, regions: int) -> tuple[Tensor, Tensor]:
-    """Points of each region, and k + 1 of the first of them; `[B, regions]` each, 0 at 0."""
+    """The number of points of each region, and k + 1 of its first point, each `[B, regions]`."""
     images, points = region_of.shape
     nobody = points + 1
     count = region_of.new_zeros(images, regions).scatter_add_(
@@ -101,10 +102,10 @@ def _snapped(
     region_of: Tensor,
     radius: float,
 ) -> Tensor:
-    """Gives free points the nearest region of their class without a point, nearest pair first.
+    """Snaps free points to the nearest region of their class without a point.
 
-    Every turn gives the nearest pair of all to each image, so that there are as many turns as
-    points; on the CPU only as many as are needed.
+    Each iteration assigns the nearest remaining pair of point and region in each image, so K
+    iterations suffice. On the CPU the loop stops when no pair remains.
     """
     height, width = labels.shape[1:]
     outside = height * width
@@ -115,26 +116,25 @@ def _snapped(
     disc = square <= radius * radius
     dy, dx, square = dy[disc], dx[disc], square[disc]
     y, x = (each[:, :, None] for each in points.pixels.unbind(2))
-    seen = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-    cell = torch.where(seen, (y + dy) * width + x + dx, outside).flatten(1)
+    inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
+    cell = torch.where(inside, (y + dy) * width + x + dx, outside).flatten(1)
     shape = (*points.labels.shape, len(dy))
     around = F.pad(labels.flatten(1), (0, 1)).gather(1, cell).view(shape).long()
-    theirs = classes.gather(1, around.flatten(1)).view(shape)
-    around = torch.where(theirs == points.labels[:, :, None], around, 0)
-    # nearest first, then the lower point, then the pixel that comes first in raster order
+    around_class = classes.gather(1, around.flatten(1)).view(shape)
+    around = torch.where(around_class == points.labels[:, :, None], around, 0)
+    # order: distance, then index of the point, then raster index of the pixel
     point = torch.arange(shape[1], device=labels.device)[:, None]
     pixel = torch.arange(shape[2], device=labels.device)
     rank = (square * shape[1] + point) * shape[2] + pixel
     last = rank.new_full((), torch.iinfo(rank.dtype).max)
-    taken = region_of
     for _ in range(shape[1]):
-        count, _ = _owners(taken, classes.shape[1])
-        waits = (around > 0) & (free & (taken == 0))[:, :, None]
-        waits &= count.gather(1, around.flatten(1)).view(shape) == 0
-        if waits.device.type == "cpu" and not bool(waits.any()):
+        count, _ = _owners(region_of, classes.shape[1])
+        remaining = (around > 0) & (free & (region_of == 0))[:, :, None]
+        remaining &= count.gather(1, around.flatten(1)).view(shape) == 0
+        if remaining.device.type == "cpu" and not bool(remaining.any()):
             break
-        best, at = torch.where(waits, rank, last).flatten(1).min(1, keepdim=True)
+        best, at = torch.where(remaining, rank, last).flatten(1).min(1, keepdim=True)
         one = at // shape[2]
-        region = torch.where(best < last, around.flatten(1).gather(1, at), taken.gather(1, one))
-        taken = taken.scatter(1, one, region)
-    return taken
+        region = torch.where(best < last, around.flatten(1).gather(1, at), region_of.gather(1, one))
+        region_of = region_of.scatter(1, one, region)
+    return region_of

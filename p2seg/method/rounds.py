@@ -1,4 +1,4 @@
-"""The Mutual Distillation Module: S2I and I2S in turns. It has no parameters.
+"""The mutual distillation module (MDM): alternates I2S and S2I. It has no parameters.
 
 Paper: Figs. 3 and 4.
 """

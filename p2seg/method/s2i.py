@@ -1,4 +1,4 @@
-"""S2I: from semantic maps and offsets to instances.
+"""Semantic-to-instance conversion (S2I): assigns pixels to points by regions and offsets.
 
 Paper: Sec. 3.1, Fig. 5 (right).
 """

@@ -1,4 +1,4 @@
-"""The first instance labels: points and a semantic map, no network.
+"""Seed labels: the first instance labels, from points and the initial semantic map.
 
 Paper: Sec. 3.1, Eq. 1, Fig. 6 and Table 6.
 """
@@ -19,13 +19,14 @@ from p2seg.structures import Labels, PointBatch, Points
 
 @dataclass(frozen=True)
 class Seeder:
-    """Makes the seeds of images.
+    """Computes seed labels.
 
     Attributes:
-        conflict: what a region with several points becomes: `points_first` splits it among them
-            (Eq. 1), `semantic_first` drops it (BESTIE's way, Table 6's rival).
-        snap_radius: pixels within which a point that lies off its class takes a pointless region.
-        split: the rule for regions with several points: Eq. 1 or another.
+        conflict: treatment of a region with several points: `points_first` splits it among them
+            (Eq. 1); `semantic_first` gives it no instance, as BESTIE does (Table 6).
+        snap_radius: pixels; a point outside its class is assigned to the nearest region of its
+            class without a point within this distance.
+        split: the rule that splits a region with several points.
     """
 
     conflict: Literal["points_first", "semantic_first"] = "points_first"
@@ -35,15 +36,15 @@ class Seeder:
     def __call__(
         self, semantic: Tensor, points: list[Points], images: Tensor | None = None
     ) -> Labels:
-        """First instance labels of whole images.
+        """Seed labels of whole images. Paper: Eq. 1.
 
         Args:
-            semantic: `[B, H, W]` int64, the first semantic maps, 255 ignored.
-            points: of the B images.
-            images: `[B, 3, H, W]` uint8 RGB, where the rule looks at colors.
+            semantic: `[B, H, W]` int64, initial semantic maps; 255: ignored.
+            points: points of the B images.
+            images: `[B, 3, H, W]` uint8 RGB, needed if `split.needs_image`.
 
         Returns:
-            Labels of `[B, H, W]`; regions without a point have no instance. Paper: Eq. 1.
+            Labels `[B, H, W]`; regions without a point have no instance.
         """
         batch = PointBatch.of(points, semantic.device)
         regions = regions_of(semantic, batch, self.snap_radius)

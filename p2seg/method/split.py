@@ -1,9 +1,8 @@
-"""How a region with several points is split among them: by distance, or by the shapes of objects.
+"""Rules that split a region with several points among the points.
 
-Eq. 1 splits a region half way between two clicks, wherever the clicks are on their objects.
-`geodesic` measures the shortest path inside the region, and a path that crosses an edge of the
-image is long. `mixture` looks for the ellipses that cover the region.
-docs/developers/experiments.md compares them.
+`euclidean` (Eq. 1) assigns each pixel to the nearest point. `geodesic` measures shortest paths
+inside the region, which edges of the image make longer. `mixture` fits one ellipse per point to the
+region. docs/developers/experiments.md compares the rules.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ from p2seg.ops.owners import owners
 from p2seg.structures import PointBatch
 
 CHROMA = 2.0
-"""What a change of a or b counts beside one of L."""
+"""Weight of the color channels a and b relative to the lightness L."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rule by which regions with several points are split.
+    """A rule that splits regions with several points.
 
     Attributes:
-        rule: `euclidean`: by the nearest point (Eq. 1), or by offsets where there are some.
-            `geodesic`: by the shortest path inside the region, on which a change of color is as
-            long as `color_weight` says. `mixture`: by a mixture of Gaussians, one for each point,
-            that starts from what `euclidean` says.
-        color_weight: pixels that a change of color by 1 counts (8-bit Lab, a and b twice).
+        rule: `euclidean`: nearest point (Eq. 1), measured from where a pixel's offset points to
+            if offsets are given. `geodesic`: nearest point by shortest path inside the region,
+            where a change of color adds to the length. `mixture`: most probable component of a
+            mixture of one Gaussian per point, initialized by `euclidean`.
+        color_weight: length in pixels of a change of color by 1 (8-bit Lab, a and b doubled).
 
     Raises:
-        UserError: an unknown rule, or a weight below 0.
+        UserError: the rule is unknown, or the weight is negative.
     """
 
     rule: Literal["euclidean", "geodesic", "mixture"] = "euclidean"
@@ -50,13 +49,11 @@ class Split:
     def __post_init__(self) -> None:
         check_choice("mdm.split", self.rule, ("euclidean", "geodesic", "mixture"))
         if not 0 <= self.color_weight < math.inf:
-            raise UserError(
-                f"mdm.color_weight={self.color_weight} cannot be; it is a number from 0"
-            )
+            raise UserError(f"mdm.color_weight={self.color_weight}: must be a finite number >= 0")
 
     @property
     def needs_image(self) -> bool:
-        """Whether the colors of the image count."""
+        """Whether the rule uses the image."""
         return self.rule == "geodesic"
 
     def __call__(
@@ -68,22 +65,22 @@ class Split:
         targets: Tensor,
         offset: Tensor | None = None,
     ) -> Tensor:
-        """The owner of every pixel in some regions.
+        """Assigns each pixel of the selected regions to a point.
 
         Args:
-            regions: of B maps.
-            asked: `[B, R]` bool, the regions that are split.
-            points: of the B images.
-            images: `[B, 3, H, W]` uint8 RGB; None where `needs_image` is false.
-            targets: `[B, K, 2]` float32, what stands for each point: itself, or where it points to.
-            offset: `[B, 2, H, W]` float32: a pixel looks from where it points to; None: from
-                itself.
+            regions: regions of B maps.
+            asked: `[B, R]` bool, the regions to split.
+            points: points of the B images.
+            images: `[B, 3, H, W]` uint8 RGB; may be None unless `needs_image`.
+            targets: `[B, K, 2]` float32 (y, x), the position of each point, or its position plus
+                its offset.
+            offset: `[B, 2, H, W]` float32 (dy, dx), added to the position of each pixel; None: 0.
 
         Returns:
-            `[B, H, W]` int64: k + 1 the k-th point, 0 elsewhere.
+            Owners `[B, H, W]` int64, k + 1 for the k-th point, 0 outside the selected regions.
 
         Raises:
-            ValueError: the colors count, but there are no images.
+            ValueError: the rule needs images and there are none.
         """
         numbers = torch.arange(asked.shape[1], device=asked.device)
         keys = numbers.where(asked, 0)
@@ -107,10 +104,10 @@ EUCLIDEAN = Split()
 
 
 def _lab(images: Tensor) -> Tensor:
-    """`[B, 3, H, W]` float32 CIE Lab in 8-bit units, a and b twice."""
-    made = [
+    """Converts RGB images to `[B, 3, H, W]` float32 CIE Lab in 8-bit units, a and b doubled."""
+    arrays = [
         cv2.cvtColor(np.ascontiguousarray(each), cv2.COLOR_RGB2LAB)
         for each in images.permute(0, 2, 3, 1).cpu().numpy()
     ]
-    lab = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).to(images.device, torch.float32)
+    lab = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).to(images.device, torch.float32)
     return lab * lab.new_tensor([1, CHROMA, CHROMA])[:, None, None]

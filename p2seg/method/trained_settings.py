@@ -1,8 +1,8 @@
-"""The settings that a trained network fixes, read from its checkpoint as from any stranger's file.
+"""The settings of a training, read from its checkpoint as an untrusted file.
 
-A checkpoint of p2seg train holds the settings of its training, so nobody repeats them at export.
-Only numbers, truth values, names and lists of these are taken from it, and only for settings that
-this version has: no `_target_`, interpolation, path or address.
+A checkpoint contains the settings of its training, which later commands reuse. Only numbers,
+booleans, names and lists of these are read, and only for settings of this version. `_target_`,
+interpolations, paths and URLs are never read.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from p2seg.errors import UserError, shown
 from p2seg.runtime.settings import effect_of
 
 FIXED = ("mdm", "loss", "method", "model")
-"""Groups of settings that decide what a network learns."""
+"""Groups of settings that affect what a network learns."""
 INPUT = ("data.short_side", "data.long_side", "data.stretch")
-"""How the network saw images (`p2seg.data.network_input`)."""
+"""Settings of the input size (`p2seg.data.network_input`)."""
 FREE = ("export", "ops", "mdm.snap_radius", "mdm.split", "mdm.color_weight", *INPUT)
-"""Settings, and groups of them, that a command with a trained network may choose: they decide how
-its outputs become masks. What the command does not name is as in training."""
+"""Settings and groups that a command may change for a trained network, because they only affect how
+outputs become masks. Settings that the command does not set are those of the training."""
 OF_TRAINING = ("loss", "method", "mdm.start_step")
-"""Fixed settings without an effect on masks."""
+"""Settings of the training without an effect on masks."""
 
 NAME = re.compile(r"[\w.-]{0,80}", re.ASCII)
-"""A text that can name no path, address or reference to another setting."""
+"""A text that cannot be a path, a URL or a reference to another setting."""
 MOST = 1000
-"""Entries of a list."""
+"""Maximum length of a list."""
 MOST_SHOWN = 8
-"""Those of them that a message shows."""
+"""Maximum number of list entries in a message."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The settings of a training, by their names with dots.
+    """The settings of a training.
 
     Attributes:
-        path: the checkpoint.
-        values: as the file has them, not yet checked.
-        method: what built the method; None if the file does not say. It is only compared.
-        network: what built the network, likewise.
+        path: path of the checkpoint.
+        values: unchecked values by dotted name.
+        method: `_target_` of the method, used for comparison only; None if unknown.
+        network: `_target_` of the network, used for comparison only; None if unknown.
     """
 
     path: Path
@@ -56,26 +56,26 @@ class Trained:
         """The settings of a checkpoint of kind `network`.
 
         Args:
-            path: of the checkpoint, for messages.
-            content: as `load_checkpoint` gives it.
+            path: path of the checkpoint, for messages.
+            content: returned by `load_checkpoint`.
         """
         config = content.get("config", {})
         groups = {key: config[key] for key in FIXED if key in config}
         groups |= {key: content[key] for key in ("method", "export") if key in content}
         values, data = leaves(groups), config.get("data")
-        seen = leaves({"data": data} if isinstance(data, Mapping) else {})
+        data_values = leaves({"data": data} if isinstance(data, Mapping) else {})
         return cls(
             path,
-            values | {key: seen[key] for key in INPUT if key in seen},
+            values | {key: data_values[key] for key in INPUT if key in data_values},
             _target_of(groups, "method"),
             _target_of(groups, "model", "network"),
         )
 
     def differing(self, own: Mapping[str, Any]) -> list[str]:
-        """The settings of a command that were others in training.
+        """The settings of a command that had other values in training.
 
         Args:
-            own: of the command, by their names with dots.
+            own: settings of the command by dotted name.
         """
         return [
             key
@@ -84,25 +84,26 @@ class Trained:
         ]
 
     def value(self, key: str) -> Any:
-        """A setting as it was in training.
+        """The value of a setting in training.
 
         Raises:
-            UserError: the file has a value there that could name something outside of it.
+            UserError: the value could be a path, a URL or a reference.
         """
         value = self.values[key]
         if not _is_plain(value):
             raise UserError(
-                f"{self.path} has {key}={shown(value)}, which no checkpoint may choose, for it can "
-                f"name a file or an address; add {key}=... to the command if you trust it"
+                f"{self.path} has {key}={shown(value)}, which is not read from checkpoints because "
+                f"it can name a file or a URL; add {key}=... to the command if you trust it"
             )
         return value
 
     def missing(self, own: Iterable[str]) -> list[str]:
-        """The settings of a command that decide masks and that the checkpoint lacks; of a group
-        that it lacks as a whole, the group.
+        """The settings of a command that affect masks and are missing in the checkpoint.
+
+        If a whole group is missing, only the name of the group is returned.
 
         Args:
-            own: of the command, by their names with dots.
+            own: names of the command's settings.
         """
         lacking = [key for key in own if is_kept(key) and key not in self.values]
         groups = {key.split(".")[0] for key in self.values} | {"data"}
@@ -110,49 +111,49 @@ class Trained:
         return list(dict.fromkeys(each for each in names if not is_in(each, OF_TRAINING)))
 
     def unknown(self, own: Iterable[str]) -> list[str]:
-        """The settings of the training that decide masks and that this version has not.
+        """The settings of the training that affect masks and do not exist in this version.
 
         Args:
-            own: of the command, by their names with dots.
+            own: names of the command's settings.
         """
-        theirs = (key for key in self.values.keys() - set(own) if NAME.fullmatch(key))
+        others = (key for key in self.values.keys() - set(own) if NAME.fullmatch(key))
         return sorted(
             key
-            for key in theirs
+            for key in others
             if is_kept(key) and not is_in(key, (*OF_TRAINING, "model.network"))
         )
 
 
 def is_free(key: str) -> bool:
-    """Whether a command with a trained network may choose a setting."""
+    """Whether a command may change a setting of a trained network."""
     return is_in(key, FREE)
 
 
 def is_kept(key: str) -> bool:
-    """Whether a setting follows the checkpoint: all that decide results, but no weights."""
+    """Whether a setting is read from the checkpoint: those that affect results, except weights."""
     weights = key.rpartition(".")[2] == "pretrained"
     return is_in(key, (*FIXED, *INPUT, "export")) and effect_of(key) == "result" and not weights
 
 
 def leaves(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, the keys joined by dots; lists stay whole, `_target_` is left out."""
-    found: dict[str, Any] = {}
+    """Flattens nested dicts into one with dotted keys; keeps lists, drops `_target_`."""
+    values: dict[str, Any] = {}
     for key, value in tree.items():
         if not isinstance(key, str) or key.startswith("_"):
             continue
         if isinstance(value, Mapping):
-            found |= leaves(value, f"{prefix}{key}.")
+            values |= leaves(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            values[f"{prefix}{key}"] = value
+    return values
 
 
 def departures(own: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
-    """Each setting that differs from a reference, as `mdm.beta=20 (3)`.
+    """Each setting that differs from a reference, such as `mdm.beta=20 (3)`.
 
     Args:
-        own: settings by their names with dots.
-        reference: those to compare with; the value in brackets.
+        own: settings by dotted name.
+        reference: reference settings; their values are in parentheses.
     """
     return [
         f"{key}={written(value)} ({written(reference[key]) if key in reference else 'none'})"
@@ -162,7 +163,7 @@ def departures(own: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str
 
 
 def written(value: Any) -> str:
-    """A value as the command line has it."""
+    """A value in the syntax of the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
@@ -179,7 +180,7 @@ def _target_of(tree: Any, *keys: str) -> str | None:
 
 
 def is_in(key: str, groups: Iterable[str]) -> bool:
-    """Whether a setting is one of some, or in one of these groups."""
+    """Whether a setting is in a list of settings and groups, or in one of these groups."""
     return any(key == each or key.startswith(f"{each}.") for each in groups)
 
 

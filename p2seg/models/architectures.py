@@ -1,8 +1,8 @@
-"""Architectures of Hugging Face transformers, rebuilt from the known settings of known models.
+"""Configurations of Hugging Face transformers, copied from untrusted files by an allow list.
 
-transformers takes more than sizes from a config.json: names of repositories that it fetches
-backbones, attention kernels and code from, other files to read, and plugins to load. So the file of
-a stranger is not passed on. A new config is made, and only settings of `KINDS` are copied into it.
+transformers reads more than sizes from a config.json: repositories from which it downloads
+backbones, attention kernels and code, other files, and plugins. So a config.json is never passed to
+transformers. Only the known settings of the models in `KINDS` are copied into a new configuration.
 """
 
 from __future__ import annotations
@@ -53,11 +53,10 @@ KINDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "sam2_prompt_encoder": ("Sam2PromptEncoderConfig", {}),
     "sam2_mask_decoder": ("Sam2MaskDecoderConfig", {}),
 }
-"""By `model_type`: the class of transformers, and the types that each of its parts may have."""
+"""By `model_type`: the configuration class, and the allowed types of each nested configuration."""
 
 ATTENTION = ("sdpa", "eager")
-"""Both are in torch, and transformers takes the first that a model has. Every other one is fetched,
-or is a package that compiles code."""
+"""Attention implementations that torch provides. All others are downloaded or compiled."""
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -83,29 +82,29 @@ _SETTINGS = """
     window_size_per_stage
 """
 SETTINGS = frozenset(_SETTINGS.split())
-"""Of all kinds, each a number, a truth value, a word, or a list of these."""
+"""Allowed settings of all models: numbers, booleans, words, or lists of these."""
 
 WORD = re.compile(r"[A-Za-z0-9_-]{0,40}")
-"""A text that can name no repository, path or address."""
+"""A text that cannot be a repository, path or URL."""
 
 MOST = 1000
-"""Values of a list, and layers."""
+"""Maximum length of a list, and maximum number of layers."""
 
 
 def rebuilt(kind: str, settings: Any, path: Path | str, where: str = "") -> dict[str, Any]:
-    """What is kept of a config: known settings of a known model.
+    """The allowed settings of a config.json.
 
     Args:
         kind: a key of `KINDS`.
-        settings: what a config.json holds, or a part of one. Unknown settings are dropped.
-        path: of the file, for errors.
-        where: of `settings` inside the file, such as `vision_config.`.
+        settings: content of a config.json, or a nested part of it. Unknown settings are dropped.
+        path: path of the file, for error messages.
+        where: location of `settings` in the file, such as `vision_config.`.
 
     Returns:
-        The kept settings by name, for `config_of`; they can be written as JSON.
+        Settings by name, for `config_of`; JSON values.
 
     Raises:
-        UserError: a setting has a value of another form, or asks for code that torch lacks.
+        UserError: a setting has an invalid value, or would load code from elsewhere.
     """
     if not isinstance(settings, dict):
         raise UserError(f"{path} has {where.rstrip('.')}={shown(settings)}; it must be an object")
@@ -132,8 +131,8 @@ def rebuilt(kind: str, settings: Any, path: Path | str, where: str = "") -> dict
         layers = key.endswith(("_layers", "_depth")) or key in ("depths", "blocks_per_stage")
         if not is_plain(settings[key]) or (layers and not _are_few(settings[key])):
             raise UserError(
-                f"{path} has {where}{key}={shown(settings[key])}, which no {kind} has; give the "
-                "file that belongs to the weights"
+                f"{path} has {where}{key}={shown(settings[key])}, which is invalid for {kind}; use "
+                "the config.json that belongs to the weights"
             )
         kept[key] = settings[key]
     for key in ("torch_dtype", "dtype"):
@@ -143,57 +142,57 @@ def rebuilt(kind: str, settings: Any, path: Path | str, where: str = "") -> dict
 
 
 def config_of(kept: dict[str, Any], path: Path | str) -> Any:
-    """The config object of transformers; needs transformers.
+    """The configuration object of transformers, which must be installed.
 
     Args:
-        kept: of `rebuilt`.
-        path: of the file, for errors.
+        kept: returned by `rebuilt`.
+        path: path of the file, for error messages.
 
     Raises:
-        UserError: transformers can build no model from these settings.
+        UserError: transformers rejects the settings.
     """
     import transformers
 
     kind = kept["model_type"]
     try:
-        # every part is an object already, so that transformers looks up none by its name
-        made = {key: config_of(kept[key], path) for key in KINDS[kind][1] if key in kept}
+        # nested configurations are objects, so that transformers does not look them up by name
+        nested = {key: config_of(kept[key], path) for key in KINDS[kind][1] if key in kept}
         plain = {key: value for key, value in kept.items() if key != "model_type"}
-        return getattr(transformers, KINDS[kind][0])(**{**plain, **made})
+        return getattr(transformers, KINDS[kind][0])(**{**plain, **nested})
     except UserError:
         raise
-    except Exception as error:  # whatever transformers comes to at settings that cannot be
+    except Exception as error:  # transformers raises many types of errors
         reason = " ".join(str(error).split())
         raise UserError(
-            f"no {kind} can be built from {path} ({reason:.200}); give the file that belongs to "
-            "the weights"
+            f"{path} is not a valid configuration of {kind} ({reason:.200}); use the config.json "
+            "that belongs to the weights"
         ) from error
 
 
 def _part(kinds: tuple[str, ...], value: Any, path: Path | str, where: str) -> dict[str, Any]:
     kind = kinds[0]
     if len(kinds) > 1:
-        given = value.get("model_type") if isinstance(value, dict) else None
-        if given not in kinds:
+        model_type = value.get("model_type") if isinstance(value, dict) else None
+        if model_type not in kinds:
             raise UserError(
-                f"{path} has {where}model_type={shown(given)}; it must be {' or '.join(kinds)}"
+                f"{path} has {where}model_type={shown(model_type)}; it must be {' or '.join(kinds)}"
             )
-        kind = str(given)
+        kind = str(model_type)
     return rebuilt(kind, value, path, where)
 
 
 def _are_few(layers: Any) -> bool:
-    """Whether layers can be built in a moment: one number of them, or one for each stage."""
+    """Whether a number of layers, or a list with one number per stage, is at most `MOST`."""
     each = layers if isinstance(layers, (list, tuple)) else [layers]
     return all(isinstance(count, int) for count in each) and sum(each) <= MOST
 
 
 def is_plain(value: Any, depth: int = 2) -> bool:
-    """Whether a value is a finite number, a truth value, a word, or a list of these.
+    """Whether a value is a finite number, a boolean, a word, or a list of these.
 
     Args:
-        value: of a JSON file.
-        depth: how many lists may lie in each other.
+        value: a JSON value.
+        depth: maximum nesting depth of lists.
     """
     if isinstance(value, (list, tuple)):
         return depth > 0 and len(value) <= MOST and all(is_plain(v, depth - 1) for v in value)

@@ -19,15 +19,15 @@ from p2seg.runtime.archives import oversized
 from p2seg.structures import STRIDE
 
 PREFIXES = ("", "backbone.body.", "backbone.bottom_up.", "backbone.", "module.", "encoder.")
-"""Where files keep the network that is wanted: alone, or in a detector's, torchvision's first."""
+"""Prefixes under which weight files store a backbone's tensors, such as in a detector."""
 
 
 class Backbone(nn.Module):
-    """A network that gives its feature maps, finest first.
+    """A network that returns feature maps, finest first.
 
     Attributes:
-        channels: channels of each map.
-        strides: input pixels a cell of each map.
+        channels: number of channels of each map.
+        strides: stride of each map in input pixels.
     """
 
     def __init__(self, body: nn.Module, channels: list[int], strides: list[int]) -> None:
@@ -37,7 +37,7 @@ class Backbone(nn.Module):
         self.strides = strides
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of `[B, 3, H, W]` images, each `[B, channels, H / stride, W / stride]`."""
+        """Feature maps `[B, channels, H / stride, W / stride]` of images `[B, 3, H, W]`."""
         maps = self.body(images)
         return list(maps.values() if isinstance(maps, dict) else maps)
 
@@ -52,23 +52,23 @@ def build_backbone(
     group: str = "model",
     allow_masks: bool = False,
 ) -> Backbone:
-    """Builds a backbone with the feature maps at strides 4 to `output_stride`.
+    """Builds a backbone with feature maps at strides 4 to `output_stride`.
 
     Args:
-        name: a timm model name, such as `hrnet_w48.ms_in1k`, or one of torchvision's, such as
+        name: name of a timm model, such as `hrnet_w48.ms_in1k`, or of a torchvision model, such as
             `torchvision.resnet50`.
-        pretrained: ImageNet weights from timm's hub cache, or torchvision's.
-        weights: a .safetensors or .pth file of the same network's classification weights, instead
-            of the hub; heads it has beyond the features are dropped.
-        output_stride: coarsest stride, 32, 16 or 8.
-        feature_location: for HRNet only: "" takes the raw branches (48/96/192/384 for w48), where
-            timm's default is the classification head's 128/256/512/1024.
-        group: the config group that errors name, `model` or `segmentor`.
-        allow_masks: take weights that were trained on masks or boxes, too.
+        pretrained: whether to load ImageNet weights of timm or torchvision.
+        weights: a .safetensors or .pth file with classification weights of the same network, used
+            instead of a download; tensors of the classification head are ignored.
+        output_stride: coarsest stride: 32, 16 or 8.
+        feature_location: HRNet only: "" uses the raw branches (48/96/192/384 channels for w48)
+            instead of timm's default, the classification head's maps (128/256/512/1024).
+        group: config group for error messages, `model` or `segmentor`.
+        allow_masks: whether to accept weights that were trained on masks or boxes.
 
     Raises:
-        UserError: an unknown name, a backbone without fitting feature maps, or weights that are
-            missing, of another network, or of a detector or segmentor.
+        UserError: the name is unknown, the network lacks suitable feature maps, or the weights
+            are missing, belong to another network, or were trained on masks or boxes.
     """
     weights = None if weights is None else Path(weights).expanduser()
     if weights is not None and not weights.is_file():
@@ -81,7 +81,9 @@ def build_backbone(
         refuse_mask_weights(name, group, allowed=allow_masks)
     if name.startswith(PREFIX):
         if output_stride != 32:
-            raise UserError(f"{group}.backbone={name} has no other output_stride than 32")
+            raise UserError(
+                f"{group}.output_stride={output_stride}: must be 32 for {group}.backbone={name}"
+            )
         own = torchvision_features(name.removeprefix(PREFIX), group, pretrained=from_hub)
         if weights is not None:
             load_backbone_weights(own[0], weights, group, allow_masks=allow_masks)
@@ -90,16 +92,16 @@ def build_backbone(
     if feature_location is not None:
         options["feature_location"] = feature_location
     try:
-        with torch.device("meta"):  # the names and strides of its maps, without any weight
+        with torch.device("meta"):  # only names and strides are needed, no weights
             probe: Any = timm.create_model(name, features_only=True, **options)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "feature_location" in reason:
-            reason = f"{group}.feature_location is for HRNets; set it to null"
+            reason = f"{group}.feature_location is supported by HRNet only; set it to null"
         raise UserError(f"timm cannot build {group}.backbone={name}: {reason}") from error
     reductions = probe.feature_info.reduction()
     wanted = [i for i, stride in enumerate(reductions) if stride >= 4]
-    # the finest map of each stride is the last one that has it
+    # of several maps with the same stride, the last one is used
     wanted = [i for i in wanted if i == len(reductions) - 1 or reductions[i + 1] != reductions[i]]
     body = _create(name, tuple(wanted), options, from_hub, group)
     if weights is not None:
@@ -110,20 +112,20 @@ def build_backbone(
     if strides[0] != STRIDE or strides[-1] > 32 or channels_last:
         order = ", channels last" if channels_last else ""
         raise UserError(
-            f"{group}.backbone={name} gives feature maps of strides {strides}{order}; take one "
+            f"{group}.backbone={name} has feature maps of strides {strides}{order}; use one "
             f"with strides {STRIDE} to 32 and channels first, such as a ResNet"
         )
-    made = Backbone(body, channels, strides)
-    return _checked(made, name, group) if from_hub else made
+    backbone = Backbone(body, channels, strides)
+    return _checked(backbone, name, group) if from_hub else backbone
 
 
 def _checked(backbone: Backbone, name: str, group: str) -> Backbone:
-    """The backbone, if its weights are finite; those of a hub may have been damaged on the way."""
-    spoiled = not_finite(backbone.state_dict())
-    if spoiled is not None:
+    """Returns the backbone, or raises if downloaded weights contain NaN or infinity."""
+    nonfinite = not_finite(backbone.state_dict())
+    if nonfinite is not None:
         raise UserError(
-            f"{group}.backbone={name} has weights that are not finite: {spoiled} has NaN or "
-            f"infinity; fetch them again, or give a file with {group}.weights=PATH"
+            f"{group}.backbone={name}: the weights contain NaN or infinity in {nonfinite}; "
+            f"download them again, or give a file with {group}.weights=PATH"
         )
     return backbone
 
@@ -139,7 +141,7 @@ def _create(
         if not from_hub:
             raise
         raise UserError(
-            f"no ImageNet weights of {name} in timm's cache and none could be fetched "
+            f"the ImageNet weights of {name} are not in timm's cache and could not be downloaded "
             f"({type(error).__name__}); give a file with {group}.weights=PATH, or start from "
             f"random weights with {group}.pretrained=false"
         ) from error
@@ -152,19 +154,19 @@ def load_backbone_weights(
     """Loads ImageNet weights from a file into a `features_only` network.
 
     Args:
-        body: what `timm.create_model(..., features_only=True)` built.
-        path: .safetensors, or a .pth state dict (read with `weights_only=True`).
-        group: the config group that errors name.
-        allow_masks: take weights that were trained on masks or boxes, too.
+        body: returned by `timm.create_model(..., features_only=True)`.
+        path: a .safetensors file, or a .pth state dict (read with `weights_only=True`).
+        group: config group for error messages.
+        allow_masks: whether to accept weights that were trained on masks or boxes.
 
     Raises:
-        UserError: the file is unreadable, would run code, holds another network, weights of a
-            detector or segmentor, or weights that are not finite.
+        UserError: the file is unreadable, would run code, belongs to another network, was trained
+            on masks or boxes, or contains NaN or infinity.
     """
     about: Any = None
     reason = oversized(path)
     if reason is not None:
-        raise UserError(f"{path} is not a readable weights file: {reason}; fetch it again")
+        raise UserError(f"{path} is not a readable weights file: {reason}; download it again")
     try:
         state: Any
         if path.suffix == ".safetensors":
@@ -176,34 +178,36 @@ def load_backbone_weights(
     except Exception as error:
         raise UserError(
             f"{path} is not a readable weights file ({type(error).__name__}): it must be a "
-            ".safetensors or a .pth that holds nothing but tensors"
+            ".safetensors file, or a .pth file that contains only tensors"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             about = [about, {k: v for k, v in state.items() if k != key}]
             state = state[key]
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds no weights but a {type(state).__name__}; give a state dict")
+        raise UserError(
+            f"{path} contains a {type(state).__name__} instead of weights; give a state dict"
+        )
     refuse_mask_weights(path.name, group, state=state, content=about, allowed=allow_masks)
     own = body.state_dict()
     fitting = max((_fitting(own, _below(prefix, state)) for prefix in PREFIXES), key=len)
     missing = [k for k in own if k not in fitting and not k.endswith("num_batches_tracked")]
     if missing:
         raise UserError(
-            f"{path} holds another network: {len(missing)} of {len(own)} tensors are missing or of "
-            f"another shape, the first {missing[0]}; give weights of {group}.backbone"
+            f"{path} contains another network: {len(missing)} of {len(own)} tensors are missing or "
+            f"have another shape, such as {missing[0]}; give weights of {group}.backbone"
         )
-    spoiled = not_finite(fitting)
-    if spoiled is not None:
+    nonfinite = not_finite(fitting)
+    if nonfinite is not None:
         raise UserError(
-            f"{path} holds weights that are not finite: {spoiled} has NaN or infinity; fetch the "
-            "file again, or give other weights"
+            f"{path} contains NaN or infinity in {nonfinite}; download the file again, or give "
+            "other weights"
         )
     body.load_state_dict(fitting, strict=False)
 
 
 def _below(prefix: str, state: dict[Any, Any]) -> dict[Any, Any]:
-    """The tensors whose names begin so, without that beginning."""
+    """The tensors whose names start with a prefix, by name without the prefix."""
     if not prefix:
         return state
     named = {k: v for k, v in state.items() if isinstance(k, str) and k.startswith(prefix)}
@@ -211,13 +215,13 @@ def _below(prefix: str, state: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _fitting(own: dict[str, Tensor], state: dict[Any, Any]) -> dict[str, Tensor]:
-    """The stored tensors that are a network's, by name and shape."""
+    """The stored tensors that match a network's in name and shape."""
     stored = {k: state.get(_stored_name(k, state)) for k in own}
     return {k: v for k, v in stored.items() if isinstance(v, Tensor) and v.shape == own[k].shape}
 
 
 def _stored_name(name: str, state: dict[Any, Any]) -> str:
-    """What the classification network calls a tensor: timm's feature networks join some names."""
+    """The tensor's name in the classification network, where timm separates some parts by dots."""
     part, dot, rest = name.partition(".")  # stages_0.weight is stages.0.weight there
     joints = [i for i, letter in enumerate(part) if letter == "_"]
     names = [name, *(f"{part[:i]}.{part[i + 1 :]}{dot}{rest}" for i in joints)]

@@ -1,7 +1,6 @@
-"""Panoptic-DeepLab-like decoders and the heads on them.
+"""Decoders similar to Panoptic-DeepLab's, and prediction heads.
 
-Paper: Fig. 3 (the three outputs). The decoder is our choice; the authors of P2Seg and BESTIE put
-their heads on HRNet without one (`model.decoder=none`).
+Paper: Fig. 3 (the three outputs). The paper adopts BESTIE's network and describes no decoder.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from torch.nn import functional as F
 
 
 def conv_norm_relu(inputs: int, outputs: int, size: int, dilation: int = 1) -> nn.Sequential:
-    """A convolution that keeps the resolution, with batch norm and ReLU."""
+    """A convolution that keeps the resolution, batch normalization and ReLU."""
     padding = dilation * (size // 2)
     conv = nn.Conv2d(inputs, outputs, size, padding=padding, dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def separable(inputs: int, outputs: int, size: int) -> nn.Sequential:
-    """A depthwise convolution of `size` and a pointwise one, each with batch norm and ReLU."""
+    """A depthwise (`size` x `size`) and a 1x1 convolution, each with batch norm and ReLU."""
     depthwise = nn.Conv2d(inputs, inputs, size, padding=size // 2, groups=inputs, bias=False)
     return nn.Sequential(
         depthwise,
@@ -32,13 +31,13 @@ def separable(inputs: int, outputs: int, size: int) -> nn.Sequential:
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling at the coarsest stride, and the image's mean beside it."""
+    """Atrous spatial pyramid pooling with a branch for the mean over the image."""
 
     def __init__(self, inputs: int, outputs: int, dilations: Sequence[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList([conv_norm_relu(inputs, outputs, 1)])
         self.branches.extend(conv_norm_relu(inputs, outputs, 3, d) for d in dilations)
-        # no batch norm on a 1x1 map: it would fail on a batch of one image
+        # no batch norm on a 1x1 map, which would fail for a batch of one image
         self.pooled = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
         self.project = conv_norm_relu((len(dilations) + 2) * outputs, outputs, 1)
 
@@ -53,12 +52,12 @@ class ASPP(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From feature maps at strides 4 to 32 to one map at stride 4.
+    """Fuses feature maps at strides 4 to 32 into one map at stride 4.
 
     Args:
-        channels: channels of the maps, finest first.
-        width: channels inside and out.
-        dilations: of the ASPP.
+        channels: channels of each feature map, finest first.
+        width: channels inside the decoder and of its output.
+        dilations: dilations of the ASPP.
     """
 
     def __init__(self, channels: Sequence[int], width: int, dilations: Sequence[int]) -> None:
@@ -70,7 +69,7 @@ class Decoder(nn.Module):
         self.fuse = nn.ModuleList(separable(width + skip, width, 5) for _ in finer)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps, finest first, to `[B, width, h, w]` at the finest stride."""
+        """Fuses feature maps, finest first, to `[B, width, h, w]` at the finest stride."""
         *finer, coarsest = features
         x: Tensor = self.aspp(coarsest)
         for level in reversed(range(len(finer))):
@@ -81,14 +80,14 @@ class Decoder(nn.Module):
 
 
 class DetailHead(nn.Module):
-    """Class logits of every pixel: those of stride 4, and what the image itself adds to them.
+    """Class logits at full resolution: upsampled stride-4 logits plus a residual from the image.
 
-    A map at stride 4 has no borders sharper than 4 pixels, and small objects vanish in it.
+    Stride 4 alone blurs borders and loses small objects.
 
     Args:
         inputs: channels of the decoder's map.
         outputs: channels of the logits.
-        width: channels of its convolutions at full resolution.
+        width: channels of the convolutions at full resolution.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
@@ -101,7 +100,16 @@ class DetailHead(nn.Module):
         )
 
     def forward(self, features: Tensor, logits: Tensor, images: Tensor) -> Tensor:
-        """`[B, inputs, h, w]`, `[B, outputs, h, w]` and `[B, 3, H, W]` to `[B, outputs, H, W]`."""
+        """Class logits at full resolution.
+
+        Args:
+            features: `[B, inputs, h, w]`, the decoder's map.
+            logits: `[B, outputs, h, w]`, class logits at stride 4.
+            images: `[B, 3, H, W]` float32, normalized.
+
+        Returns:
+            `[B, outputs, H, W]`.
+        """
         size = images.shape[2:]
         parts = [_resized(self.project(features), size), images]
         detail: Tensor = self.convolutions(torch.cat(parts, 1))
@@ -113,27 +121,28 @@ def _resized(maps: Tensor, size: torch.Size) -> Tensor:
 
 
 class Finest(nn.Module):
-    """No decoder: the finest of the backbone's maps, as it is."""
+    """Stands in for a decoder and returns the backbone's finest map unchanged."""
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps, finest first, to the first.
+        """Returns the first of the feature maps.
 
-        The others take part with weight 0: processes of a distributed training wait for a
-        gradient of every parameter.
+        The other maps are added with weight 0, because DDP needs a gradient for every parameter.
         """
         finest, *others = features
         return finest + 0 * torch.stack([each.mean() for each in others]).sum()
 
 
 class Head(nn.Sequential):
-    """Two convolutions from a map to `outputs` channels.
+    """A convolution with ReLU and a 1x1 convolution with `outputs` channels.
 
     Args:
-        inputs: channels of the map.
-        outputs: channels of the result.
-        width: channels between the two, of a plain 3x3 convolution without a norm (the authors'
-            heads); None: as many as the map has, of a separable 5x5 convolution with one.
-        last_std: spread of the last weights at the start; None: PyTorch's.
+        inputs: channels of the input.
+        outputs: channels of the output.
+        width: channels of a first 3x3 convolution without normalization (the authors' heads).
+            None: the first convolution is a 5x5 depthwise-separable one with normalization and
+            `inputs` channels.
+        last_std: standard deviation of the initial weights of the last layer; None: PyTorch's
+            default.
     """
 
     def __init__(

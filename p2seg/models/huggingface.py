@@ -1,4 +1,4 @@
-"""Models of Hugging Face transformers: the extra, their files, and whether these are whole."""
+"""Loading models of Hugging Face transformers from verified local files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def transformers_of(setting: str, extra: str) -> Any:
-    """The module transformers, quiet.
+    """Imports transformers, with its log messages and progress bars off.
 
     Args:
-        setting: what needs it, as on the command line.
-        extra: of this package that brings it.
+        setting: the setting that needs it, for the error message.
+        extra: the extra of this package that installs it.
 
     Raises:
-        UserError: it is not installed.
+        UserError: transformers is not installed.
     """
     try:
         import transformers
@@ -38,86 +38,89 @@ def transformers_of(setting: str, extra: str) -> Any:
 
 
 def model_folder(checkpoint: str, key: str, example: str, extra: str) -> Path:
-    """The folder of a checkpoint's files, from the hub where it is the name of one there.
+    """The local folder of a checkpoint, which is downloaded from the Hugging Face hub if necessary.
 
     Args:
         checkpoint: a folder, or a name on the hub.
-        key: the setting that it is given by.
-        example: such a name.
-        extra: without which nothing is fetched.
+        key: the setting of the checkpoint.
+        example: an example of a name, for the error message.
+        extra: the extra of this package that a download needs.
 
     Raises:
-        UserError: it is neither, the extra is missing, or the hub did not give it.
+        UserError: `checkpoint` is neither a folder nor a name, the extra is missing, or the
+            download failed.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
         return folder
     if not HUB_NAME.fullmatch(checkpoint):
         raise UserError(
-            f"no folder at {folder}; {key} is a folder of transformers' files, or a name on the "
-            f"hub such as {example}"
+            f"{key}={folder}: no such folder; give a folder with files of transformers, or a name "
+            f"on the Hugging Face hub such as {example}"
         )
     transformers_of(key, extra)
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # of the net, of the hub, of its cache
+    except Exception as error:  # the network, the hub or its cache may fail in many ways
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"there is no folder {checkpoint}, and the hub did not give it ({reason}); fetch it "
-            "where there is a net, and give its folder"
+            f"{key}={checkpoint} is no folder, and its download from the hub failed ({reason}); "
+            f"download it on a machine with internet access and set {key} to the folder"
         ) from error
 
 
 def whole_model(
     model: Any, config: Any, folder: Path, kind: str, may_lack: tuple[str, ...] = (), **options: Any
 ) -> Any:
-    """A model with all its weights from a folder; nothing is fetched, and no code of it is run.
+    """Loads a model with all its weights, without any download or code of the checkpoint.
 
-    transformers is given the tensors and not the folder, where it would also follow the names of
-    other files, of adapters and of other models.
+    transformers gets the tensors instead of the folder. From a folder it would also load adapters,
+    other files and other models that the files name.
 
     Args:
-        model: a class of transformers.
-        config: of `p2seg.models.architectures.config_of`.
-        folder: of the files.
-        kind: what the model is called.
-        may_lack: how the names of tensors begin that may be missing or of another shape.
-        options: of `from_pretrained`.
+        model: a model class of transformers.
+        config: returned by `p2seg.models.architectures.config_of`.
+        folder: folder with the weights.
+        kind: name of the model, for error messages.
+        may_lack: prefixes of tensor names that may be missing or have another shape.
+        options: passed to `from_pretrained`.
 
     Raises:
-        UserError: the files cannot be read, lack tensors, or hold weights that are not finite.
+        UserError: the weights cannot be read, are incomplete, or contain NaN or infinity.
     """
     try:
-        made, info = model.from_pretrained(
+        network, info = model.from_pretrained(
             None, config=config, state_dict=_tensors(folder), output_loading_info=True, **options
         )
     except UserError:
         raise
-    except Exception as error:  # whatever transformers comes to at settings that cannot be
+    except Exception as error:  # transformers raises many types of errors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
-    named = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
-    lacking = sorted(key for key in named if not key.startswith(may_lack))
-    if lacking:  # they would be random
+        raise UserError(f"{folder} is not a complete {kind} of transformers: {reason}") from error
+    names = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
+    missing = sorted(key for key in names if not key.startswith(may_lack))
+    if missing:  # transformers would initialize them randomly
         raise UserError(
-            f"{folder} is not a whole {kind} of transformers: it lacks {len(lacking)} tensors, "
-            f"{lacking[0]} among them"
+            f"{folder} is not a complete {kind} of transformers: {len(missing)} tensors are "
+            f"missing, such as {missing[0]}; download the files again"
         )
-    spoiled = not_finite(made.state_dict())
-    if spoiled is not None:
+    nonfinite = not_finite(network.state_dict())
+    if nonfinite is not None:
         raise UserError(
-            f"{folder} holds weights that are not finite: {spoiled} has NaN or infinity; fetch the "
-            "files again, or give another checkpoint"
+            f"{folder} contains NaN or infinity in {nonfinite}; download the files again, or use "
+            "another checkpoint"
         )
-    return made
+    return network
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of `model.safetensors`, or of the parts that large models are split into."""
+    """The tensors of `model.safetensors`, or of its shards `model-*.safetensors`."""
     whole = folder / "model.safetensors"
     paths = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
     if not paths:
-        raise UserError(f"{folder} has no model.safetensors; other formats can run code")
+        raise UserError(
+            f"{folder} has no model.safetensors; other formats can run code and are not supported"
+        )
     return {name: tensor for path in paths for name, tensor in load_file(path).items()}

@@ -1,4 +1,7 @@
-"""Weights that have seen masks: a network that learns from clicks must not start from them."""
+"""Rejects pretrained weights that were trained on masks or boxes.
+
+The method learns from points only, so its results must not depend on other annotations.
+"""
 
 from __future__ import annotations
 
@@ -13,67 +16,68 @@ PARTS = re.compile(
     r"|masks_queries|sem_seg_head|decode_head|auxiliary_head|aux_classifier|pixel_decoder"
     r"|transformer_module|class_embed|bbox_embed|panoptic|solo|semantic_head|instance_head)"
 )
-"""What detectors and segmentors call their parts, at the start of a name between two dots."""
+"""Names of modules of detectors and segmentation models, matched at the start of a part of a tensor
+name."""
 
 NAMES = re.compile(
-    # what they were trained on
+    # data sets with masks or boxes
     r"(?<![a-z])((ms)?coco|lvis|objects?365|o365|ade(20k)?|cityscapes|sa1b)(?![a-z])"
-    # detectors and segmentors
+    # detectors and segmentation models
     r"|rcnn|mask2former|maskformer|oneformer|segformer|mask_?dino|retinanet|deeplab|upernet"
     r"|yolact|yolo(?!.*cls)|condinst|queryinst|sparseinst|panoptic"
     r"|(?<![a-z])((rt|rf)?detr|fcos|htc|solo(v2)?|cascade|seg)(?![a-z])"
     r"|^sam_vit_|^sam2_|^segmentor$"
 )
-"""What names files and weights after masks they were trained on."""
+"""Names of weights or files that were trained on masks or boxes."""
 
 
 def refuse_mask_weights(
     name: str, group: str, *, state: Iterable[Any] = (), content: Any = None, allowed: bool = False
 ) -> None:
-    """Refuses weights that show a detector or segmentor, or name COCO's masks.
+    """Rejects weights of a detector or segmentation model.
 
     Args:
-        name: of the file, without its folders, or of timm's weights.
-        group: the config group that the error names, `model` or `segmentor`.
-        state: the names of the tensors.
-        content: whatever else the file says of itself.
-        allowed: whether they may have seen masks; a segmentor alone is ever asked.
+        name: name of the file without folders, or of timm's weights.
+        group: config group for the error message, `model` or `segmentor`.
+        state: names of the tensors.
+        content: metadata of the file.
+        allowed: accepts all weights (`segmentor.allow_mask_pretraining`).
 
     Raises:
-        UserError: they have.
+        UserError: the name, the tensors or the metadata show training on masks or boxes.
     """
     if allowed:
         return
-    sign = _sign(name, state, content)
-    if sign is None:
+    evidence = _evidence(name, state, content)
+    if evidence is None:
         return
-    way = (
-        "; segmentor.allow_mask_pretraining=true takes them, and every result then says so"
+    option = (
+        ", or set segmentor.allow_mask_pretraining=true, which is recorded with every result"
         if group == "segmentor"
         else ""
     )
     raise UserError(
-        f"{group}: the weights {name} were trained on masks or boxes ({sign}), which clicks do not "
-        f"have; give weights of ImageNet classification{way}"
+        f"{group}: the weights {name} were trained on masks or boxes ({evidence}), but training "
+        f"from points must not use them; use weights of ImageNet classification{option}"
     )
 
 
 def refuse_checkpoint(checkpoint: str | None, *, allowed: bool) -> None:
-    """Refuses a whole segmentor to start from, where nobody asked for one.
+    """Rejects a complete pretrained segmentation model unless it is allowed.
 
     Raises:
-        UserError: there is a checkpoint, and it is not allowed.
+        UserError: a checkpoint is set and not allowed.
     """
     if checkpoint is not None and not allowed:
         raise UserError(
-            f"segmentor.model.checkpoint={checkpoint} was trained on masks, which clicks do not "
-            "have; leave it null, or add segmentor.allow_mask_pretraining=true, and every result "
-            "says so"
+            f"segmentor.model.checkpoint={checkpoint} was trained on masks, but training from "
+            "points must not use them; set it to null, or set "
+            "segmentor.allow_mask_pretraining=true, which is recorded with every result"
         )
 
 
-def _sign(name: str, state: Iterable[Any], content: Any) -> str | None:
-    """What gives the weights away; None where nothing does."""
+def _evidence(name: str, state: Iterable[Any], content: Any) -> str | None:
+    """Why the weights were trained on masks or boxes; None if nothing shows it."""
     if NAMES.search(name.lower()):
         return "by their name"
     part = next((key for key in state if isinstance(key, str) and PARTS.search(key)), None)
@@ -84,12 +88,12 @@ def _sign(name: str, state: Iterable[Any], content: Any) -> str | None:
 
 
 def _words(content: Any) -> Iterable[str]:
-    """The texts in what a file says of itself, at any depth."""
+    """All strings in nested metadata."""
     left, seen = [content], set()
     while left:
         each = left.pop()
         if isinstance(each, str):
             yield each
         elif isinstance(each, (Mapping, list, tuple)) and id(each) not in seen:
-            seen.add(id(each))  # a pickle may hold a list that holds itself
+            seen.add(id(each))  # a pickled list may contain itself
             left += reversed([*each.keys(), *each.values()] if isinstance(each, Mapping) else each)

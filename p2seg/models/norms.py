@@ -1,4 +1,4 @@
-"""One choice of normalization for a whole network."""
+"""Batch, group or frozen normalization for a whole network."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torchvision.ops import FrozenBatchNorm2d
 Norm = Literal["batch", "group", "frozen"]
 
 BATCH_MOMENTUM = 0.01
-"""As in BESTIE, whose setting the paper follows."""
+"""Value of BESTIE's code, whose training settings the paper adopts."""
 
 
 def set_norms(module: nn.Module, norm: Norm) -> nn.Module:
-    """Turns every batch norm of a network into the chosen kind, keeping scales and shifts.
+    """Replaces every batch normalization of a network, and keeps scales and shifts.
 
     Args:
         module: the network, changed in place.
-        norm: `batch` (momentum .01; synchronized over GPUs by the engine), `group`, or `frozen`
-            (statistics of the pretrained weights; with random weights: identity).
+        norm: `batch`: momentum 0.01, synchronized over GPUs by the engine. `group`: group
+            normalization. `frozen`: batch normalization with constant statistics, those of the
+            pretrained weights (mean 0, variance 1 with random weights).
 
     Returns:
         The network.
@@ -51,12 +52,12 @@ def _converted(batch_norm: nn.BatchNorm2d, norm: Norm) -> nn.Module:
         with torch.no_grad():
             new.weight.copy_(batch_norm.weight)
             new.bias.copy_(batch_norm.bias)
-    if isinstance(batch_norm, BatchNormAct2d):  # timm's norm with its activation inside
+    if isinstance(batch_norm, BatchNormAct2d):  # timm's layer contains the activation
         return nn.Sequential(new, batch_norm.drop, batch_norm.act)
     return new
 
 
 def groups_of(channels: int) -> int:
-    """Groups of a group norm: 32 at most, at least two channels each where that divides."""
+    """Number of groups: the largest of 32, 16, 8, 4, 3, 2 with >= 2 channels per group, else 1."""
     fitting = (g for g in (32, 16, 8, 4, 3, 2) if channels % g == 0 and channels >= 2 * g)
     return next(fitting, 1)

@@ -1,4 +1,4 @@
-"""torchvision's classification networks as backbones: the last map of every stride they have."""
+"""torchvision's classification networks as backbones: their last feature map of each stride."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from p2seg.errors import UserError
 
 PREFIX = "torchvision."
-"""How the name of such a backbone begins, as in `torchvision.resnet50`."""
+"""Prefix of the backbone's name, as in `torchvision.resnet50`."""
 
 PROBE = 64
-"""Side in pixels of the image that strides are read from."""
+"""Side in pixels of the test image with which strides are measured."""
 
 STRIDES = (4, 8, 16, 32)
 
@@ -25,65 +25,65 @@ STRIDES = (4, 8, 16, 32)
 def torchvision_features(
     name: str, group: str, *, pretrained: bool
 ) -> tuple[nn.Module, list[int], list[int]]:
-    """A torchvision network as feature maps at strides 4 to 32.
+    """A torchvision network that returns feature maps at strides 4 to 32.
 
     Args:
-        name: behind the prefix, such as `resnet50`.
-        group: the config group that errors name.
-        pretrained: torchvision's own ImageNet weights, fetched where they are not in its cache.
+        name: name without the prefix, such as `resnet50`.
+        group: config group for error messages.
+        pretrained: whether to load torchvision's ImageNet weights, downloaded if not cached.
 
     Returns:
-        The network up to its last map, which gives a dict of maps, finest first, and whose tensors
-        keep their names; and channels and strides of the maps.
+        The network up to its last feature map, which returns a dictionary of maps, finest first,
+        and keeps the names of its tensors; the channels of the maps; the strides of the maps.
 
     Raises:
-        UserError: an unknown name, a network without such maps, or weights that cannot be had.
+        UserError: the name is unknown, the network lacks such maps, or there are no weights.
     """
-    # those of other tasks fetch the weights of their backbones, whatever `weights` says
+    # networks of other tasks would download backbone weights even with weights=None
     if name.lower() not in list_models(torchvision.models):
         raise UserError(
-            f"{group}.backbone={PREFIX}{name} is unknown to torchvision, or is no network of "
-            f"classification; give one such as {PREFIX}resnet50"
+            f"{group}.backbone={PREFIX}{name} is not a classification network of torchvision; use "
+            f"one such as {PREFIX}resnet50"
         )
     try:
         network = get_model(name, weights="DEFAULT" if pretrained else None)
     except OSError as error:
         raise UserError(
-            f"no ImageNet weights of {PREFIX}{name} in torchvision's cache and none could be "
-            f"fetched ({type(error).__name__}); give a file with {group}.weights=PATH, or start "
-            f"from random weights with {group}.pretrained=false"
+            f"the ImageNet weights of {PREFIX}{name} are not in torchvision's cache and could not "
+            f"be downloaded ({type(error).__name__}); give a file with {group}.weights=PATH, or "
+            f"start from random weights with {group}.pretrained=false"
         ) from error
     shapes = _shapes(network, f"{group}.backbone={PREFIX}{name}")
     nodes = [_last_before(shapes, stride) for stride in STRIDES]
     if None in nodes:
         raise UserError(
             f"{group}.backbone={PREFIX}{name} has no feature map of each stride from "
-            f"{STRIDES[0]} to {STRIDES[-1]}; take one that has, such as {PREFIX}resnet50"
+            f"{STRIDES[0]} to {STRIDES[-1]}; use one that has, such as {PREFIX}resnet50"
         )
-    chosen = [str(node) for node in nodes]
-    channels = [shapes[node][0] for node in chosen]
+    selected = [str(node) for node in nodes]
+    channels = [shapes[node][0] for node in selected]
     graph = create_feature_extractor(
-        network, {node: str(k) for k, node in enumerate(chosen)}, suppress_diff_warning=True
+        network, {node: str(k) for k, node in enumerate(selected)}, suppress_diff_warning=True
     )
     return graph, channels, list(STRIDES)
 
 
 def _shapes(network: nn.Module, what: str) -> dict[str, tuple[int, int]]:
-    """Channels and stride of every node of the graph that is a map, in their order."""
+    """Channels and stride of each node of the graph that is a feature map, in graph order."""
     try:
         nodes = get_graph_node_names(network, suppress_diff_warning=True)[1][1:]
         extractor = create_feature_extractor(network.eval(), nodes)
         with torch.no_grad():
-            made: Mapping[str, Any] = extractor(torch.zeros(1, 3, PROBE, PROBE))
-    except Exception as error:  # of torch.fx, or of a network that takes no image of this size
+            maps: Mapping[str, Any] = extractor(torch.zeros(1, 3, PROBE, PROBE))
+    except Exception as error:  # torch.fx, or a network with a fixed input size
         raise UserError(
-            f"{what} gives no feature maps ({type(error).__name__}); take a convolutional network "
-            f"of classification, such as {PREFIX}resnet50"
+            f"{what} has no feature maps ({type(error).__name__}); use a convolutional "
+            f"classification network such as {PREFIX}resnet50"
         ) from error
     network.train()
     return {
         node: (map_.shape[1], PROBE // map_.shape[2])
-        for node, map_ in made.items()
+        for node, map_ in maps.items()
         if isinstance(map_, Tensor)
         and map_.ndim == 4
         and map_.shape[2] == map_.shape[3]
@@ -92,11 +92,11 @@ def _shapes(network: nn.Module, what: str) -> dict[str, tuple[int, int]]:
 
 
 def _last_before(shapes: dict[str, tuple[int, int]], stride: int) -> str | None:
-    """The last node of a stride before the stage that makes the next one.
+    """The last node of a stride before the stage that computes the next stride.
 
-    Inside that stage there are nodes of the finer stride, which are no whole features yet. The
-    stage is the largest module around the first coarser node with nothing of another stride in it
-    so far, that something of this stride comes before.
+    The stage itself contains intermediate nodes of the finer stride, which are not used. The stage
+    is the largest module that contains the first coarser node, has only nodes of this stride
+    before that node, and is preceded by a node of this stride.
     """
     nodes = list(shapes)
     coarser = [k for k, node in enumerate(nodes) if shapes[node][1] > stride]

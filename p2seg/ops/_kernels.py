@@ -1,4 +1,4 @@
-"""How compiled loops are had: Triton's on a GPU, Numba's on the CPU."""
+"""Selection of compiled code: Triton on a GPU, Numba on the CPU."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ HAS_TRITON = find_spec("triton") is not None
 
 
 def fused(tensor: Tensor) -> bool:
-    """Whether work on this tensor goes to a Triton kernel: it is on a GPU and Triton is there."""
+    """Whether to use a Triton kernel: the tensor is on a GPU and Triton is installed."""
     return HAS_TRITON and tensor.is_cuda
 
 
 def interpreted() -> bool:
-    """Whether kernels run on the CPU, for tests; Triton decides when they are imported."""
+    """Whether Triton kernels run on the CPU, for tests; Triton reads the variable on import."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def compiled(function: F) -> F:
-    """Numba's machine code of a function, kept on disk where there is a place to write it.
+    """Compiles a function with Numba, and caches the code on disk if a folder is writable.
 
-    Of one thread: Numba's own would not survive the fork of a data loader. It holds no lock, so
-    that images can each have a thread where that is worth it.
+    The code is single-threaded, because Numba's threads do not survive the fork of a data loader.
+    It releases the GIL, so callers can use one Python thread per image.
     """
     try:
-        made: F = numba.njit(function, cache=True, nogil=True)
-    except RuntimeError:  # neither the package's folder nor a home can be written to
-        made = numba.njit(function, nogil=True)
-    return made
+        machine_code: F = numba.njit(function, cache=True, nogil=True)
+    except RuntimeError:  # neither the package's folder nor the home folder is writable
+        machine_code = numba.njit(function, nogil=True)
+    return machine_code

@@ -1,7 +1,6 @@
-"""Which point owns each pixel by geodesic distance: the shortest path inside the pixel's region.
+"""Assigns pixels to points by geodesic distance, the length of the shortest path inside a region.
 
-A step of a path is as long as the two pixels are apart in the space of positions and guides (the
-colors).
+The length of a step is the distance of its two pixels in the joint space of position and color.
 """
 
 from __future__ import annotations
@@ -24,38 +23,37 @@ NEIGHBORS = np.array(
 
 
 def geodesic_owners(regions: Tensor, starts: Tensor, guide: Tensor) -> Tensor:
-    """The geodesically nearest start of every pixel.
+    """The geodesically nearest start of each pixel.
 
-    A step goes to one of the 8 neighbors with the same region number and costs
-    `sqrt(|step|^2 + |guide change|^2)`. On the CPU; tensors on a GPU go there and back.
+    A step goes to one of the 8 neighbors in the same region and costs
+    `sqrt(|step|^2 + |guide change|^2)`. Runs on the CPU; GPU tensors are copied there and back.
 
     Args:
-        regions: `[B, H, W]` int32; nothing reaches 0.
-        starts: `[B, K]` int64, raster index of the pixel that a path starts from; H W: none. Of
-            several on one pixel the first one counts.
-        guide: `[B, G, H, W]` float32, in pixels: a change by 1 is as far as a pixel.
+        regions: `[B, H, W]` int32, region numbers; region 0 is never entered.
+        starts: `[B, K]` int64, raster index of each start pixel; H W: no start. Of several starts
+            on one pixel, only the first is used.
+        guide: `[B, G, H, W]` float32 in pixels: a change by 1 is as long as a step of 1 pixel.
 
     Returns:
-        `[B, H, W]` int64: 0 where no start reaches, k + 1 the k-th start.
+        Owners `[B, H, W]` int64, k + 1 for the k-th start, 0 if no start reaches the pixel.
     """
     owner = torch.zeros(regions.shape, dtype=torch.int64)
     guide = guide.detach().float().movedim(1, -1)
-    given = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
+    arrays = [each.contiguous().cpu().numpy() for each in (regions, starts, guide)]
     with ThreadPoolExecutor(min(len(regions), torch.get_num_threads())) as threads:
-        list(threads.map(partial(_spread, NEIGHBORS), *given, owner.numpy()))
+        list(threads.map(partial(_spread, NEIGHBORS), *arrays, owner.numpy()))
     return owner.to(regions.device)
 
 
 @compiled
 def _spread(neighbors: Array, regions: Array, starts: Array, guide: Array, owner: Array) -> None:
-    """Dijkstra's algorithm from all starts at once. Of equally long paths the one from the first
-    start counts."""
+    """Dijkstra's algorithm from all starts at once; ties go to the first start."""
     height, width = regions.shape
     pixels = height * width
-    near = np.full(pixels, np.inf, np.float32)  # the shortest known path
+    near = np.full(pixels, np.inf, np.float32)  # length of the shortest known path
     whose = np.zeros(pixels, np.int32)
     settled = np.zeros(pixels, np.bool_)
-    # open paths: length, and start and pixel in one number, which orders equally long ones
+    # open paths as (length, start * pixels + pixel); ties are ordered by the start's index
     heap = [(np.float32(0), np.int64(0)) for _ in range(0)]
     for k in range(len(starts)):
         at = starts[k]

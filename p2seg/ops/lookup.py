@@ -1,4 +1,4 @@
-"""Tables looked up at every pixel."""
+"""Table lookup per pixel."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def look_up(tables: Tensor, index: Tensor) -> Tensor:
         index: `[B, H, W]` int32 or int64, 0..M-1.
 
     Returns:
-        `[B, n, H, W]`, of the tables' dtype.
+        `[B, n, H, W]` with the dtype of `tables`.
     """
-    if index.device.type == "cpu":  # many times faster there than gather
-        made = tables.new_empty(*tables.shape[:2], *index.shape[1:])
-        for b, own in enumerate(index.numpy()):
-            for table, out in zip(tables[b].numpy(), made[b].numpy(), strict=True):
-                np.take(table, own, out=out, mode="clip")  # "raise" would go by a buffer
-        return made
+    if index.device.type == "cpu":  # much faster than torch.gather on the CPU
+        values = tables.new_empty(*tables.shape[:2], *index.shape[1:])
+        for b, positions in enumerate(index.numpy()):
+            for table, out in zip(tables[b].numpy(), values[b].numpy(), strict=True):
+                np.take(table, positions, out=out, mode="clip")  # mode="raise" makes a copy
+        return values
     flat: Tensor = index.flatten(1).long()[:, None].expand(-1, tables.shape[1], -1)
     return tables.gather(2, flat).view(*tables.shape[:2], *index.shape[1:])

@@ -1,7 +1,7 @@
-"""Which point owns each pixel by ellipses: a mixture of Gaussians, one for each point of a region.
+"""Assigns pixels to points by a mixture of Gaussians, one ellipse per point of a region.
 
-Expectation maximization finds the ellipses that cover a region best, so that it matters little
-where on its object a click is.
+Expectation maximization (EM) fits the ellipses to the region, so the position of a point on its
+object has little influence.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from torch import Tensor
 Array = np.ndarray[Any, np.dtype[Any]]
 
 STEPS = 10
+"""Iterations of EM."""
 SHARED = 0.2
-"""Share of the region's mean covariance in that of each ellipse: objects side by side are alike."""
+"""Weight of the region's mean covariance in each covariance: adjacent objects are similar."""
 BLUR = 0.25
-"""Squared pixels that are added to every covariance."""
+"""Variance in pixels^2 that is added to each covariance."""
 SAMPLE = 20_000
-"""Pixels of a region that the ellipses are fitted to; a larger one is sampled evenly."""
+"""Maximum number of pixels used for the fit; larger regions are sampled regularly."""
 
 
 def mixture_owners(
     regions: Tensor, asked: Tensor, region_of: Tensor, pixels: Tensor, owner: Tensor
 ) -> Tensor:
-    """The owner of every pixel of some regions by ellipses.
+    """The most probable point of each pixel in selected regions.
 
-    On the CPU; tensors on a GPU go there and back.
+    Runs on the CPU; GPU tensors are copied there and back.
 
     Args:
-        regions: `[B, H, W]` int32, the pixel's region, 0..R-1.
-        asked: `[B, R]` bool, the regions that are asked about.
-        region_of: `[B, K]` int64, the region that each point owns a part of; 0 none.
-        pixels: `[B, K, 2]` int64 (y, x), the pixel of each point.
-        owner: `[B, H, W]` int64, where to start: k + 1 the k-th point. In a region that is asked
-            about they are points of that region.
+        regions: `[B, H, W]` int32, region of each pixel, 0..R-1.
+        asked: `[B, R]` bool, the selected regions.
+        region_of: `[B, K]` int64, region of each point; 0: none.
+        pixels: `[B, K, 2]` int64 (y, x), pixel of each point.
+        owner: `[B, H, W]` int64, initial owners, k + 1 for the k-th point. In a selected region,
+            all owners must be points of that region.
 
     Returns:
-        `[B, H, W]` int64, owners, 0 elsewhere.
+        Owners `[B, H, W]` int64, k + 1 for the k-th point, 0 outside the selected regions.
     """
     numbers, start, of = (each.cpu().numpy() for each in (regions, owner, region_of))
     clicks = pixels.cpu().numpy()
@@ -54,13 +55,18 @@ def mixture_owners(
 
 
 def _probabilities(yx: Array, first: Array, clicks: Array) -> Array:
-    """`[N, K]` probabilities of the pixels `[N, 2]`, from first owners `[N]` and clicks `[K, 2]`.
+    """Fits the mixture, and returns the probabilities `[N, K]` of all pixels.
 
-    A click counts as one more pixel of its object, so that no ellipse loses all of its pixels.
+    Each point counts as one additional pixel of its component, so no component becomes empty.
+
+    Args:
+        yx: `[N, 2]` pixels of the region.
+        first: `[N]` initial components.
+        clicks: `[K, 2]` pixels of the points.
     """
-    taken = slice(None, None, -(-len(yx) // SAMPLE))
-    fitted = yx[taken]
-    chance = np.eye(len(clicks))[first[taken]]
+    sample = slice(None, None, -(-len(yx) // SAMPLE))
+    fitted = yx[sample]
+    chance = np.eye(len(clicks))[first[sample]]
     for step in range(1, STEPS + 1):
         weight = chance.sum(0) + 1
         mean = (chance.T @ fitted + clicks) / weight[:, None]
@@ -70,13 +76,13 @@ def _probabilities(yx: Array, first: Array, clicks: Array) -> Array:
         spread = (1 - SHARED) * spread + SHARED * common + BLUR * np.eye(2)
         if step < STEPS:
             chance = _expected(fitted, weight, mean, spread)
-    # of all pixels, in blocks: a large region with many points would take gigabytes at once
+    # in blocks, because a large region with many points would need gigabytes
     blocks = np.array_split(yx, -(-len(yx) // SAMPLE))
     return np.concatenate([_expected(block, weight, mean, spread) for block in blocks])
 
 
 def _expected(yx: Array, weight: Array, mean: Array, spread: Array) -> Array:
-    """`[N, K]` probabilities of pixels under ellipses: `[K]`, `[K, 2]` and `[K, 2, 2]`."""
+    """E step: probabilities `[N, K]` by weights `[K]`, means `[K, 2]`, covariances `[K, 2, 2]`."""
     away = yx[:, None] - mean
     exponent = np.einsum("nki,kij,nkj->nk", away, np.linalg.inv(spread), away)
     score = np.log(weight) - (exponent + np.log(np.linalg.det(spread))) / 2

@@ -1,4 +1,4 @@
-"""Borders of a silhouette where the image has edges: a guided filter."""
+"""Alignment of class borders to image edges by a guided filter."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from p2seg.structures import IGNORED, Points
 
 EDGE_NOISE = 1e-4
-"""Changes of the image whose square (colors 0..1) is below this are no edges."""
+"""Regularization of the guided filter: variance of colors (0..1) below which there is no edge."""
 
 
 def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:
-    """Probabilities that change where the image does: a guided filter (He, Sun, Tang 2013).
+    """Aligns probabilities to image edges by a guided filter (He, Sun, Tang 2013).
 
     Args:
         probabilities: `[n, H, W]` float32, summing to 1.
-        image: `[3, H, W]` uint8, the guide.
-        radius: of its windows, pixels; 0: nothing is changed.
+        image: `[3, H, W]` uint8 RGB, the guide.
+        radius: radius of the windows in pixels; 0: no change.
 
     Returns:
         `[n, H, W]` float32, summing to 1.
@@ -25,7 +25,7 @@ def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:
     radius = min(radius, *(side - 1 for side in image.shape[1:]))
     if radius < 1:
         return probabilities
-    from kornia.filters import guided_blur  # costs a second or two
+    from kornia.filters import guided_blur  # the import takes a second or two
 
     guide = image[None].to(probabilities) / 255
     filtered = guided_blur(guide, probabilities[None], 2 * radius + 1, EDGE_NOISE)[0]
@@ -34,25 +34,25 @@ def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:
 
 
 def mended(first: Tensor, image: Tensor, points: Points, foreground: float, edges: int) -> Tensor:
-    """The first map with the borders that the image has nearby.
+    """The initial semantic map with its borders aligned to nearby image edges.
 
-    Good for maps whose borders are coarse or too far in, bad for those whose borders are right
+    Improves maps whose borders are coarse or too far inside, and damages accurate maps
     (docs/developers/experiments.md).
 
     Args:
-        first: `[H, W]` int64, 255 where it is open.
-        image: `[3, H, W]` uint8.
-        points: of the image.
-        foreground: odds of classes against background at a border.
-        edges: radius of `to_edges`; 0: nothing is changed.
+        first: `[H, W]` int64, initial semantic map; 255: unknown.
+        image: `[3, H, W]` uint8 RGB.
+        points: points of the image.
+        foreground: factor on the odds of classes against background.
+        edges: radius of `to_edges` in pixels; 0: no change.
 
     Returns:
-        `[H, W]` int64; what was open stays so.
+        `[H, W]` int64; unknown pixels stay 255.
     """
     if edges < 1:
         return first
     classes = torch.tensor([0, *points.labels.unique().tolist()], device=first.device)
-    given = (first[None] == classes[:, None, None]).float()
-    probabilities = to_edges(torch.where(first == IGNORED, 1 / len(classes), given), image, edges)
+    one_hot = (first[None] == classes[:, None, None]).float()
+    probabilities = to_edges(torch.where(first == IGNORED, 1 / len(classes), one_hot), image, edges)
     probabilities[1:] *= foreground
     return torch.where(first == IGNORED, first, classes[probabilities.argmax(0)])

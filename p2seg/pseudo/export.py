@@ -1,4 +1,4 @@
-"""Pseudo masks: exactly one instance a point, written as a COCO ground-truth file."""
+"""Pseudo masks, one instance per point, written as a COCO annotation file."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from p2seg.structures import Points
 T = TypeVar("T")
 
 THREADS = 2
-"""That read images and encode masks while the network works."""
+"""Threads that read images and encode masks while the network runs."""
 
 AHEAD = 4
-"""Images that are read before the network asks for them, or wait to be encoded after it."""
+"""Maximum number of images that are read in advance, and of images that wait to be encoded."""
 
 _Read: TypeAlias = "tuple[ImageRecord, Points, Future[tuple[Tensor | None, Tensor]]]"
 
 
 @dataclass(frozen=True)
 class MaskRules:
-    """How masks are made of an instance map.
+    """Rules for points with a small mask.
 
     Attributes:
-        min_pixels: a smaller mask counts as unclaimed.
-        default_box: side in pixels of the box that an unclaimed point gets. Paper: Sec. 3.1, 16.
+        min_pixels: a point with a smaller mask gets a default box.
+        default_box: side of the default box in pixels. Paper: Sec. 3.1, 16.
     """
 
     min_pixels: int = 4
@@ -54,28 +54,28 @@ class MaskRules:
 
     def __post_init__(self) -> None:
         if self.default_box < 1:
-            raise UserError(f"export.default_box={self.default_box}; it must be at least 1 pixel")
+            raise UserError(f"export.default_box={self.default_box}: must be >= 1 (pixels)")
 
 
 def masks_of(labeled: Labeled, points: Points, rules: MaskRules) -> list[Instance]:
-    """One instance a point.
+    """One instance per point.
 
     Args:
-        labeled: whose every pixel is.
-        points: of the image.
-        rules: for small masks.
+        labeled: the instance map of the image.
+        points: points of the image.
+        rules: rules for small masks.
 
     Returns:
-        K instances, in the order of the points, with the points' ids.
+        K instances with the IDs of the points, in their order.
     """
     owner = labeled.instances.numpy()
     area = np.bincount(owner.reshape(-1), minlength=len(points) + 1)
-    made = []
+    instances = []
     from_seed = np.zeros(len(points)) if labeled.from_seed is None else labeled.from_seed
     for k, (y, x) in enumerate(points.yx.tolist()):
         claimed = int(area[k + 1]) >= rules.min_pixels
         mask = owner == k + 1 if claimed else box_mask(owner.shape, y, x, rules.default_box)
-        made.append(
+        instances.append(
             Instance(
                 id=int(points.ids[k]),
                 label=int(points.labels[k]),
@@ -86,11 +86,11 @@ def masks_of(labeled: Labeled, points: Points, rules: MaskRules) -> list[Instanc
                 from_seed=claimed and bool(from_seed[k]),
             )
         )
-    return made
+    return instances
 
 
 def box_mask(shape: tuple[int, ...], y: float, x: float, side: int) -> npt.NDArray[np.bool_]:
-    """A square around a point, shifted to lie inside an image of `shape` (cut if too large)."""
+    """A square around a point, shifted into the image, and cropped if larger than the image."""
     mask = np.zeros(shape, dtype=bool)
     top = max(0, min(int(y) - side // 2, shape[0] - side))
     left = max(0, min(int(x) - side // 2, shape[1] - side))
@@ -109,27 +109,27 @@ def label_images(
     world: int = 1,
     review: Review | None = None,
 ) -> Iterable[str | None]:
-    """Labels this rank's share of the images that are not finished yet.
+    """Labels this rank's share of the unfinished images.
 
-    While a GPU works, threads read images ahead and encode masks behind it. Where there is none
-    they would only take the labeler's cores: measured, a third slower.
+    With a GPU, threads read images in advance and encode masks in the background. Without a GPU
+    these threads would compete with the labeler (measured: a third slower).
 
     Args:
-        points: all images.
-        reader: of images and maps.
-        labeler: gives pixels their owners.
-        rules: for small masks.
-        shards: where finished images are kept.
-        on_error: `raise`, or `skip` images that cannot be used.
-        rank: of this process.
-        world: processes.
-        review: of earlier masks of these points, which has met them (`moved`).
+        points: points of all images.
+        reader: reads images and initial semantic maps.
+        labeler: computes the instance map of an image.
+        rules: rules for small masks.
+        shards: log of finished images.
+        on_error: `raise`, or `skip` unusable images.
+        rank: rank of this process.
+        world: number of processes.
+        review: decisions on earlier masks of these points, already applied by `moved`.
 
     Yields:
-        After every image None, or the sentence that says why it was skipped.
+        For each image None, or the reason why it was skipped.
 
     Raises:
-        UserError: an image cannot be used and `on_error` is `raise`; or `on_error` is neither.
+        UserError: an image is unusable and `on_error` is `raise`, or `on_error` is invalid.
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
     done = shards.finished()
@@ -138,7 +138,7 @@ def label_images(
     todo = deque(index for index in share if ids[index] not in done)
     yield from (None for _ in range(len(share) - len(todo)))
     ahead = AHEAD if labeler.on_gpu else 1
-    with ThreadPoolExecutor(THREADS) if labeler.on_gpu else _AtOnce() as pool:
+    with ThreadPoolExecutor(THREADS) if labeler.on_gpu else _Synchronous() as pool:
         reads: deque[_Read] = deque()
         masks: deque[tuple[int, Future[list[Instance]]]] = deque()
         try:
@@ -152,18 +152,21 @@ def label_images(
                 try:
                     image, first = inputs.result()
                     with naming([record.file_name]):
-                        labeled = labeler(image, own, first) if len(own) else _nothing(first)
+                        labeled = (
+                            labeler(image, own, first)
+                            if len(own)
+                            else Labeled(first, first, torch.zeros(0))
+                        )
                 except UserError as error:
                     if on_error != "skip":
                         raise
                     shards.skip(record.id, str(error))
                     yield str(error)
                     continue
-                made = pool.submit(_masks, labeled, own, rules, record, review)
-                masks.append((record.id, made))
+                masks.append((record.id, pool.submit(_masks, labeled, own, rules, record, review)))
                 _keep(masks, shards, ahead)
                 yield None
-        finally:  # what is done is kept, also when something went wrong
+        finally:  # finished images are kept even after an error
             for *_, inputs in reads:
                 inputs.cancel()
             _keep(masks, shards, 0)
@@ -176,15 +179,15 @@ def _masks(
     record: ImageRecord,
     review: Review | None,
 ) -> list[Instance]:
-    """`masks_of` an image, as they were judged before."""
+    """The masks of an image with the decisions of a review applied."""
     if review is None:
         return masks_of(labeled, points, rules)
-    made = masks_of(settled(labeled, points, record, review), points, rules)
-    return judged(made, record, review)
+    instances = masks_of(settled(labeled, points, record, review), points, rules)
+    return judged(instances, record, review)
 
 
-class _AtOnce(Executor):
-    """Does what it is given before it says so."""
+class _Synchronous(Executor):
+    """Runs submitted tasks synchronously."""
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
         future: Future[T] = Future()
@@ -196,7 +199,7 @@ class _AtOnce(Executor):
 
 
 def _keep(masks: deque[tuple[int, Future[list[Instance]]]], shards: Shards, at_most: int) -> None:
-    """Writes finished images in their order until so many are waiting."""
+    """Logs finished images in order until at most `at_most` are waiting."""
     while len(masks) > at_most:
         image_id, instances = masks.popleft()
         shards.add(image_id, instances.result())
@@ -205,29 +208,25 @@ def _keep(masks: deque[tuple[int, Future[list[Instance]]]], shards: Shards, at_m
 def _inputs(
     record: ImageRecord, points: Points, reader: Reader, needs_image: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """The image, where it is needed, and the map; those of an image without points are not read."""
+    """The image, if needed, and the map; neither is read for an image without points."""
     if not len(points):
         return None, torch.zeros(record.height, record.width, dtype=torch.long)
     return reader.image(record) if needs_image else None, reader.map(record, points)
 
 
-def _nothing(first: Tensor) -> Labeled:
-    return Labeled(first, first, torch.zeros(0))
-
-
 def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, Any]) -> InstanceSet:
-    """Puts the finished images of all ranks together and writes the file.
+    """Merges the finished images of all ranks and writes the file.
 
-    Masks are in memory as compressed codes in one array, never as objects all at once.
+    Masks stay run-length encoded in one array, so the memory does not grow with their pixels.
 
     Args:
-        out: the COCO-style json.
-        points: all images; those skipped are left out of the file.
-        shards: finished images, and those skipped.
-        info: provenance; a sentence for each image left out is added as `skipped`.
+        out: path of the COCO annotation file.
+        points: points of all images; skipped images are not written.
+        shards: log of finished and skipped images.
+        info: provenance for the file; the reasons for skipped images are added as `skipped`.
 
     Returns:
-        What was written.
+        The written instances.
 
     Raises:
         UserError: there is no image, all were skipped, or one is neither finished nor skipped.
@@ -238,7 +237,7 @@ def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, An
     lost = [points.images[index].file_name for index in left_out if ids[index] not in reasons]
     if lost:
         raise UserError(
-            f"{len(lost)} images have no masks and were not skipped, {lost[0]} among them: their "
+            f"{len(lost)} images, such as {lost[0]}, have no masks and were not skipped: their "
             f"results in {shards.folder} are missing or were changed; run the same command again"
         )
     skipped = [reasons[ids[index]] for index in left_out]
@@ -246,7 +245,7 @@ def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, An
     if not images and skipped:
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
     if not images:
-        raise UserError("the points file has no image; there is nothing to make masks of")
+        raise UserError("the points file has no image; add images and points to it")
     instances = PackedInstances.packed(
         (done[record.id] for record in images), PackedImages.of(images).sides
     )
@@ -258,5 +257,5 @@ def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, An
 
 
 def export_key(*parts: Any) -> str:
-    """Fingerprint of everything that decides an export."""
+    """Fingerprint of everything that affects the result of an export."""
     return fingerprint([str(part) if isinstance(part, os.PathLike) else part for part in parts])

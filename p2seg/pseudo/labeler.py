@@ -1,4 +1,4 @@
-"""The interface of what gives every pixel of an image an owner, and its result."""
+"""The interface of labelers, which assign the pixels of an image to points."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from p2seg.errors import UserError
 from p2seg.structures import Points
 
 DEFAULT_SCORE = 0.5
-"""Score of a mask that the network has not found: of the seed, or the default box."""
+"""Score of a mask that is not from the network: a seed region or a default box."""
 
 
 @dataclass(frozen=True)
 class Labeled:
-    """Whose every pixel of one image is.
+    """The instance map of one image.
 
     Attributes:
-        semantic: `[H, W]` int64, the map that was split into instances.
-        instances: `[H, W]` int64, 0 none, k + 1 the k-th point.
+        semantic: `[H, W]` int64, the semantic map that was split into instances.
+        instances: `[H, W]` int64, k + 1 for the k-th point, 0 for none.
         scores: `[K]` float32 in 0..1, mean probability of the point's class over its mask.
-        from_seed: `[K]` bool, whose pixels are the seed's; None: nobody's.
+        from_seed: `[K]` bool, whether the mask is from the seed labels; None: all False.
     """
 
     semantic: Tensor
@@ -33,30 +33,32 @@ class Labeled:
 
 
 class Labeler(Protocol):
-    """Gives every pixel of an image an owner."""
+    """Assigns each pixel of an image to a point."""
 
     @property
     def needs_image(self) -> bool:
-        """Whether the image is read."""
+        """Whether the labeler uses the image."""
         ...
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the processor is free while it works."""
+        """Whether the labeler runs on a GPU."""
         ...
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """Labels one image.
 
         Args:
-            image: `[3, H, W]` uint8, or None where `needs_image` is false.
-            points: of the image.
-            first: `[H, W]` int64, the first semantic map.
+            image: `[3, H, W]` uint8 RGB; may be None unless `needs_image`.
+            points: points of the image.
+            first: `[H, W]` int64, the initial semantic map.
         """
         ...
 
 
 def check_odds(foreground: float) -> None:
-    """Refuses odds of classes against background that cannot be (`export.foreground`)."""
+    """Raises `UserError` for an invalid `export.foreground`."""
     if not 0 < foreground < math.inf:
-        raise UserError(f"export.foreground={foreground}; give odds above 0, 1 is even")
+        raise UserError(
+            f"export.foreground={foreground}: must be a finite number > 0 (1: no change)"
+        )

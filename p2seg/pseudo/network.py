@@ -1,4 +1,4 @@
-"""Labels images by the trained network, its offsets and the rounds at full size."""
+"""Labels images with the trained network, its offsets and the MDM rounds at full image size."""
 
 from __future__ import annotations
 
@@ -31,38 +31,37 @@ from p2seg.semantic.missed import regions_of_missed
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
 
 COARSEST = 32
-"""The coarsest stride of a backbone, input pixels."""
+"""Coarsest stride of a backbone in input pixels."""
 
 Silhouette = Literal["S0", "network"]
 
 
 @dataclass(frozen=True)
 class NetworkLabeler:
-    """The trained network, its offsets and MDM's rounds at full size.
+    """A labeler with a trained network.
 
     Attributes:
-        network: on its device, in evaluation mode.
-        mdm: the rounds; None: the method has none (BESTIE).
-        rounds: T at export.
-        silhouette: which map is split into instances: the first one (`S0`; its 255 filled by the
-            network), or the last round's (`network`).
-        orphans: `nearest` or `drop`.
-        snap_radius: as in the seeds.
-        split: how a region with several points is split; `euclidean` goes by the offsets of the
-            network (`decode`), and `mixture` begins with them.
-        foreground: what the classes' odds against background are multiplied by before the rounds. A
-            network that learned from maps which miss parts of objects finds them too small.
-        edges: radius in pixels of the guided filter that takes the probabilities to the image's
-            edges; 0: they stay as smooth as the grid of stride 4 makes them. The silhouette of the
-            first map is `mended` with the two.
-        flip: also the mirrored image, averaged.
-        scales: of what the network sees; probabilities and offsets are averaged, affinities are
-            scale 1's.
-        decode: how S2I reads offsets; None: as in the rounds, or `point` where there are none.
-        input: how the network sees an image, as in its training. The rounds work at its size;
-            edges, the split into instances and scores have the image's own.
-        level: of the region that a click outside of its class's silhouette gets, see
-            `p2seg.semantic.missed.regions_of_missed`; None: it gets none.
+        network: the network, on its device and in evaluation mode.
+        mdm: the mutual distillation module; None: the method has no rounds (BESTIE).
+        rounds: T, number of rounds at export.
+        silhouette: the semantic map that is split into instances: the initial one (`S0`, unknown
+            pixels filled by the network), or that of the last round (`network`).
+        orphans: see `semantic_to_instances`.
+        snap_radius: pixels, see `Seeder`.
+        split: how a region with several points is split; `euclidean` uses the network's offsets
+            (`decode`), and `mixture` is initialized with them.
+        foreground: factor on the odds of classes against background before the rounds. A network
+            that has learned from maps with missing parts predicts objects too small.
+        edges: radius in pixels of the guided filter that aligns probabilities to image edges; 0: no
+            filter. The initial semantic map is filtered too, see `mended`.
+        flip: whether to average over the mirrored image.
+        scales: scales of the input; probabilities and offsets are averaged, affinities are those of
+            scale 1.
+        decode: how S2I uses offsets; None: as in the rounds, or `point` without rounds.
+        input: the input size, as in training. The rounds run at the input size; edges, the split
+            and scores are computed at the image size.
+        level: probability threshold of the region for a point outside its class, see
+            `p2seg.semantic.missed.regions_of_missed`; None: no such region.
     """
 
     network: nn.Module
@@ -83,7 +82,9 @@ class NetworkLabeler:
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
-            raise UserError(f"export.scales={list(self.scales)}; give one or more above 0")
+            raise UserError(
+                f"export.scales={list(self.scales)}: must be a list of one or more numbers > 0"
+            )
         check_odds(self.foreground)
 
     @property
@@ -93,7 +94,7 @@ class NetworkLabeler:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     @torch.inference_mode()
@@ -110,45 +111,45 @@ class NetworkLabeler:
         return self.labeled(last, outputs, image, points, first)
 
     def maps(self, outputs: Outputs, points: Points, first: Tensor) -> list[Tensor]:
-        """The maps of the rounds at export: `P_0, S_1 .. S_T`.
+        """The semantic maps of the rounds at export: `P_0, S_1 .. S_T`.
 
         Args:
-            outputs: of `outputs`.
-            points: of the image.
-            first: `[H, W]` int64, the first map.
+            outputs: returned by `outputs`.
+            points: points of the image.
+            first: `[H, W]` int64, the initial semantic map.
 
         Returns:
-            T + 1 maps `[1, C+1, h, w]`, float32 probabilities; `P_0` alone without affinities.
+            T + 1 maps `[1, C+1, h, w]`, float32 probabilities; only `P_0` without rounds.
         """
-        given = class_probabilities(outputs.class_logits, [points])
+        p0 = class_probabilities(outputs.class_logits, [points])
         if self.mdm is None:
-            return [given]
+            return [p0]
         own = (first.shape[0], first.shape[1])
         size = self.input.of(*own)
         points, first = moved_points(points, own, size), resized_labels(first, size)
-        return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
+        return [p0, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
     def labeled(
         self, semantic: Tensor, outputs: Outputs, image: Tensor, points: Points, first: Tensor
     ) -> Labeled:
-        """What one of the `maps` makes of the image.
+        """The instance map from one of the `maps`.
 
         Args:
             semantic: `[1, C+1, h, w]` probabilities.
-            outputs: of `outputs`.
-            image: `[3, H, W]` uint8.
-            points: of the image.
-            first: `[H, W]` int64, the first map.
+            outputs: returned by `outputs`.
+            image: `[3, H, W]` uint8 RGB.
+            points: points of the image.
+            first: `[H, W]` int64, the initial semantic map.
 
         Raises:
-            NotFinite: a probability is NaN, because outputs overflow in the rounds.
+            NotFinite: a probability is NaN, because the network's outputs overflow in the rounds.
         """
         check_outputs(semantic)
         own = (image.shape[1], image.shape[2])
         size = self.input.of(*own)
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
-        whole = at_full_size(semantic, outputs, [points], size, classes[None])[0]
-        probabilities = to_edges(_resized(whole[None], own)[0], image, self.edges)
+        full_size = at_full_size(semantic, outputs, [points], size, classes[None])
+        probabilities = to_edges(_resized(full_size, own)[0], image, self.edges)
         if self.silhouette == "S0":
             first = mended(first, image, points, self.foreground, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
@@ -173,18 +174,18 @@ class NetworkLabeler:
         """The network's outputs on one image, averaged over flips and scales.
 
         Args:
-            image: `[3, H, W]` uint8 on the network's device.
-            points: of the image, for its class set.
+            image: `[3, H, W]` uint8 RGB on the network's device.
+            points: points of the image, for its class set.
 
         Returns:
-            Outputs with B = 1, at the size that the network sees, on the grid of scale 1; class
-            logits are log probabilities, and those of classes raised by `foreground`.
+            Outputs with B = 1 at the input size, on the grid of scale 1. Class logits are log
+            probabilities; log(`foreground`) is added to those of classes.
 
         Raises:
-            NotFinite: the network gives NaN or infinity.
+            NotFinite: the network's outputs contain NaN or infinity.
         """
         image = self.input.seen(image)
-        first: Outputs = self._seen(image)
+        first: Outputs = self._predict(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)
         cells = torch.Size(side // STRIDE for side in padded.shape[1:])
@@ -195,10 +196,10 @@ class NetworkLabeler:
             for mirrored in (False, True)[: 1 + self.flip]:
                 plain = scale == 1 and not mirrored
                 variant = image if plain else _variant(padded, scale, mirrored)
-                seen = first if plain else self._seen(variant)
-                p, o = class_probabilities(seen.class_logits, [points]), seen.offset
-                if seen.detailed_logits is not None:
-                    d = class_probabilities(seen.detailed_logits, [points])
+                outputs = first if plain else self._predict(variant)
+                p, o = class_probabilities(outputs.class_logits, [points]), outputs.offset
+                if outputs.detailed_logits is not None:
+                    d = class_probabilities(outputs.detailed_logits, [points])
                     d = d.flip(3) if mirrored else d
                     d = d if plain else _resized(d, padded.shape[1:])
                     detailed.append(d[..., : image.shape[1], : image.shape[2]])
@@ -217,24 +218,24 @@ class NetworkLabeler:
         )
 
     def _raised(self, probabilities: list[Tensor]) -> Tensor:
-        """Logarithms of the mean, with the odds of classes against background raised."""
+        """Logarithm of the mean probabilities, plus log(`foreground`) for classes."""
         logits = torch.stack(probabilities).mean(0).log()
         logits[:, 1:] += math.log(self.foreground)
         return logits
 
-    def _seen(self, image: Tensor) -> Outputs:
-        """What the network itself gives on an image `[3, H, W]`; it must be finite."""
-        seen: Outputs = self.network(image[None])
-        check_outputs(*seen)
-        return seen
+    def _predict(self, image: Tensor) -> Outputs:
+        """The network's finite outputs on an image `[3, H, W]`."""
+        outputs: Outputs = self.network(image[None])
+        check_outputs(*outputs)
+        return outputs
 
     def silhouette_of(self, probabilities: Tensor, classes: Tensor, first: Tensor) -> Tensor:
-        """The map that is split into instances.
+        """The semantic map `[H, W]` int64 that is split into instances.
 
         Args:
-            probabilities: `[n, H, W]` of the class set.
-            classes: `[n]` int64, the class of each channel.
-            first: `[H, W]` int64, the first map.
+            probabilities: `[n, H, W]`, probabilities of the class set.
+            classes: `[n]` int64, class of each channel.
+            first: `[H, W]` int64, the initial semantic map.
         """
         best = classes[probabilities.argmax(0)]
         return torch.where(first == IGNORED, best, first) if self.silhouette == "S0" else best
@@ -242,24 +243,23 @@ class NetworkLabeler:
     def _with_missed(
         self, split: Tensor, probabilities: Tensor, classes: Tensor, points: Points
     ) -> Tensor:
-        """The map `[H, W]` with a region for each click that is not in its class there."""
+        """Adds a region to the map `[H, W]` for each point whose pixel is not of its class."""
         yx, labels = points.pixels.numpy(), points.labels.numpy()
-        found = split.cpu().numpy()
-        missed = found[tuple(yx.T)] != labels
+        semantic = split.cpu().numpy()
+        missed = semantic[tuple(yx.T)] != labels
         if self.level is None or not missed.any():
             return split
-        made = found.copy()
+        result = semantic.copy()
         for label in np.unique(labels[missed]):
             channel = probabilities[(classes == int(label)).nonzero()[0, 0]].float().cpu().numpy()
             asked = missed & (labels == label)
-            regions = regions_of_missed(channel, found == label, yx, asked, self.level)
-            made[regions > 0] = label
-        return torch.from_numpy(made).to(split.device)
+            regions = regions_of_missed(channel, semantic == label, yx, asked, self.level)
+            result[regions > 0] = label
+        return torch.from_numpy(result).to(split.device)
 
 
 def _padded(image: Tensor) -> Tensor:
-    """The image with sides that the coarsest stride divides, so that a mirror image of it has the
-    mirror image of its grid."""
+    """Pads the image to multiples of the coarsest stride, so that mirroring mirrors its grid."""
     height, width = image.shape[1:]
     color = image.new_tensor(MEAN_COLOR)[:, None, None]
     padded = color.repeat(1, height + -height % COARSEST, width + -width % COARSEST)
@@ -268,7 +268,7 @@ def _padded(image: Tensor) -> Tensor:
 
 
 def _variant(image: Tensor, scale: float, mirrored: bool) -> Tensor:
-    """The padded image near `scale`, with sides that the coarsest stride divides again."""
+    """The padded image resized by about `scale`, to multiples of the coarsest stride."""
     size = [max(1, round(side * scale / COARSEST)) * COARSEST for side in image.shape[1:]]
     if size != list(image.shape[1:]):
         large = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)

@@ -1,4 +1,4 @@
-"""Finished images of an export that is under way, on the disk and not in memory."""
+"""Log of the finished images of an unfinished export, on disk."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from p2seg.runtime.resume_log import Kept, Parts
 
 
 class Shards:
-    """Finished images of an export by their ids; see `p2seg.runtime.resume_log`.
+    """Finished images of an export by image ID; see `p2seg.runtime.resume_log`.
 
     Args:
         out: the file that the export will write.
-        key: fingerprint of everything that decides the result; lines of another are not used.
-        rank: of this process.
-        stamps: fingerprints of what each image is made of, by image id; what was finished with
-            another one is made again. None: nothing is compared.
+        key: fingerprint of everything that affects the result; lines with another key are ignored.
+        rank: rank of this process.
+        stamps: fingerprint of the inputs of each image, by image ID; an image logged with another
+            fingerprint is labeled again. None: no comparison.
     """
 
     def __init__(
@@ -32,29 +32,29 @@ class Shards:
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """The folder of the log."""
         return self._parts.folder
 
     def finished(self) -> Finished:
-        """Instances of every finished image, by image id; they are read when they are asked for."""
+        """Instances of each finished image by image ID, read from disk on access."""
         return Finished(self._parts.kept(self._stamps, is_whole=_is_whole))
 
     def skipped(self) -> dict[int, str]:
-        """Why an image could not be used, by image id; some may be finished by now."""
+        """Why an image was skipped, by image ID; a later run may have finished it."""
         return self._parts.kept(self._stamps).skipped
 
     def add(self, image_id: int, instances: list[Instance]) -> None:
-        """Keeps a finished image."""
+        """Logs a finished image."""
         self._parts.add(
             image_id, self._stamp(image_id), {"instances": [_packed(each) for each in instances]}
         )
 
     def skip(self, image_id: int, sentence: str) -> None:
-        """Keeps why an image cannot be used."""
+        """Logs why an image was skipped."""
         self._parts.skip(image_id, self._stamp(image_id), sentence)
 
     def remove(self) -> None:
-        """Removes the folder, once the export is written."""
+        """Removes the folder; called after the export is written."""
         self._parts.remove()
 
     def _stamp(self, image_id: int) -> str:
@@ -62,10 +62,10 @@ class Shards:
 
 
 class Finished(Mapping[int, list[Instance]]):
-    """The instances of finished images by image id; in memory is only where they lie on the disk.
+    """The instances of finished images by image ID; only their positions on disk are in memory.
 
     Args:
-        kept: of the images.
+        kept: positions of the images in the log.
     """
 
     def __init__(self, kept: Kept) -> None:
@@ -86,10 +86,10 @@ def _packed(instance: Instance) -> dict[str, Any]:
     return {**vars(instance), "rle": rle}
 
 
-def _is_whole(made: dict[str, Any]) -> bool:
-    """Whether what a line holds is what `add` wrote."""
+def _is_whole(result: dict[str, Any]) -> bool:
+    """Whether the result of a line was written by `add`."""
     try:
-        for packed in made["instances"]:
+        for packed in result["instances"]:
             size, instance = packed["rle"]["size"], _unpacked(packed)
             codec.from_segmentation(packed["rle"], *size)
             if not all(map(is_number, (instance.id, instance.label, instance.score))):

@@ -1,6 +1,6 @@
-"""The review file: what somebody who looked at pseudo masks decided about each of them.
+"""The review file: a user's decisions about pseudo masks.
 
-`p2seg gallery` makes the page that writes it::
+The page made by `p2seg gallery` writes it::
 
     {"info": {"pseudo": "masks.json", "pseudo_sha256": "..."},
      "decisions": [
@@ -8,10 +8,10 @@
        {"id": 8, "image_id": 1, "decision": "reject"},
        {"id": 9, "image_id": 1, "decision": "reclick", "point": [x, y]}]}
 
-`id` is that of the mask and of its click. An accepted mask stays as it is, whatever is exported
-later. A rejected one is neither object nor background: in a file it is a crowd, which other tools
-leave out, too. A click that was moved makes its mask anew. An accepted or rejected mask that was
-made of a moved click keeps it as its `point`.
+`id` is the ID of the mask and of its point. An accepted mask is kept in all later exports. A
+rejected mask is neither object nor background: it is written as a crowd, which other tools ignore.
+For a moved point the mask is computed again. If that mask is then accepted or rejected, the
+decision keeps the new position as `point`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ DECISIONS = ("accept", "reject", "reclick")
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided about a mask.
+    """The decision about one mask.
 
     Attributes:
-        id: of the mask and its click.
-        image_id: of its image.
-        decision: accept, reject or reclick.
-        content: the JSON object.
+        id: ID of the mask and its point.
+        image_id: ID of the image.
+        decision: `accept`, `reject` or `reclick` (the point was moved).
+        content: the JSON object in the file.
     """
 
     id: int
@@ -56,14 +56,14 @@ class Decision:
 
     @property
     def moves(self) -> bool:
-        """Whether the click is moved, by this decision or one before."""
+        """Whether the point was moved, by this decision or an earlier one."""
         return self.decision == "reclick" or "point" in self.content
 
     def point(self, image: ImageRecord) -> tuple[float, float]:
-        """(y, x) of the moved click.
+        """(y, x) of the moved point in pixels.
 
         Raises:
-            UserError: it is none, or lies outside its image.
+            UserError: the position is missing, invalid or outside the image.
         """
         return xy_inside(self.content.get("point"), self.id, image)
 
@@ -71,7 +71,7 @@ class Decision:
         """The accepted mask, `{"size": [H, W], "counts": bytes}`.
 
         Raises:
-            UserError: it is missing, of another size or no mask.
+            UserError: the mask is missing, invalid or of another size.
         """
         try:
             return codec.from_segmentation(
@@ -81,7 +81,7 @@ class Decision:
             raise UserError(f"decision {self.id} of image {image.file_name} {error}") from error
 
     def check(self, image: ImageRecord) -> None:
-        """Raises a UserError where the accepted mask or the moved click does not fit."""
+        """Raises `UserError` if the accepted mask or the moved point is invalid for the image."""
         if self.decision == "accept":
             self.rle(image)
         if self.moves:
@@ -93,9 +93,9 @@ class Review:
     """A review file.
 
     Attributes:
-        path: of the file.
-        decisions: by the masks' ids.
-        info: the file's `info`.
+        path: path of the file.
+        decisions: decisions by mask ID.
+        info: the `info` object of the file.
     """
 
     path: Path
@@ -103,50 +103,44 @@ class Review:
     info: dict[str, Any]
 
     def count(self, decision: str) -> int:
-        """How many decisions are of this kind."""
+        """The number of decisions of a kind."""
         return sum(each.decision == decision for each in self.decisions.values())
 
     def __str__(self) -> str:
-        words = {"accept": "accepted", "reject": "rejected", "reclick": "clicked anew"}
+        words = {"accept": "accepted", "reject": "rejected", "reclick": "moved"}
         return ", ".join(f"{self.count(each)} {words[each]}" for each in DECISIONS)
 
     @property
     def moves(self) -> str:
-        """Fingerprint of the moved clicks; empty where none was moved."""
-        moved = [each for each in self.decisions.values() if each.moves]
-        listed = sorted([each.id, each.content.get("point")] for each in moved)
-        return fingerprint(listed) if moved else ""
+        """Fingerprint of the moved points; "" if none was moved."""
+        moves = [each for each in self.decisions.values() if each.moves]
+        positions = sorted([each.id, each.content.get("point")] for each in moves)
+        return fingerprint(positions) if moves else ""
 
 
 def read_review(path: Path) -> Review:
-    """Reads a review file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The review; whether it fits points or masks is seen when it meets them.
+    """Reads a review file; `moved` and `reviewed` check it against points and masks.
 
     Raises:
-        UserError: the file is missing, no JSON or not of the form above.
+        UserError: the file is missing, is not JSON, or does not have the format above.
     """
     content = read_json(path, "review")
     decisions = content.get("decisions") if isinstance(content, dict) else None
     if not isinstance(decisions, list):
         raise UserError(
-            f"{path} has no list 'decisions'; give the review.json that a gallery has saved"
+            f"{path} has no list 'decisions'; give the review.json saved by the gallery page"
         )
     info = content.get("info", {})
     if not isinstance(info, dict) or not storable(info):
         raise UserError(f"{path}: its 'info' is {shown(info)}; it must be an object")
-    made: dict[int, Decision] = {}
+    by_id: dict[int, Decision] = {}
     with naming(path):
         for place, each in enumerate(decisions):
-            one = _decision(each, f"decisions[{place}]")
-            if one.id in made:
-                raise UserError(f"two decisions are about {one.id}; keep one")
-            made[one.id] = one
-    return Review(path, made, info)
+            decision = _decision(each, f"decisions[{place}]")
+            if decision.id in by_id:
+                raise UserError(f"two decisions have id {decision.id}; remove one")
+            by_id[decision.id] = decision
+    return Review(path, by_id, info)
 
 
 def _decision(content: Any, where: str) -> Decision:
@@ -155,19 +149,21 @@ def _decision(content: Any, where: str) -> Decision:
     id = id_of(content, "id", where)
     word = content.get("decision")
     if word not in DECISIONS:
-        raise UserError(f"{where} has decision {shown(word)}; it is {', '.join(DECISIONS)}")
+        raise UserError(
+            f"{where} has decision {shown(word)}; it must be one of {', '.join(DECISIONS)}"
+        )
     return Decision(id, id_of(content, "image_id", where), cast("Any", word), content)
 
 
 def moved(points: PointSet, review: Review) -> PointSet:
-    """The points, those that were clicked anew in their new place.
+    """The points with the moved points at their new positions.
 
     Args:
-        points: of the masks that were reviewed.
-        review: of them.
+        points: the points of the reviewed masks.
+        review: the review of these masks.
 
     Raises:
-        UserError: a decision is about no point of these, or does not fit its image.
+        UserError: a decision belongs to no point, or is invalid for its image.
     """
     _check(review, points.images, (own.ids.tolist() for own in points.points), "points")
     if not review.moves:
@@ -178,7 +174,7 @@ def moved(points: PointSet, review: Review) -> PointSet:
 def _moved(points: PointSet, review: Review) -> Iterable[Points]:
     for image, own in zip(points.images, points.points, strict=True):
         yx = own.yx.clone()
-        # float32 may round a point just inside the last pixel's edge onto it, which is outside
+        # rounding to float32 must not move a point onto the border, which is outside the image
         last = torch.nextafter(torch.tensor([image.height, image.width]).float(), torch.zeros(2))
         for k, id in enumerate(own.ids.tolist()):
             decision = review.decisions.get(id)
@@ -188,13 +184,13 @@ def _moved(points: PointSet, review: Review) -> Iterable[Points]:
 
 
 def settled(labeled: Labeled, points: Points, image: ImageRecord, review: Review) -> Labeled:
-    """The owners of pixels, accepted masks given what is theirs and nothing else.
+    """The instance map with the accepted masks inserted unchanged.
 
     Args:
-        labeled: whose every pixel is.
-        points: of the image.
-        image: its record.
-        review: of earlier masks.
+        labeled: the instance map of the image.
+        points: points of the image.
+        image: record of the image.
+        review: review of earlier masks.
     """
     instances = labeled.instances.clone()
     accepted = [
@@ -210,17 +206,17 @@ def settled(labeled: Labeled, points: Points, image: ImageRecord, review: Review
 
 
 def judged(instances: Sequence[Instance], image: ImageRecord, review: Review) -> list[Instance]:
-    """The masks of an image as they were judged.
+    """The masks of an image with the decisions applied.
 
     Args:
-        instances: of the image.
-        image: its record.
-        review: of them, or of earlier masks of the same clicks.
+        instances: masks of the image.
+        image: record of the image.
+        review: review of these masks, or of earlier masks of the same points.
 
     Returns:
-        As many instances: accepted ones with the mask that was accepted, score 1 and no default
-        box; rejected ones, and those whose click was moved since they were made, as crowds that
-        are `rejected`.
+        As many instances. Accepted ones have the accepted mask, score 1 and are no default box.
+        Rejected ones, and those computed before their point was moved, are crowds marked
+        `rejected`.
     """
     return [_judged(each, image, review.decisions.get(each.id)) for each in instances]
 
@@ -237,19 +233,19 @@ def _judged(instance: Instance, image: ImageRecord, decision: Decision | None) -
         y, x = decision.point(image)
         old = instance.point
         if old is not None and abs(old[0] - y) < 0.01 and abs(old[1] - x) < 0.01:
-            return instance  # made of the new click
+            return instance  # computed from the moved point
     return replace(instance, crowd=True, review="rejected")
 
 
 def reviewed(instances: InstanceSet, review: Review) -> InstanceSet:
-    """A file of pseudo masks as it was judged; see `judged`.
+    """A set of pseudo masks with the decisions applied; see `judged`.
 
     Args:
-        instances: the masks that were reviewed, or later ones of the same clicks.
-        review: of them.
+        instances: the reviewed masks, or later masks of the same points.
+        review: the review.
 
     Raises:
-        UserError: a decision is about no mask of these, or does not fit its image.
+        UserError: a decision belongs to no mask, or is invalid for its image.
     """
     ids = ([each.id for each in group] for group in instances.instances)
     _check(review, instances.images, ids, "masks")
@@ -264,13 +260,13 @@ def reviewed(instances: InstanceSet, review: Review) -> InstanceSet:
 def _check(
     review: Review, images: Sequence[ImageRecord], ids: Iterable[list[int]], what: str
 ) -> None:
-    """Every decision must be about something that is there, and fit its image.
+    """Raises `UserError` if a decision belongs to no point or mask, or is invalid for its image.
 
     Args:
         review: the decisions.
-        images: of points or masks.
-        ids: of the points or masks of each image.
-        what: they are, in a sentence.
+        images: images of the points or masks.
+        ids: IDs of the points or masks of each image.
+        what: "points" or "masks", for messages.
     """
     left = dict(review.decisions)
     with naming(review.path):
@@ -281,15 +277,15 @@ def _check(
                     _check_one(decision, image, what)
         if left:
             raise UserError(
-                f"decision {next(iter(left))} is about none of these {what} ({len(left)} of "
-                f"{len(review.decisions)} decisions are not); give the review of these {what}"
+                f"decision {next(iter(left))} belongs to none of these {what} ({len(left)} of "
+                f"{len(review.decisions)} decisions do not); give the review of these {what}"
             )
 
 
 def _check_one(decision: Decision, image: ImageRecord, what: str) -> None:
     if decision.image_id != image.id:
         raise UserError(
-            f"decision {decision.id} is of image {decision.image_id}, but among these {what} "
-            f"{decision.id} is of image {image.id}; give the review of these {what}"
+            f"decision {decision.id} is in image {decision.image_id}, but the {what} have "
+            f"{decision.id} in image {image.id}; give the review of these {what}"
         )
     decision.check(image)

@@ -1,4 +1,4 @@
-"""Labels images by the seeds alone, or fills the gaps of a network with them."""
+"""Labelers that use seed labels: alone, or for points that a network misses."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from p2seg.structures import IGNORED, Points
 
 @dataclass(frozen=True)
 class SeedLabeler:
-    """The seeds alone, no network; with `orphans=nearest` this is the control of experiments.
+    """A labeler without a network, which returns the seed labels.
 
     Attributes:
-        seeder: makes the seeds.
-        orphans: `nearest` gives pixels of regions without a point to the nearest point of their
-            class; `drop` leaves them out, as seeds with `semantic_first` always do.
-        foreground: of `mended`.
-        edges: of `mended`; 0: the map is taken as it is.
+        seeder: computes the seed labels.
+        orphans: `nearest` assigns regions without a point to the nearest point of their class;
+            `drop` assigns them to no point, as `seeder.conflict=semantic_first` always does.
+        foreground: see `mended`.
+        edges: see `mended`.
     """
 
     seeder: Seeder
@@ -42,32 +42,32 @@ class SeedLabeler:
         return self.seeder.split.needs_image or self.edges > 0
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
-        """The seed of the image; every score is 1."""
+        """The seed labels of an image; all scores are 1."""
         if image is not None:
             first = mended(first, image, points, self.foreground, self.edges)
         images = None if image is None else image[None]
         instances = self.seeder(first[None], [points], images).instances[0]
         if self.orphans == "nearest" and self.seeder.conflict == "points_first":
-            still = torch.zeros(1, 2, *first.shape)
-            [filled] = semantic_to_instances(
-                first[None], still, [points], decode="point", snap_radius=self.seeder.snap_radius
+            offset = torch.zeros(1, 2, *first.shape)
+            [nearest] = semantic_to_instances(
+                first[None], offset, [points], decode="point", snap_radius=self.seeder.snap_radius
             )
-            unclaimed = (instances == 0) & (first > 0) & (first != IGNORED)
-            instances = torch.where(unclaimed, filled, instances)
+            unassigned = (instances == 0) & (first > 0) & (first != IGNORED)
+            instances = torch.where(unassigned, nearest, instances)
         return Labeled(first, instances, torch.ones(len(points)))
 
 
 @dataclass(frozen=True)
 class SeedFallback:
-    """A labeler whose unclaimed points get what the seed gives them.
+    """A labeler that uses the seed label of a point if the network's mask is too small.
 
-    The network may find no pixel of an object that the initial semantic map has. Only pixels that
-    nobody else claims are taken from the seed, so that masks stay disjoint.
+    The network can miss an object that the initial semantic map contains. Only unassigned pixels
+    are added to the mask, so that masks stay disjoint.
 
     Attributes:
-        labeler: of a trained network.
-        seeder: makes the seeds.
-        min_pixels: a point with fewer pixels is unclaimed.
+        labeler: labeler with a trained network.
+        seeder: computes the seed labels.
+        min_pixels: a smaller mask is completed by the seed label.
     """
 
     labeler: Labeler
@@ -77,22 +77,22 @@ class SeedFallback:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the processor is free while it works."""
+        """Whether the network runs on a GPU."""
         return self.labeler.on_gpu
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
-        """Labels one image; a mask of the seed has the score of a default box."""
-        made = self.labeler(image, points, first)
-        few = self._areas(made.instances, points) < self.min_pixels
+        """Labels one image; a mask from the seed labels has the score `DEFAULT_SCORE`."""
+        labeled = self.labeler(image, points, first)
+        few = self._areas(labeled.instances, points) < self.min_pixels
         if not few.any():
-            return made
+            return labeled
         images = None if image is None else image[None]
         seed = self.seeder(first[None], [points], images).instances[0]
-        taken = F.pad(few, (1, 0))[seed] & (made.instances == 0)
-        instances = torch.where(taken, seed, made.instances)
+        added = F.pad(few, (1, 0))[seed] & (labeled.instances == 0)
+        instances = torch.where(added, seed, labeled.instances)
         from_seed = few & (self._areas(instances, points) >= self.min_pixels)
-        scores = made.scores.masked_fill(from_seed, DEFAULT_SCORE)
-        return Labeled(made.semantic, instances, scores, from_seed)
+        scores = labeled.scores.masked_fill(from_seed, DEFAULT_SCORE)
+        return Labeled(labeled.semantic, instances, scores, from_seed)
 
     @staticmethod
     def _areas(instances: Tensor, points: Points) -> Tensor:

@@ -1,4 +1,4 @@
-"""PyTorch's files are zip archives, and so could hold far more than their size."""
+"""Protection against checkpoint files that unpack to far more than their size (zip bombs)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def oversized(path: Path) -> str | None:
-    """What is wrong with how much an archive holds; None: nothing, or it is no archive.
+    """Why a checkpoint file is refused; None if it is accepted or is not a zip archive.
 
-    PyTorch compresses nothing that it writes, but unpacks whatever it is given. So a file may not
-    hold a compressed part, nor more bytes than it has.
+    PyTorch writes uncompressed archives but also unpacks compressed ones. A file with a compressed
+    part, or with parts that together are larger than the file, is refused.
 
     Args:
         path: a file that `torch.load` will read.
@@ -18,11 +18,12 @@ def oversized(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-    except Exception:  # whatever zipfile comes to: torch.load says what is wrong
+    except Exception:  # torch.load reports what is wrong with a damaged file
         return None
-    packed = [each for each in parts if each.compress_type != zipfile.ZIP_STORED]
-    if packed:
-        return f"its part {packed[0].filename!r:.80} is compressed, which PyTorch does not write"
+    compressed = [each for each in parts if each.compress_type != zipfile.ZIP_STORED]
+    if compressed:
+        name = compressed[0].filename
+        return f"its part {name!r:.80} is compressed, which PyTorch does not write"
     if sum(each.file_size for each in parts) > path.stat().st_size:
         return "its parts are larger than the file"
     return None

@@ -1,4 +1,4 @@
-"""One writer at a time: whoever writes an output claims it, and a second one is refused at once."""
+"""File locks on outputs, so that two commands never write the same output at the same time."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from p2seg.runtime.rank_env import is_first
 from p2seg.runtime.temporary import is_running, place, sweep
 
 LINGERING = 30.0
-"""Seconds that the claim of a process that is no more is waited for: its workers are ending."""
+"""Seconds to wait for a lock whose process has ended, because its workers may still be ending."""
 
 _NO_LOCKS = {
     getattr(errno, name)
     for name in ("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
     if hasattr(errno, name)
 }
-"""What file systems say that have no locks, as some over a network."""
+"""Error numbers of file systems without locks, such as some network file systems."""
 
 
 @contextmanager
 def claim(out: Path, *, folder: bool) -> Iterator[None]:
-    """Keeps others from writing an output in the block, and removes what the dead have left.
+    """Locks an output within the block, and removes temporary files of killed processes.
 
-    The system gives a claim back when its process ends, however it does. Of the ranks of a run the
-    first one claims, for all. Where a file system has no locks nothing is claimed.
+    The operating system releases the lock when the process ends. In a distributed run only rank 0
+    locks. On a file system without locks the block runs without one.
 
     Args:
-        out: what is written.
-        folder: it is a folder, which is made; else a file, whose folder is.
+        out: the file or folder to write.
+        folder: whether `out` is a folder. The folder of the output is created.
 
     Raises:
-        UserError: another process is writing it; or its folder was removed or unmounted while
+        UserError: another process is writing `out`, or its folder was removed or unmounted while
             the block ran.
-        OSError: nothing can be written there.
+        OSError: the folder is not writable.
     """
     if not is_first():
         yield
         return
     target = out.resolve()  # a link and the file it points to have one lock
     home = target if folder else target.parent
-    made = [each for each in (home, *home.parents) if not each.exists()]
+    missing = [each for each in (home, *home.parents) if not each.exists()]
     try:
         home.mkdir(parents=True, exist_ok=True)
         path = home / (".lock" if folder else f".{target.name[:80]}.lock")
@@ -60,7 +60,7 @@ def claim(out: Path, *, folder: bool) -> Iterator[None]:
             sweep(home, deep=folder)
             yield
     finally:
-        for each in made:  # those with nothing in them
+        for each in missing:  # rmdir removes only the empty ones
             with suppress(OSError):
                 each.rmdir()
 
@@ -68,13 +68,13 @@ def claim(out: Path, *, folder: bool) -> Iterator[None]:
 @contextmanager
 def _held(path: Path, out: Path) -> Iterator[None]:
     _check_no_link(path)
-    lock = FileLock(path, mode=0o666)  # another user's run must be able to ask for it
+    lock = FileLock(path, mode=0o666)  # so that other users can test the lock
     try:
         _acquire(lock, path, out)
         _sign(path)
         mark = _inode(path)
     except (OSError, NotImplementedError) as error:
-        # a lock of another user that nobody holds cannot be told from one that somebody does
+        # without access to a lock file of another user, its state is unknown
         foreign = isinstance(error, PermissionError) and path.exists()
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS and not foreign:
             with suppress(OSError):
@@ -93,28 +93,29 @@ def _held(path: Path, out: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             if _inode(path) == mark:
-                path.unlink()  # before it is given back, or it might be the next one's
+                path.unlink()  # after the release it might be the lock of the next process
         lock.release()
 
 
 def _check_no_link(path: Path) -> None:
-    """Refuses a lock that is a link: taking it would write into the file behind it.
+    """Refuses a lock file that is a link, because locking would write into its target.
 
     Raises:
-        UserError: it is one, or no file at all.
+        UserError: the path is a link or not a regular file.
     """
     try:
-        found = path.lstat()
+        state = path.lstat()
     except OSError:
         return
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
         raise UserError(
-            f"{path} should be a lock of p2seg but is a link or a folder; remove it and start again"
+            f"{path} should be a lock file of p2seg but is a link or a folder; remove it and "
+            "start again"
         )
 
 
 def _sign(path: Path) -> None:
-    """Writes into a lock whose it is, unless it has become a link."""
+    """Writes the owner into the lock file, unless it has become a link."""
     handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         if os.fstat(handle).st_nlink == 1:
@@ -123,12 +124,12 @@ def _sign(path: Path) -> None:
 
 
 def _acquire(lock: Any, path: Path, out: Path) -> None:
-    """Takes the lock, or says who has it."""
+    """Acquires the lock, or raises `UserError` with the process that holds it."""
     until = time.monotonic() + LINGERING
     while True:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # filelock's, where it has to do without flock
+                warnings.simplefilter("ignore")  # filelock warns if the system has no flock
                 lock.acquire(timeout=0)
             return
         except Timeout:
@@ -140,13 +141,13 @@ def _acquire(lock: Any, path: Path, out: Path) -> None:
                     f"process {holder['pid']} on {holder['host']}" if holder else "another process"
                 )
                 raise UserError(
-                    f"{out} is being written by {who}; wait for its end, or give another out=..."
+                    f"{out} is being written by {who}; wait until it ends, or set another out=..."
                 ) from None
             time.sleep(0.2)
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """Who has a lock; empty where that cannot be read."""
+    """The owner written in a lock file; empty if it cannot be read."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -157,7 +158,7 @@ def _holder(path: Path) -> dict[str, Any]:
 
 def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return state.st_dev, state.st_ino

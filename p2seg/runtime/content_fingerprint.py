@@ -1,4 +1,4 @@
-"""The fingerprint of many files by their content, without reading unchanged files again."""
+"""Files below a folder, and their fingerprint by content without reading unchanged files again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,16 +18,16 @@ from p2seg.runtime.files import fingerprint, read_json, write_json
 from p2seg.runtime.temporary import sweep
 
 READERS = 8
-"""Files that are read at the same time."""
+"""Files read at the same time."""
 
 SETTLED = 2 * 10**9
-"""Nanoseconds after which every further change gets another time stamp; FAT counts in 2 s."""
+"""Nanoseconds after which a further change gets another time stamp; FAT has a step of 2 s."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Known(NamedTuple):
-    """A file's SHA-256, and what the file system said about the file when it was read.
+    """The SHA-256 of a file, and the state of the file when it was read.
 
     A program that replaces a file can set `modified` to the old time. It cannot set `changed`.
     """
@@ -50,8 +50,8 @@ def content_of(files: Iterable[Path], root: Path, cache: Path | None) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    found = hashes_of(files, root, cache)
-    return fingerprint(sorted((_name(path, root), sha256) for path, sha256 in found.items()))
+    hashes = hashes_of(files, root, cache)
+    return fingerprint(sorted((_name(path, root), sha256) for path, sha256 in hashes.items()))
 
 
 def hashes_of(files: Iterable[Path], root: Path, cache: Path | None) -> dict[Path, str | None]:
@@ -62,12 +62,11 @@ def hashes_of(files: Iterable[Path], root: Path, cache: Path | None) -> dict[Pat
         root: folder that names are relative to.
         cache: folder that keeps the SHA-256 of each file, for instance `cache_folder()`. A file
             is read again if its size, its times or its inode have changed, or if it had been
-            changed less than 2 seconds before it was read. None: every file is read. So it is if
-            the cache is damaged or cannot be written.
+            changed less than 2 seconds before it was read. With None, or if the cache is damaged
+            or cannot be written, every file is read.
 
     Returns:
-        64 hexadecimal digits by path; None for a file that is missing, unreadable or not a regular
-        file.
+        64 hexadecimal digits by path; None for a missing, unreadable or irregular file.
     """
     names = {path: _name(path, root) for path in files}
     paths = {name: path for path, name in names.items()}
@@ -86,60 +85,101 @@ def hashes_of(files: Iterable[Path], root: Path, cache: Path | None) -> dict[Pat
 
     threads = ThreadPoolExecutor(READERS, "content")
     try:
-        found = dict(threads.map(read, paths))
+        hashes = dict(threads.map(read, paths))
     finally:
         threads.shutdown(cancel_futures=True)
     after = {name: known for name, known in before.items() if name not in paths} | kept
     if place is not None and after != before:
-        sweep(place.parent, deep=False)  # nobody claims the cache, whose files are small and few
+        sweep(place.parent, deep=False)  # the cache has no lock; its files are small and few
         with suppress(OSError):
             write_json(place, after)
-    return {path: found[name] for path, name in names.items()}
+    return {path: hashes[name] for path, name in names.items()}
 
 
 def _name(path: Path, root: Path) -> str:
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
-def cache_folder() -> Path | None:
-    """The user's folder for data that can be made again; None if the user has no home.
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, including broken links; each folder is visited once.
 
-    It is `p2seg` in `$XDG_CACHE_HOME`, or in `~/.cache` if that is not set.
+    Links to folders are followed, except to the parents of this folder. Folders come before links
+    to them, so that the name of a file is always the same.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
+    above = set(folder.resolve().parents)
+    seen: set[tuple[int, int]] = set()
+    links: list[Path] = []
+
+    def walk(start: Path) -> Iterator[Path]:
+        for home, folders, names in os.walk(start):
+            state = Path(home).stat()
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            folders.sort()
+            links.extend(Path(home, each) for each in folders if Path(home, each).is_symlink())
+            yield from (Path(home, each) for each in names)
+
+    yield from walk(folder)
+    while links:
+        link = links.pop(0)
+        if link.resolve() not in above:
+            yield from walk(link)
+
+
+def stamp_of(path: Path) -> str:
+    """A text that changes with the file, without reading it; "missing" if there is no file.
+
+    It holds the size, the modification time, the inode and the time of the inode's last change.
+    No program can set the last one, so a replaced file of equal size and time is detected.
+    """
     try:
-        home = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+        state = path.stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}"
+
+
+def cache_folder() -> Path | None:
+    """The user's cache folder of p2seg; None if the user has no home.
+
+    It is `p2seg` in `$XDG_CACHE_HOME`, or in `~/.cache` if the variable is not set.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        home = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
     except RuntimeError:
         return None
     return home / "p2seg"
 
 
 def _known(path: Path, before: Known | None) -> tuple[Known, bool]:
-    """What is known of a file, and whether its state shows every later change.
+    """The SHA-256 and state of a file, and whether the state will differ after a later change.
 
     Raises:
         OSError: the file is missing, unreadable or not a regular file.
     """
-    now, found = time.time_ns(), path.stat()
-    if before is not None and before == _state(before.sha256, found):
+    now, current = time.time_ns(), path.stat()
+    if before is not None and before == _state(before.sha256, current):
         return before, True
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(current.st_mode):
         raise OSError(f"{path} is not a regular file")  # a pipe would wait for a writer
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
         known = _state(digest.hexdigest(), os.fstat(stream.fileno()))
-    unchanged = known == _state(known.sha256, found)
+    unchanged = known == _state(known.sha256, current)
     return known, unchanged and max(known.modified, known.changed) < now - SETTLED
 
 
-def _state(sha256: str, found: os.stat_result) -> Known:
-    return Known(sha256, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+def _state(sha256: str, state: os.stat_result) -> Known:
+    return Known(sha256, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
 
 
 def _kept(place: Path) -> dict[str, Known]:
-    """What a cache file holds, without damaged entries."""
+    """The valid entries of a cache file."""
     try:
         content = read_json(place, "cache")
     except (UserError, OSError):

@@ -1,4 +1,4 @@
-"""One seed for everything that draws numbers, and operations that add in one order."""
+"""Random seeds and deterministic operations."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ import torch
 
 
 def seed_everything(seed: int, *, deterministic: bool = False, one_size: bool = False) -> None:
-    """Seeds Python's, NumPy's and torch's global generators.
+    """Seeds the global generators of Python, NumPy and torch, which libraries use.
 
-    What p2seg draws for itself comes from generators of its own, seeded by the same number and the
-    place of the sample; these are for libraries.
+    p2seg itself uses its own generators, seeded by the same number and the index of the sample.
 
     Args:
-        seed: from 0 up.
-        deterministic: torch takes operations that give the same bits every time, or refuses; some
-            are slower.
-        one_size: all images have one size, so cuDNN may search for its fastest convolutions once;
-            with `deterministic` it does not, for its choice may differ each time.
+        seed: integer >= 0.
+        deterministic: torch uses bitwise reproducible operations, or raises if there is none for
+            an operation. Some are slower.
+        one_size: all images have the same size, so cuDNN may benchmark its convolutions once.
+            Ignored if `deterministic`, because the fastest one may differ between runs.
     """
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one, which libraries draw from
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries use the global generator
     torch.manual_seed(seed)
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at cuBLAS's start
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     if torch.are_deterministic_algorithms_enabled() != deterministic:
         # the call imports torch's compiler, which takes some seconds
         torch.use_deterministic_algorithms(deterministic)

@@ -1,4 +1,4 @@
-"""Where things run that do not train; a training's devices are Fabric's."""
+"""The torch device of commands that do not train; Fabric selects the devices of a training."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from p2seg.errors import UserError, check_choice
 
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 
-
 NUMBERED = re.compile(r"(cuda|mps):(\d+)")
 
 
 def device_of(accelerator: str, setting: str = "trainer.accelerator") -> torch.device:
-    """The device of `trainer.accelerator`; of several GPUs the current one.
+    """The device for a value of `trainer.accelerator`; the current one of several GPUs.
 
     Args:
-        accelerator: one of `ACCELERATORS`, or a GPU by its number, `cuda:1`; `auto` takes a CUDA
-            device where there is one.
-        setting: what errors call it.
+        accelerator: one of `ACCELERATORS`, or a GPU by its number, `cuda:1`. `auto` selects CUDA
+            if it is available, else the CPU.
+        setting: name of the setting, for error messages.
 
     Raises:
-        UserError: it is not on this machine.
+        UserError: the device is not available on this machine.
     """
     numbered = NUMBERED.fullmatch(str(accelerator))
     if numbered is None:
         check_choice(setting, accelerator, ACCELERATORS)
     wanted = "cuda" if accelerator == "gpu" else accelerator
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if numbered is not None:
         kind, number = numbered.groups()
         count = torch.cuda.device_count() if kind == "cuda" else 1
-        there[wanted] = there[kind] and int(number) < count
-    if not there.get(wanted, True):
-        raise UserError(f"{setting}={accelerator} is not on this machine; auto takes what is")
+        available[wanted] = available[kind] and int(number) < count
+    if not available.get(wanted, True):
+        raise UserError(
+            f"{setting}={accelerator} is not available on this machine; {setting}=auto selects "
+            "an available device"
+        )
     if wanted == "auto":
-        wanted = "cuda" if there["cuda"] else "cpu"
+        wanted = "cuda" if available["cuda"] else "cpu"
     return torch.device(wanted)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and read with one clear sentence when they cannot be."""
+"""Atomic writing of files, and reading of text and JSON with one clear error message."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from p2seg.errors import UserError
 from p2seg.runtime.temporary import temporary_name
 
 PROBE = 1 << 20
-"""Bytes that are written to see whether a disk is full."""
+"""Bytes written to test whether the disk is full."""
 
 _WATCHERS: list[Callable[[Path, Path], None]] = []
 
 
 @contextmanager
 def watching(watcher: Callable[[Path, Path], None]) -> Iterator[None]:
-    """Has every file of the block seen before it is put in its place, whichever thread writes it.
+    """Within the block, calls `watcher` before each file is renamed to its path, in any thread.
 
     Args:
-        watcher: gets the finished temporary file and the path that it is about to get.
+        watcher: called with the finished temporary file and the path that it will get.
     """
     _WATCHERS.append(watcher)
     try:
@@ -37,30 +37,29 @@ def watching(watcher: Callable[[Path, Path], None]) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that becomes `path` when the block ends well.
+    """Yields a temporary path next to `path`, which is renamed to `path` when the block succeeds.
 
-    The temporary file is flushed to the disk and renamed, and the folder is flushed too, so that
-    a reader sees the old file or the new one, never a part. The temporary file is removed when the
-    block raises. Missing folders are made. A file that is replaced keeps its permissions and, if
-    the system allows it, its owner. A symbolic link is itself replaced: the file that it points to
-    may be somebody else's.
+    The file and its folder are flushed to the disk, so a reader sees the old file or the new one,
+    never a part. If the block raises, the temporary file is removed. Missing folders are created.
+    A replaced file keeps its permissions and, if the system allows it, its owner. A symbolic link
+    is replaced itself, because its target may belong to somebody else.
 
     Args:
         path: the file to write.
 
     Yields:
-        A path in the same folder, with the same suffix: an empty file with the permissions of
-        the one that it replaces, or no file yet.
+        A path in the same folder with the same suffix. If `path` exists, the temporary file
+        exists too and is empty, with the permissions of `path`.
 
     Raises:
-        OSError: the system refuses, with `path` as the file's name; also where what writes only
-            says that it failed, as C++ code does on a full disk.
+        OSError: the file cannot be written; its `filename` is `path`. If the writer reported no
+            reason, as C++ code on a full disk, the reason is determined by a test write.
     """
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = _state_of(path)
-        if before is not None:  # nobody may look into it while it is written either
+        if before is not None:  # a protected file stays protected while it is being written
             temporary.touch(mode=0o600, exist_ok=False)
             _take_over(temporary, before, stat.S_IWUSR)
         try:
@@ -70,19 +69,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
                     temporary.chmod(stat.S_IMODE(before.st_mode))
                 os.fsync(stream.fileno())
         except Exception as error:
-            if not _is_told(error):
+            if not _has_reason(error):
                 _probe(temporary, error)
             raise
-        _move(temporary, path)
+        move_into_place(temporary, path)
     except OSError as error:
-        _raise_for(path, error, temporary)
+        raise_for(path, error, temporary)
     finally:
-        with suppress(OSError):  # a folder that has vanished holds nothing to remove
+        with suppress(OSError):  # the folder may have been deleted meanwhile
             temporary.unlink()
 
 
-def _move(temporary: Path, path: Path) -> None:
-    """Puts a finished file in its place."""
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Calls the watchers, renames `temporary` to `path` and flushes the folder."""
     for watcher in _WATCHERS:
         watcher(temporary, path)
     temporary.replace(path)
@@ -90,16 +89,16 @@ def _move(temporary: Path, path: Path) -> None:
 
 
 def _state_of(path: Path) -> os.stat_result | None:
-    """Whose a file is, and who may read it; None if there is no file, or a link."""
+    """The owner and permissions of a regular file; None for a missing file or a link."""
     try:
-        found = path.lstat()
+        state = path.lstat()
     except FileNotFoundError:
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return state if stat.S_ISREG(state.st_mode) else None
 
 
 def _take_over(path: Path, before: os.stat_result, more: int) -> None:
-    """Gives a file the owner and the permissions of another, and some permissions more."""
+    """Sets the owner of `path` to that of `before`, and its permissions with the bits of `more`."""
     own = path.stat()
     if (own.st_uid, own.st_gid) != (before.st_uid, before.st_gid) and hasattr(os, "chown"):
         with suppress(PermissionError):
@@ -108,7 +107,7 @@ def _take_over(path: Path, before: os.stat_result, more: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flushes the names in a folder to the disk, where the system can."""
+    """Flushes the entries of a folder to the disk, if the system supports it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -117,13 +116,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _is_told(error: Exception) -> bool:
-    """Whether the system, or a sentence of ours, has said why a file was not written."""
+def _has_reason(error: Exception) -> bool:
+    """Whether the error already says why the file was not written."""
     return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def _probe(temporary: Path, error: Exception) -> None:
-    """Raises the system's reason where no more can be written to a file."""
+    """Raises the system's error if nothing more can be written to the file."""
     if temporary.is_file():
         try:
             with temporary.open("ab") as stream:
@@ -134,8 +133,8 @@ def _probe(temporary: Path, error: Exception) -> None:
             raise reason from error
 
 
-def _raise_for(path: Path, error: OSError, temporary: Path) -> NoReturn:
-    """Raises the error, told of the file that was wanted and not of the temporary one."""
+def raise_for(path: Path, error: OSError, temporary: Path) -> NoReturn:
+    """Raises the error with `path` as its file name instead of the temporary path."""
     foreign = error.filename2 is None and error.filename not in (None, str(temporary))
     if foreign or error.errno is None:
         raise error
@@ -144,17 +143,17 @@ def _raise_for(path: Path, error: OSError, temporary: Path) -> NoReturn:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Gives a new folder beside `path`, which is removed when the block ends.
+    """Yields a new folder next to `path`, which is removed when the block ends.
 
     Raises:
-        OSError: the system refuses, with `path` as the file's name where it names none.
+        OSError: the folder cannot be created; `filename` is `path` if the system named no other.
     """
     temporary = temporary_name(path)
     try:
         temporary.mkdir(parents=True)
         yield temporary
     except OSError as error:
-        _raise_for(path, error, temporary)
+        raise_for(path, error, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -166,16 +165,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Adds a line to a file that grows, whole or not at all; missing folders are made.
+    """Appends a line to a file, whole or not at all; missing folders are created.
 
     Raises:
-        OSError: the system refuses, with `path` as the file's name.
+        OSError: the line cannot be written; its `filename` is `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("ab", buffering=0) as stream:
             start = stream.tell()
-            content = b"\n" + line  # a newline first: a killed process may have torn its line
+            content = b"\n" + line  # a killed process may have left an incomplete last line
             while content:
                 try:
                     content = content[stream.write(content) :]
@@ -183,7 +182,7 @@ def append_line(path: Path, line: bytes) -> None:
                     stream.truncate(start)
                     raise
     except OSError as error:
-        _raise_for(path, error, path)
+        raise_for(path, error, path)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -192,17 +191,17 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    """Writes `content` to `path` atomically, as JSON (no NaN: JSON has none)."""
+    """Writes `content` to `path` atomically as JSON; NaN raises `ValueError`."""
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def write_json_list(path: Path, items: Iterable[Any]) -> None:
-    """Writes a JSON list to `path` atomically, item by item: no more than one is in memory.
+    """Writes a JSON list to `path` atomically, one item per line; only one item is in memory.
 
     Args:
-        path: the file; it is there after the last item, with one item a line.
-        items: what JSON can hold.
+        path: the file, which appears after the last item.
+        items: JSON values.
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write("[")
@@ -213,13 +212,12 @@ def write_json_list(path: Path, items: Iterable[Any]) -> None:
 
 
 def write_json_object(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON object to `path` atomically, item by item of its long lists.
-
-    The bytes are those of `write_json`.
+    """Writes a JSON object to `path` atomically, with the same bytes as `write_json`.
 
     Args:
         path: the file.
-        content: what JSON can hold, or iterators of it, which become lists.
+        content: JSON values by key. An iterator is written as a list, item by item, so that
+            a long list is never in memory.
     """
     coder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
@@ -236,55 +234,12 @@ def write_json_object(path: Path, content: Mapping[str, Any]) -> None:
         stream.write("}\n")
 
 
-def write_link(path: Path, target: Path) -> None:
-    """Makes `path` a link to a file, or a copy where the system has no links; atomically."""
-    if path.exists() and path.samefile(target):
-        return  # or a file would be replaced by a link to itself
-    try:
-        write_symlink(path, target)
-    except (OSError, NotImplementedError):
-        _put(path, lambda temporary: shutil.copyfile(target, temporary))
-
-
-def write_symlink(path: Path, target: Path) -> None:
-    """Makes `path` a symbolic link to a file or folder, in place of a link or file before.
-
-    Raises:
-        OSError: the system makes no links here, or refuses.
-        NotImplementedError: so does Python.
-    """
-    folder = target.is_dir()
-    _put(path, lambda temporary: temporary.symlink_to(target.resolve(), folder))
-
-
-def write_second_name(path: Path, target: Path) -> None:
-    """Gives a file a second name, or copies it where the file system has no hard links."""
-    try:
-        _put(path, lambda temporary: temporary.hardlink_to(target.resolve()))
-    except OSError:
-        _put(path, lambda temporary: shutil.copyfile(target, temporary))
-
-
-def _put(path: Path, make: Callable[[Path], object]) -> None:
-    """Makes something under a temporary name and gives it its own, in place of what has it."""
-    temporary = temporary_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make(temporary)
-        _move(temporary, path)
-    except OSError as error:
-        _raise_for(path, error, temporary)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
 def read_text(path: Path, what: str) -> str:
     """Reads a text file in UTF-8, UTF-16 or UTF-32.
 
     Args:
         path: the file.
-        what: what the file should be, for the error ("points file").
+        what: the kind of file, for the error message ("points file").
 
     Returns:
         The text without a byte order mark.
@@ -295,44 +250,30 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding=encoding_of(path))
     except UnicodeDecodeError as error:
-        raise not_utf8(path, what, error) from error
+        raise UserError(
+            f"{path} is not a readable {what}: its text is not in {error.encoding.upper()} "
+            f"({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
 
 
 def encoding_of(path: Path) -> str:
-    """Which encoding of Unicode a text file is in, for `open`.
+    """The Unicode encoding of a text file, for `open`.
 
-    The rule is that of JSON: a byte order mark says it, else which of the first bytes are zero.
+    It follows from the byte order mark, or else from which of the first bytes are zero.
     """
     with path.open("rb") as stream:
         return json.detect_encoding(stream.read(4))
 
 
-def not_utf8(path: Path, what: str, error: UnicodeDecodeError) -> UserError:
-    """The sentence of a text file in another encoding.
-
-    Args:
-        path: the file.
-        what: what the file should be ("points file").
-        error: of the codec.
-    """
-    return UserError(
-        f"{path} is not a readable {what}: its text is not in {error.encoding.upper()} "
-        f"({error.reason} at byte {error.start}); save it as UTF-8"
-    )
-
-
 def read_json(path: Path, what: str) -> Any:
-    """Reads a JSON file in UTF-8, UTF-16 or UTF-32.
+    """Reads a JSON file in UTF-8, UTF-16 or UTF-32, and returns its value.
 
     Args:
         path: the file.
-        what: what the file should be, for the error ("points file").
-
-    Returns:
-        What the file holds.
+        what: the kind of file, for the error message ("points file").
 
     Raises:
-        UserError: there is no such file, it is in another encoding, or it is no JSON.
+        UserError: the file does not exist, has another encoding, or is not JSON.
     """
     if not path.is_file():
         raise UserError(f"no {what} at {path}: give the path of an existing JSON file")
@@ -342,47 +283,6 @@ def read_json(path: Path, what: str) -> Any:
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable {what}: {reason}; it must be JSON") from error
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, also links to nothing; each folder is walked once.
-
-    Links to other folders are followed, but for those above this one. Folders come before links to
-    them, so that a file has the same name every time.
-    """
-    above = set(folder.resolve().parents)
-    seen: set[tuple[int, int]] = set()
-    links: list[Path] = []
-
-    def walk(start: Path) -> Iterator[Path]:
-        for home, folders, names in os.walk(start):
-            state = Path(home).stat()
-            if (state.st_dev, state.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((state.st_dev, state.st_ino))
-            folders.sort()
-            links.extend(Path(home, each) for each in folders if Path(home, each).is_symlink())
-            yield from (Path(home, each) for each in names)
-
-    yield from walk(folder)
-    while links:
-        link = links.pop(0)
-        if link.resolve() not in above:
-            yield from walk(link)
-
-
-def stamp_of(path: Path) -> str:
-    """What changes with every change of a file, without reading it: "missing" if it is not there.
-
-    Besides size and time it holds the inode and the time of the inode's last change, which no
-    program can set: a file replaced by one of equal size and time has another stamp.
-    """
-    try:
-        found = path.stat()
-    except OSError:
-        return "missing"
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def sha256(path: Path) -> str:
@@ -395,6 +295,6 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(content: Any) -> str:
-    """The SHA-256 of anything JSON can hold, independent of the order of keys."""
+    """The SHA-256 of a JSON value, independent of the order of keys."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

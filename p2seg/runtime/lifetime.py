@@ -1,8 +1,8 @@
 """Processes that end with their parent, even if the parent is killed by SIGKILL.
 
-A process whose parent ends gets another parent at once, on every system but Windows. A child knows
-the number of its parent from the parent itself and compares it, so no moment is too early: a child
-that finds another parent at its first look ends then.
+On every system except Windows, a process whose parent ends gets another parent at once. The parent
+passes its process ID to the child, and the child compares it with its current parent. So a child
+also ends if its parent was killed before the first comparison.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STARTED_BY = "P2SEG_STARTED_BY"
-"""Environment variable: the parent of a command that another command has started."""
+"""Environment variable with the process ID of the command that started this command."""
 
 PAUSE = 0.5
-"""Seconds between two looks at the parent."""
+"""Seconds between two checks of the parent."""
 
 
 @contextmanager
 def naming_parent() -> Iterator[None]:
-    """Within the block, commands that this process starts find its number in their environment."""
+    """Within the block, commands started by this process get its ID in their environment."""
     os.environ[STARTED_BY] = str(os.getpid())
     try:
         yield
@@ -32,30 +32,30 @@ def naming_parent() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Ends this command with the one that started it within `naming_parent`, or with torchrun.
+    """Ends this command together with torchrun, or with the command that started it.
 
-    For a command that a user has started this does nothing.
+    The starting command calls `naming_parent`. Does nothing for a command started by a user.
     """
-    named = os.environ.pop(STARTED_BY, "")  # what this command starts has another parent
-    if named.isdecimal():
-        end_with(int(named))
+    parent = os.environ.pop(STARTED_BY, "")  # children of this command have another parent
+    if parent.isdecimal():
+        end_with(int(parent))
     elif "TORCHELASTIC_RUN_ID" in os.environ:
-        # torchrun does not say its number; a rank without it cannot meet the others, and ends
+        # torchrun does not pass its ID; if it has ended before, this rank fails to connect anyway
         end_with(os.getppid())
 
 
 def end_with(parent: int) -> None:
-    """Ends this process by SIGKILL when its parent has ended.
+    """Starts a thread that ends this process by SIGKILL when its parent has ended.
 
-    A worker whose parent was killed may otherwise wait for ever to hand on a result. It keeps its
-    memory, and what it has inherited, such as the claim on an output. Files are always whole, so a
-    sudden end loses no more than a kill does: of a training, the steps since its last checkpoint.
+    A worker whose parent was killed might otherwise wait forever to send a result. It would keep
+    its memory and inherited locks of outputs. Files are written atomically, so SIGKILL damages
+    none; a training loses the steps since its last checkpoint.
 
     Args:
-        parent: the number of the process that started this one.
+        parent: process ID of the parent.
     """
     if os.name == "nt":
-        return  # a process keeps the number of a dead parent there
+        return  # Windows keeps the ID of a dead parent
 
     done = threading.Event()
 
@@ -65,7 +65,7 @@ def end_with(parent: int) -> None:
                 return
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def end() -> None:  # a thread that wakes while Python shuts down can abort the process
+    def end() -> None:  # a thread that runs while Python shuts down can abort the process
         done.set()
         thread.join(1)
 

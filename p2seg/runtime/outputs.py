@@ -1,73 +1,55 @@
-"""What a command may replace: never an input, and without `overwrite` only what it wrote itself.
+"""Protection of existing files: a command never replaces an input or, by default, a foreign file.
 
-`run.json` says what that is. A single file is a command's own if it has the bytes that the command
-wrote. Their SHA-256 is recorded before the file is put in its place, so a kill between the two
-leaves no file that the command does not know. Files that come in large numbers are a command's own
-if the command has written files of the same pattern there before. Of those that are made to be
-edited, a hidden file next to the record has the SHA-256 of each, one more line per file.
+Without `overwrite=true` a command replaces only its own files, which `run.json` records:
+
+- A single file is its own if its SHA-256 is the recorded one. The SHA-256 is recorded before the
+  file is renamed to its path, so a killed command still knows its file.
+- A group of many files is its own if the command has written files of the same pattern before.
+- A group of files that users edit is its own if no file has changed. A hidden file next to
+  `run.json` lists their SHA-256, one line per file.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from p2seg.data.images import SUFFIXES
 from p2seg.data.video import VIDEO_SUFFIXES
 from p2seg.errors import UserError
-from p2seg.runtime.content_fingerprint import hashes_of
-from p2seg.runtime.files import (
-    append_line,
-    files_below,
-    read_json,
-    sha256,
-    watching,
-    write_bytes,
-    write_json,
-)
+from p2seg.runtime.content_fingerprint import files_below, hashes_of
+from p2seg.runtime.files import append_line, sha256, watching, write_bytes
 from p2seg.runtime.rank_env import is_first
-
-KEPT = 200
-"""Starts that a record remembers."""
+from p2seg.runtime.run_record import LOCK, Record, record_content
 
 OF_IMAGES = frozenset({"images", "data.images", "data.val_images"})
-"""Settings that name a folder in which only images and videos are read."""
-
-_CHANGING = threading.RLock()
-"""Held while a record is read and written anew."""
-
-
-def _nothing(_: Path) -> bool:
-    return False
+"""Settings that name a folder from which only images and videos are read."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command writes.
+    """The files that a command writes.
 
-    A pattern is one of `fnmatch`, for paths below `home`; its `*` also stands for slashes.
+    A pattern is an `fnmatch` pattern for paths relative to `home`; its `*` also matches slashes.
 
     Attributes:
-        command: its name.
-        out: the file or folder that the command is given.
-        home: the folder that everything is written below.
-        record: the file that remembers it, `run.json` or `NAME.run.json`.
+        command: name of the command.
+        out: the file or folder that the user set as output.
+        home: the folder that contains all written files.
+        record: the record file, `run.json` or `NAME.run.json`.
         files: single files.
-        unhashed: those of `files` that may have changed since the command wrote them.
-        groups: patterns of files that come in large numbers.
-        edited: patterns of files that are made to be edited. They are the command's own as long as
-            none of them has changed since the command wrote it.
-        keyed: patterns of files that the command looks at one by one before it replaces them.
-        continues: other commands whose single files this command may continue.
-        is_own: whether a file that no record names is the command's own.
-        setting: what sets `out`, for messages.
+        unhashed: those of `files` that users may change and the command may still replace.
+        groups: patterns of groups of many files.
+        edited: patterns of groups of files that users edit; replaced only if none has changed.
+        keyed: patterns of files that the command checks one by one before it replaces them.
+        continues: other commands whose single files this command may replace.
+        is_own: whether the command may replace a file that is not in the record.
+        setting: the setting of `out`, for messages.
     """
 
     command: str
@@ -80,7 +62,7 @@ class Output:
     edited: tuple[str, ...] = ()
     keyed: tuple[str, ...] = ()
     continues: frozenset[str] = frozenset()
-    is_own: Callable[[Path], bool] = _nothing
+    is_own: Callable[[Path], bool] = lambda _: False
     setting: str = "out=PATH"
 
 
@@ -88,38 +70,36 @@ def refuse_inputs(output: Output, inputs: Iterable[tuple[str, Path]]) -> None:
     """Refuses an output that would replace an input of the same command.
 
     Args:
-        output: of the command.
-        inputs: settings, each with a file or folder that it names. Of a pattern such as
-            `photos/*.jpg` the folder counts. A path where nothing lies is left out.
+        output: the files that the command writes.
+        inputs: pairs of a setting and its file or folder. A pattern such as `photos/*.jpg` stands
+            for its folder. A missing path is ignored.
 
     Raises:
-        UserError: a file that would be replaced is an input, by another name or link as well, or it
-            is one of the files of a folder that is read.
+        UserError: an output file is an input, also through a link, or lies in an input folder.
     """
     state = _State(output)
-    for key, given in inputs:
-        source = _existing(given)
-        made = None if source is None else state.replaced(key, source)
-        if made is not None:
+    for key, path in inputs:
+        source = _existing(path)
+        target = None if source is None else state.replaced(key, source)
+        if target is not None:
             raise UserError(
-                f"{made} would be replaced, but {key}={given} is an input of this command; set "
+                f"{target} would be replaced, but {key}={path} is an input of this command; set "
                 f"another {output.setting}"
             )
 
 
 @contextmanager
 def replacing(output: Output, *, overwrite: bool) -> Iterator[None]:
-    """Refuses to replace files of others, and records what the command writes in the block.
+    """Refuses to replace foreign files, and records the files written in the block.
 
-    Only the first process of a run does so.
+    In a distributed run only rank 0 does so.
 
     Args:
-        output: of the command.
-        overwrite: whether files of others may be replaced.
+        output: the files that the command writes.
+        overwrite: whether foreign files may be replaced.
 
     Raises:
-        UserError: a file that would be replaced was not written by the command, or was changed
-            since.
+        UserError: an existing file was not written by the command, or was changed afterwards.
     """
     if not is_first():
         yield
@@ -131,62 +111,12 @@ def replacing(output: Output, *, overwrite: bool) -> Iterator[None]:
     state.end()
 
 
-def note_start(path: Path, start: dict[str, Any]) -> None:
-    """Adds a start of a command to a record.
-
-    Args:
-        path: of the record.
-        start: what is remembered; `tool` is the command's name.
-    """
-    with _CHANGING:
-        record = _Record.read(path)
-        record.starts.append(start)
-        record.commands.add(start["tool"])
-        record.write(path)
-
-
-@dataclass
-class _Record:
-    """The content of `run.json`.
-
-    Attributes:
-        starts: what is remembered of each start, the last one last.
-        commands: that have written something.
-        files: by path from the record's folder, or by pattern: the command, and the SHA-256 of what
-            it wrote last and before, or None for any content. None in a record of a version of
-            p2seg that remembered starts alone.
-    """
-
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    commands: set[str] = field(default_factory=set)
-    files: dict[str, dict[str, Any]] | None = field(default_factory=dict)
-
-    @staticmethod
-    def read(path: Path) -> _Record:
-        """The record of a file; an empty one if the file is none."""
-        content = _content(path)
-        if content is None:
-            return _Record()
-        starts = [each for each in content["starts"] if isinstance(each, dict)]
-        given, files = content.get("commands"), content.get("files")
-        named = given if isinstance(given, list) else [each.get("tool") for each in starts]
-        known = files if isinstance(files, dict) else None
-        if known is not None:
-            known = {name: each for name, each in known.items() if isinstance(each, dict)}
-        return _Record(starts, {each for each in named if isinstance(each, str)}, known)
-
-    def write(self, path: Path) -> None:
-        files = {} if self.files is None else {"files": self.files}
-        content = {"starts": self.starts[-KEPT:], "commands": sorted(self.commands), **files}
-        write_json(path, content, indent=1)
-
-
 class _State:
-    """An output, with what its record says before the command begins."""
+    """An output, and its record as it was before the command started."""
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self.record = _Record.read(output.record)
+        self.record = Record.read(output.record)
         self.home = _real(output.home)
         names = {file: self._name(file) for file in output.files}
         self.names = names | {_real(file): name for file, name in names.items()}
@@ -196,12 +126,12 @@ class _State:
         self.list = output.record.with_name(f".{output.record.stem}.files.jsonl")
 
     def replaced(self, key: str, source: Path) -> Path | None:
-        """The file or folder of the output that an input is, or that it lies in."""
+        """The output file or folder that equals or contains an input, or lies in it; else None."""
         output = self.output
         patterns = (*output.groups, *output.edited, *output.keyed)
         if not source.is_dir():
             single = (output.out, output.record, *output.files)
-            same = (made for made in single if made.exists() and made.samefile(source))
+            same = (file for file in single if file.exists() and file.samefile(source))
             return next(same, source if self._pattern(_real(source), patterns) else None)
         folder, images = _real(source), key in OF_IMAGES
         for pattern in patterns:
@@ -210,22 +140,22 @@ class _State:
                 return base
             if folder == base and not images:
                 return base
-        made = [file for file in output.files if file.is_file()]
+        targets = [file for file in output.files if file.is_file()]
         if folder == self.home or folder in self.home.parents:
             for pattern in (*output.groups, *output.edited):
-                made += [] if self._is_own_group(pattern) else self._group(pattern)
+                targets += [] if self._is_own_group(pattern) else self._group(pattern)
         if folder == self.home:
-            made += [file for pattern in output.keyed for file in self._group(pattern)]
-        for file in made:
+            targets += [file for pattern in output.keyed for file in self._group(pattern)]
+        for file in targets:
             read = not images or file.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
             if read and folder in _real(file).parents and not self._is_own(file):
                 return file
         return None
 
     def begin(self, *, overwrite: bool) -> None:
-        """Compares what lies there with the record."""
+        """Compares the existing files with the record; raises `UserError` for a foreign file."""
         output = self.output
-        if output.record.exists() and _content(output.record) is None and not overwrite:
+        if output.record.exists() and record_content(output.record) is None and not overwrite:
             raise self._refusal(output.record, "is not a record of p2seg")
         for file in filter(Path.is_file, output.files):
             name = self.names[file]
@@ -234,14 +164,14 @@ class _State:
             elif not overwrite:
                 raise self._refusal(file, self._reason(name))
         for pattern in (*output.groups, *output.edited):
-            found = next(self._group(pattern), None)
-            if found is not None and self._is_own_group(pattern):
+            first = next(self._group(pattern), None)
+            if first is not None and self._is_own_group(pattern):
                 self.hashes[pattern] = None
-            elif found is not None and not overwrite:
-                raise self._refusal(found, self._reason(pattern))
+            elif first is not None and not overwrite:
+                raise self._refusal(first, self._reason(pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
-        """Records what a file is about to be replaced by."""
+        """Records the SHA-256 of a finished temporary file before it gets its path."""
         name = self.names.get(path)
         if name is not None and name not in self.unhashed:
             before = self.hashes.get(name) or []
@@ -256,7 +186,7 @@ class _State:
             self._write(name, None)
 
     def end(self) -> None:
-        """Records files that are made to be edited once each, also those of others next to them."""
+        """Rewrites the list of files that users edit, with one line per existing file."""
         if self.noted.intersection(self.output.edited):
             lines = (self._line(*each) for each in self._edited().items())
             write_bytes(self.list, b"\n".join(lines))
@@ -268,7 +198,7 @@ class _State:
         )
 
     def _reason(self, name: str) -> str:
-        """Why a file, or files of a pattern, are not replaced."""
+        """Why a file, or a group of files, is not replaced."""
         tool = f"p2seg {self.output.command}"
         entry = (self.record.files or {}).get(name, {})
         if entry.get("command") != self.output.command:
@@ -278,8 +208,8 @@ class _State:
 
     def _write(self, name: str, hashes: list[str] | None) -> None:
         command, path = self.output.command, self.output.record
-        with _CHANGING:
-            record = _Record.read(path)
+        with LOCK:
+            record = Record.read(path)
             if record.files is None:
                 record.files = {
                     own: {"command": command, "sha256": known} for own, known in self.hashes.items()
@@ -289,7 +219,7 @@ class _State:
             record.write(path)
 
     def _name(self, file: Path) -> str:
-        """What the record calls a file: one name for all links to it."""
+        """The path of a file in the record; links to one file share it."""
         return os.path.relpath(_real(file), _real(self.output.record.parent))
 
     def _is_own(self, file: Path) -> bool:
@@ -311,8 +241,7 @@ class _State:
 
     def _is_own_group(self, pattern: str) -> bool:
         if self.record.files is None:
-            made_for_editing = pattern in self.output.edited
-            return not made_for_editing and self.output.command in self.record.commands
+            return pattern not in self.output.edited and self.output.command in self.record.commands
         entry = self.record.files.get(pattern, {})
         if entry.get("command") != self.output.command:
             return False
@@ -325,12 +254,12 @@ class _State:
         return known.issuperset(self._line(*each) for each in self._edited().items())
 
     def _edited(self) -> dict[Path, str | None]:
-        """The files that are made to be edited, with the SHA-256 of each."""
+        """The files that users edit, with the SHA-256 of each."""
         files = [file for pattern in self.output.edited for file in self._group(pattern)]
         return hashes_of(files, self.output.home, None)
 
     def _line(self, file: Path, content: str | None) -> bytes:
-        """What is remembered of a file that is made to be edited."""
+        """The line of a file that users edit, for the list next to the record."""
         return json.dumps([os.path.relpath(_real(file), self.home), content]).encode()
 
     def _group(self, pattern: str) -> Iterator[Path]:
@@ -342,7 +271,7 @@ class _State:
                 yield file
 
     def _pattern(self, file: Path, patterns: Iterable[str]) -> str | None:
-        """The pattern that a path fits; None if it fits none."""
+        """The first pattern that matches a path; None if there is none."""
         for home in (self.output.home, self.home):
             if file.is_relative_to(home):
                 name = file.relative_to(home).as_posix()
@@ -350,29 +279,19 @@ class _State:
         return None
 
 
-def _content(path: Path) -> dict[str, Any] | None:
-    """What a record holds; None if it is no record of p2seg."""
-    try:
-        content = read_json(path, "record of runs") if path.is_file() else None
-    except UserError:
-        return None
-    whole = isinstance(content, dict) and isinstance(content.get("starts"), list)
-    return content if whole else None
-
-
 def _existing(path: Path) -> Path | None:
-    """A path where something lies; of a pattern its folder; None if nothing is there."""
+    """The path if it exists; the folder of a pattern; None if there is neither."""
     while not path.exists() and any(each in path.name for each in "*?["):
         path = path.parent
     return path if path.exists() else None
 
 
 def _real(path: Path) -> Path:
-    """A path without links; unlike `resolve` also of links that lead in a circle."""
+    """A path without links; unlike `Path.resolve` it accepts circular links."""
     return Path(os.path.realpath(path))
 
 
 def _base(pattern: str) -> Path:
-    """The folder that a pattern begins with."""
+    """The folder at the start of a pattern."""
     fixed = pattern[: next(k for k, each in enumerate(pattern) if each in "*?[")]
     return Path(fixed.rpartition("/")[0])

@@ -1,8 +1,7 @@
-"""Being asked to stop: SIGTERM, SLURM's SIGUSR1 before a time limit, SIGHUP of a lost connection.
+"""Handling of SIGTERM, of SLURM's SIGUSR1 before a time limit, and of SIGHUP.
 
-Outside of a training the signal stops the program where it is, as the keyboard does: what is
-written is whole, and the same command goes on from there. A training first ends its step and writes
-a checkpoint.
+Outside of a training, the first signal stops the program at once, like Ctrl-C. Files are written
+atomically, so the same command resumes. A training first finishes its step and writes a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 RETRY = 75
-"""Exit code of a run that was asked to stop and goes on with the same command (EX_TEMPFAIL)."""
+"""Exit code of a run that was stopped by a signal and can be resumed (EX_TEMPFAIL)."""
 
 ASKED: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
 )
-"""What schedulers send, and what a terminal sends when it closes. `nohup` ignores SIGHUP from the
-start, and a signal that is ignored stays ignored."""
+"""Stop signals of schedulers and closing terminals. An ignored signal stays ignored, such as SIGHUP
+under `nohup`."""
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(BaseException):
-    """The program was asked to stop. No `Exception`: nothing that mends mistakes may catch it.
+    """The program was stopped by a signal. Not an `Exception`, so error handling never catches it.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -39,7 +38,7 @@ class Stopped(BaseException):
 
     @property
     def code(self) -> int:
-        """Exit code: 130 for the keyboard, as shells have it, else `RETRY`."""
+        """Exit code: 130 for Ctrl-C, as in shells, else `RETRY`."""
         return 130 if self.number == signal.SIGINT else RETRY
 
 
@@ -47,14 +46,13 @@ class Stopped(BaseException):
 def stopping() -> Iterator[None]:
     """Within the block, the first signal of `ASKED` raises `Stopped`; later ones do nothing.
 
-    Schedulers send a signal more than once, and the second must not break off what cleans up after
-    the first.
+    Schedulers may send a signal twice. The second one must not interrupt the cleanup.
     """
-    heard: list[int] = []
+    signals: list[int] = []
 
     def handle(number: int, _: FrameType | None) -> None:
-        if not heard:
-            heard.append(number)
+        if not signals:
+            signals.append(number)
             raise Stopped(number)
 
     with handled(handle, ASKED):
@@ -62,10 +60,10 @@ def stopping() -> Iterator[None]:
 
 
 class Notice:
-    """Whether a training was asked to stop, by a scheduler or the keyboard.
+    """The stop signal that a training has received from a scheduler or by Ctrl-C.
 
     Attributes:
-        number: of the signal; 0 while there was none.
+        number: number of the first signal; 0 before it.
     """
 
     def __init__(self) -> None:
@@ -74,7 +72,7 @@ class Notice:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the block nothing would be lost: a signal raises `Stopped` where it comes."""
+        """Within the block, a signal raises `Stopped` at once, because no work would be lost."""
         if self.number:
             raise Stopped(self.number)
         self._at_once = True
@@ -85,7 +83,7 @@ class Notice:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self.number == signal.SIGINT:
-            raise KeyboardInterrupt  # asked twice: not even the step is ended
+            raise KeyboardInterrupt  # the second Ctrl-C does not wait for the end of the step
         first, self.number = not self.number, self.number or number
         if first and self._at_once:
             raise Stopped(number)
@@ -93,23 +91,23 @@ class Notice:
 
 @contextmanager
 def noticing() -> Iterator[Notice]:
-    """Within the block signals are kept in a notice, and nothing is broken off."""
+    """Within the block, a signal is recorded in the notice and interrupts nothing."""
     notice = Notice()
     with handled(notice._handle, (*ASKED, signal.SIGINT)):
         yield notice
 
 
 def outlive_the_signal() -> None:
-    """Of a process that prepares samples: what is sent to the whole job is for the training.
+    """Makes a data worker ignore stop signals, which schedulers send to all processes of a job.
 
-    The training asks its workers to end by an event of their own. A second signal, some seconds
-    later, ends this process.
+    The training process handles the signal and closes its workers. A signal more than 3 seconds
+    after the first one ends the worker.
     """
-    began: list[float] = []
+    times: list[float] = []
 
     def handle(number: int, _: FrameType | None) -> None:
-        began.append(time.monotonic())
-        if began[-1] - began[0] > _PATIENCE:
+        times.append(time.monotonic())
+        if times[-1] - times[0] > _PATIENCE:
             raise SystemExit(128 + number)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -124,9 +122,9 @@ _PATIENCE = 3.0
 
 @contextmanager
 def handled(handler: Handler, numbers: tuple[int, ...]) -> Iterator[None]:
-    """Sets a handler and puts the old ones back; signals that are ignored stay so.
+    """Within the block, sets a handler for signals; ignored signals stay ignored.
 
-    Only the main thread can; elsewhere the block runs without.
+    Python allows this in the main thread only. In another thread nothing is set.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""The processes of a run: one, several on this machine, torchrun's, or tasks of SLURM's srun."""
+"""Start of the processes of a run: on this machine, by torchrun, or by SLURM's srun."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ _PORTS = range(15_000, 25_000)
 
 
 def start_processes(accelerator: str, devices: int, precision: str) -> Fabric:
-    """Starts Fabric for one process or many.
+    """Starts Fabric with one process or several.
 
-    torchrun's processes are ranks of one run, and so are the tasks of an `srun`; their number is
-    what they were started with. Everywhere else, in the shell of a batch job too, Fabric starts
-    `devices` processes on this machine.
+    Processes started by torchrun, or as tasks of one `srun`, become the ranks of one run. Otherwise
+    Fabric starts `devices` processes on this machine, also in a SLURM batch script.
 
     Args:
-        accelerator: Fabric's: `auto`, `cpu` or `cuda`.
-        devices: processes, where neither torchrun nor srun has started them.
-        precision: Fabric's: `32-true`, `bf16-mixed` or `16-mixed`.
+        accelerator: `auto`, `cpu` or `cuda`.
+        devices: number of processes; ignored under torchrun and srun.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
 
     Returns:
-        Fabric, whose processes have met.
+        Fabric with connected processes.
 
     Raises:
-        UserError: this machine has no such accelerator, or fewer than processes; or Fabric has no
-            such precision.
+        UserError: the machine has too few of these devices, or Fabric rejects a value.
     """
     try:
         fabric = Fabric(
@@ -54,8 +52,8 @@ def start_processes(accelerator: str, devices: int, precision: str) -> Fabric:
 
 
 def _layout(accelerator: str, devices: int) -> dict[str, Any]:
-    """Fabric's words for who takes part."""
-    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun, which srun may have started in its turn
+    """The arguments of Fabric that describe devices, nodes and launcher."""
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun, possibly started by srun
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return {"devices": int(os.environ["LOCAL_WORLD_SIZE"]), "num_nodes": nodes}
     if is_task(os.environ):
@@ -66,65 +64,65 @@ def _layout(accelerator: str, devices: int) -> dict[str, Any]:
             "plugins": [task],
         }
     if "SLURM_JOB_ID" in os.environ or shutil.which("srun"):
-        # or Fabric takes a batch script for one of many tasks and waits for the others, and warns
-        # of everything that srun has not started
+        # Fabric would treat a batch script as one of several tasks and wait for the others. It
+        # would also warn whenever srun is installed but not used.
         return {"devices": devices, "plugins": [LightningEnvironment()]}
     return {"devices": devices}
 
 
 def _own_device(accelerator: str, local: int) -> int | list[int]:
-    """The device of the `local`-th task of a node, as Fabric wants it."""
+    """Fabric's `devices` argument for the `local`-th task of a node."""
     if accelerator == "cpu" or not torch.cuda.is_available():
         return 1
     count = torch.cuda.device_count()
     if count == 1:
-        return [0]  # the one that SLURM has bound to the task
+        return [0]  # SLURM has bound one GPU to the task
     if local >= count:
         raise UserError(
-            f"srun has started {local + 1} tasks or more on a node with {count} GPUs; give "
-            f"--ntasks-per-node={count}"
+            f"srun has started {local + 1} tasks or more on a node with {count} GPUs; start it "
+            f"with --ntasks-per-node={count}"
         )
     return [local]
 
 
 class Task(SLURMEnvironment):
-    """A task of srun as Fabric sees it: alone on its node, with one device.
+    """Presents each task of srun to Fabric as a node of its own with one device.
 
-    So it does not matter whether SLURM shows a task all GPUs of its node or its own alone, nor
-    whether nodes have the same number of tasks.
+    This works whether SLURM shows a task all GPUs of the node or only its own, and with different
+    numbers of tasks per node.
     """
 
-    def __init__(self) -> None:  # the checks of the class above are of its own layout
+    def __init__(self) -> None:  # the parent's constructor checks for another layout
         self.auto_requeue, self.requeue_signal = False, None
 
     @property
     def main_address(self) -> str:
-        """The node of the first task."""
+        """Host name of the node of the first task."""
         nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "")
         first = self.resolve_root_node_address(nodes) or "127.0.0.1"
         return os.environ.setdefault("MASTER_ADDR", first)
 
     @property
     def main_port(self) -> int:
-        """The same for all tasks of a step, and another for other steps and jobs."""
+        """A port that is equal for all tasks of a step and differs between steps and jobs."""
         job, step = int(os.environ.get("SLURM_JOB_ID", "0")), int(os.environ["SLURM_STEP_ID"])
         return int(os.environ.setdefault("MASTER_PORT", str(_PORTS[(job * 37 + step) % 10_000])))
 
     def world_size(self) -> int:
-        """Tasks of the step."""
+        """Number of tasks of the step."""
         return tasks(os.environ)
 
     def global_rank(self) -> int:
-        """The task's number."""
+        """Index of the task."""
         return int(os.environ["SLURM_PROCID"])
 
     def local_rank(self) -> int:
-        """0: see the class."""
+        """Always 0, because each task has its own node."""
         return 0
 
     def node_rank(self) -> int:
-        """The task's number: see the class."""
+        """Index of the task, because each task has its own node."""
         return self.global_rank()
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """Nothing to compare: the settings come from here."""
+        """Does nothing, because `_layout` has derived the settings from this task."""

@@ -1,4 +1,4 @@
-"""What a person sees while something runs: bars on a terminal, a line now and then in a log."""
+"""Progress display: bars on a terminal, and a line every n steps in a log."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from p2seg.runtime.rank_env import is_first
 from p2seg.runtime.terminal import Terminal
 
 console = Terminal(soft_wrap=True, highlight=False, emoji=False, quiet=not is_first())
-"""Of the first process of a run; the others say nothing there."""
+"""The console of rank 0; it prints nothing in other ranks."""
 T = TypeVar("T")
 
 
 @contextmanager
 def bar(what: str, total: int | None, *, shown: bool = True) -> Iterator[Progress]:
-    """A rich progress bar with count, elapsed and remaining time and a note behind.
+    """A progress bar with count, elapsed time, remaining time and a note.
 
     Args:
-        what: text before it.
-        total: items; None where nobody knows how many come.
-        shown: False for none.
+        what: text before the bar.
+        total: number of items; None if unknown.
+        shown: whether the bar is displayed.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -50,7 +50,7 @@ def bar(what: str, total: int | None, *, shown: bool = True) -> Iterator[Progres
 def track(
     items: Iterable[T], what: str, total: int | None, *, shown: bool = True
 ) -> Generator[T, None, None]:
-    """Yields the items and shows how many are done and how many images/s that makes."""
+    """Yields the items, and displays how many are done and the rate in images/s."""
     start = time.perf_counter()
     with bar(what, total, shown=shown) as progress:
         for done, item in enumerate(items, 1):
@@ -60,16 +60,16 @@ def track(
 
 
 class TrainingBar:
-    """The bar of a training: step, losses, images/s, time left.
+    """The progress of a training: step, losses, images/s, remaining time.
 
-    Away from a terminal a line is printed every `every` steps instead.
+    If the output is not a terminal, a line is printed every `every` steps instead of a bar.
 
     Args:
-        start: step that the run starts from.
-        total: steps of the whole run.
-        images: images of one step, over all processes.
+        start: first step of this run; larger than 0 if the run was resumed.
+        total: number of steps of the training.
+        images: images per step, over all processes.
         every: steps between lines.
-        shown: False on all ranks but the first.
+        shown: False in all ranks except 0.
     """
 
     def __init__(self, start: int, total: int, images: int, every: int, shown: bool) -> None:
@@ -89,12 +89,12 @@ class TrainingBar:
         self._context.__exit__(*error)  # type: ignore[arg-type]
 
     def say(self, step: int, scores: Mapping[str, float]) -> None:
-        """Prints what a validation gave."""
-        said = " ".join(f"{name} {score:.3f}" for name, score in scores.items())
-        console.print(f"step {step}/{self.total}  validation: {said}")
+        """Prints the scores of a validation."""
+        text = " ".join(f"{name} {score:.3f}" for name, score in scores.items())
+        console.print(f"step {step}/{self.total}  validation: {text}")
 
     def update(self, step: int, losses: Mapping[str, float]) -> None:
-        """Shows that `step` steps are done, with the latest losses."""
+        """Displays the number of finished steps and the latest losses."""
         elapsed = time.perf_counter() - self.began
         rate = (step - self.first) / max(elapsed, 1e-9)
         note = " ".join(f"{name} {value:.3f}" for name, value in losses.items())

@@ -1,4 +1,4 @@
-"""What a result says about where it comes from."""
+"""Versions, machine and commit, which are recorded with each result."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import torch
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide results, and the commit of a checkout of p2seg."""
+    """Versions of the packages that affect results, and the commit of p2seg."""
     names = ("p2seg", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
-    found = {"python": platform.python_version()}
+    result = {"python": platform.python_version()}
     for name in names:
         try:
-            found[name] = version(name)
+            result[name] = version(name)
         except PackageNotFoundError:
             continue
-    found["commit"] = commit()
-    return found
+    result["commit"] = commit()
+    return result
 
 
 def machine() -> dict[str, str | int | list[str]]:
-    """Where something was made: host, system, processors, GPUs, and torch's threads."""
+    """Host, operating system, number of processors, threads of torch, and names of the GPUs."""
     gpus = range(torch.cuda.device_count())
     return {
         "host": platform.node(),
@@ -39,7 +39,7 @@ def machine() -> dict[str, str | int | list[str]]:
 
 
 def commit() -> str:
-    """The commit of the checkout this package runs from, with `-dirty`; "" outside of one."""
+    """The git commit of this package, with `-dirty` after changes; "" without a checkout."""
     home = Path(__file__).resolve().parents[2]
     if not (home / ".git").exists():
         return ""

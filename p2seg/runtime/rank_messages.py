@@ -1,4 +1,4 @@
-"""A run of many processes says a thing once, and a process whose peers have died says so last."""
+"""Error messages of a distributed run: each is printed once, and consequential errors last."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from p2seg.runtime.rank_env import is_task
 
 PEER_LOST = (
-    "another process of this run has ended without a word, killed for want of memory or by a "
-    "scheduler; what was written is whole, and the same command goes on"
+    "another process of this run has ended without a message, probably killed by the system "
+    "(out of memory) or by a scheduler; no file is damaged; start the same command again to resume"
 )
 _LOST = re.compile(
     r"connection (closed|reset|refused)|broken pipe|gloo|nccl|socket timeout|recv.*failed", re.I
@@ -21,25 +21,25 @@ _LOST = re.compile(
 
 
 def is_of_a_lost_peer(error: BaseException) -> bool:
-    """Whether an error is only the echo of another process's end."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if _is_of_torch(seen) or (
-            isinstance(seen, RuntimeError) and _several() and _LOST.search(str(seen))
+    """Whether an error was caused by the end of another process of the run."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if _is_of_torch(cause) or (
+            isinstance(cause, RuntimeError) and _folder() is not None and _LOST.search(str(cause))
         ):
             return True
-        seen = seen.__cause__
+        cause = cause.__cause__
     return False
 
 
 def _is_of_torch(error: BaseException) -> bool:
-    """Whether an error is one of torch's processes; without torch there is none."""
+    """Whether an error is from torch.distributed, without importing torch."""
     distributed = sys.modules.get("torch.distributed")
     return distributed is not None and isinstance(error, distributed.DistError)
 
 
 def is_new(sentence: str) -> bool:
-    """Whether no process of this run on this machine has said it before."""
+    """Whether no process of this run on this machine has printed the sentence; registers it."""
     folder = _folder()
     if folder is None:
         return True
@@ -55,27 +55,25 @@ def is_new(sentence: str) -> bool:
 
 
 def anything_was_said() -> bool:
-    """Whether a process of this run on this machine has said why it ends."""
+    """Whether a process of this run on this machine has printed an error message."""
     folder = _folder()
     return folder is not None and any(folder.glob("said-*"))
 
 
 def is_started_by_another() -> bool:
-    """Whether this is one of the processes that the command itself has started
-    (`trainer.devices`): its exit code goes to nobody but the command."""
-    started = int(os.environ.get("LOCAL_RANK", "0")) > 0
-    return started and "TORCHELASTIC_RUN_ID" not in os.environ and not is_task(os.environ)
+    """Whether the command itself has started this process (`trainer.devices`).
 
-
-def _several() -> bool:
-    return _folder() is not None
+    Only that command sees the exit code of the process.
+    """
+    child = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    return child and "TORCHELASTIC_RUN_ID" not in os.environ and not is_task(os.environ)
 
 
 def _folder() -> Path | None:
-    """A folder that the processes of a run on one machine share; None for one alone."""
+    """A folder shared by the processes of a run on one machine; None for a single process."""
     errors = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if errors and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return Path(errors).parent.parent  # of this attempt; torchrun removes it
+        return Path(errors).parent.parent  # torchrun creates and removes it for each attempt
     if is_task(os.environ):
         keys = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         return _temporary(*(os.environ.get(key, "") for key in keys))
@@ -86,7 +84,7 @@ def _folder() -> Path | None:
 
 
 def _start_of(pid: int) -> str:
-    """When a process began, in the system's count; numbers of processes come again."""
+    """Start time of a process in clock ticks; process IDs are reused, the pair is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

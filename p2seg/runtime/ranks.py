@@ -1,4 +1,4 @@
-"""The processes of a run that share its work: a rank's share, what all have found, and sums."""
+"""Communication between the ranks of a distributed run: shares, gathering and reductions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, distributed, nn
 
 PATIENCE = timedelta(days=7)
-"""How long a rank waits for the others, which may have hours of work left. One that died is
-noticed at once: its connection is closed."""
+"""Time limit for waiting on other ranks, which may have hours of work left. The end of a rank is
+noticed at once, because its connection is closed."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run; by default this one alone.
+    """The processes of a run; by default a single one.
 
     Attributes:
-        rank: of this process.
-        world: how many they are.
-        group: through which they talk, on the CPU; None for one alone.
+        rank: index of this process.
+        world: number of processes.
+        group: process group (Gloo, on the CPU); None for a single process.
     """
 
     rank: int = 0
@@ -33,7 +33,7 @@ class Ranks:
 
     @staticmethod
     def started() -> Ranks:
-        """Those that a launcher has started and connected, on every one of which this is called."""
+        """The connected processes of this run. Collective: every rank must call it."""
         if not _connected():
             return Ranks()
         group = distributed.new_group(backend="gloo", timeout=PATIENCE)
@@ -41,55 +41,58 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes what there is one of, and speaks."""
+        """Whether this is rank 0, which writes the shared files and prints."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """The items that this rank works on; the same number, give or take one, for each rank."""
+        """Every `world`-th item, starting at `rank`: the items of this rank."""
         return items[self.rank :: self.world]
 
     def gathered(self, value: T) -> list[T]:
-        """The values of all ranks, in their order. Every rank takes part."""
+        """The values of all ranks in rank order. Collective: every rank must call it."""
         if self.group is None:
             return [value]
         values: list[Any] = [None] * self.world
         distributed.all_gather_object(values, value, group=self.group)
         return values
 
-    def merged(self, made: Sequence[T]) -> list[T]:
-        """What all ranks have made of their shares, in the order of all items.
+    def merged(self, results: Sequence[T]) -> list[T]:
+        """The results of all ranks, in the order of all items. Collective.
 
         Args:
-            made: one thing an item of this rank's `share`.
+            results: one result per item of this rank's `share`.
         """
-        parts = self.gathered(list(made))
+        parts = self.gathered(list(results))
         whole: list[Any] = [None] * sum(map(len, parts))
         for rank, part in enumerate(parts):
             whole[rank :: self.world] = part
         return whole
 
     def wait(self) -> None:
-        """Until every rank has come here."""
+        """Waits until every rank has called this."""
         if self.group is not None:
             distributed.barrier(group=self.group)
 
     def equal(self, module: nn.Module) -> None:
-        """Gives the module of every rank the state of the first one's, in place."""
+        """Copies the state of rank 0's module into the module of every rank, in place."""
         if self.group is not None:
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
 
 def shared_count(count: Tensor, least: float = 1.0, extra: float = 0.0) -> Tensor:
-    """What a process divides its sum by so that the mean over processes is that over all items.
+    """The denominator that makes the mean over processes equal to the mean over all items.
+
+    With the sum `s_r` and `count_r` of rank r of R ranks, it is `max(sum_r count_r + extra, least)
+    / R`. Collective: every rank must call it.
 
     Args:
-        count: `[...]`, items of this process.
-        least: that the items of all processes count, so that nothing is divided by 0.
-        extra: added to them, once.
+        count: `[...]`, number of items of this process.
+        least: lower bound of the total count, which prevents a division by 0.
+        extra: added to the total count once.
 
     Returns:
-        `[...]`: the items of all processes, over the number of processes.
+        `[...]`: total count divided by the number of processes.
     """
     if not _connected():
         return (count + extra).clamp(min=least)
@@ -99,7 +102,7 @@ def shared_count(count: Tensor, least: float = 1.0, extra: float = 0.0) -> Tenso
 
 
 def mean_over_ranks(values: dict[str, Tensor]) -> dict[str, float]:
-    """The mean of `[]` values by name over the processes. Every one takes part."""
+    """The mean of `[]` values by name over the processes. Collective."""
     means = torch.stack([value.detach().float() for value in values.values()])
     if _connected():
         distributed.all_reduce(means)
@@ -108,10 +111,10 @@ def mean_over_ranks(values: dict[str, Tensor]) -> dict[str, float]:
 
 
 def seed_rank(seed: int, rank: int) -> None:
-    """Seeds torch's generators of a rank by (seed, rank); the first keeps what it has.
+    """Seeds torch's generators by (seed, rank), except in rank 0, which keeps its state.
 
-    Ranks build one model from one seed. What they draw from then on, such as the proposals of a
-    Mask R-CNN, must differ.
+    All ranks initialize the model from one seed. Later random numbers, such as the samples of
+    proposals in Mask R-CNN, must differ between ranks.
     """
     if rank:
         torch.manual_seed((seed + rank * 0x9E3779B97F4A7C15) % 2**63)

@@ -1,4 +1,4 @@
-"""What a job has finished before it is whole: kept as it comes, so that a killed one goes on."""
+"""Append-only log of finished items, from which a killed job resumes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from p2seg.runtime.files import append_line, write_text
 
 @dataclass(frozen=True)
 class Kept:
-    """What is there of a job's items; an item is a whole number.
+    """The logged items of a job; an item is an integer.
 
     Attributes:
-        finished: file and byte at which the item's line begins.
-        skipped: why an item could not be made; some may be finished by now.
+        finished: file and byte offset of the line of each finished item.
+        skipped: why an item failed. A later run may have finished it.
     """
 
     finished: dict[int, tuple[Path, int]] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
 
     def content(self, item: int) -> dict[str, Any]:
-        """What was kept of a finished item, read from its file."""
+        """The result of a finished item, read from its file."""
         path, start = self.finished[item]
         with path.open("rb") as stream:
             stream.seek(start)
-            made: dict[str, Any] = json.loads(stream.readline())["made"]
-        return made
+            result: dict[str, Any] = json.loads(stream.readline())["made"]
+        return result
 
 
 class Parts:
-    """A folder beside a job's result: a file of JSON lines a rank.
+    """A folder `OUT.parts` next to the result of a job, with one file of JSON lines per rank.
 
     Args:
         out: the file that the job will write.
-        key: fingerprint of everything that decides the result; lines of another are not used.
-        rank: of this process.
+        key: fingerprint of everything that affects the result; lines with another key are ignored.
+        rank: rank of this process.
     """
 
     def __init__(self, out: Path, key: str, rank: int = 0) -> None:
@@ -49,22 +49,22 @@ class Parts:
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier run of the same job has begun, and not come to its end."""
+        """Whether an earlier run of the same job was started and not finished."""
         try:
             return (self.folder / "begun").read_text(encoding="utf-8") == self.key
         except (OSError, ValueError):
             return False
 
     def begin(self) -> None:
-        """Notes that this job writes from now on."""
+        """Records that this job was started."""
         write_text(self.folder / "begun", self.key)
 
-    def add(self, item: int, stamp: str, made: dict[str, Any]) -> None:
-        """Keeps a finished item, with what tells whether it is still the same."""
-        self._write({"item": item, "stamp": stamp, "made": made})
+    def add(self, item: int, stamp: str, result: dict[str, Any]) -> None:
+        """Logs the result of an item, with a stamp of the item's inputs."""
+        self._write({"item": item, "stamp": stamp, "made": result})
 
     def skip(self, item: int, stamp: str, sentence: str) -> None:
-        """Keeps why an item cannot be made."""
+        """Logs why an item failed, with a stamp of the item's inputs."""
         self._write({"item": item, "stamp": stamp, "skipped": sentence})
 
     def kept(
@@ -72,11 +72,12 @@ class Parts:
         stamps: Mapping[int, str] | None = None,
         is_whole: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> Kept:
-        """What all ranks, of this run and of those before, have kept; a later line counts.
+        """The logged items of all ranks, of this run and of earlier ones; the last line counts.
 
         Args:
-            stamps: by item; a line with another one is not used. None: all lines are used.
-            is_whole: whether something finished is what it must be; a line that is not is not used.
+            stamps: current stamp of each item; lines with another stamp are ignored. None: all
+                lines are used.
+            is_whole: whether a result is valid; other results are ignored.
         """
         kept = Kept()
         for path, start, record in self._records():
@@ -92,7 +93,7 @@ class Parts:
         return kept
 
     def remove(self) -> None:
-        """Removes the folder, once the result is written."""
+        """Removes the folder; called after the result is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, record: dict[str, Any]) -> None:
@@ -100,7 +101,7 @@ class Parts:
         append_line(self.folder / f"{self.rank}.jsonl", line.encode())
 
     def _records(self) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-        """The lines of this key, one in memory at a time, and where they begin."""
+        """File, byte offset and content of each line with this key, one in memory at a time."""
         for path in filter(Path.is_file, sorted(self.folder.glob("*.jsonl"))):
             start = 0
             with path.open("rb") as stream:
@@ -108,14 +109,14 @@ class Parts:
                     try:
                         record = json.loads(line)
                     except (ValueError, RecursionError):
-                        record = None  # an empty line, or one that a killed process has torn
+                        record = None  # an empty line, or an incomplete one of a killed process
                     if _whole(record) and record["key"] == self.key:
                         yield path, start, record
                     start += len(line)
 
 
 def _whole(record: Any) -> bool:
-    """Whether a line is one that `add` or `skip` wrote."""
+    """Whether a line was written by `add` or `skip`."""
     if not isinstance(record, dict) or type(record.get("item")) is not int:
         return False
     texts = isinstance(record.get("key"), str) and isinstance(record.get("stamp"), str)

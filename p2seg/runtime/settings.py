@@ -1,4 +1,4 @@
-"""What each setting decides: the one table that stages, checkpoints, shards and records read."""
+"""The effect of each setting on results, for caching, resuming and `run.json`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Effect: TypeAlias = Literal["result", "rounding", "nothing", "content"]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting, or a group of settings, decides.
+    """The effect of a setting, or of a group of settings.
 
     Attributes:
-        effect: `result`: another value gives another result. `rounding`: the same result up to
-            rounding. `nothing`: no result depends on it. `content`: a path; what lies there
-            decides, and the path itself does not.
-        commands: whose result it decides, or that read what lies there.
+        effect: `result`: affects the result. `rounding`: affects the result up to rounding.
+            `nothing`: does not affect the result. `content`: a path, of which only the content
+            affects the result.
+        commands: names of the commands whose result is affected, or that read the path.
     """
 
     effect: Effect
@@ -31,14 +31,14 @@ def _rows(effect: Effect, commands: str, *keys: str) -> dict[str, Setting]:
 def _table(*groups: dict[str, Setting]) -> dict[str, Setting]:
     table: dict[str, Setting] = {}
     for rows in groups:
-        twice = rows.keys() & table.keys()
-        assert not twice, f"{twice} stand in two rows"
+        duplicates = rows.keys() & table.keys()
+        assert not duplicates, f"settings in two rows: {duplicates}"
         table |= rows
     return table
 
 
 SETTINGS = _table(
-    # The method. A group stands for all settings below it that have no row of their own.
+    # The method. The row of a group applies to all its settings without a row of their own.
     _rows("result", "train gen_pseudo", "mdm", "method", "seeder", "model"),
     _rows("result", "train", "loss", "optim", "data.augment"),
     _rows("result", "train gen_pseudo", "data.short_side", "data.long_side", "data.stretch"),
@@ -55,7 +55,7 @@ SETTINGS = _table(
     _rows("rounding", "", "ops", "method.mdm.way", "semantic.prompter.accelerator"),
     _rows("rounding", "", "trainer.accelerator", "trainer.channels_last", "trainer.compile"),
     _rows("rounding", "", "trainer.devices", "predict.batch_size", "versions", "threads"),
-    # No result depends on these.
+    # No effect on results.
     _rows("nothing", "", "name", "out", "overwrite", "resume", "check", "pipeline"),
     _rows("nothing", "", "data.name", "data.root", "data.workers", "data.on_error"),
     _rows("nothing", "", "semantic.workers", "segmentor.validate"),
@@ -63,9 +63,9 @@ SETTINGS = _table(
     _rows("nothing", "", "trainer.log_every", "trainer.picture_every"),
     _rows("nothing", "", "trainer.checkpoint_every", "trainer.snapshots"),
     _rows("nothing", "", "browser", "host", "port", "preview", "preview_side", "compare"),
-    # The points file says how many classes there are, and its categories are compared.
+    # The number of classes is read from the points file, whose categories are part of the key.
     _rows("nothing", "", "data.num_classes", "model.network.num_classes"),
-    # Paths: what lies there decides.
+    # Paths, of which only the content matters.
     _rows("content", "prepare pipeline", "data.source"),
     _rows(
         "content",
@@ -102,7 +102,7 @@ SETTINGS = _table(
         "images",
     ),
     _rows("content", "import_points", "in"),
-    # These repeat a path of above, for the object that is built from it.
+    # Copies of a path above, for the object that is built from it.
     _rows("nothing", "", "semantic.source.maps", "semantic.source.class_map"),
     _rows("nothing", "", "semantic.source.gt", "semantic.prompter.gt"),
     _rows("nothing", "", "semantic.prompter.checkpoint"),
@@ -119,17 +119,17 @@ SETTINGS = _table(
     _rows("result", "gallery", "stages"),
     _rows("result", "visualize", "figure", "masks", "names", "runs", "titles", "truth"),
     _rows("result", "visualize", "cell", "clicks", "count"),
-    # What a checkpoint holds beside its settings.
+    # Entries of a checkpoint that are not settings.
     _rows("result", "train train_segmentor", "inputs", "categories", "skipped"),
 )
-"""Each setting once; the row of the longest matching key counts."""
+"""Effect by setting or group; the longest matching key applies."""
 
 
 def setting_of(key: str) -> Setting | None:
-    """The row of a setting, or of the group that it is in; None if it stands in no row.
+    """The row of a setting, or of the smallest group that contains it; None without a row.
 
     Args:
-        key: its name with dots, as `data.workers`.
+        key: dotted name, such as `data.workers`.
     """
     while key not in SETTINGS:
         key, dot, _ = key.rpartition(".")
@@ -139,20 +139,20 @@ def setting_of(key: str) -> Setting | None:
 
 
 def effect_of(key: str) -> Effect:
-    """What a setting decides; `result` for one that stands in no row."""
+    """The effect of a setting; `result` for one without a row."""
     row = setting_of(key)
     return "result" if row is None else row.effect
 
 
 def deciding(config: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """The settings that decide the result of a command.
+    """The settings that affect the result of a command.
 
     Args:
-        config: of the command, as nested dicts and lists.
-        command: its name, as `gen_pseudo`.
+        config: configuration of the command, as nested dicts and lists.
+        command: name of the command, such as `gen_pseudo`.
 
     Returns:
-        Values by their names with dots.
+        Values by dotted name.
     """
     rows = {key: (setting_of(key), value) for key, value in flat(config).items()}
     return {
@@ -163,7 +163,7 @@ def deciding(config: Mapping[str, Any], command: str) -> dict[str, Any]:
 
 
 def rounding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that decide nothing but rounding, by their names with dots."""
+    """The settings that affect rounding only, by dotted name."""
     rows = {key: (setting_of(key), value) for key, value in flat(config).items()}
     return {
         key: value
@@ -173,19 +173,19 @@ def rounding(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def paths_read(command: str) -> list[str]:
-    """The settings that name what a command reads."""
+    """The settings that name inputs of a command."""
     return [
         key for key, row in SETTINGS.items() if row.effect == "content" and command in row.commands
     ]
 
 
 def path_settings() -> frozenset[str]:
-    """All settings whose values are paths of inputs."""
+    """All settings that name inputs."""
     return frozenset(key for key, row in SETTINGS.items() if row.effect == "content")
 
 
 def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dicts and lists as one dict, its keys joined by dots."""
+    """Flattens nested dicts and lists into one dict with dotted keys."""
     return dict(_flat("", tree))
 
 

@@ -1,4 +1,4 @@
-"""Stages of an experiment, each done once for the same settings and inputs."""
+"""Stages of an experiment, each run once for the same settings and inputs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import read_json, sha256, write_json, write_text
 
 RECORD = "stage.json"
-"""In a parked folder: the record of its stage."""
+"""Name of the stage's record in a parked training folder."""
 
 
 class Stages:
-    """Runs stages and remembers what each was made of.
+    """Runs stages, and skips those that are finished.
 
-    A stage is skipped if it was done with the same key and its outputs are unchanged.
+    A stage is skipped if it was finished with the same key and its outputs are unchanged.
 
     Args:
-        folder: where a small json is kept for each stage.
-        say: gets a sentence about each thing that happens.
+        folder: folder for one small JSON record per stage.
+        say: called with a progress message.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -46,17 +46,16 @@ class Stages:
         """Runs a stage, or skips it.
 
         Args:
-            name: of the stage.
-            function: makes the outputs.
-            key: gives a fingerprint of the settings and inputs that decide the result.
-            outputs: files that the stage writes; one that stands for a folder, such as a
-                manifest, is enough.
-            training: the folder of a stage that resumes from its own checkpoints. A finished
-                one of another key is parked next to it until the new one is finished, and
-                comes back with its key. An unfinished one is left to the function, which
-                compares its checkpoints with the settings.
+            name: name of the stage.
+            function: writes the outputs.
+            key: returns a fingerprint of the settings and inputs that affect the result.
+            outputs: files that the stage writes; for a folder, one file such as its manifest.
+            training: the folder of a stage that resumes from its own checkpoints. If it holds a
+                finished training with another key, the folder is renamed until the new
+                training is finished, and renamed back if its key is used again. The function
+                decides whether it resumes an unfinished training.
             makes_inputs: the function also writes some of its inputs, such as downloads, so
-                the key is taken after it.
+                the key is computed after it.
         """
         current = key()
         if self._is_done(name, current, outputs):
@@ -68,7 +67,7 @@ class Stages:
             write_text(self._path(f"{name}.begun"), current)
         self.say(f"{name} ...")
         done = self.record(name)
-        self._path(name).unlink(missing_ok=True)  # a failure may leave half of an output
+        self._path(name).unlink(missing_ok=True)  # a failure may leave incomplete outputs
         began = time.perf_counter()
         try:
             function()
@@ -90,11 +89,11 @@ class Stages:
         self.say(f"{name}: {self.seconds[name]:.0f} s")
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """What is kept of a stage that came to its end; None if it never did."""
+        """The record of a finished stage; None if it was never finished."""
         return _record(self._path(name))
 
     def are_made(self, name: str, outputs: Sequence[Path]) -> bool:
-        """Whether files are as a stage made them."""
+        """Whether the outputs of a stage are unchanged."""
         done = self.record(name)
         return done is not None and done["outputs"] == _hashes(outputs)
 
@@ -103,11 +102,11 @@ class Stages:
         if done is None or done["key"] != key or not self.are_made(name, outputs):
             return False
         self.seconds[name] = done["seconds"]
-        self.say(f"{name}: done before, nothing has changed")
+        self.say(f"{name}: skipped, already done with the same settings and inputs")
         return True
 
     def _place(self, name: str, key: str, training: Path) -> None:
-        """Parks a finished training, and brings back the one of this key."""
+        """Renames the folder of a finished training, and restores the folder of this key."""
         done, parked = self.record(name), _parked(training, key)
         finished = done is not None and done["key"] != key
         if training.is_dir() and (finished or parked.is_dir()):
@@ -123,7 +122,7 @@ class Stages:
                 (training / RECORD).unlink()
 
     def _begun(self, name: str) -> str:
-        """The key of a training that was begun and is not finished."""
+        """The key of an unfinished training."""
         path = self._path(f"{name}.begun")
         return (
             re.sub(r"\W", "", path.read_text(errors="replace")) if path.is_file() else token_hex(6)
@@ -134,7 +133,7 @@ class Stages:
 
 
 def _record(path: Path) -> dict[str, Any] | None:
-    """A record, or None if there is none or it is damaged."""
+    """The record of a stage; None if it is missing or damaged."""
     try:
         record = read_json(path, "record of a stage") if path.is_file() else None
     except UserError:
@@ -145,7 +144,7 @@ def _record(path: Path) -> dict[str, Any] | None:
 
 
 def _parked(training: Path, key: str) -> Path:
-    """Where a training folder waits while its stage runs with another key."""
+    """The name of a training folder while its stage runs with another key."""
     return training.with_name(f"{training.name}.parked-{key[:12]}")
 
 

@@ -1,4 +1,4 @@
-"""Temporary files: their names say whose they are, so those of killed processes can be removed."""
+"""Temporary files, named after their process so that those of killed processes can be removed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 
 ELSEWHERE = 24 * 3600.0
-"""Seconds without a change after which a temporary file of another machine is dead."""
+"""Seconds without a change after which a temporary file of another machine is removed."""
 
 _FIRST_SPACE = "4026531836"
-"""Linux's name for the numbers of processes outside of containers."""
+"""Inode of Linux's initial PID namespace, the one outside of containers."""
 
 _TEMPORARY = re.compile(r"\..*~(?P<place>[\w-]+)~(?P<pid>\d+)~[0-9a-f]{8}(\..*)?\Z", re.DOTALL)
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path`, with its suffix, that tells whose it is and is nobody else's."""
+    """A unique hidden path next to `path`, with its suffix and the host and process ID."""
     stem = path.stem.encode()[:80].decode(errors="ignore")
     owner = f"{place()}~{os.getpid()}~{secrets.token_hex(4)}"
     return path.with_name(f".{stem}~{owner}{path.suffix[:40]}")
@@ -30,12 +30,12 @@ def temporary_name(path: Path) -> Path:
 
 @lru_cache(maxsize=1)
 def place() -> str:
-    """Where the numbers of processes mean the same: this machine since its start, and container.
+    """Identifies the set of processes that share process IDs: host, boot and container.
 
-    Two machines may have one name, so the identity of the start is part of it.
+    The boot ID is included because two machines can have the same host name.
     """
     host = re.sub(r"[^\w-]", "-", platform.node())[:40] or "unknown"
-    with suppress(OSError):  # other systems than Linux do not have it
+    with suppress(OSError):  # /proc exists on Linux only
         host += "-" + Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     with suppress(OSError):
         space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
@@ -44,14 +44,14 @@ def place() -> str:
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:
-    """Removes temporary files that killed processes have left, and no others.
+    """Removes temporary files of processes that were killed.
 
-    One is dead when its process is, or when it is of another machine and was not touched for a
-    day. It takes a second for some 100,000 files: once at the start of a tool, not at each write.
+    A file is removed if its process has ended, or if it belongs to another machine and is unchanged
+    for a day. Takes about a second per 100,000 files, so call it once per command.
 
     Args:
-        folder: where to look.
-        deep: also in the folders below; links are not followed.
+        folder: folder to search.
+        deep: whether to search subfolders too; links are not followed.
     """
     here = place()
     with suppress(OSError), os.scandir(folder) as entries:
@@ -60,12 +60,12 @@ def sweep(folder: Path, *, deep: bool = True) -> None:
             if match:
                 with suppress(OSError):
                     if _is_dead(entry, match, here):
-                        _removed(Path(entry.path))
+                        _remove(Path(entry.path))
             elif deep and entry.is_dir(follow_symlinks=False):
                 sweep(Path(entry.path))
 
 
-def _removed(path: Path) -> None:
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -79,9 +79,9 @@ def _is_dead(entry: os.DirEntry[str], match: re.Match[str], here: str) -> bool:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this machine is there; True where nobody can say."""
+    """Whether a process of this machine is running; True if unknown."""
     if os.name == "nt":
-        return True  # a signal 0 would end it there
+        return True  # on Windows, os.kill with signal 0 would end the process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

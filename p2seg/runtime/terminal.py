@@ -1,7 +1,7 @@
-"""Text from files on a terminal: what would steer the terminal is shown instead of obeyed.
+"""Safe terminal output: control characters are escaped, and a closed terminal ends no command.
 
-A terminal that has closed, such as that of a lost SSH connection, ends no work: what would be
-written to it is dropped. So it is with a pipe whose reader has ended (`| tee log`).
+When a terminal is closed (a lost SSH connection) or the reader of a pipe has ended (`| tee log`),
+further output is discarded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rich.text import Text
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters, half letters and turns of direction as `\x1b`, `\u202e`.
+    r"""Escapes control characters, lone surrogates and bidirectional marks as `\x1b`, `\u202e`.
 
-    Line ends and tabs stay.
+    Newlines and tabs are kept.
     """
     if text.isprintable():
         return text
@@ -29,7 +29,8 @@ def printable(text: str) -> str:
 
 
 def _harmless(letter: str) -> bool:
-    # Cc: controls; Cs: half letters, which no file can hold; bidirectional marks hide endings
+    # Cc: control characters; Cs: surrogates, which UTF-8 cannot encode. Bidirectional marks can
+    # hide a file's extension.
     return letter in "\n\t" or (
         unicodedata.category(letter) not in ("Cc", "Cs") and letter not in _TURNS
     )
@@ -43,13 +44,13 @@ def _escaped(letter: str) -> str:
 
 
 _LOST = (errno.EIO, errno.EPIPE)
-"""What a write to a closed terminal and to a pipe without a reader fails with."""
+"""Error numbers of a write to a closed terminal, and to a pipe without a reader."""
 
 
 def drop_lost_outputs() -> None:
-    """Lets this process end with its own exit code if its stdout or stderr is lost.
+    """Keeps the exit code of this process if its stdout or stderr is closed.
 
-    Python tries at its end to write what is left of both, and exits with 120 if it cannot.
+    Python flushes both on exit, and would replace the exit code by 120 if that fails.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -60,16 +61,16 @@ def drop_lost_outputs() -> None:
 
 
 def _drop(stream: IO[str]) -> None:
-    """Drops what a stream writes from now on."""
+    """Discards all further output of a stream."""
     with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class Terminal(Console):
-    """A console of rich that shows text from files, obeys none of it, and outlives its output."""
+    """A rich console that escapes control characters and tolerates a closed output."""
 
     def __exit__(self, *error: object) -> None:
-        """Writes what was printed, as rich does it, or drops it if the output is lost."""
+        """Writes the buffered output, or discards it if the output is closed."""
         try:
             super().__exit__(*error)
         except OSError as failure:
@@ -78,9 +79,9 @@ class Terminal(Console):
             _drop(self.file)
 
     def on_broken_pipe(self) -> None:
-        """Where rich would end the program."""
+        """Discards further output, where rich would end the program."""
         _drop(self.file)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """As rich does it, after `printable`."""
+        """Escapes the text with `printable` before rich renders it."""
         return super().render_str(printable(text), **options)

@@ -1,9 +1,9 @@
 """Worker processes that send their results through sockets.
 
 torch's `DataLoader` passes batches through shared memory, of which a container has 64 MB by
-default. A worker that finds no room there leaves the training waiting forever. The queues of
-`DataLoader` and of `ProcessPoolExecutor` may also stay locked if a worker is killed. Here each
-worker has its own socket, so the end of a worker is the end of its socket.
+default. If a worker runs out of it, the training waits forever. The queues of `DataLoader` and
+`ProcessPoolExecutor` may also stay locked if a worker is killed. Here each worker has its own
+socket, which is closed when the worker ends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 class WorkerLost(UserError):
-    """A worker process has ended before its time."""
+    """A worker process has ended unexpectedly."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ class _Worker:
 
 
 class Workers(Generic[Result]):
-    """The results of a function of each task, in the order of the tasks.
+    """An iterator over `function(task)` for each task, in the order of the tasks.
 
     The processes start at once. `close` ends them.
 
     Args:
-        function: runs in the workers.
-        tasks: what it is called with; they may be endless.
-        count: workers, at least 1.
-        setting: how many workers there are, such as `data.workers`, for messages.
-        ahead: tasks that a worker has at a time, at least 1. Results wait in the worker, or in
-            its socket if they are small.
-        start: how processes are started, `fork` or `spawn`; None: `fork` on Linux, else `spawn`.
-        begin: called first in each worker, with its number from 0.
-        patience: seconds that `close` waits for the tasks in progress.
+        function: called in the workers.
+        tasks: arguments of the calls; may be infinite.
+        count: number of workers, at least 1.
+        setting: the setting of `count`, such as `data.workers`, for messages.
+        ahead: tasks per worker that are in progress or waiting, at least 1. Results wait in the
+            worker, or in its socket if they are small.
+        start: start method, `fork` or `spawn`; None: `fork` on Linux, else `spawn`.
+        begin: called first in each worker, with the index of the worker.
+        patience: seconds that `close` waits for tasks in progress.
     """
 
     def __init__(
@@ -102,17 +102,17 @@ class Workers(Generic[Result]):
         """The next result.
 
         Raises:
-            WorkerLost: its worker is dead.
-            Exception: what the function raised.
+            WorkerLost: the worker has ended.
+            Exception: raised by the function.
         """
         if not self._asked:
             raise StopIteration
         worker = self._asked.popleft()
         try:
-            made, value = _receive(worker.stream)
+            success, value = _receive(worker.stream)
         except (EOFError, OSError) as error:
-            raise WorkerLost(self._told(worker)) from error
-        if not made:
+            raise WorkerLost(self._reason(worker)) from error
+        if not success:
             raise value
         self._ask(worker)
         result: Result = value
@@ -122,7 +122,7 @@ class Workers(Generic[Result]):
         """Ends the processes. A thread that waits for a result gets `WorkerLost`."""
         for worker in self._workers:
             with suppress(OSError):
-                worker.stream.shutdown(socket.SHUT_RDWR)  # what a worker sends now ends it
+                worker.stream.shutdown(socket.SHUT_RDWR)  # the next send ends the worker
         end = time.monotonic() + self._patience
         for worker in self._workers:
             worker.process.join(timeout=max(0.0, end - time.monotonic()))
@@ -133,7 +133,7 @@ class Workers(Generic[Result]):
 
     def _start(self, context: Any, arguments: tuple[Any, ...]) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:  # an end that stays open in this process would hide the end of the worker
+        with theirs:  # if this end stayed open here, the end of the worker would go unnoticed
             process = context.Process(
                 target=_serve, args=(os.getpid(), theirs, *arguments), daemon=True
             )
@@ -143,15 +143,15 @@ class Workers(Generic[Result]):
     def _ask(self, worker: _Worker) -> None:
         for task in islice(self._tasks, 1):
             self._asked.append(worker)
-            with suppress(OSError):  # the worker is dead, which the wait for its result reports
+            with suppress(OSError):  # `__next__` reports the end of a worker
                 _send(worker.stream, task)
 
-    def _told(self, worker: _Worker) -> str:
+    def _reason(self, worker: _Worker) -> str:
         worker.process.join(timeout=5)
         code = worker.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "has ended by itself"
         return (
-            f"a worker process {how}; the usual reason is that the memory is full; set a smaller "
+            f"a worker process {how}, usually because the memory is full; set a smaller "
             f"{self._setting}=N, or {self._setting}=0 for no workers, and start the command again"
         )
 
@@ -163,7 +163,7 @@ def _serve(
     begin: Callable[[int], None] | None,
     number: int,
 ) -> None:
-    """What a worker does until the other end is closed."""
+    """The main loop of a worker, until the other end of its socket is closed."""
     end_with(parent)
     outlive_the_signal()
     torch.set_num_threads(1)
@@ -180,30 +180,30 @@ def _serve(
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, with its traceback as a note, or what can be said of one that cannot be sent."""
+    """The error with its traceback as a note, or a `RuntimeError` if it cannot be pickled."""
     if isinstance(error, UserError):
         return error
-    told = "".join(traceback.format_exception(error))
-    error.add_note(f"In a worker process:\n{told}")
+    text = "".join(traceback.format_exception(error))
+    error.add_note(f"In a worker process:\n{text}")
     try:
         copy = pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(told)
-    return error if type(copy) is type(error) else RuntimeError(told)
+        return RuntimeError(text)
+    return error if type(copy) is type(error) else RuntimeError(text)
 
 
 class _Pickler(pickle.Pickler):
-    """Tensors as arrays, whose bytes travel beside the pickle without being copied."""
+    """Pickles tensors as NumPy arrays, whose bytes are sent out of band without a copy."""
 
     def reducer_override(self, value: Any) -> Any:
-        """How a tensor is pickled; everything else as ever."""
+        """Overrides how tensors are pickled."""
         if type(value) is Tensor:
             return torch.from_numpy, (value.numpy(),)
         return NotImplemented
 
 
 def _send(stream: socket.socket, value: Any) -> None:
-    """Writes a value: how many parts there are, their sizes in bytes, and the parts."""
+    """Writes a value as the number of parts, the size of each part in bytes, and the parts."""
     buffers: list[pickle.PickleBuffer] = []
     body = io.BytesIO()
     _Pickler(body, protocol=5, buffer_callback=buffers.append).dump(value)
@@ -214,7 +214,7 @@ def _send(stream: socket.socket, value: Any) -> None:
 
 
 def _receive(stream: socket.socket) -> Any:
-    """Reads a value that `_send` has written in a process of this run.
+    """Reads a value written by `_send` in a process of this run.
 
     Raises:
         EOFError: the other end is closed.
@@ -227,12 +227,12 @@ def _receive(stream: socket.socket) -> Any:
 
 
 def _bytes(stream: socket.socket, size: int) -> Any:
-    """So many bytes, as an array of uint8 that may be written to."""
-    made = np.empty(size, np.uint8)
-    view = made.data
+    """Reads `size` bytes into a writable array of dtype uint8."""
+    array = np.empty(size, np.uint8)
+    view = array.data
     while view:
-        got = stream.recv_into(view, 0, socket.MSG_WAITALL)
-        if not got:
+        count = stream.recv_into(view, 0, socket.MSG_WAITALL)
+        if not count:
             raise EOFError
-        view = view[got:]
-    return made
+        view = view[count:]
+    return array

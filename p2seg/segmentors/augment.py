@@ -1,4 +1,4 @@
-"""How a segmentor's images are changed in training: scale, flip, and instances of other images."""
+"""Data augmentation of segmentation models: scale, flip, and copy-paste."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Pictured = tuple[Tensor, Tensor]
 
 
 def resized(height: int, width: int, short_side: float, long_side: float) -> tuple[int, int]:
-    """(height, width) with the short side at `short_side`, or the long one at `long_side`.
+    """(height, width) resized to `short_side`, or to `long_side` if the long side would exceed it.
 
-    The proportions are kept, but each side has at least one pixel.
+    The aspect ratio is kept, but each side has at least one pixel.
     """
     scale = min(short_side / min(height, width), long_side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -28,16 +28,16 @@ def resized(height: int, width: int, short_side: float, long_side: float) -> tup
 
 @dataclass(frozen=True)
 class RandomResize:
-    """The augmentation of every segmentor: scale and flip.
+    """Random scale and horizontal flip.
 
     Attributes:
-        short_side: pixels of the image's short side at scale 1.
-        long_side: the most pixels of its long side at scale 1.
-        scale: range of the random scale.
-        flip: horizontal flips, half of the time.
+        short_side: pixels of the short side at scale 1.
+        long_side: maximum pixels of the long side at scale 1.
+        scale: (minimum, maximum) of the random scale.
+        flip: whether images are flipped with probability 0.5.
 
     Raises:
-        UserError: a scale that is no range above 0.
+        UserError: `scale` is not a range of positive numbers.
     """
 
     short_side: int
@@ -59,11 +59,11 @@ class RandomResize:
 
         Args:
             image: `[3, H, W]` uint8.
-            instances: of the image.
-            random: draws everything.
+            instances: instances of the image.
+            random: random generator.
 
         Returns:
-            The image in its new size, and a mask for each instance, which may have no pixel.
+            The image in its new size, and the mask of each instance, which may be empty.
         """
         flipped = self.flip and bool(torch.rand((), generator=random) < 0.5)
         low, high = self.scale
@@ -72,7 +72,7 @@ class RandomResize:
         size = resized(height, width, self.short_side * scale, self.long_side * scale)
         image = F.resize(image, list(size), antialias=True)
         masks = torch.zeros((len(instances), *size), dtype=torch.uint8)
-        for k, instance in enumerate(instances):  # one by one: 300 masks of a large image are GBs
+        for k, instance in enumerate(instances):  # one by one to save memory
             mask = torch.from_numpy(decode(instance)).to(torch.uint8)
             masks[k] = F.resize(mask[None], list(size), v2.InterpolationMode.NEAREST_EXACT)[0]
         if flipped:
@@ -83,23 +83,23 @@ class RandomResize:
 def copy_pasted(
     under: Pictured, over: Pictured, random: torch.Generator
 ) -> tuple[Pictured, Tensor]:
-    """Lays some instances of one image over another (Ghiasi et al. 2021), somewhere in it.
+    """Copy-paste (Ghiasi et al. 2021): pastes instances of one image at a random place of another.
 
     Args:
-        under: the image that is added to.
-        over: where the added instances are from; each is taken half of the time.
-        random: draws which, and the place.
+        under: the target image and its masks.
+        over: the source image and its masks; each instance is pasted with probability 0.5.
+        random: random generator.
 
     Returns:
-        The image with the masks of both, those of `under` without what is covered now; and the
-        indices `[P]` int64 of the instances of `over` that are in it.
+        The image with the masks of both, those of `under` without covered pixels; and the indices
+        `[P]` int64 of the pasted instances of `over`.
     """
     image, masks = under
     other, theirs = over
     taken = (torch.rand(len(theirs), generator=random) < 0.5).nonzero()[:, 0]
     theirs = theirs[taken]
     (height, width), (h, w) = image.shape[1:], other.shape[1:]
-    # the window that both have, at a random place of each
+    # a window of the size that fits into both images, at a random place of each
     rows, columns = min(height, h), min(width, w)
     at = [_start(side - window, random) for side, window in ((height, rows), (width, columns))]
     from_ = [_start(side - window, random) for side, window in ((h, rows), (w, columns))]

@@ -1,4 +1,4 @@
-"""Images and instances as a segmentor learns them: pseudo masks, or any instances file."""
+"""Training samples of segmentation models from pseudo masks or any COCO annotation file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from p2seg.structures import mapped
 
 @dataclass(frozen=True)
 class InstanceTarget:
-    """The instances of one image, K of them, possibly none.
+    """The K >= 0 instances of one image.
 
     Attributes:
-        boxes: `[K, 4]` int64, x0, y0, x1, y1 in pixels, edge to edge: at least one pixel wide.
+        boxes: `[K, 4]` int64, x0, y0, x1, y1 in pixels; coordinates are pixel edges, so sides are
+            at least 1.
         labels: `[K]` int64, class indices 1..C.
         masks: `[K, H, W]` uint8, 0 or 1.
-        weights: `[K]` float32, of the losses of class and box; 0: neither object nor background.
-        mask_weights: `[K]` float32, of the loss of the mask.
+        weights: `[K]` float32, weight in the losses of class and box; 0: ignored, neither object
+            nor background.
+        mask_weights: `[K]` float32, weight in the loss of the mask.
     """
 
     boxes: Tensor
@@ -44,12 +46,12 @@ class InstanceTarget:
 
 @dataclass(frozen=True)
 class InstanceBatch:
-    """Training images of different sizes, and their instances.
+    """B training images of different sizes, and their instances.
 
     Attributes:
-        names: B file names.
-        images: B of `[3, H, W]` uint8 RGB, each of its own size.
-        targets: B of `InstanceTarget`.
+        names: file names.
+        images: images `[3, H, W]` uint8 RGB, each with its own size.
+        targets: targets of the images.
     """
 
     names: list[str]
@@ -57,12 +59,12 @@ class InstanceBatch:
     targets: list[InstanceTarget]
 
     def pin_memory(self) -> InstanceBatch:
-        """In page-locked memory, for copies to a GPU that do not wait; the loader asks for it."""
+        """Copies the batch to page-locked memory for asynchronous copies to a GPU."""
         return mapped(self, Tensor.pin_memory)
 
     @staticmethod
     def of(samples: list[tuple[str, Tensor, InstanceTarget]]) -> InstanceBatch:
-        """Puts samples together; the sizes stay as they are."""
+        """Collates samples without resizing or padding."""
         names, images, targets = (list(each) for each in zip(*samples, strict=True))
         return InstanceBatch(names, images, targets)
 
@@ -70,34 +72,34 @@ class InstanceBatch:
 def target_of(
     masks: Tensor, labels: Tensor, weights: tuple[Tensor, Tensor] | None = None
 ) -> InstanceTarget:
-    """The target of some masks, without those that have no pixel.
+    """The target of all non-empty masks.
 
     Args:
         masks: `[K, H, W]` uint8.
         labels: `[K]` int64.
-        weights: `[K]` float32 of class and box, and `[K]` float32 of the mask; None: 1.
+        weights: weights of class and box and weights of the mask, each `[K]` float32; None: 1.
     """
     own, mask_own = weights or (torch.ones(len(masks)), torch.ones(len(masks)))
-    seen = masks.bool().flatten(1).any(1)
-    masks, labels, own, mask_own = (each[seen] for each in (masks, labels, own, mask_own))
+    nonempty = masks.bool().flatten(1).any(1)
+    masks, labels, own, mask_own = (each[nonempty] for each in (masks, labels, own, mask_own))
     boxes = masks_to_boxes(masks).long()
-    boxes[:, 2:] += 1  # from the last pixel to its far edge: a pixel is a box of side 1
+    boxes[:, 2:] += 1  # from the index of the last pixel to its outer edge
     return InstanceTarget(boxes, labels, masks, own, mask_own)
 
 
 class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
-    """Training samples of an instances file, each a function of (seed, epoch, index) alone.
+    """Training samples of an annotation file, determined by (seed, epoch, index).
 
-    Images without instances are kept as negatives; crowd regions and instances without a pixel
-    are left out. Rejected masks are neither objects nor background.
+    Images without instances are used as negatives. Crowd regions and empty instances are dropped.
+    Rejected masks are ignored: they are neither objects nor background.
 
     Args:
-        instances: of the file.
-        folder: of the images.
-        augment: resizes and flips image and instances together.
-        seed: of the augmentation.
-        weights: how much each instance counts; None: all alike.
-        copy_paste: share of the samples that get instances of another image.
+        instances: the annotations.
+        folder: folder of the images.
+        augment: resizes and flips an image and its instances.
+        seed: random seed of the augmentation.
+        weights: weight of each instance; None: all 1.
+        copy_paste: share of the samples into which instances of another image are pasted.
 
     Raises:
         UserError: no image has an instance.
@@ -117,12 +119,12 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         own = PackedInstances.of(instances.instances, images.sides).without_crowds()
         rejected = own.rejected
         if rejected.all():
-            told = f", all {len(rejected)} were rejected" if len(rejected) else ""
+            reason = f" (all {len(rejected)} were rejected)" if len(rejected) else ""
             raise UserError(
-                f"none of the {len(own)} images of the instances file has an instance{told}; "
-                "there is nothing to train on"
+                f"none of the {len(own)} images of the annotation file has an instance{reason}; "
+                "give a file with instances"
             )
-        self.images, self.instances = images, own  # arrays alone, so that workers share them
+        self.images, self.instances = images, own  # packed arrays, whose memory workers share
         self.folder = folder
         self.augment = augment
         self.seed = seed
@@ -164,19 +166,19 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
 def usable(
     instances: InstanceSet, images: Path, on_error: str, known: Path | None = None
 ) -> tuple[InstanceSet, list[str]]:
-    """Tries every image once, before hours are spent on the others.
+    """Reads every image once before the training starts.
 
     Args:
-        instances: of a file.
-        images: the folder of its images.
-        on_error: `raise` at the first that cannot be read, or `skip` them.
-        known: a file of the run that records which files can be read, see `failures`.
+        instances: the annotations.
+        images: folder of the images.
+        on_error: `raise` at the first unreadable image, or `skip` unreadable images.
+        known: a file that records which images were readable before, see `failures`.
 
     Returns:
-        The set without those images, and a sentence for each.
+        The annotations without unreadable images, and an error message for each of these.
 
     Raises:
-        UserError: an image cannot be read and `on_error` is `raise`; or none is left.
+        UserError: an image is unreadable and `on_error` is `raise`, or all are unreadable.
     """
     checks = (_check(images, record) for record in instances.images)
     errors = list(failures(checks, known, stop=on_error != "skip"))

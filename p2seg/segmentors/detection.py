@@ -1,4 +1,4 @@
-"""What a segmentor finds in an image: soft masks in windows, and the detections made of them."""
+"""Detections of a segmentation model, with soft masks and with binary masks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 from p2seg.data.rle import encode
 
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the image, edge to edge."""
+"""x0, y0, x1, y1 in pixels; integer coordinates are pixel edges, so a pixel is a box of side 1."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One instance that a segmentor found.
+    """One detected instance.
 
     Attributes:
         label: class index 1..C.
         score: confidence, 0..1.
-        box: x0, y0, x1, y1 in pixels of the image, edge to edge.
+        box: x0, y0, x1, y1 in pixels of the image, see `Box`.
         rle: the mask, `{"size": [H, W], "counts": bytes}`.
     """
 
@@ -37,23 +37,23 @@ class Detections(list[Detection]):
     """The detections of an image, best first.
 
     Args:
-        found: the detections.
-        cut: whether the image has more, which the limit of objects per image has dropped.
+        detections: the detections.
+        cut: whether the limit of objects per image has dropped further detections.
     """
 
-    def __init__(self, found: Iterable[Detection] = (), *, cut: bool = False) -> None:
-        super().__init__(found)
+    def __init__(self, detections: Iterable[Detection] = (), *, cut: bool = False) -> None:
+        super().__init__(detections)
         self.cut = cut
 
 
 @dataclass(frozen=True)
 class SoftMask:
-    """The probability that pixels belong to an instance, in the window where it is not nothing.
+    """The probability of each pixel to belong to an instance, in the window where it is not 0.
 
     Attributes:
         top: first row of the window.
         left: first column of the window.
-        values: `[h, w]` float in 0..1, on the CPU; 0 outside of the window.
+        values: `[h, w]` float in 0..1, on the CPU; 0 outside the window.
     """
 
     top: int
@@ -61,12 +61,12 @@ class SoftMask:
     values: Tensor
 
     def mirrored(self, width: int) -> SoftMask:
-        """The same in an image of `width` pixels, left and right exchanged."""
+        """The mask mirrored horizontally in an image of `width` pixels."""
         left = width - self.left - self.values.shape[1]
         return SoftMask(self.top, left, self.values.flip(1))
 
     def whole(self, height: int, width: int) -> NDArray[np.bool_]:
-        """The pixels of at least a half, `[height, width]` bool."""
+        """The binary mask `[height, width]` bool of all pixels with probability >= 0.5."""
         mask = np.zeros((height, width), dtype=bool)
         h, w = self.values.shape
         window = (self.values >= 0.5).numpy()
@@ -75,14 +75,14 @@ class SoftMask:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A detection before its mask is decided.
+class SoftDetection:
+    """A detection with a soft mask.
 
     Attributes:
         label: class index 1..C.
         score: confidence, 0..1.
-        box: where it was found, or None for that of its mask.
-        mask: of the image's pixels.
+        box: the predicted box; None: the bounding box of the mask.
+        mask: the soft mask in pixels of the image.
     """
 
     label: int
@@ -91,17 +91,17 @@ class Found:
     mask: SoftMask
 
 
-def decided(found: list[Found], height: int, width: int, most: int) -> Detections:
-    """The detections of an image, best first, without those whose masks are empty.
+def decided(candidates: list[SoftDetection], height: int, width: int, most: int) -> Detections:
+    """Thresholds soft masks, and returns the detections with a non-empty mask, best first.
 
     Args:
-        found: of the image, in any order.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        most: how many are kept, the best; empty masks count.
+        candidates: soft detections of the image, in any order.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        most: number of best candidates to keep, including those with an empty mask.
     """
-    detections = Detections(cut=len(found) > most)
-    for each in sorted(found, key=lambda one: -one.score)[:most]:
+    detections = Detections(cut=len(candidates) > most)
+    for each in sorted(candidates, key=lambda one: -one.score)[:most]:
         mask = each.mask.whole(height, width)
         if mask.any():
             box = box_of(mask) if each.box is None else each.box
@@ -110,6 +110,6 @@ def decided(found: list[Found], height: int, width: int, most: int) -> Detection
 
 
 def box_of(mask: NDArray[np.bool_]) -> Box:
-    """The box of a mask that is not empty."""
+    """The bounding box of a non-empty mask `[H, W]`."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

@@ -1,6 +1,6 @@
-"""A segmentor's file for other runtimes, and how far what it finds is from PyTorch's.
+"""Export of segmentation models to ONNX and `torch.export`, and comparison with PyTorch.
 
-Files are written where they are told to; the caller renames them once they were compared.
+Files are written to the given path; the caller renames them after the comparison.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from p2seg.segmentors.solov2.model import SOLOv2
 
 OPSET = 18
 COMPARED = 0.3
-"""Detections from this score on must be the same ones."""
+"""Minimum score of the detections that are compared."""
 TOLERANCES = {"boxes": 0.1, "scores": 0.01, "masks": 0.01}
-"""Pixels, and shares: of a mask's pixels those that one side alone has."""
+"""Maximum differences: boxes in pixels, scores, and 1 - IoU of masks."""
 
 Runs = Callable[[NDArray[np.uint8], float], tuple[NDArray[Any], ...]]
 """(image `[H, W, 3]` uint8, score) -> boxes, labels, scores, masks, as `graph.Instances`."""
@@ -38,14 +38,14 @@ Runs = Callable[[NDArray[np.uint8], float], tuple[NDArray[Any], ...]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """The most that a file's answers differ from PyTorch's, over some images.
+    """The maximum differences between the results of an exported file and of PyTorch.
 
     Attributes:
-        images: that were looked at.
-        detections: that were matched one to one.
-        boxes: pixels.
-        scores: of 1.
-        masks: share of a mask's pixels that one side alone has.
+        images: number of compared images.
+        detections: number of compared detections.
+        boxes: maximum difference of box coordinates in pixels.
+        scores: maximum difference of scores.
+        masks: maximum of 1 - IoU of masks.
     """
 
     images: int
@@ -67,27 +67,28 @@ class Agreement:
 
 
 def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
-    """Writes a segmentor as ONNX: image `[H, W, 3]` uint8 of any size and a score in, masks out.
+    """Writes a segmentation model as an ONNX file.
 
-    Its inputs are `image` and `score`, its outputs `boxes`, `labels`, `scores` and `masks` (see
-    `p2seg.segmentors.onnx_graph.Instances`); the names of the classes are in its metadata.
+    Its inputs are `image` `[H, W, 3]` uint8 RGB of any size and `score` `[]` float32, the minimum
+    score. Its outputs are `boxes`, `labels`, `scores` and `masks`, see
+    `p2seg.segmentors.onnx_graph.Instances`. The metadata contains the class names.
 
     Args:
-        predictor: on the CPU.
+        predictor: the model, on the CPU.
         path: the file.
-        info: provenance, kept in the metadata.
+        info: provenance for the metadata.
 
     Raises:
-        UserError: onnx is not installed, or there is no graph of this segmentor.
+        UserError: onnx is not installed, or the model cannot be exported.
     """
     onnx = runtime("onnx")
     graph = graph_of(predictor.model)
-    # whatever is traced must have found something, or the trace lacks what comes after
+    # score -1 below: without detections, the trace would lack all operations on them
     image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8)
     axes = {"image": {0: "height", 1: "width"}, "masks": {0: "count", 1: "height", 2: "width"}}
     axes |= {name: {0: "count"} for name in OUTPUTS[:3]}
     with warnings.catch_warnings(), torch.no_grad(), traced():
-        warnings.simplefilter("ignore")  # the tracer's remarks on what it takes for constant
+        warnings.simplefilter("ignore")  # the tracer warns about constants
         torch.onnx.export(
             graph,
             (image, torch.tensor(-1.0)),
@@ -107,16 +108,16 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
 
 
 def export_program(model: Segmentor, path: Path) -> None:
-    """Writes SOLOv2 up to matrix NMS as a `torch.export` program: `SOLOv2.see`.
+    """Writes SOLOv2 without decoding as a `torch.export` program: `SOLOv2.forward_features`.
 
-    Its input is `[1, 3, H, W]`, normalized, with sides that are multiples of 32.
+    Its input is a normalized image `[1, 3, H, W]` float32, H and W multiples of 32.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        model: the model in evaluation mode, on the CPU.
         path: the file, `.pt2`.
 
     Raises:
-        UserError: another segmentor; theirs have no part of that kind.
+        UserError: the model is not a SOLOv2.
     """
     if not isinstance(model, SOLOv2):
         raise UserError(
@@ -131,50 +132,50 @@ def export_program(model: Segmentor, path: Path) -> None:
             _Sees(model), (example,), dynamic_shapes={"images": {2: sides[0], 3: sides[1]}}
         )
         other = torch.rand(1, 3, 2 * PADDED_TO, 3 * PADDED_TO)
-        for made, own in zip(program.module()(other), model.see(other), strict=True):
+        for made, own in zip(program.module()(other), model.forward_features(other), strict=True):
             torch.testing.assert_close(made, own, rtol=1e-3, atol=1e-4)
     with path.open("wb") as stream:
         torch.export.save(program, stream)
 
 
 class _Sees(torch.nn.Module):
-    """`SOLOv2.see` as the forward that an exporter takes."""
+    """`SOLOv2.forward_features` as the forward that an exporter takes."""
 
     def __init__(self, model: SOLOv2) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self.model.see(images))
+        return tuple(self.model.forward_features(images))
 
 
 def onnx_session(path: Path) -> Runs:
-    """What an ONNX file finds, by onnxruntime on the CPU."""
+    """A function that runs an ONNX file with onnxruntime on the CPU."""
     session = runtime("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(image: NDArray[np.uint8], score: float) -> tuple[NDArray[Any], ...]:
-        given = {"image": image, "score": np.array(score, np.float32)}
-        return tuple(session.run(list(OUTPUTS), given))
+        inputs = {"image": image, "score": np.array(score, np.float32)}
+        return tuple(session.run(list(OUTPUTS), inputs))
 
     return run
 
 
 def agreement(predictor: Predictor, runs: Runs, images: Iterable[NDArray[np.uint8]]) -> Agreement:
-    """How far two ways to the same detections are from each other.
+    """Compares the detections of an exported file with those of PyTorch.
 
     Args:
-        predictor: PyTorch's.
-        runs: the other.
-        images: `[H, W, 3]` uint8 each.
+        predictor: the model in PyTorch.
+        runs: the exported file.
+        images: images `[H, W, 3]` uint8 RGB.
 
     Raises:
-        UserError: they differ by more than `TOLERANCES`, or one finds what the other does not.
+        UserError: detections differ by more than `TOLERANCES`, or one side lacks a detection.
     """
     count = matched = 0
     most = dict.fromkeys(TOLERANCES, 0.0)
     for image in images:
         count += 1
-        # what is near the floor on one side may be below it on the other
+        # a lower minimum score, because scores of the two sides differ slightly
         floor = COMPARED - 2 * TOLERANCES["scores"]
         [ours] = predictor.detect([torch.from_numpy(image.copy()).permute(2, 0, 1)], floor)
         theirs = _detections(runs(image, floor))
@@ -202,11 +203,11 @@ def _detections(made: tuple[NDArray[Any], ...]) -> list[Detection]:
 
 
 def _difference(one: Detection, others: list[Detection]) -> dict[str, float]:
-    """Of a detection from the one of its class that is most like it; infinite without any."""
+    """Differences of a detection to the most similar one of its class; infinite without any."""
     same = [other for other in others if other.label == one.label]
     if not same:
         return dict.fromkeys(TOLERANCES, float("inf"))
-    # twins have the same mask: of these the one of the nearest score
+    # of several detections with the same mask, the one with the nearest score
     away = [1 - codec.iou(one.rle, other.rle) for other in same]
     best = min(range(len(same)), key=lambda k: (round(away[k], 3), abs(same[k].score - one.score)))
     boxes = max(abs(a - b) for a, b in zip(one.box, same[best].box, strict=True))
@@ -214,10 +215,10 @@ def _difference(one: Detection, others: list[Detection]) -> dict[str, float]:
 
 
 def runtime(name: str) -> Any:
-    """The module `onnx` or `onnxruntime`.
+    """Imports `onnx` or `onnxruntime`.
 
     Raises:
-        UserError: it is not installed.
+        UserError: the package is not installed.
     """
     try:
         return import_module(name)

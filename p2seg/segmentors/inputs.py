@@ -1,4 +1,4 @@
-"""Images as networks take them: normalized, and padded at the bottom and right."""
+"""Normalization and padding of images for segmentation models."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ PADDED_TO = 32
 
 
 def normalized(image: Tensor) -> Tensor:
-    """`[..., 3, h, w]` in 0..1 with ImageNet's mean and deviation taken out."""
+    """Normalizes `[..., 3, h, w]` in 0..1 by ImageNet's mean and standard deviation."""
     mean, std = (image.new_tensor(each)[:, None, None] for each in (IMAGENET_MEAN, IMAGENET_STD))
     return (image - mean) / std
 
 
 def prepared(images: Sequence[Tensor]) -> Tensor:
-    """One batch of images.
+    """Normalizes images and pads them with zeros at the bottom and right to one batch.
 
     Args:
-        images: B of `[3, h, w]` float in 0..1, of any sizes.
+        images: B images `[3, h, w]` float in 0..1, of any sizes.
 
     Returns:
-        `[B, 3, H, W]`, zeros where an image is not.
+        `[B, 3, H, W]`, H and W multiples of `PADDED_TO`.
     """
     sides = [max(image.shape[axis] for image in images) for axis in (1, 2)]
     height, width = (-(-side // PADDED_TO) * PADDED_TO for side in sides)

@@ -1,4 +1,4 @@
-"""Masks at a network's cells, brought to the pixels of their image when they are asked for."""
+"""Soft masks that store the network's cells, and are resampled to pixels on access."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from p2seg.segmentors.resample import interpolation, resample
 
 
 class CellMask(SoftMask):
-    """A soft mask that keeps its cells alone: the pixels of a hundred of a photograph are GBs.
+    """A soft mask that stores only its cells, because the pixels of 100 masks can need gigabytes.
 
     Args:
-        logits: `[h, w]` float on the CPU; the cells are resampled, and then made probabilities.
-        rows: `[H]` float, where the rows of the window lie among the cells; the first has its
-            center at 0.
-        columns: `[W]`, the same of its columns.
+        logits: `[h, w]` float on the CPU, resampled before the sigmoid.
+        rows: `[H]` float, position of each pixel row of the window in cells; the center of the
+            first cell is at 0.
+        columns: `[W]` float, the same for pixel columns.
         top: first row of the window.
         left: first column of the window.
     """
@@ -25,7 +25,7 @@ class CellMask(SoftMask):
         vars(self).update(logits=logits, rows=rows, columns=columns, top=top, left=left)
 
     def mirrored(self, width: int) -> SoftMask:
-        """The same in an image of `width` pixels, left and right exchanged; cells are kept."""
+        """The mask mirrored horizontally in an image of `width` pixels."""
         logits, rows, columns = (vars(self)[name] for name in ("logits", "rows", "columns"))
         left = width - self.left - len(columns)
         across = (logits.shape[1] - 1 - columns).flip(0)
@@ -33,19 +33,19 @@ class CellMask(SoftMask):
 
     @property
     def values(self) -> Tensor:
-        """`[H, W]` float in 0..1, made anew each time."""
+        """`[H, W]` float in 0..1, computed on each access."""
         logits, rows, columns = (vars(self)[name] for name in ("logits", "rows", "columns"))
         h, w = logits.shape
         return resample(logits, interpolation(rows, h), interpolation(columns, w)).sigmoid()
 
 
 def cell_mask(logits: Tensor, side: tuple[float, float], size: tuple[int, int]) -> CellMask:
-    """The mask of the pixels around the cells that are above 0.
+    """The mask in the window around all cells with a logit > 0.
 
     Args:
-        logits: `[h, w]` float on the CPU, one of them above 0; the cells begin at the image's
-            corner.
-        side: pixels of the image that a cell is high and wide.
+        logits: `[h, w]` float on the CPU, at least one > 0; the first cell begins at the corner of
+            the image.
+        side: (height, width) of a cell in pixels of the image.
         size: (height, width) of the image.
     """
     inside = logits > 0
@@ -54,7 +54,7 @@ def cell_mask(logits: Tensor, side: tuple[float, float], size: tuple[int, int]) 
         own = inside.any(1 - axis).nonzero()[:, 0]
         first, last = max(0, int(own[0]) - 1), min(logits.shape[axis] - 1, int(own[-1]) + 1)
         places = (torch.arange(size[axis]) + 0.5) / side[axis] - 0.5
-        # beyond a cell of no more than 0 there is nothing; before the first cell it goes on
+        # the window ends at the next cell with a logit <= 0, or at the border of the image
         low = first if int(own[0]) else -1
         high = last if int(own[-1]) < logits.shape[axis] - 1 else last + 1
         near = ((places > low) & (places < high)).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""How many objects an image may have: in the training set, in a model, and in what it finds."""
+"""Limits on the number of objects per image, in training and prediction."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 
 LEAST_OBJECTS = 100
-"""Objects that an image may have at least; COCO's protocol takes as many."""
+"""Lower bound of the limit of objects per image; the limit of COCO's protocol."""
 HEADROOM = 1.25
-"""An image may have this many times the objects of the training image with the most."""
+"""Ratio of the limit to the largest number of objects on a training image."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many objects of one image a model can learn.
+    """The number of objects per image that a model can learn.
 
     Attributes:
-        objects: the most.
-        what: that sets the limit, such as `the 20 queries of Mask2Former`.
-        setting: the settings that make room for a count of objects.
-        also_found: whether the model cannot find more, either.
+        objects: maximum number of objects.
+        what: what sets the limit, such as `the 20 queries of Mask2Former`.
+        setting: number of objects -> the settings that raise the limit to it.
+        also_found: whether the model also cannot detect more objects.
     """
 
     objects: int
@@ -32,23 +32,23 @@ class Room:
     setting: Callable[[int], str]
     also_found: bool = False
 
-    def told(self, objects: int, where: str) -> str:
-        """A sentence for an image that has more.
+    def message(self, objects: int, where: str) -> str:
+        """A warning about an image with more objects.
 
         Args:
-            objects: of the image.
-            where: the image.
+            objects: number of objects of the image.
+            where: name of the image.
         """
         return (
-            f"{where} has {objects} objects, more than {self.what}; the segmentor may miss "
-            f"objects of such images; add {self.setting(objects)}"
+            f"{where} has {objects} objects, more than {self.what}, so the model may miss objects "
+            f"of such images; add {self.setting(objects)}"
         )
 
 
 def most_objects(instances: InstanceSet) -> tuple[int, str]:
     """The largest number of objects on one image, and the file name of that image.
 
-    Crowd regions are no objects. A set without images gives 0 and no name.
+    Crowd regions do not count. Returns (0, "") for a set without images.
     """
     counts = [sum(not each.crowd for each in own) for own in instances.instances]
     largest = max(counts, default=0)
@@ -56,33 +56,33 @@ def most_objects(instances: InstanceSet) -> tuple[int, str]:
 
 
 def max_objects_for(objects: int) -> int:
-    """The most objects that prediction gives an image.
+    """The maximum number of objects per image in prediction.
 
     Args:
-        objects: the most of a training image.
+        objects: largest number of objects on a training image.
     """
     return max(LEAST_OBJECTS, math.ceil(HEADROOM * objects))
 
 
 def check_max_objects(value: Any, key: str) -> None:
-    """Checks a limit that a user gave; None is the default.
+    """Checks a user's limit; None stands for the default.
 
     Raises:
-        UserError: it is not an integer >= 1.
+        UserError: the value is not an integer >= 1.
     """
     if value is not None and (type(value) is not int or value < 1):
         raise UserError(f"{key}={value!r}: must be an integer >= 1, or auto")
 
 
 def cut_message(cut: int, images: int, most: int, limit: str, score: str) -> str:
-    """A sentence about images with more detections than they may have.
+    """A warning about images whose detections exceeded the limit.
 
     Args:
-        cut: how many images.
-        images: of how many.
-        most: detections per image.
-        limit: the setting of `most`.
-        score: the setting of the least score.
+        cut: number of these images.
+        images: number of all images.
+        most: limit of detections per image.
+        limit: the setting of the limit.
+        score: the setting of the minimum score.
     """
     return (
         f"{cut} of {images} images had more than {most} detections, and only the best {most} were "

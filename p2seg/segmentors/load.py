@@ -1,4 +1,4 @@
-"""A segmentor back from its checkpoint, and the shortest way from an image to masks."""
+"""Loading of a trained segmentation model, and prediction on single images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BUILDERS = {
     )
     for name in ("mask_rcnn", "solov2", "mask2former")
 }
-"""What a checkpoint may name as the maker of its model: a file must not choose what is run."""
+"""The builders that a checkpoint may name; no other code is run."""
 
 Image = str | Path | NDArray[np.uint8]
 """A file, or `[H, W, 3]` uint8 RGB."""
@@ -45,10 +45,10 @@ class Instance:
     """One instance of an image.
 
     Attributes:
-        name: of its class.
+        name: name of the class.
         label: class index 1..C.
         score: confidence, 0..1.
-        box: x0, y0, x1, y1 in pixels, edge to edge.
+        box: x0, y0, x1, y1 in pixels; integer coordinates are pixel edges.
         rle: the mask as COCO's compressed RLE.
     """
 
@@ -60,18 +60,18 @@ class Instance:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """`[H, W]` bool."""
+        """The mask `[H, W]` bool."""
         return decode(self.rle)
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained segmentor that takes images and gives instances.
+    """A trained segmentation model for prediction.
 
     Attributes:
-        model: the segmentor, in evaluation mode.
+        model: the model in evaluation mode.
         categories: class k is `categories[k - 1]`.
-        device: where it runs.
+        device: device of the model.
     """
 
     model: Segmentor
@@ -79,27 +79,27 @@ class Predictor:
     device: torch.device
 
     def __call__(self, image: Image, score: float = 0.5) -> list[Instance]:
-        """The instances of an image, best first; a warning if the limit of objects drops some.
+        """The instances of an image, best first; warns if the limit of objects has dropped some.
 
         Args:
-            image: the path of a file, or `[H, W, 3]` uint8 RGB.
-            score: what is below it is left out.
+            image: path of an image file, or an array `[H, W, 3]` uint8 RGB.
+            score: minimum score, 0..1.
 
         Raises:
-            UserError: a file that is no image, an array of another form, a score that is no
-                number from 0 to 1, or an image on which the model's outputs are not finite.
+            UserError: the file is not an image, the array or the score is invalid, or the outputs
+                of the model contain NaN or infinity.
         """
         _check_score(score)
         array = read_image(Path(image)) if isinstance(image, (str, Path)) else _checked(image)
         with naming([str(image) if isinstance(image, (str, Path)) else "the image"]):
-            [found] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
-        if found.cut:
-            told = cut_message(
+            [detections] = self.detect([torch.from_numpy(array.copy()).permute(2, 0, 1)], score)
+        if detections.cut:
+            message = cut_message(
                 1, 1, self.model.max_objects, "max_objects=N of p2seg.load", "score="
             )
-            warnings.warn(told, stacklevel=2)
+            warnings.warn(message, stacklevel=2)
         names = [category.name for category in self.categories]
-        return [Instance(names[each.label - 1], **vars(each)) for each in found]
+        return [Instance(names[each.label - 1], **vars(each)) for each in detections]
 
     def detect(
         self, images: Sequence[Tensor], score: float, views: str = "one"
@@ -112,16 +112,16 @@ class Predictor:
 def load(
     path: str | Path, device: str | torch.device = "auto", max_objects: int | None = None
 ) -> Predictor:
-    """A trained segmentor, ready for images.
+    """Loads a trained segmentation model.
 
     Args:
-        path: a checkpoint of p2seg train_segmentor.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, or torch's own.
-        max_objects: the most objects that an image is given; None: what the training set needs.
+        path: a checkpoint of `p2seg train_segmentor`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, or a `torch.device`.
+        max_objects: maximum number of objects per image; None: derived from the training set.
 
     Raises:
-        UserError: no such file, one that is no segmentor's checkpoint, no such device, or no such
-            limit.
+        UserError: the file is missing or not a checkpoint of a segmentation model, or the device
+            or the limit is invalid.
     """
     if not isinstance(path, (str, Path)):
         raise UserError(f"path={path!r} cannot be; give the path of a segmentor's checkpoint")
@@ -140,18 +140,18 @@ def predictor_of(
     ema: bool = True,
     max_objects: int | None = None,
 ) -> Predictor:
-    """The predictor of a checkpoint that is read already.
+    """The predictor of a checkpoint that was already read.
 
     Args:
-        path: of the checkpoint, for errors.
-        checkpoint: of kind `segmentor`.
-        device: where it will run.
-        ema: the averaged weights, where it has them.
-        max_objects: the most objects that an image is given; None: what the training set needs, by
-            its record in the checkpoint. Without that record the model's `detections` is the limit.
+        path: path of the checkpoint, for error messages.
+        checkpoint: content of a checkpoint of kind `segmentor`.
+        device: device for the model.
+        ema: whether to use the averaged weights, if there are any.
+        max_objects: maximum number of objects per image. None: derived from the largest number of
+            objects on a training image, or the model's `detections` if the checkpoint has none.
 
     Raises:
-        UserError: the checkpoint names no model, or one that this version cannot build or fill.
+        UserError: the checkpoint has no model, or one that this version cannot build.
     """
     try:
         categories = [Category(**category) for category in checkpoint["categories"]]
@@ -163,7 +163,7 @@ def predictor_of(
     if maker not in list(BUILDERS):
         raise _of_another_version(path, f"it names {shown(maker)} as its model")
     options |= {"pretrained": False, "weights": None}  # the checkpoint brings its own
-    if "checkpoint" in options:  # of a whole model that it started from
+    if "checkpoint" in options:  # the pretrained model that the training started from
         options["checkpoint"] = None
     module, function = BUILDERS[maker]
     try:
@@ -171,7 +171,7 @@ def predictor_of(
         model = build(len(categories), **options)
     except UserError as error:
         raise UserError(f"{path}: {_in_one_line(error, 600)}") from error
-    except Exception as error:  # settings that cannot be come to whatever torch and timm say
+    except Exception as error:  # torch and timm raise many types of errors for invalid options
         raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
     try:
         model.load_state_dict(weights)
@@ -192,7 +192,7 @@ def _check_score(score: Any) -> None:
 
 def _of_another_version(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} holds a model that this version of p2seg cannot build or fill ({reason}); take "
+        f"{path} holds a model that this version of p2seg cannot build or fill ({reason}); use "
         "the version that wrote it, or train again"
     )
 

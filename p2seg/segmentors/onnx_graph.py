@@ -1,7 +1,7 @@
-"""Segmentors as graphs that run without this package: from an image's pixels to masks.
+"""Segmentation models as traceable graphs from the pixels of an image to masks.
 
-Sizes are tensors there, since an image of any size may come, and what Python decides elsewhere is
-decided by arithmetic. Weights and results are those of `Segmentor.predict`.
+For images of any size, sizes are tensors, and arithmetic replaces branches of Python. Weights and
+results are those of `Segmentor.predict`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ OUTPUTS = ("boxes", "labels", "scores", "masks")
 
 
 class Instances(NamedTuple):
-    """What a graph gives of an image.
+    """The outputs of a graph.
 
     Attributes:
-        boxes: `[N, 4]` float32, x0, y0, x1, y1 in pixels, edge to edge.
+        boxes: `[N, 4]` float32, x0, y0, x1, y1 in pixels; coordinates are pixel edges.
         labels: `[N]` int64, 1..C.
-        scores: `[N]` float32, falling.
+        scores: `[N]` float32, descending.
         masks: `[N, H, W]` bool.
     """
 
@@ -45,13 +45,13 @@ class Instances(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a graph is asked; numbers are tensors `[]`.
+    """The inputs of `Graph.find`; numbers are tensors `[]`.
 
     Attributes:
-        pixels: `[3, H, W]` float in 0..1.
-        score: detections below it are left out.
+        pixels: `[3, H, W]` float RGB in 0..1.
+        score: minimum score.
         size: (height, width) of the image.
-        resized_to: (height, width) that the network sees it in.
+        resized_to: (height, width) of the network's input before padding.
     """
 
     pixels: Tensor
@@ -61,10 +61,10 @@ class Asked(NamedTuple):
 
 
 class Graph(nn.Module):
-    """A segmentor whose input is an image as it is read.
+    """A segmentation model with preprocessing and decoding.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        model: the model in evaluation mode, on the CPU.
     """
 
     def __init__(self, model: Segmentor) -> None:
@@ -72,19 +72,19 @@ class Graph(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor, score: Tensor) -> Instances:
-        """The instances of `[H, W, 3]` uint8 RGB from a score `[]` float32 on."""
+        """The instances of an image `[H, W, 3]` uint8 RGB with at least a score `[]` float32."""
         height, width, _ = torch._shape_as_tensor(image).unbind()
         short, long = torch.minimum(height, width), torch.maximum(height, width)
-        # in double, as Python does: a half must be rounded to the same side
+        # in float64, so that halves are rounded as in Python
         scale = torch.minimum(
             self.model.short_side / short.double(), self.model.long_side / long.double()
         )
         h, w = ((side * scale).round().long().clamp(min=1) for side in (height, width))
         pixels = image.permute(2, 0, 1).float() / 255
-        found = self.find(Asked(pixels, score, (height, width), (h, w)))
-        found = Instances(*(each[: self.model.max_objects] for each in found))
-        seen = found.masks.flatten(1).any(1)  # a box may lie between the centers of pixels
-        return Instances(*(each[seen] for each in found))
+        instances = self.find(Asked(pixels, score, (height, width), (h, w)))
+        instances = Instances(*(each[: self.model.max_objects] for each in instances))
+        nonempty = instances.masks.flatten(1).any(1)  # a small box may contain no pixel center
+        return Instances(*(each[nonempty] for each in instances))
 
     @abstractmethod
     def find(self, asked: Asked) -> Instances:
@@ -92,7 +92,7 @@ class Graph(nn.Module):
 
 
 class MaskRCNNGraph(Graph):
-    """Mask R-CNN; its masks are pasted all at once."""
+    """Mask R-CNN, which pastes all masks at once."""
 
     model: MaskRCNN
 
@@ -125,7 +125,7 @@ class MaskRCNNGraph(Graph):
 
 
 class SOLOv2Graph(Graph):
-    """SOLOv2; matrix NMS is a part of the graph."""
+    """SOLOv2 with matrix NMS."""
 
     model: SOLOv2
 
@@ -133,7 +133,7 @@ class SOLOv2Graph(Graph):
         """See `Graph.find`."""
         pixels, score, size, resized_to = asked
         images = padded_input(pixels, size, resized_to)
-        made = self.model.decode(self.model.see(images[None]), 0)
+        made = self.model.decode(self.model.forward_features(images[None]), 0)
         kept = made.scores >= score
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
         whole = at_pixels(made.masks[kept, :h, :w], size, resized_to) >= 0
@@ -141,7 +141,7 @@ class SOLOv2Graph(Graph):
 
 
 class Mask2FormerGraph(Graph):
-    """Mask2Former; the best pairs of query and class, each with its own copy of the mask."""
+    """Mask2Former, which returns the best pairs of query and class."""
 
     model: Mask2Former
 
@@ -169,14 +169,14 @@ def padded_input(
     size: tuple[Tensor, Tensor],
     resized_to: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """An image `[3, H, W]` in 0..1, resized, normalized, and padded to what networks take."""
+    """Resizes, normalizes and pads an image `[3, H, W]` in 0..1 to multiples of `PADDED_TO`."""
     lines: list[Tensor] = []
     there: list[Tensor] = []
     for side, to in zip(size, resized_to, strict=True):
         line = shrinking(side, to, pixels)
         padded = (to + PADDED_TO - 1) // PADDED_TO * PADDED_TO
         index = torch.arange(padded)  # type: ignore[call-overload]
-        # rows of padding are copies of the last one, and then not there
+        # padding repeats the last row and is then multiplied by 0
         lines.append(line[index.clamp(max=to - 1)])
         there.append((index < to).to(pixels.dtype))
     return normalized(resample(pixels, *lines)) * (there[0][:, None] * there[1])
@@ -185,7 +185,7 @@ def padded_input(
 def at_pixels(
     cells: Tensor, size: tuple[Tensor, Tensor], resized_to: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Maps `[N, h, w]` at stride 4 of a resized image, at the pixels of the image."""
+    """Resamples maps `[N, h, w]` at stride 4 of a resized image to the pixels of the image."""
     places = [
         interpolation((torch.arange(side) + 0.5) * to / side / STRIDE - 0.5, cells.shape[axis])  # type: ignore[call-overload]
         for axis, side, to in zip((1, 2), size, resized_to, strict=True)
@@ -194,13 +194,13 @@ def at_pixels(
 
 
 def boxes_of(masks: Tensor) -> Tensor:
-    """The boxes `[N, 4]` float32 of `[N, H, W]` bool, edge to edge; zeros of an empty mask."""
+    """The bounding boxes `[N, 4]` float32 of masks `[N, H, W]` bool; zeros for an empty mask."""
     edges = []
-    for axis in (1, 2):  # over the rows: what is seen of each column
-        seen = masks.any(axis)
-        index = torch.arange(seen.shape[1], device=masks.device)
-        last = (seen * (index + 1)).amax(1)
-        first = seen.shape[1] - (seen * (seen.shape[1] - index)).amax(1)
+    for axis in (1, 2):
+        profile = masks.any(axis)
+        index = torch.arange(profile.shape[1], device=masks.device)
+        last = (profile * (index + 1)).amax(1)
+        first = profile.shape[1] - (profile * (profile.shape[1] - index)).amax(1)
         edges.append((torch.minimum(first, last), last))
     (x0, x1), (y0, y1) = edges
     return torch.stack([x0, y0, x1, y1], 1).float()
@@ -215,13 +215,14 @@ GRAPHS: dict[type[Segmentor], type[Graph]] = {
 
 @contextmanager
 def traced() -> Iterator[None]:
-    """While a graph is traced: transformers' Mask2Former makes a constant of the sizes of its maps.
+    """Within the block, keeps the map sizes of transformers' Mask2Former traceable.
 
-    It writes `torch.tensor` of a list of them; here such a list is stacked instead.
+    Its call of `torch.tensor` with a list of sizes would become a constant. It is replaced by
+    `torch.stack`.
     """
     try:
         from transformers.models.mask2former import modeling_mask2former as module
-    except ImportError:  # the extra may be missing, and then there is nothing to mend
+    except ImportError:  # without the extra there is no Mask2Former
         yield
         return
     whole = module.torch
@@ -233,7 +234,7 @@ def traced() -> Iterator[None]:
 
 
 class _Stacking:
-    """torch, but for its `tensor` of lists that hold traced numbers."""
+    """torch with a `tensor` function that accepts lists of traced numbers."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -246,13 +247,13 @@ class _Stacking:
 
 
 def graph_of(model: Segmentor) -> Graph:
-    """The graph of a segmentor.
+    """The graph of a segmentation model.
 
     Raises:
-        UserError: there is none of its kind.
+        UserError: the kind of model cannot be exported.
     """
     for kind, graph in GRAPHS.items():
         if isinstance(model, kind):
             return graph(model).eval()
     known = ", ".join(kind.__name__ for kind in GRAPHS)
-    raise UserError(f"{type(model).__name__} has no graph to export; it is of {known}")
+    raise UserError(f"{type(model).__name__} cannot be exported; the model must be one of {known}")

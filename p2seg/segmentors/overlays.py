@@ -1,4 +1,4 @@
-"""Pictures of what was found: a PNG an image, a video of a video."""
+"""Pictures of detections: one PNG per image, one video per video."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SIDES = (512, 1600)
 
 
 class Overlays:
-    """A folder of pictures, drawn as the images come; used as a context.
+    """A folder of pictures, used as a context manager.
 
     Args:
-        folder: to write to.
+        folder: output folder.
         categories: class k is `categories[k - 1]`.
     """
 
@@ -47,23 +47,23 @@ class Overlays:
         if frame.rate is not None:
             self._writer_of(frame.source, frame.rate).write(picture)
             return
-        # the whole name stays: a.jpg and a.png may lie side by side
+        # keeps the extension, because a.jpg and a.png may be in the same folder
         with atomic_path(self.folder / f"{frame.record.file_name}.png") as temporary:
             Image.fromarray(picture).save(temporary)
 
     def _drawn(self, frame: Frame, detections: list[Detection]) -> Picture:
         smallest, largest = SIDES
         side = max(frame.image.shape)
-        coarse = max(1, side // largest)  # a hundred whole masks of a large photograph would be GBs
+        coarse = max(1, side // largest)  # 100 masks of a large photograph can need gigabytes
         return draw_instances(
             fit(frame.image, min(largest, max(smallest, side))),
-            [decode(found.rle)[::coarse, ::coarse] for found in detections],
-            [found.label for found in detections],
-            [f"{self.categories[found.label - 1].name} {found.score:.2f}" for found in detections],
+            [decode(each.rle)[::coarse, ::coarse] for each in detections],
+            [each.label for each in detections],
+            [f"{self.categories[each.label - 1].name} {each.score:.2f}" for each in detections],
         )
 
     def _writer_of(self, source: Source, rate: float) -> VideoWriter:
-        """The video of a source; that of the source before is finished."""
+        """The video writer of a source; closes that of the previous source."""
         if self._writer is None or source is not self._source:
             self._video.close()
             name = source.name if source.path.suffix.lower() == ".mp4" else f"{source.name}.mp4"

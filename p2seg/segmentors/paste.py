@@ -1,4 +1,4 @@
-"""Soft masks of boxes, brought back to the pixels of their image."""
+"""Resampling of the masks of boxes to the pixels of their image."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from p2seg.segmentors.resample import interpolation, resample
 
 
 def paste(mask: Tensor, box: Tensor, frame: Tensor, height: int, width: int) -> SoftMask:
-    """A soft mask at the pixels of an image.
+    """Resamples a mask at the centers of the image's pixels.
 
-    torchvision's own pasting rounds the box to whole pixels and widens it by one, which costs
-    objects of 30 pixels several hundredths of IoU; here each pixel's center is looked up.
+    torchvision rounds the box to integers and enlarges it by one pixel, which costs objects of 30
+    pixels several hundredths of IoU.
 
     Args:
         mask: `[M, M]` float in 0..1.
-        box: `[4]` x0, y0, x1, y1 in pixels, edge to edge; the mask reaches no pixel whose center
-            lies outside.
-        frame: `[4]`, the box that the cells of `mask` divide evenly.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        box: `[4]` x0, y0, x1, y1 in pixels; pixels with their center outside the box are 0.
+        frame: `[4]`, the box that the M x M cells of `mask` divide evenly.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
 
     Returns:
-        The mask in the box; a window without pixels where the box lies outside of the image.
+        The mask in the box; an empty window if the box is outside the image.
     """
     x0, y0, x1, y1 = box.tolist()
     fx0, fy0, fx1, fy1 = frame.tolist()
@@ -42,6 +41,6 @@ def paste(mask: Tensor, box: Tensor, frame: Tensor, height: int, width: int) -> 
 
 
 def _inside(start: float, end: float, length: int) -> Tensor:
-    """The pixels of a line of `length` whose centers lie in `start` to `end`, float32."""
+    """The indices (float32) of pixels along one axis with their center in `start` to `end`."""
     first, last = max(0, math.ceil(start - 0.5)), min(length - 1, math.floor(end - 0.5))
     return torch.arange(first, max(first, last + 1), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""What a trained segmentor finds in images: COCO's results list, pictures, other tools' files."""
+"""Prediction with a segmentation model: COCO results, pictures, and files for other tools."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from p2seg.segmentors.prefetch import ahead
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image and what was found in it.
+    """An image and its detections.
 
     Attributes:
         frame: the image.
-        detections: best first.
-        cut: whether the image has more, which the limit of objects per image has dropped.
+        detections: the detections, best first.
+        cut: whether the limit of objects per image has dropped further detections.
     """
 
     frame: Frame
@@ -45,21 +45,21 @@ def predict(
     frames: Iterator[Frame | str],
     batch_size: int,
 ) -> Generator[Prediction | str, None, None]:
-    """Finds the instances of images, in their order.
+    """Detects instances in images, in their order.
 
-    The images of the next batch are read while the model looks at one; more are never in memory.
+    The next batch is read while the model processes the current one.
 
     Args:
-        detect: B of `[3, H, W]` uint8 RGB -> B lists of detections, best first.
-        frames: of `read_frames`; a sentence in place of an image is passed on.
-        batch_size: images that the model looks at together.
+        detect: B images `[3, H, W]` uint8 RGB -> B lists of detections, best first.
+        frames: returned by `read_frames`; an error message in place of an image is passed on.
+        batch_size: images per batch.
 
     Yields:
-        A prediction for each image, or the sentence that says why there is none.
+        A prediction for each image, or the message why there is none.
 
     Raises:
-        UserError: of `frames`, after what was found before; or the model's outputs on an image
-            are not finite.
+        UserError: `frames` has raised it (raised after the predictions before it), or the outputs
+            of the model contain NaN or infinity.
     """
     waiting: list[Frame | str] = []
     with closing(ahead(frames, batch_size)) as read:
@@ -72,7 +72,7 @@ def predict(
                         break
             except UserError as error:
                 failure = error
-            yield from _looked_at(detect, waiting)
+            yield from _predictions(detect, waiting)
             if failure is not None:
                 raise failure
             if len(waiting) < batch_size:
@@ -80,34 +80,34 @@ def predict(
             waiting.clear()
 
 
-def _looked_at(
+def _predictions(
     detect: Callable[[list[Tensor]], list[Detections]], batch: Sequence[Frame | str]
 ) -> Iterator[Prediction | str]:
-    """The predictions of a batch, which may have sentences between its images."""
+    """The predictions of a batch, which may contain error messages in place of images."""
     frames = [frame for frame in batch if isinstance(frame, Frame)]
     images = [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in frames]
     with naming([frame.record.file_name for frame in frames]):
-        found = iter(detect(images) if images else [])
+        detections = iter(detect(images) if images else [])
     for frame in batch:
         if isinstance(frame, str):
             yield frame
         else:
-            own = next(found)
+            own = next(detections)
             yield Prediction(frame, own, own.cut)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written of every image beside its results.
+    """The files that are written for each image besides its COCO results.
 
     Attributes:
-        folder: to write to.
-        formats: of `p2seg.formats.masks.FORMATS`.
-        overlays: how many of the first images are drawn; None for all.
-        overlay_score: detections below it are in `predictions.json` alone.
+        folder: output folder.
+        formats: names in `p2seg.formats.masks.FORMATS`.
+        overlays: number of images that are drawn; None: all.
+        overlay_score: minimum score of detections in these files.
         categories: class k is `categories[k - 1]`.
-        names: of all images that may come, without frames: files of two images may not meet.
-        options: of the formats.
+        names: file names of all images without video frames, to avoid files with equal names.
+        options: options of the formats.
     """
 
     folder: Path
@@ -119,7 +119,7 @@ class Outputs:
     options: Options = PLAIN
 
     def made(self) -> list[Format]:
-        """The formats."""
+        """New writers of the formats."""
         return [
             FORMATS[name](self.folder / name, self.categories, self.options)
             for name in self.formats
@@ -132,15 +132,15 @@ def keep_predictions(
     outputs: Outputs,
     parts: Parts,
 ) -> None:
-    """Writes the pictures and the other tools' files of images as they come, and keeps results.
+    """Writes the files of each image as soon as it is predicted, and logs its results.
 
-    Of an image that is done nothing is in memory. An image whose results are kept has its files.
+    The files of an image are written before its results are logged.
 
     Args:
-        predictions: of `predict`.
-        items: the number of each image among all, from 0, and the stamp of its file.
-        outputs: what is written.
-        parts: where the results are kept.
+        predictions: returned by `predict`.
+        items: index of each image from 0, and the stamp of its file.
+        outputs: the files to write.
+        parts: the log of results.
     """
     categories, place_of = outputs.categories, places(outputs.names)
     others = outputs.made()
@@ -161,12 +161,12 @@ def keep_predictions(
 
 
 class Written(NamedTuple):
-    """What `write_predictions` has put together.
+    """A summary of `write_predictions`.
 
     Attributes:
-        skipped: a sentence for each image that was skipped.
-        images: how many images were not.
-        cut: how many of them had more detections than an image may have.
+        skipped: the reason for each skipped image.
+        images: number of images with results.
+        cut: number of images whose detections exceeded the limit.
     """
 
     skipped: list[str]
@@ -182,17 +182,17 @@ def write_predictions(
     info: dict[str, Any],
     outputs: Outputs | None = None,
 ) -> Written:
-    """Puts the results of all images together: `predictions.json` and `images.json`.
+    """Merges the results of all images into `predictions.json` and `images.json`.
 
-    So it does for the other tools that want the whole set in one file.
+    It also writes the files of formats with one file per data set.
 
     Args:
-        out: folder to write to.
-        parts: with the results of all images; they are removed.
-        stamps: of all images' files, by number; None: whatever was kept is used.
+        out: output folder.
+        parts: the log with the results of all images, which is removed.
+        stamps: stamps of all image files by index; None: all logged results are used.
         categories: class k is `categories[k - 1]`.
-        info: provenance, kept in `images.json` since COCO's results are a bare list.
-        outputs: what else is written.
+        info: provenance for `images.json`; COCO's results format has no place for it.
+        outputs: further files to write.
 
     Raises:
         UserError: every image was skipped, or one is neither finished nor skipped.
@@ -202,7 +202,7 @@ def write_predictions(
     if lost:
         name = f"number {lost[0] + 1}" if outputs is None else outputs.names[lost[0]]
         raise UserError(
-            f"{len(lost)} images have no results and were not skipped, {name} among them: their "
+            f"{len(lost)} images, such as {name}, have no results and were not skipped: their "
             f"results in {parts.folder} are missing or were changed; run the same command again"
         )
     left_out = sorted(kept.skipped.keys() - kept.finished.keys())
@@ -239,7 +239,7 @@ def write_predictions(
 
 
 def _entries(kept: Kept, outputs: Outputs) -> Iterator[Entry]:
-    """What is shown of each image that is done."""
+    """Each finished image with its detections of at least `overlay_score`."""
     label_of = {category.id: label for label, category in enumerate(outputs.categories, start=1)}
     for number in sorted(kept.finished):
         made = kept.content(number)
@@ -255,7 +255,7 @@ def _entries(kept: Kept, outputs: Outputs) -> Iterator[Entry]:
 
 
 def _write(format: Format, place: str, frame: Frame, found: list[Detection]) -> None:
-    """Writes the files of an image; a video's frame is no file, and its pixels are given."""
+    """Writes the files of an image, from its path or, for a video frame, from its pixels."""
     format.write(
         place, frame.record, frame.source.path if frame.rate is None else frame.image, found
     )

@@ -1,4 +1,4 @@
-"""Work done ahead in a thread, while what it gave before is used."""
+"""Prefetching of an iterator's items in a thread."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ T = TypeVar("T")
 
 
 def ahead(items: Iterator[T], count: int) -> Generator[T, None, None]:
-    """The same items in the same order, up to `count` of them made before they are asked for.
+    """The same items in the same order, of which up to `count` are computed in advance.
 
-    One thread makes them, one after the other. What making raises is raised here, in its turn.
+    One thread computes them in order. An exception is raised when its item is due.
 
     Args:
-        items: nobody else may ask it.
-        count: at least 1; so many are in memory.
+        items: the iterator, which no other code may use.
+        count: maximum number of items in memory, at least 1.
     """
     end = object()
-    made: deque[Future[T | object]] = deque()
+    futures: deque[Future[T | object]] = deque()
     thread = ThreadPoolExecutor(1)
     try:
         while True:
-            while len(made) < count:
-                made.append(thread.submit(next, items, end))
-            item = made.popleft().result()
+            while len(futures) < count:
+                futures.append(thread.submit(next, items, end))
+            item = futures.popleft().result()
             if item is end:
                 return
             yield item  # type: ignore[misc]  # all but the end are items

@@ -1,4 +1,4 @@
-"""A backbone with a feature pyramid on it: what Mask R-CNN and SOLOv2 stand on."""
+"""A backbone with a feature pyramid network (FPN), for Mask R-CNN and SOLOv2."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from p2seg.models.norms import Norm, groups_of, set_norms
 
 
 class FeaturePyramid(nn.Module):
-    """A backbone with a feature pyramid on it, in the form torchvision's detectors take.
+    """A backbone with a feature pyramid, with the interface of torchvision's detectors.
 
     Args:
-        body: feature maps at several strides.
-        channels: of every level of the pyramid.
-        levels: of the pyramid: as many as the body has, or one more, pooled from the last.
-        normalized: whether each level passes a group norm, for training from random weights.
+        body: gives feature maps at several strides.
+        channels: channels of each pyramid level.
+        levels: number of pyramid levels: that of the body's maps, or one more, which is pooled
+            from the last.
+        normalized: whether group normalization follows each convolution of the pyramid.
     """
 
     def __init__(self, body: Backbone, channels: int, levels: int, normalized: bool) -> None:
@@ -40,13 +41,13 @@ class FeaturePyramid(nn.Module):
         )
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """The levels of `[B, 3, H, W]` normalized images, finest first."""
+        """The pyramid levels of `[B, 3, H, W]` normalized images, finest first."""
         features = OrderedDict(zip(self.names, self.body(images), strict=True))
         return cast("OrderedDict[str, Tensor]", self.pyramid(features))
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """A group norm of the house's groups."""
+    """Group normalization with `groups_of(channels)` groups."""
     return nn.GroupNorm(groups_of(channels), channels)
 
 
@@ -59,28 +60,28 @@ def build_body(
     frozen: Sequence[str],
     allow_masks: bool = False,
 ) -> Backbone:
-    """The backbone of a segmentor.
+    """Builds the backbone of a segmentation model.
 
-    A checkpoint keeps the backbone's name, and whoever loads it builds the backbone again. So the
-    name may not be one that timm would look up in the hub or in a folder.
+    Loading a checkpoint builds the backbone by its name again. So the name must not be a repository
+    or folder, from which timm would load files.
 
     Args:
-        backbone: a timm model name, such as `resnet50.tv_in1k`.
-        pretrained: ImageNet weights from timm's hub cache.
-        weights: a file of ImageNet weights instead; None for the cache.
-        norm: `frozen`, `batch` or `group`.
-        frozen: parts that are not trained, such as `conv1`.
-        allow_masks: take weights that were trained on masks or boxes, too.
+        backbone: name of a timm or torchvision model, such as `resnet50.tv_in1k`.
+        pretrained: whether to load ImageNet weights of timm or torchvision.
+        weights: a file with ImageNet weights, used instead of a download.
+        norm: `frozen`, `batch` or `group` normalization, see `set_norms`.
+        frozen: names of modules that are not trained, such as `conv1`.
+        allow_masks: whether to accept weights that were trained on masks or boxes.
 
     Raises:
-        UserError: an unknown backbone or part of it, the name of a repository or folder, or
-            missing or refused weights.
+        UserError: the backbone or a module name is unknown, the name is a repository or folder, or
+            weights are missing or refused.
     """
     if re.search(r"[:/\\]", backbone):
         raise UserError(
-            f"segmentor.backbone={shown(backbone)} names a repository or a folder, which a "
-            "checkpoint must not be built from; give a model of timm or torchvision by its name "
-            "alone, and its weights with segmentor.weights=FILE"
+            f"segmentor.backbone={shown(backbone)} names a repository or a folder, which is not "
+            "allowed for security; give the plain name of a model of timm or torchvision, and its "
+            "weights with segmentor.weights=FILE"
         )
     body = build_backbone(
         backbone,
@@ -95,15 +96,15 @@ def build_body(
 
 
 def freeze(body: nn.Module, parts: Sequence[str], name: str) -> None:
-    """Keeps parts of a backbone from being trained.
+    """Excludes modules of a backbone from training.
 
     Args:
         body: the backbone.
         parts: names of modules, such as `conv1`.
-        name: of the backbone, for the error.
+        name: name of the backbone, for the error message.
 
     Raises:
-        UserError: a part that it does not have.
+        UserError: the backbone has no such module.
     """
     modules = [key for key, _ in body.named_modules()]
     for part in parts:

@@ -1,7 +1,6 @@
-"""Bilinear interpolation as two products of matrices: of windows, and of sizes known at run time.
+"""Bilinear interpolation as two matrix products, one for rows and one for columns.
 
-Interpolation is a matrix for the rows times one for the columns. That reaches any window of the
-result without the whole, takes any frame, and every exporter can write it down.
+It supports any window of the result and sizes known only at run time, in every exporter.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from torch import Tensor
 
 
 def interpolation(places: Tensor, cells: int | Tensor) -> Tensor:
-    """The weights of a line's cells at some places of it, its ends drawn out.
+    """The matrix of linear interpolation along one axis, with constant extrapolation.
 
     Args:
-        places: `[N]` float; the center of cell k is at k.
-        cells: of the line; a tensor where it is known at run time only.
+        places: `[N]` float, positions; the center of cell k is at k.
+        cells: number of cells; a tensor if known only at run time.
 
     Returns:
-        `[N, cells]` float: at most two neighbors in a row are not zero, and a row sums to 1.
+        `[N, cells]` float; each row sums to 1 and has at most two nonzero neighbors.
     """
     index = _cells(cells, places)
     inside = places.clamp(min=0).minimum(index[-1:])
@@ -28,20 +27,20 @@ def interpolation(places: Tensor, cells: int | Tensor) -> Tensor:
 
 
 def shrinking(cells: int | Tensor, size: int | Tensor, like: Tensor) -> Tensor:
-    """The weights that resize a line as `interpolate(antialias=True)` does.
+    """The matrix that resizes one axis like `interpolate(antialias=True)`.
 
     Args:
-        cells: of the line.
-        size: cells that it becomes.
-        like: of the type and device of the weights.
+        cells: number of cells before.
+        size: number of cells after.
+        like: a tensor with the dtype and device of the result.
 
     Returns:
         `[size, cells]` float.
     """
-    index, made = _cells(cells, like) + 0.5, _cells(size, like) + 0.5
+    index, target = _cells(cells, like) + 0.5, _cells(size, like) + 0.5
     ratio = torch.as_tensor(cells / size).to(like)
     reach = ratio.clamp(min=1)
-    weights = (1 - ((index - (made * ratio)[:, None]) / reach).abs()).clamp(min=0)
+    weights = (1 - ((index - (target * ratio)[:, None]) / reach).abs()).clamp(min=0)
     return weights / weights.sum(1, keepdim=True)
 
 

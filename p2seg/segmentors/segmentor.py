@@ -1,4 +1,4 @@
-"""What every segmentor is: losses of a batch, and what it finds in images."""
+"""The base class of segmentation models: losses of a batch, and detection in images."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torchvision.transforms.v2 import functional as F
 from p2seg.engine.finite import NotFinite
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.data import InstanceBatch
-from p2seg.segmentors.detection import Detections, Found, decided
+from p2seg.segmentors.detection import Detections, SoftDetection, decided
 from p2seg.segmentors.limits import LEAST_OBJECTS, Room
 
 
 class Segmentor(nn.Module):
-    """A model that finds instances, whichever.
+    """A segmentation model.
 
     Attributes:
-        short_side: pixels that an image's short side is resized to before it looks.
-        long_side: the most that the long side may then have.
-        max_objects: the most objects that an image is given.
+        short_side: pixels to which the short side of an image is resized.
+        long_side: maximum pixels of the long side; larger images are resized to it instead.
+        max_objects: maximum number of objects per image.
     """
 
     short_side: int
@@ -30,103 +30,105 @@ class Segmentor(nn.Module):
     max_objects: int = LEAST_OBJECTS
 
     def limit_objects(self, most: int) -> None:
-        """Sets `max_objects`, and with it how many candidates the model makes of an image."""
+        """Sets `max_objects`, and raises the number of candidates per image if necessary."""
         self.max_objects = most
 
     def room(self) -> Room | None:
-        """How many objects the model can learn of one image; None: any number."""
+        """The number of objects per image that the model can learn; None: unlimited."""
         return None
 
     @abstractmethod
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
-        """The losses of a batch by name, `[]` each, already weighted; their sum is minimized."""
+        """The weighted losses of a batch by name, each `[]`; their sum is minimized."""
 
     @abstractmethod
     def find(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
-    ) -> list[list[Found]]:
-        """What is in resized images of one size.
+    ) -> list[list[SoftDetection]]:
+        """Detects instances in resized images of one size.
 
         Args:
             images: `[B, 3, h, w]` float RGB in 0..1.
-            sizes: B of (height, width) that boxes and masks are brought back to.
-            score: what is below it is left out.
+            sizes: (height, width) of each of the B original images, in whose pixels boxes and masks
+                are returned.
+            score: minimum score.
 
         Returns:
-            B lists of at most `max_objects` + 1: the one too many shows that an image has more.
+            B lists of at most `max_objects` + 1 detections; the additional one shows that the limit
+            was exceeded.
 
         Raises:
-            NotFinite: what the model gives on one of the images is NaN or infinite.
+            NotFinite: the outputs contain NaN or infinity.
         """
 
-    def forward(self, given: Callable[[], InstanceBatch]) -> dict[str, Tensor]:
-        """`losses`, by the name that wrappers of modules know.
+    def forward(self, batch: Callable[[], InstanceBatch]) -> dict[str, Tensor]:
+        """Calls `losses`; DDP and Fabric wrap only `forward`.
 
         Args:
-            given: gives the batch; Fabric would copy and round whatever it can look into.
+            batch: returns the batch; Fabric would convert the dtype of tensors in the batch itself.
         """
-        return self.losses(given())
+        return self.losses(batch())
 
     def look(
         self, images: Sequence[Tensor], score: float, *, scale: float = 1.0
-    ) -> list[list[Found]]:
-        """What is in images of any sizes, masks undecided.
+    ) -> list[list[SoftDetection]]:
+        """Detects instances in images of any sizes, with soft masks.
 
-        Images that are resized to one size are looked at together, others apart: what is found in
-        an image does not depend on the images beside it.
+        Images with the same resized size form one batch without padding, so the result for an image
+        does not depend on the other images.
 
         Args:
-            images: B of `[3, H, W]` uint8 RGB.
-            score: what is below it is left out.
-            scale: times the model's sides.
+            images: B images `[3, H, W]` uint8 RGB.
+            score: minimum score.
+            scale: factor on `short_side` and `long_side`.
 
         Returns:
-            B lists, in the pixels of the images.
+            B lists of detections in pixels of the images.
 
         Raises:
-            NotFinite: see `find`; it says which of the images they are.
+            NotFinite: see `find`; the error has the indices of the images.
         """
-        assert not self.training, "a segmentor looks after model.eval()"
+        assert not self.training, "call model.eval() before prediction"
         groups: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
             height, width = image.shape[1:]
             size = resized(height, width, self.short_side * scale, self.long_side * scale)
             groups.setdefault(size, []).append(index)
-        found: list[list[Found]] = [[] for _ in images]
+        detections: list[list[SoftDetection]] = [[] for _ in images]
         for (h, w), group in groups.items():
             inputs = [F.resize(images[i].float() / 255, [h, w], antialias=True) for i in group]
             sizes = [(images[i].shape[1], images[i].shape[2]) for i in group]
             try:
-                made = self.find(torch.stack(inputs), sizes, score)
+                batch = self.find(torch.stack(inputs), sizes, score)
             except NotFinite as error:
-                spoiled = self._spoiled(inputs, sizes, score) or range(len(group))
-                raise NotFinite([group[place] for place in spoiled], error.advice) from error
-            for index, own in zip(group, made, strict=True):
-                found[index] = own
-        return found
+                places = self._not_finite(inputs, sizes, score) or range(len(group))
+                raise NotFinite([group[place] for place in places], error.advice) from error
+            for index, own in zip(group, batch, strict=True):
+                detections[index] = own
+        return detections
 
-    def _spoiled(
+    def _not_finite(
         self, inputs: Sequence[Tensor], sizes: Sequence[tuple[int, int]], score: float
     ) -> list[int]:
-        """The images on which, alone, the model's outputs are not finite."""
-        spoiled = []
+        """The indices of the images for which the outputs of the model are not finite."""
+        places = []
         for place, (image, size) in enumerate(zip(inputs, sizes, strict=True)):
             try:
                 self.find(image[None], [size], score)
             except NotFinite:
-                spoiled.append(place)
-        return spoiled
+                places.append(place)
+        return places
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Tensor], score: float = 0.05) -> list[Detections]:
-        """The instances of images.
+        """Detects instances in images.
 
         Args:
-            images: B of `[3, H, W]` uint8 RGB, of any sizes, on the model's device.
-            score: detections below it are left out, and so are empty masks.
+            images: B images `[3, H, W]` uint8 RGB of any sizes, on the model's device.
+            score: minimum score; detections with an empty mask are also dropped.
 
         Returns:
-            B lists of at most `max_objects`, best first, in the pixels of the images.
+            B lists of at most `max_objects` detections, best first, in pixels of the images.
 
         Raises:
             NotFinite: see `find`.

@@ -1,4 +1,4 @@
-"""Sizes of segmentors that cannot be, told before anything is built."""
+"""Validation of the options of segmentation models before anything is built."""
 
 from __future__ import annotations
 
@@ -7,70 +7,69 @@ from collections.abc import Mapping, Sequence
 from p2seg.errors import UserError
 
 MOST_LAYERS = 1000
-"""A checkpoint of others may ask for any number of them, and building them takes as long."""
+"""Maximum number of layers, because an untrusted checkpoint could set any number."""
 
 
 def check_counts(counts: Mapping[str, int | Sequence[int]]) -> None:
-    """Compares counts, channels and sides with 1, and counts of layers with `MOST_LAYERS` as well.
+    """Checks that counts, channels and sides are >= 1, and layers at most `MOST_LAYERS`.
 
     Args:
-        counts: by their names in `segmentor.model`; a list needs one entry or more.
+        counts: values by name in `segmentor.model`; a list must have at least one entry.
 
     Raises:
-        UserError: one that is below 1, an empty list, or too many layers.
+        UserError: a value is below 1, a list is empty, or there are too many layers.
     """
     for name, value in counts.items():
         several = isinstance(value, Sequence)
         values = value if isinstance(value, Sequence) else [value]
         if name.endswith(("_layers", "_depth")) and values and max(values) > MOST_LAYERS:
             raise UserError(
-                f"segmentor.model.{name}={value!s:.60} cannot be; it is a whole number from 1 to "
-                f"{MOST_LAYERS}"
+                f"segmentor.model.{name}={value!s:.60}: must be an integer from 1 to {MOST_LAYERS}"
             )
         if not values or min(values) < 1:
             shown = list(values) if several else value
-            what = "a list of whole numbers from 1" if several else "a whole number from 1"
-            raise UserError(f"segmentor.model.{name}={shown} cannot be; it is {what}")
+            what = "a list of integers >= 1" if several else "an integer >= 1"
+            raise UserError(f"segmentor.model.{name}={shown}: must be {what}")
 
 
 def check_factors(factors: Mapping[str, float]) -> None:
-    """Compares factors with 0.
+    """Checks that factors are > 0.
 
     Raises:
-        UserError: one that is not above it.
+        UserError: a factor is not.
     """
     for name, value in factors.items():
         if not value > 0:
-            raise UserError(f"segmentor.model.{name}={value} cannot be; it is a number above 0")
+            raise UserError(f"segmentor.model.{name}={value}: must be a number > 0")
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
-    """Compares shares with 0 and 1.
+    """Checks that shares are in 0..1.
 
     Raises:
-        UserError: one that is not between.
+        UserError: a share is not.
     """
     for name, value in shares.items():
         if not 0 <= value <= 1:
-            raise UserError(f"segmentor.model.{name}={value} cannot be; it is a number from 0 to 1")
+            raise UserError(f"segmentor.model.{name}={value}: must be a number from 0 to 1")
 
 
 def check_pairs(name: str, pairs: Sequence[Sequence[float]]) -> None:
-    """Looks whether each of some ranges has a least and a most.
+    """Checks that each range is a pair with 0 <= minimum < maximum.
 
     Args:
-        name: in `segmentor.model`.
-        pairs: (least, most) each.
+        name: name in `segmentor.model`.
+        pairs: (minimum, maximum) each.
 
     Raises:
-        UserError: one that is no pair, or whose least is negative or not below its most.
+        UserError: a range is not.
     """
     for pair in pairs:
         if not isinstance(pair, Sequence) or len(pair) != 2 or not 0 <= pair[0] < pair[1]:
             shown = list(pair) if isinstance(pair, Sequence) else pair
             raise UserError(
-                f"segmentor.model.{name} has {shown}, which cannot be; each is [least,most] with "
-                "0 <= least < most"
+                f"segmentor.model.{name} has {shown}: each entry must be [min,max] with "
+                "0 <= min < max"
             )
 
 
@@ -83,10 +82,10 @@ def check_solov2(
     candidate_score: float,
     **counts: int,
 ) -> None:
-    """What SOLOv2 can be built with; see `p2seg.segmentors.solov2.model.build_solov2`.
+    """Checks the options of `p2seg.segmentors.solov2.model.build_solov2`.
 
     Raises:
-        UserError: a size, a grid, a range or a factor that cannot be.
+        UserError: an option is invalid.
     """
     check_counts({**counts, "grids": grids})
     check_pairs("sizes", sizes)

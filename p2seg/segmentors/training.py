@@ -1,4 +1,4 @@
-"""How a segmentor is trained: epochs, steps of the learning rate, and the sum of its losses."""
+"""Training schedule and objective of segmentation models."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from p2seg.segmentors.data import InstanceBatch
 
 @dataclass(frozen=True)
 class EpochSchedule:
-    """The detectors' common schedule, in epochs. Paper: Sec. 4.1.
+    """The usual schedule of detectors, in epochs. Paper: Sec. 4.1.
 
     Attributes:
-        epochs: passes over the images.
-        milestones: epochs after which the learning rate falls to a tenth; None: two thirds and
-            eleven twelfths of `epochs`, 8 and 11 of 12.
-        warmup_steps: steps over which it rises.
-        lr: at `lr_batch` images per step; it is linear in the batch.
-        lr_batch: images per step that `lr` is meant for.
+        epochs: number of passes over the images.
+        milestones: epochs after which the learning rate is divided by 10; None: 2/3 and 11/12 of
+            `epochs`, such as 8 and 11 of 12.
+        warmup_steps: number of warm-up steps.
+        lr: learning rate at `lr_batch` images per step; it is scaled linearly with the batch size.
+        lr_batch: images per step for `lr`.
     """
 
     epochs: float = 12
@@ -32,19 +32,19 @@ class EpochSchedule:
     lr_batch: int = 16
 
     def steps(self, images: int, batch: int) -> int:
-        """Optimizer steps for a set of `images` at `batch` images per step of all processes."""
+        """Number of steps for `images` images at `batch` images per step over all processes."""
         return max(1, math.ceil(self.epochs * images / batch))
 
     def steps_of(self, epochs: float | None, images: int, batch: int) -> int:
-        """Steps of some epochs, at least one; 0 for None."""
+        """Number of steps of a number of epochs, at least 1; 0 for None."""
         return 0 if epochs is None else max(1, round(epochs * images / batch))
 
     def peak(self, batch: int) -> float:
-        """The highest learning rate, at `batch` images per step of all processes."""
+        """The peak learning rate at `batch` images per step over all processes."""
         return self.lr * batch / self.lr_batch
 
     def said(self, images: int, batch: int) -> str:
-        """The schedule in one line for the log."""
+        """A description of the schedule in one line."""
         falls = " and ".join(f"{epoch:.4g}" for epoch in self.falls)
         return (
             f"{self.steps(images, batch)} steps of {batch} images; "
@@ -54,27 +54,27 @@ class EpochSchedule:
 
     @property
     def falls(self) -> Sequence[float]:
-        """Epochs after which the learning rate falls to a tenth."""
+        """Epochs after which the learning rate is divided by 10."""
         if self.milestones is not None:
             return self.milestones
         return self.epochs * 2 / 3, self.epochs * 11 / 12
 
     def factor(self, images: int, batch: int) -> Factor:
-        """What the peak is multiplied by at each step."""
+        """The factor on the peak learning rate by step."""
         milestones = [round(epoch * images / batch) for epoch in self.falls]
         return steps(milestones, self.warmup_steps)
 
 
 def segmentor_losses(model: nn.Module, batch: InstanceBatch, step: int) -> dict[str, Tensor]:
-    """The losses that the segmentor itself computes, for `Trainer.fit`.
+    """The objective for `Trainer.fit`: the losses of a `Segmentor`.
 
     Args:
-        model: a `Segmentor`, or what wraps it.
-        batch: of the data set.
-        step: the same at every step.
+        model: a `Segmentor`, possibly wrapped by Fabric.
+        batch: a batch of the data set.
+        step: not used.
 
     Returns:
-        The losses by name, `[]` each.
+        Losses by name, each `[]`.
     """
     del step
     losses: dict[str, Tensor] = model(lambda: batch)

@@ -1,4 +1,4 @@
-"""A segmentor's scores on validation images while it is trained."""
+"""Validation scores of a segmentation model during training."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from p2seg.runtime.ranks import Ranks
 from p2seg.segmentors.segmentor import Segmentor
 
 LEAST_SCORE = 0.05
-"""Detections below it are left out, as `predict.score` does."""
+"""Minimum score of detections, the default of `predict.score`."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores a segmentor on annotated images.
+    """Scores a segmentation model on annotated images.
 
     Attributes:
         gt: ground truth.
-        images: the folder of its images.
-        key: of the ground truth and how much of it: scores by another are not compared.
-        ranks: that share the images, and get the same scores.
+        images: folder of the images.
+        key: fingerprint of the ground truth; scores with different keys are not comparable.
+        ranks: the processes that share the images; all get the same scores.
     """
 
     gt: InstanceSet
@@ -36,18 +36,18 @@ class Validation:
     ranks: Ranks = field(default_factory=Ranks)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """`mAP50`, `mAP75` (`voc_area`) and COCO's `AP`, 0..1, of a `Segmentor` in eval mode."""
+        """`mAP50`, `mAP75` (VOC, area) and COCO's `AP`, 0..1, of a `Segmentor` in eval mode."""
         assert isinstance(model, Segmentor)
-        self.ranks.equal(model)  # batch norms have seen other images on each rank
+        self.ranks.equal(model)  # the statistics of batch norms differ between ranks
         device = next(model.parameters()).device
-        found = []
+        detections = []
         for record in self.ranks.share(self.gt.images):
             array = read_image(self.images / record.file_name, (record.height, record.width))
             image = torch.from_numpy(array).permute(2, 0, 1).to(device)
             with naming([record.file_name]):
                 [own] = model.predict([image], LEAST_SCORE)
-            found.append([Instance(-1, d.label, d.rle, score=d.score) for d in own])
-        pred = replace(self.gt, instances=self.ranks.merged(found))
+            detections.append([Instance(-1, d.label, d.rle, score=d.score) for d in own])
+        pred = replace(self.gt, instances=self.ranks.merged(detections))
         area = voc.voc_scores(voc.overlaps(self.gt, pred, self.ranks))["voc_area"]
         scores = {
             "mAP50": area["mAP50"],

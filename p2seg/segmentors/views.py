@@ -1,7 +1,7 @@
-"""Averaging what a segmentor finds in several views of an image: flipped, at other scales.
+"""Test-time augmentation: averages detections over mirrored and rescaled views of an image.
 
-One way for every segmentor: what was found is matched by its masks, then scores, boxes and soft
-masks are averaged.
+Detections of different views are matched by mask IoU. Then scores, boxes and soft masks are
+averaged. It works for every segmentation model.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from torch import Tensor
 
 from p2seg.data import rle as codec
 from p2seg.errors import check_choice
-from p2seg.segmentors.detection import Box, Detections, Found, SoftMask, decided
+from p2seg.segmentors.detection import Box, Detections, SoftDetection, SoftMask, decided
 from p2seg.segmentors.segmentor import Segmentor
 
 SAME = 0.5
-"""IoU from which what two views found is one instance."""
+"""Minimum IoU at which detections of two views are the same instance."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How an image is looked at.
+    """A transform of the input image.
 
     Attributes:
-        scale: times the segmentor's own sides.
-        flip: mirrored left to right.
+        scale: factor on the model's input size.
+        flip: whether the image is mirrored horizontally.
     """
 
     scale: float = 1.0
@@ -42,80 +42,83 @@ VIEWS = {
     "flip": (View(), View(flip=True)),
     "scales": tuple(View(scale, flip) for scale in (1.0, 0.75, 1.25) for flip in (False, True)),
 }
-"""The named choices of `predict.views`."""
+"""The allowed values of `predict.views`."""
 
 
 @torch.inference_mode()
 def predict_views(
     model: Segmentor, images: Sequence[Tensor], score: float, views: str = "one"
 ) -> list[Detections]:
-    """The instances of images, averaged over views.
+    """The detections of images, averaged over views.
 
     Args:
-        model: in evaluation mode.
-        images: B of `[3, H, W]` uint8 RGB, on the model's device.
-        score: detections below it are left out.
-        views: one of `VIEWS`.
+        model: the model in evaluation mode.
+        images: B images `[3, H, W]` uint8 RGB, on the model's device.
+        score: minimum score.
+        views: a key of `VIEWS`.
 
     Returns:
-        B lists of at most `model.max_objects`, best first.
+        B lists of at most `model.max_objects` detections, best first.
 
     Raises:
-        UserError: an unknown name of views.
-        NotFinite: what the model gives on one of the images is NaN or infinite.
+        UserError: `views` is unknown.
+        NotFinite: the outputs of the model contain NaN or infinity.
     """
     check_choice("predict.views", views, tuple(VIEWS))
-    chosen = VIEWS[views]
-    if len(chosen) == 1:
+    transforms = VIEWS[views]
+    if len(transforms) == 1:
         return model.predict(images, score)
-    floor = score / len(chosen)  # an instance may be weak in one view and strong in the others
+    floor = score / len(transforms)  # an instance may have a low score in one view only
     of_views = []
-    for view in chosen:
-        seen = [image.flip(-1) if view.flip else image for image in images]
-        looked = model.look(seen, floor, scale=view.scale)
+    for view in transforms:
+        inputs = [image.flip(-1) if view.flip else image for image in images]
+        outputs = model.look(inputs, floor, scale=view.scale)
         of_views.append(
             [
-                [_mirrored(each, image.shape[2]) for each in found] if view.flip else found
-                for image, found in zip(images, looked, strict=True)
+                [_mirrored(each, image.shape[2]) for each in output] if view.flip else output
+                for image, output in zip(images, outputs, strict=True)
             ]
         )
-    made = []
-    for image, *found in zip(images, *of_views, strict=True):
+    results = []
+    for image, *per_view in zip(images, *of_views, strict=True):
         height, width = image.shape[1:]
         most = model.max_objects
         own = Detections()
-        for each in merged(found, height, width):  # one by one: whole masks are large
+        for each in merged(per_view, height, width):  # one by one, because full masks are large
             own += decided([each], height, width, most) if each.score >= score else []
         own.sort(key=lambda one: -one.score)
-        # a view looks below `score`: what it dropped there is no object of the image
-        dropped = any(len(one) > most and min(o.score for o in one) >= score for one in found)
-        made.append(Detections(own[:most], cut=dropped or len(own) > most))
-    return made
+        # a detection below `score` that a view has dropped does not count as cut off
+        dropped = any(len(one) > most and min(o.score for o in one) >= score for one in per_view)
+        results.append(Detections(own[:most], cut=dropped or len(own) > most))
+    return results
 
 
-def _mirrored(found: Found, width: int) -> Found:
-    """The same in an image of `width` pixels, left and right exchanged."""
-    box = found.box
+def _mirrored(detection: SoftDetection, width: int) -> SoftDetection:
+    """The detection mirrored horizontally in an image of `width` pixels."""
+    box = detection.box
     if box is not None:
         box = (width - box[2], box[1], width - box[0], box[3])
-    return replace(found, box=box, mask=found.mask.mirrored(width))
+    return replace(detection, box=box, mask=detection.mask.mirrored(width))
 
 
-def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> Iterator[Found]:
-    """What several views of one image found, instance by instance.
+def merged(
+    views: Sequence[Sequence[SoftDetection]], height: int, width: int
+) -> Iterator[SoftDetection]:
+    """Matches and averages the detections of several views of one image.
 
-    The best is matched first: of every other view it takes the detection of its class that its
-    mask overlaps most, from an IoU of a half on. A view without one counts as a score of 0.
+    Detections are processed by descending score. Each is matched with the unmatched detection of
+    its class with the largest mask IoU in every other view, if the IoU is at least `SAME`. A view
+    without a match contributes a score of 0.
 
     Args:
-        views: of each, what it found, in the pixels of the image.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        views: detections of each view in pixels of the image.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
 
     Yields:
-        The averages, by the best score of any view.
+        The averages, ordered by the best score of any view.
     """
-    every = [(number, each) for number, found in enumerate(views) for each in found]
+    every = [(number, each) for number, view in enumerate(views) for each in view]
     every.sort(key=lambda pair: -pair[1].score)
     codes = [codec.encode(each.mask.whole(height, width)) for _, each in every]
     iou = codec.iou_matrix(codes, codes)
@@ -134,8 +137,8 @@ def merged(views: Sequence[Sequence[Found]], height: int, width: int) -> Iterato
         yield _average([every[k][1] for k in members], len(views))
 
 
-def _average(members: list[Found], views: int) -> Found:
-    """One instance of several views; boxes and masks are weighed by the scores."""
+def _average(members: list[SoftDetection], views: int) -> SoftDetection:
+    """The average of matched detections; boxes and masks are weighted by score."""
     total = max(sum(each.score for each in members), 1e-9)
     shares = [each.score / total for each in members]
     box: Box | None = None
@@ -152,4 +155,4 @@ def _average(members: list[Found], views: int) -> Found:
         y, x = mask.top - top, mask.left - left
         values[y : y + h, x : x + w] += share * mask.values
     score = sum(each.score for each in members) / views
-    return Found(members[0].label, score, box, SoftMask(top, left, values))
+    return SoftDetection(members[0].label, score, box, SoftMask(top, left, values))

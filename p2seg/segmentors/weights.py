@@ -1,4 +1,4 @@
-"""How much a segmentor believes each of the instances it learns from."""
+"""Weights of pseudo masks in the losses of a segmentation model."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ DefaultBoxes = Literal["mask", "box", "ignore"]
 
 @dataclass(frozen=True)
 class InstanceWeights:
-    """What pseudo masks need and true ones do not.
+    """The weighting of pseudo masks by score, and the treatment of default boxes.
 
     Attributes:
-        score_power: an instance's losses are weighed by its score to this power, over the mean of
-            that in the file, so that the learning rate stays what it was; 0: all alike.
-        default_boxes: boxes given to points that no pixel claimed are learned as `mask`, like any
-            other instance (as in the paper); as `box` and class alone; or `ignore`d: neither
-            objects nor background.
+        score_power: exponent p of the weight `score^p / mean(score^p)` of an instance, where the
+            mean is over the file, so that the average weight is 1; 0: all weights are 1.
+        default_boxes: use of instances that are default boxes: `mask`: like any other instance, as
+            in the paper; `box`: without the mask loss; `ignore`: neither object nor background.
     """
 
     score_power: float = 0.0
     default_boxes: DefaultBoxes = "mask"
 
     def mean(self, scores: Iterable[float]) -> float:
-        """What the weights of instances of these scores are divided by; 1 of none."""
+        """The mean of `score^p`; 1 without scores."""
         powers = [score**self.score_power for score in scores]
         return float(np.mean(powers)) if any(powers) else 1.0
 
     def of(self, instances: Sequence[Instance], mean: float) -> tuple[Tensor, Tensor]:
-        """The weights of an image's instances; those of rejected ones are 0.
+        """The weights of an image's instances; rejected ones have weight 0.
 
         Args:
-            instances: K of them.
-            mean: of `mean`.
+            instances: K instances.
+            mean: returned by `mean`.
 
         Returns:
-            `[K]` float32 for class and box, and `[K]` float32 for the mask.
+            Weights for class and box, and weights for the mask, each `[K]` float32.
         """
         weights = torch.tensor([each.score**self.score_power / mean for each in instances])
         boxes = torch.tensor([each.default_box for each in instances], dtype=torch.bool)

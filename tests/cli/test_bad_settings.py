@@ -110,11 +110,11 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("gen_pseudo", "export.rounds=1", "export.rounds=1 needs affinities, which this network"),
         ("gen_pseudo", "export.beta=9", "export.beta=9 needs affinities, which this network"),
         ("train", "mdm.split=straight", "mdm.split=straight cannot be; it is euclidean, ge"),
-        ("train", "mdm.color_weight=-1", "mdm.color_weight=-1 cannot be; it is a number from 0"),
+        ("train", "mdm.color_weight=-1", "mdm.color_weight=-1: must be"),
         ("train", "model.norm=layer", "model.norm=layer cannot be; it is batch, group or frozen"),
         ("train", "model.width=wide", "model.width=wide cannot be; it is a whole number"),
         ("train", "model.backbone=no_net", "model.backbone=no_net: Unknown model"),
-        ("train", "model.feature_location=''", "model.feature_location is for HRNets"),
+        ("train", "model.feature_location=''", "model.feature_location is supported by HRNet only"),
         ("train", "model.weights=/no.pth", "no backbone weights at /no.pth"),
         ("train", "loss.background=none", "loss.background=none cannot be; it is group, apart"),
         ("train", "loss.hard_pixel_ratio=0", "loss.hard_pixel_ratio=0"),
@@ -177,7 +177,7 @@ def test_nothing_is_lost(made, tools, tmp_path):
 
 def test_weights_of_another_network_for_training(tools, tmp_path):
     torch.save({"conv1.weight": torch.zeros(2)}, tmp_path / "a.pth")
-    refused(tools("train", f"model.weights={tmp_path}/a.pth"), "a.pth holds another network")
+    refused(tools("train", f"model.weights={tmp_path}/a.pth"), "a.pth contains another network")
 
 
 def test_a_name_with_a_newline_stays_on_one_line(tools, tmp_path):
@@ -273,4 +273,4 @@ def test_a_training_says_what_it_goes_on_from_and_that_no_round_takes_part(tools
     said = works(tools("train", *words))
     assert "no round of MDM takes part: mdm.start_step=5 is not reached" in said
     said = works(tools("train", *words))
-    assert "is at step 1 of 1: there is nothing left to do" in said
+    assert "is at step 1 of 1: nothing left to do" in said

@@ -17,8 +17,10 @@ from training_sets import training_set
 from p2seg.cli.outputs import ALSO_READ, inputs_read, output_of
 from p2seg.cli.paths import CONFIGS
 from p2seg.errors import UserError
-from p2seg.runtime.files import watching, write_second_name, write_text
-from p2seg.runtime.outputs import Output, note_start, refuse_inputs, replacing
+from p2seg.runtime.files import watching, write_text
+from p2seg.runtime.links import write_second_name
+from p2seg.runtime.outputs import Output, refuse_inputs, replacing
+from p2seg.runtime.run_record import note_start
 from p2seg.runtime.settings import paths_read
 
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")

@@ -103,7 +103,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
         (["masks={root}/other.json"], "other has no masks of image 10, part/0.png"),
         pytest.param(
             ["figure=rounds", "ckpt={root}/run/last.pt", "trainer.accelerator=mps"],
-            "trainer.accelerator=mps is not on this machine",
+            "trainer.accelerator=mps is not available",
             marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is"),
         ),
         (["truth=1"], "truth=1 is unknown"),

@@ -77,7 +77,7 @@ def test_snapshots_without_an_average_and_of_no_step(run, capsys):
     assert all(torch.equal(last["model"][name], kept["model"][name]) for name in kept["model"])
     run.fit(dataclasses.replace(trainer, snapshots=(6, 9), resume="never"))
     assert "snapshots=[9]: there are 6 steps" in capsys.readouterr().out
-    with pytest.raises(UserError, match="steps are from 0 up"):
+    with pytest.raises(UserError, match="must be integers >= 0"):
         dataclasses.replace(TRAINER, snapshots=(-1,))
 
 

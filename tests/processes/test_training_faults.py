@@ -73,7 +73,7 @@ def goes_on(folder, out, launcher, words, whole):
     """The same command does the rest, and ends where the training ends that nothing stopped."""
     assert load_checkpoint(out / "last.pt", "network")["step"] == 4
     jobs, told = commands(launcher, [*words, f"out={out}"])
-    assert "is at step 4 of 6: goes on" in succeed(folder, *jobs, **told)
+    assert "is at step 4 of 6: resumed" in succeed(folder, *jobs, **told)
     assert losses(out) == losses(whole)
     end, again = (load_checkpoint(each / "last.pt", "network") for each in (whole, out))
     for key in ("model", "average"):
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_finite_names_the_images_of_its_rank(tmp_path, words,
     assert len([k for k in range(8) if f"part/{k}.png" in said]) == 1, said
     # one process resumes the same command to the same end, except for rounding
     one = (f"out={tmp_path}/out",)
-    assert "is at step 4 of 6: goes on" in succeed(tmp_path, torchrun(1, [*words, *one]))
+    assert "is at step 4 of 6: resumed" in succeed(tmp_path, torchrun(1, [*words, *one]))
     found, wanted = losses(tmp_path / "out"), losses(whole)
     for name, values in wanted.items():
         assert found[name] == pytest.approx(values, rel=1e-3)

@@ -66,7 +66,7 @@ def test_what_was_decided_holds_in_the_next_masks(drawn, masks, tmp_path, run_to
     )
     words = [*drawn.words, f"review={review}", f"out={tmp_path / 'again.json'}"]
     told = works(run_tool("gen_pseudo", *words))
-    assert "1 accepted, 1 rejected, 1 clicked anew" in " ".join(told.split())
+    assert "1 accepted, 1 rejected, 1 moved" in " ".join(told.split())
     again = by_id(tmp_path / "again.json")
     assert again.keys() == before.keys()
     assert np.array_equal(decode(again[1]), odd)
@@ -80,7 +80,7 @@ def test_what_was_decided_holds_in_the_next_masks(drawn, masks, tmp_path, run_to
     others = before.keys() - {1, 2, 5, 9}
     assert all(again[id] == before[id] for id in others)
     info = read_instances(tmp_path / "again.json").info
-    assert info["review"]["decisions"] == "1 accepted, 1 rejected, 1 clicked anew"
+    assert info["review"]["decisions"] == "1 accepted, 1 rejected, 1 moved"
     assert info["inputs"]["points"] != read_instances(masks).info["inputs"]["points"]
 
 
@@ -189,7 +189,7 @@ def test_a_segmentor_is_trained_on_judged_masks(drawn, masks, tmp_path, run_tool
     review = saved(tmp_path / "r.json", rejected(1, 10))
     words = [*drawn.words, *SEGMENTOR, *QUICK, f"pseudo={masks}", f"out={tmp_path / 'segmentor'}"]
     told = works(run_tool("train_segmentor", *words, f"review={review}"))
-    assert "0 accepted, 1 rejected, 0 clicked anew" in " ".join(told.split())
+    assert "0 accepted, 1 rejected, 0 moved" in " ".join(told.split())
     refused(run_tool("train_segmentor", *words), "review")  # not the same training
     content = torch.load(tmp_path / "segmentor/last.pt", weights_only=True)
     assert content["inputs"]["review"] is not None
@@ -233,8 +233,8 @@ def test_verdicts_come_back_from_a_file(masks, tmp_path):
     ("decisions", "parts"),
     [
         ([rejected(99, 10)], ["decision 99", "1 of 1"]),
-        ([rejected(1, 11)], ["decision 1 is of image 11", "image 10"]),
-        ([rejected(1, 10), rejected(1, 10)], ["two decisions are about 1"]),
+        ([rejected(1, 11)], ["decision 1 is in image 11", "image 10"]),
+        ([rejected(1, 10), rejected(1, 10)], ["two decisions have id 1"]),
         ([clicked(1, 10, 48, 3)], ["(48, 3)", "48x40"]),
         ([clicked(1, 10, None, 3)], ["two numbers"]),
         ([{"id": 1, "image_id": 10, "decision": "accept"}], ["neither polygons nor an RLE"]),

@@ -20,10 +20,9 @@ from p2seg.runtime.files import (
     write_json,
     write_json_list,
     write_json_object,
-    write_link,
-    write_second_name,
     write_text,
 )
+from p2seg.runtime.links import write_link, write_second_name
 
 
 def names(folder):

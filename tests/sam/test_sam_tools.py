@@ -303,4 +303,4 @@ def test_the_pipeline_runs_sam_alone_and_the_whole_method(
     assert straight.info["choice"]["select"] == "network"
     assert np.all([each.score <= 1 for own in straight.instances for each in own])
     again = works(run_tool("pipeline", *own))
-    assert again.count("done before, nothing has changed") == len(report["seconds"])
+    assert again.count(": skipped, already done") == len(report["seconds"])

@@ -124,7 +124,7 @@ def test_the_network_of_solov2_is_a_program_of_any_size(
     for size in ((64, 64), (96, 160)):
         images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            expected = learned_solov2.see(images)
+            expected = learned_solov2.forward_features(images)
         for made, own in zip(program(images), expected, strict=True):
             torch.testing.assert_close(made, own, rtol=1e-4, atol=1e-5)
 

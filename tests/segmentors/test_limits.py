@@ -110,7 +110,7 @@ def test_the_image_with_the_most_objects_is_named(tmp_path):
 def test_a_set_with_more_objects_than_room_is_told(build):
     model, _ = untrained(build, 5)
     room = model.room()
-    told = room.told(5000, "orchard.png")
+    told = room.message(5000, "orchard.png")
     assert "orchard.png has 5000 objects" in told
     assert str(room.objects) in told or "cells" in told
     assert "segmentor.model." in told

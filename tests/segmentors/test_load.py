@@ -113,7 +113,7 @@ def options_of(content):
 def test_what_load_and_a_score_can_be(solov2_checkpoint, photo):
     with pytest.raises(UserError, match="path=None cannot be"):
         p2seg.load(None)
-    with pytest.raises(UserError, match=r"device=cuda:99 is not on this machine"):
+    with pytest.raises(UserError, match=r"device=cuda:99 is not available"):
         p2seg.load(solov2_checkpoint, device="cuda:99")
     model = p2seg.load(solov2_checkpoint, device=torch.device("cpu"))
     assert model.device == torch.device("cpu")

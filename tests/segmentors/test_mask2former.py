@@ -330,7 +330,7 @@ def test_the_floor_and_the_most_detections():
             {"checkpoint": "a/b"},
             r"a/b was trained on masks.*segmentor\.allow_mask_pretraining=true",
         ),
-        ({"checkpoint": "nowhere", "allow_mask_pretraining": True}, "no folder at nowhere"),
+        ({"checkpoint": "nowhere", "allow_mask_pretraining": True}, "no such folder"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(changes, sentence):
@@ -498,6 +498,6 @@ def test_a_folder_of_another_model_is_refused(tmp_path):
         assert "\n" not in str(caught.value)
     whole_model(tmp_path, 2)
     (tmp_path / "model.safetensors").write_bytes(b"cut")
-    with pytest.raises(UserError, match="is not a whole mask2former") as caught:
+    with pytest.raises(UserError, match="is not a complete mask2former") as caught:
         tiny(**options)
     assert "\n" not in str(caught.value)

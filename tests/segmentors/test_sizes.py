@@ -52,22 +52,22 @@ def is_one_sentence(caught, *parts):
 def test_mask_rcnn(key, value):
     with pytest.raises(UserError) as caught:
         build_mask_rcnn(2, **{**TINY, key: value})
-    is_one_sentence(caught, f"segmentor.model.{key}={value} cannot be", "from 1")
+    is_one_sentence(caught, f"segmentor.model.{key}={value}: must be", ">= 1")
 
 
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        *(({key: 0}, (f"{key}=0", "a whole number from 1")) for key in list(SOLO)[:9]),
-        ({"grids": [4, 0]}, ("grids=[4, 0]", "a list of whole numbers from 1")),
+        *(({key: 0}, (f"{key}=0", "an integer >= 1")) for key in list(SOLO)[:9]),
+        ({"grids": [4, 0]}, ("grids=[4, 0]", "a list of integers >= 1")),
         ({"grids": []}, ("grids=[]",)),
-        ({"sizes": [[0, 20], [30]]}, ("sizes has [30]", "[least,most]")),
+        ({"sizes": [[0, 20], [30]]}, ("sizes has [30]", "[min,max]")),
         ({"sizes": [[0, 20], 30]}, ("sizes has 30",)),
         ({"sizes": [[20, 20]]}, ("sizes has [20, 20]",)),
         ({"sizes": [[-1, 20]]}, ("sizes has [-1, 20]",)),
-        ({"center": 0.0}, ("center=0.0", "above 0")),
+        ({"center": 0.0}, ("center=0.0", "> 0")),
         ({"center": 1.5}, ("center=1.5", "from 0 to 1")),
-        ({"mask_weight": -1.0}, ("mask_weight=-1.0", "above 0")),
+        ({"mask_weight": -1.0}, ("mask_weight=-1.0", "> 0")),
         ({"candidate_score": 2.0}, ("candidate_score=2.0", "from 0 to 1")),
     ],
 )

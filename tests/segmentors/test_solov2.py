@@ -31,7 +31,7 @@ def tiny(**changes):
 
 def test_the_papers_network_has_its_shapes():
     model = build_solov2(3, backbone="test_resnet", pretrained=False, head_depth=1).eval()
-    seen = model.see(torch.zeros(2, 3, 64, 96))
+    seen = model.forward_features(torch.zeros(2, 3, 64, 96))
     assert seen.categories.shape == (2, 40**2 + 36**2 + 24**2 + 16**2 + 12**2, 3)
     assert seen.kernels.shape == (2, 3872, 256)
     assert seen.features.shape == (2, 256, 16, 24)

@@ -43,7 +43,7 @@ def test_it_is_no_setting_of_a_run_and_other_images_are_another_score(words, tmp
     first = load_checkpoint(out / "last.pt", "segmentor")
     more = [*words, "segmentor.schedule.epochs=2", "segmentor.validate.images=1"]
     said = works(run_tool("train_segmentor", *more))  # goes on, and has nothing left to do
-    assert "there is nothing left to do" in said
+    assert "nothing left to do" in said
     # as if it had been stopped before its last step
     save_checkpoint(out / "last.pt", {**first, "step": first["step"] - 1, "best": 2.0})
     works(run_tool("train_segmentor", *words))

@@ -9,7 +9,7 @@ from segmentor_sets import SOLO, TINY
 
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
-from p2seg.segmentors.detection import Found, SoftMask
+from p2seg.segmentors.detection import SoftDetection, SoftMask
 from p2seg.segmentors.lazy_masks import CellMask, cell_mask
 from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.segmentor import Segmentor
@@ -19,7 +19,7 @@ from p2seg.segmentors.views import VIEWS, merged, predict_views
 
 def found(label, score, top, left, side, value=1.0, box=True):
     edges = (float(left), float(top), float(left + side), float(top + side)) if box else None
-    return Found(label, score, edges, SoftMask(top, left, torch.full((side, side), value)))
+    return SoftDetection(label, score, edges, SoftMask(top, left, torch.full((side, side), value)))
 
 
 def test_the_same_instance_of_two_views_is_one():
@@ -79,7 +79,7 @@ class Painter(Segmentor):
         made = []
         for image, (height, width) in zip(images, sizes, strict=True):
             values = torch.nn.functional.interpolate(image[None, :1], (height, width))[0, 0]
-            made.append([Found(1, 0.8, None, SoftMask(0, 0, values))])
+            made.append([SoftDetection(1, 0.8, None, SoftMask(0, 0, values))])
         return made
 
 

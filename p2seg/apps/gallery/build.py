@@ -35,7 +35,8 @@ from p2seg.data.coco import ImageRecord, Instance
 from p2seg.data.images import read_image
 from p2seg.data.maps import map_path
 from p2seg.errors import UserError, check_choice, when_skipped
-from p2seg.runtime.files import fingerprint, stamp_of, write_bytes, write_text
+from p2seg.runtime.content_fingerprint import stamp_of
+from p2seg.runtime.files import fingerprint, write_bytes, write_text
 
 FORM = 1
 """Version of the file contents; files of another version are written again."""

@@ -18,7 +18,8 @@ from p2seg.formats.masks.base import (
     write_picture,
 )
 from p2seg.formats.masks.polygons import joined, parts_of
-from p2seg.runtime.files import write_link, write_text
+from p2seg.runtime.files import write_text
+from p2seg.runtime.links import write_link
 
 _IMAGES = re.compile("images_*", re.IGNORECASE)
 

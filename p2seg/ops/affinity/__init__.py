@@ -1,10 +1,11 @@
-"""The two things done with the h w x h w affinity matrix, which is never held: a sum over pairs of
-pixels (Eq. 5) and the spread of class probabilities along it (I2S). Three ways, one result.
+"""The two operators of the affinity matrix `A` `[N, N]`, N = h w, without storing the matrix.
 
-Under `torch.compile` a call is one graph break; under autocast it stays in float32, but for the
-products of the Triton way, which are bf16 where autocast is.
+`pair_sum` sums over pairs of pixels (Eq. 5). `refine` spreads class probabilities along affinities
+(I2S). Three implementations give the same result: `dense` stores the matrix (reference), `tiled` is
+plain PyTorch, and `triton` is a fused CUDA kernel.
 
-`dense` holds the matrix; `tiled` is plain PyTorch; `triton` is fused for CUDA.
+Each call is one graph break under `torch.compile`. Under autocast all computations stay in float32,
+except the matrix products of `triton`, which use bfloat16 under bfloat16 autocast.
 """
 
 from __future__ import annotations
@@ -25,45 +26,45 @@ Way = Literal["auto", "dense", "tiled", "triton"]
 
 
 def pair_sum(factors: Tensor, pairs: Pairs, way: Way = "auto") -> Tensor:
-    """The sum over all pairs i, j (i = j too) and groupings of `weight * sigmoid(A)`.
+    """`sum_r sum_ij w_r[g_r(i), g_r(j)] sigmoid(A_ij)` over groupings r and all pairs, also i = j.
 
     Paper: Eq. 5.
 
     Args:
-        factors: `[B, N, d]` of the logit A, see `factors`.
-        pairs: what each pair counts.
-        way: which implementation; `auto` takes triton where it runs and tiled elsewhere.
-
-    Raises:
-        UserError: triton is asked for where it does not run.
+        factors: `[B, N, d]`, F of the logit `A = F F^T`, see `factors`.
+        pairs: the groups g and weights w.
+        way: implementation; `auto` uses `triton` if it is available and else `tiled`.
 
     Returns:
-        `[B]`, with a gradient to the factors.
+        `[B]`, differentiable with respect to the factors.
+
+    Raises:
+        UserError: `way` is `triton` and triton is not available.
     """
     return cast(Tensor, _outside_of_graphs("pair_sum", factors, pairs, way))
 
 
 def refine(factors: Tensor, spread: Spread, way: Way = "auto") -> Tensor:
-    """The spread `W P`: `W = sigmoid(A) ** beta`, every row divided by its sum.
+    """`W P` with `W = sigmoid(A)^beta` (elementwise), each row normalized to sum 1.
 
     Paper: Sec. 3.2, `S = A^(o beta) * C`.
 
     Args:
-        factors: `[B, N, d]` of the logit A, see `factors`.
-        spread: the probabilities P, and how they are spread.
-        way: as of `pair_sum`.
-
-    Raises:
-        UserError: triton is asked for where it does not run.
+        factors: `[B, N, d]`, F of the logit `A = F F^T`, see `factors`.
+        spread: P, beta and the valid pixels.
+        way: see `pair_sum`.
 
     Returns:
-        `[B, N, n]`, without a gradient: no loss looks at the refined map itself.
+        `[B, N, n]` without gradient, because no loss depends on the refined map directly.
+
+    Raises:
+        UserError: `way` is `triton` and triton is not available.
     """
     with torch.no_grad():
         return cast(Tensor, _outside_of_graphs("refine", factors, spread, way))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # there is nothing to fuse around it
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # the compiler could fuse nothing here
 def _outside_of_graphs(
     what: Literal["pair_sum", "refine"], factors: Tensor, asked: Pairs | Spread, way: Way
 ) -> Tensor:
@@ -72,10 +73,10 @@ def _outside_of_graphs(
     with torch.autocast(device, enabled=False):
         if way == "triton" and not (HAS_TRITON and (factors.is_cuda or interpreted())):
             raise UserError(
-                "ops.affinity=triton needs a CUDA GPU and Triton; auto takes what there is"
+                "ops.affinity=triton needs a CUDA GPU and Triton; set ops.affinity=auto"
             )
         if way == "triton" or (way == "auto" and fused(factors)):
-            from p2seg.ops.affinity import triton  # not on every machine
+            from p2seg.ops.affinity import triton  # Triton is not installed on every machine
 
             if way == "triton" or factors.dtype == torch.float32:
                 matrix = torch.bfloat16 if half and device == "cuda" else torch.float32

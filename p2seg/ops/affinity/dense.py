@@ -1,4 +1,4 @@
-"""The affinity operators from the whole matrix: the twin that the fast ways are checked against."""
+"""Reference implementation of the affinity operators, which stores the whole matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from p2seg.ops.affinity.inputs import Pairs, Spread
 
 
 def pair_sum(factors: Tensor, pairs: Pairs) -> Tensor:
-    """As `p2seg.ops.affinity.pair_sum`; it holds several `[B, N, N]`."""
+    """See `p2seg.ops.affinity.pair_sum`; stores several `[B, N, N]` tensors."""
     logit = factors @ factors.transpose(1, 2)
     weight = torch.zeros_like(logit)
     for r, groups in enumerate(pairs.groups.unbind(1)):
@@ -22,11 +22,11 @@ def pair_sum(factors: Tensor, pairs: Pairs) -> Tensor:
 
 
 def refine(factors: Tensor, spread: Spread) -> Tensor:
-    """As `p2seg.ops.affinity.refine`; it holds several `[B, N, N]`."""
+    """See `p2seg.ops.affinity.refine`; stores several `[B, N, N]` tensors."""
     p = spread.probabilities.to(factors.dtype)
     log_weight = spread.beta * F.logsigmoid(factors @ factors.transpose(1, 2))
     if spread.valid is None:
         return log_weight.softmax(2) @ p
-    # a row without any valid column would be 0 / 0; it is not used
+    # not -inf, with which a row without any valid column would be NaN
     log_weight = log_weight.masked_fill(~spread.valid[:, None], torch.finfo(p.dtype).min)
     return torch.where(spread.valid[:, :, None], log_weight.softmax(2) @ p, p)

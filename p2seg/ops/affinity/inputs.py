@@ -1,4 +1,4 @@
-"""What the affinity operators are asked: factors of the affinity logit, pairs, a spread."""
+"""Inputs of the affinity operators: factors of the logit, pairs, and probabilities to spread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pairs:
-    """What every pair of pixels counts in a sum of `sigmoid(A)` over pairs.
+    """The weight of each pair of pixels in a sum of `sigmoid(A)` over pairs.
 
     Attributes:
-        groups: `[B, R, N]` int64, the group of every pixel in each of R groupings; -1: in no pair.
-        weight: `[B, R, G, G]` floating point, by the two groups of a pair.
+        groups: `[B, R, N]` int64, group of each pixel in R groupings; -1: excluded from all pairs.
+        weight: `[B, R, G, G]` floating point, weight of a pair by the groups of its two pixels.
     """
 
     groups: Tensor
@@ -23,13 +23,13 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Spread:
-    """Probabilities to be spread along the affinity, and how.
+    """Class probabilities to spread along affinities.
 
     Attributes:
         probabilities: `[B, N, n]` floating point.
-        beta: the Hadamard power, > 0.
-        valid: `[B, N]` bool; an invalid pixel is neither row nor column and keeps its
-            probabilities. None: all are valid.
+        beta: Hadamard power, > 0.
+        valid: `[B, N]` bool; an invalid pixel neither gives nor receives, and keeps its
+            probabilities. None: all pixels are valid.
     """
 
     probabilities: Tensor
@@ -44,7 +44,7 @@ def factors(embedding: Tensor) -> Tensor:
         embedding: `[B, d, h, w]`.
 
     Returns:
-        `[B, N, d]` float32 (float64 of a float64 embedding).
+        `[B, N, d]` float32, N = h w; float64 for a float64 embedding.
     """
     embedding = embedding if embedding.dtype == torch.float64 else embedding.float()
     scale: float = embedding.shape[1] ** -0.25
@@ -52,5 +52,5 @@ def factors(embedding: Tensor) -> Tensor:
 
 
 def symmetric(pairs: Pairs) -> Pairs:
-    """The same sum from weights that do not mind the order of a pair, for A does not either."""
+    """Equivalent pairs with symmetric weights; the sum is the same because A is symmetric."""
     return replace(pairs, weight=(pairs.weight + pairs.weight.transpose(-1, -2)) / 2)

@@ -1,6 +1,7 @@
-"""The two Triton kernels of the affinity operators, and what they share.
+"""The two Triton kernels of the affinity operators, and their shared functions.
 
-Both take a block of rows of one image over all columns. `content` is padded to whole tiles.
+Each program processes a block of rows of one image and loops over all columns. `content` holds the
+factors, padded to whole tiles.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import triton.language as tl
 
 @triton.jit
 def _sigmoid(x):
-    """The sigmoid and its logarithm; neither overflows."""
+    """The sigmoid and the log sigmoid, both without overflow."""
     small = tl.exp(-tl.abs(x))
     return tl.where(x >= 0, 1.0, small) / (1.0 + small), tl.minimum(x, 0.0) - tl.log(1.0 + small)
 
 
 @triton.jit
 def _pair_weight(groups, weight, image, i, j, N, ROUNDS: tl.constexpr, GROUPS: tl.constexpr):
-    """What each pair of a tile counts, over all groupings."""
+    """The weight of each pair of a tile, summed over all groupings."""
     total = tl.zeros((i.shape[0], j.shape[0]), tl.float32)
     for r in tl.static_range(ROUNDS):
         at = image * ROUNDS + r
@@ -45,7 +46,7 @@ def pair_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The sum over pairs by rows, and its derivative by the content of the rows."""
+    """The sum over pairs for each row, and its derivative with respect to the rows' factors."""
     image = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     d = tl.arange(0, D)
@@ -59,7 +60,7 @@ def pair_kernel(
         sigma, _ = _sigmoid(tl.dot(rows, columns, input_precision=PRECISION).to(tl.float32))
         counts = _pair_weight(groups, weight, image, i, j, N, ROUNDS, GROUPS)
         pair_sum += tl.sum(counts * sigma, 1)
-        slope = counts * sigma * (1.0 - sigma) * 2.0  # as rows i and as columns i
+        slope = counts * sigma * (1.0 - sigma) * 2.0  # pixel i occurs as row and as column
         slope = tl.where((i[:, None] < N) & (j[None, :] < N), slope, 0.0)
         d_rows += tl.dot(slope.to(columns.dtype), tl.trans(columns), input_precision=PRECISION)
     tl.store(slopes + image * N_PAD * D + (i[:, None] * D + d[None, :]), d_rows)
@@ -83,7 +84,7 @@ def spread_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The spread of p by rows; channel CLASSES of p is 1 and becomes the sums of the rows."""
+    """`W P` for each row; channel CLASSES of p is 1, and its result is the sum of the row."""
     image = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     d = tl.arange(0, D)
@@ -108,6 +109,6 @@ def spread_kernel(
         spread += tl.dot(share, given, input_precision=PRECISION)
         top = higher
     row_sum = tl.sum(tl.where(k[None, :] == CLASSES, spread, 0.0), 1)
-    row_sum = tl.where(row_sum > 0, row_sum, 1.0)  # an invalid row may have none
+    row_sum = tl.where(row_sum > 0, row_sum, 1.0)  # a row may have no valid column
     at_o = out + image * N * P_PAD + (i[:, None] * P_PAD + k[None, :])
     tl.store(at_o, spread / row_sum[:, None], mask=i[:, None] < N)

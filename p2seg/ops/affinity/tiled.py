@@ -1,7 +1,7 @@
-"""The affinity operators in tiles of the matrix, in plain PyTorch, on any device.
+"""The affinity operators computed tile by tile in plain PyTorch, on any device.
 
-A is symmetric, so that a sweep computes the tiles on and above the diagonal alone and uses each for
-its rows and for its columns.
+A is symmetric, so only the tiles on and above the diagonal are computed, and each is used for its
+rows and its columns.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch.nn import functional as F
 from p2seg.ops.affinity.inputs import Pairs, Spread, symmetric
 
 LEAST = -60.0
-"""Log of the least weight that counts beside the largest of its row."""
+"""Lower bound of a weight's logarithm relative to the largest weight of its row."""
 
 TILE = 512
-"""Rows and columns of a tile; 1 MiB in float32, so that it stays in the cache."""
+"""Rows and columns of a tile, which is 1 MiB in float32 and fits in the CPU cache."""
 
 
 def pair_sum(factors: Tensor, pairs: Pairs) -> Tensor:
-    """As `p2seg.ops.affinity.pair_sum`."""
+    """See `p2seg.ops.affinity.pair_sum`."""
     pairs = symmetric(pairs)
     count = pairs.weight.shape[-1]
     totals = []
     for left, groups, weight in zip(factors, pairs.groups, pairs.weight, strict=True):
-        used = (groups >= 0).any(0)  # the other pixels are in no pair
+        used = (groups >= 0).any(0)  # all other pixels are excluded from all pairs
         if not bool(used.all()):
             left, groups = left[used], groups[:, used]
         hot = F.one_hot(groups.clamp(min=0), count).to(left.dtype) * (groups >= 0)[..., None]
@@ -38,10 +38,11 @@ def pair_sum(factors: Tensor, pairs: Pairs) -> Tensor:
 
 
 class _PairSum(torch.autograd.Function):
-    """The sum over the pairs of one image; its gradient is made in the same sweep.
+    """The sum over the pairs of one image; the forward pass also computes the gradient.
 
-    `rows` are `[M, R G]` weights of a row pixel's pairs, by the group of the other pixel, and
-    `member` one-hot groups: `rows_i . member_j` is what a pair counts.
+    `left` are the factors `[M, d]`. `rows` `[M, R G]` are the weights of pixel i's pairs by the
+    group of pixel j, and `member` `[M, R G]` are one-hot groups, so that the weight of the pair is
+    `rows_i . member_j`.
     """
 
     @staticmethod
@@ -51,7 +52,7 @@ class _PairSum(torch.autograd.Function):
             sigma = (left[i] @ left[j].T).sigmoid_()
             part = ((sigma @ member[j]) * rows[i]).sum()
             total += part if i == j else 2 * part
-            # of A[i, j] and A[j, i] together
+            # derivative of the terms of A[i, j] and A[j, i] together
             by_logit = (rows[i] @ member[j].T) * sigma * (2 - 2 * sigma)
             slope[i] += by_logit @ left[j]
             if i != j:
@@ -67,7 +68,7 @@ class _PairSum(torch.autograd.Function):
 
 
 def refine(factors: Tensor, spread: Spread) -> Tensor:
-    """As `p2seg.ops.affinity.refine`."""
+    """See `p2seg.ops.affinity.refine`."""
     refined = []
     for b, left in enumerate(factors):
         p = spread.probabilities[b].to(left.dtype)
@@ -81,16 +82,16 @@ def refine(factors: Tensor, spread: Spread) -> Tensor:
 
 
 def _spread_of_one(left: Tensor, p: Tensor, beta: float) -> Tensor:
-    """The spread `[M, n]` over M pixels: sums in units of each row's largest weight so far."""
-    given = torch.cat([p, torch.ones_like(p[:, :1])], 1)
-    sums = torch.zeros_like(given)
+    """`W P` `[M, n]` for M pixels, as a streaming softmax with a running maximum per row."""
+    extended = torch.cat([p, torch.ones_like(p[:, :1])], 1)  # the last column sums the weights
+    sums = torch.zeros_like(extended)
     top = p.new_full((len(p), 1), torch.finfo(p.dtype).min)
 
     def add(log_weight: Tensor, rows: slice, columns: slice) -> None:
         higher = torch.maximum(top[rows], log_weight.amax(1, keepdim=True))
         sums[rows] *= (top[rows] - higher).exp()
-        # a processor needs ten times as long for exponentials that are subnormal or 0
-        sums[rows] += (log_weight - higher).clamp_(min=LEAST).exp_() @ given[columns]
+        # the clamp avoids subnormal results, which CPUs compute ten times slower
+        sums[rows] += (log_weight - higher).clamp_(min=LEAST).exp_() @ extended[columns]
         top[rows] = higher
 
     for rows, columns in _tiles(len(left)):

@@ -1,11 +1,11 @@
-"""The affinity operators by fused Triton kernels (`kernels.py`), for CUDA.
+"""The affinity operators as fused Triton kernels (`kernels.py`) for CUDA.
 
-A program owns a block of rows and goes over all columns, as in flash attention: nothing of N x N
-leaves the chip, and no two programs write to one place. The sum over pairs makes its gradient in
-the forward sweep. The products run in bf16 under bf16 autocast, otherwise in tf32 or float32 as
-`torch.set_float32_matmul_precision` has it; everything else is float32.
+As in flash attention, each program processes a block of rows and loops over all columns, so no
+N x N tensor is written to memory and no two programs write to the same address. The forward pass of
+the sum over pairs also computes the gradient. Matrix products use bfloat16 under bfloat16 autocast,
+otherwise TF32 or float32 as set by `torch.set_float32_matmul_precision`. All else is float32.
 
-With `TRITON_INTERPRET=1` in the environment the kernels run on the CPU, for tests.
+With the environment variable `TRITON_INTERPRET=1` the kernels run on the CPU, for tests.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from p2seg.ops.affinity.inputs import Pairs, Spread, symmetric
 from p2seg.ops.affinity.kernels import pair_kernel, spread_kernel
 
 SMALLEST = 16
-"""Of a side of a product on the matrix units."""
+"""Minimum side of a matrix product on tensor cores."""
 
 LARGEST = 64
-"""Rows or columns of a tile."""
+"""Maximum number of rows or columns of a tile."""
 
 
 def pair_sum(factors: Tensor, pairs: Pairs, matrix: torch.dtype) -> Tensor:
-    """As `p2seg.ops.affinity.pair_sum`, its products of `matrix`: float32 or bfloat16."""
+    """See `p2seg.ops.affinity.pair_sum`; `matrix` is the dtype of products, float32 or bfloat16."""
     total: Tensor = _PairSum.apply(factors, symmetric(pairs), matrix)
     return total
 
@@ -38,7 +38,7 @@ class _PairSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, factors: Tensor, pairs: Pairs, matrix: torch.dtype) -> Tensor:
         images, n, channels = factors.shape
-        # one more group, of the pixels in no pair, whose weights are 0
+        # excluded pixels get an additional group with weight 0
         count = pairs.weight.shape[-1]
         content = _filled_up(factors.to(matrix))
         sums, slopes = factors.new_zeros(images, n), torch.empty_like(content, dtype=torch.float32)
@@ -64,11 +64,11 @@ class _PairSum(torch.autograd.Function):
 
 
 def refine(factors: Tensor, spread: Spread, matrix: torch.dtype) -> Tensor:
-    """As `p2seg.ops.affinity.refine`, its products of `matrix`: float32 or bfloat16."""
+    """See `p2seg.ops.affinity.refine`; `matrix` is the dtype of products, float32 or bfloat16."""
     p = spread.probabilities.float()
     classes = p.shape[2]
     width = max(SMALLEST, triton.next_power_of_2(classes + 1))
-    one = torch.ones_like(p[..., :1])  # its spread is the sum of a row
+    one = torch.ones_like(p[..., :1])  # the result of this channel is the sum of the row
     padded = F.pad(torch.cat([p, one], 2), (0, width - classes - 1)).contiguous()
     out = torch.empty_like(padded)
     _launch(
@@ -87,8 +87,8 @@ def refine(factors: Tensor, spread: Spread, matrix: torch.dtype) -> Tensor:
     return refined if spread.valid is None else torch.where(spread.valid[:, :, None], refined, p)
 
 
-def _launch(kernel: Any, content: Tensor, shape: tuple[int, ...], **given: Any) -> None:
-    """Runs a kernel over all blocks of rows of all images; `shape` is that of the factors."""
+def _launch(kernel: Any, content: Tensor, shape: tuple[int, ...], **arguments: Any) -> None:
+    """Runs a kernel on all blocks of rows of all images; `shape` is the factors' `[B, N, d]`."""
     images, n, channels = shape
     rows, columns = _block(content.dtype, kernel is pair_kernel)
     assert LARGEST % rows == LARGEST % columns == 0
@@ -103,12 +103,12 @@ def _launch(kernel: Any, content: Tensor, shape: tuple[int, ...], **given: Any) 
         COLUMNS=columns,
         num_warps=4 if channels <= 128 else 8,
         num_stages=2 if content.dtype != torch.float32 else 1,
-        **given,
+        **arguments,
     )
 
 
 def _block(matrix: torch.dtype, gradient: bool) -> tuple[int, int]:
-    """Rows and columns of a tile: what a program's registers hold beside its sums."""
+    """Rows and columns of a tile, limited by the registers of a program."""
     if interpreted():
         return 16, 16
     wide = matrix != torch.float32 and not gradient
@@ -116,7 +116,7 @@ def _block(matrix: torch.dtype, gradient: bool) -> tuple[int, int]:
 
 
 def _filled_up(content: Tensor) -> Tensor:
-    """`[B, N, d]` with zeros up to whole tiles, so that loads of it need no mask."""
+    """Pads `[B, N, d]` with zeros to whole tiles, so that loads need no mask."""
     _, n, channels = content.shape
     width = max(SMALLEST, triton.next_power_of_2(channels))
     return F.pad(content, (0, width - channels, 0, -n % LARGEST)).contiguous()

@@ -1,4 +1,4 @@
-"""Connected regions of label maps: union-find, compiled by Numba on the CPU and Triton on CUDA."""
+"""Connected components of label maps by union-find, with Numba on the CPU and Triton on CUDA."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from p2seg.ops._kernels import fused
 
 
 def connected_components(labels: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """8-connected regions of equal labels.
+    """8-connected components of equal labels.
 
     Args:
-        labels: `[B, H, W]` int64, 0..M-1; 0 is in no region.
-        wanted: `[B, M]` bool: the labels that form regions in each image.
+        labels: `[B, H, W]` int64, 0..M-1; pixels with label 0 belong to no component.
+        wanted: `[B, M]` bool, the labels of which components are computed, per image.
 
     Returns:
-        `[B, H, W]` int32 on the same device: 0 outside, and in each image one number for each
-        region. And `[B, R]` int64, R more than the largest number: the label of every region, and
-        0 at 0. Which number a region has is not specified, nor what labels others have.
+        Component numbers `[B, H, W]` int32 on the same device, 0 outside; and the label of each
+        component `[B, R]` int64, R > largest number, 0 at index 0. The numbers are unique per image
+        and in no specified order; entries of unused numbers are unspecified.
     """
     if fused(labels):
-        from p2seg.ops.components import triton  # not on every machine
+        from p2seg.ops.components import triton  # Triton is not installed on every machine
 
         return triton.connected_components(labels, wanted)
-    from p2seg.ops.components import cpu  # loads the compiler
+    from p2seg.ops.components import cpu  # importing Numba takes time
 
     return cpu.connected_components(labels, wanted)

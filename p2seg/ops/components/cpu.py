@@ -1,4 +1,4 @@
-"""Connected regions on the CPU: one raster scan with union-find, all labels at once."""
+"""Connected components on the CPU: one raster scan with union-find for all labels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Integers = np.ndarray[Any, np.dtype[Any]]
 
 
 def connected_components(labels: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """As `p2seg.ops.components.connected_components`; numbers are 1, 2, .. by first pixel."""
+    """See `p2seg.ops.components.connected_components`; numbers are 1, 2, ... by first pixel."""
     numbers = torch.empty(labels.shape, dtype=torch.int32)
-    kinds = np.zeros((len(labels), labels[0].numel() + 1), np.int64)  # most of it is never touched
-    given = [each.contiguous().cpu().numpy() for each in (labels, wanted)]
-    images = zip(*given, numbers.numpy(), kinds, strict=True)
+    kinds = np.zeros((len(labels), labels[0].numel() + 1), np.int64)  # pages are allocated lazily
+    arrays = [each.contiguous().cpu().numpy() for each in (labels, wanted)]
+    images = zip(*arrays, numbers.numpy(), kinds, strict=True)
     most = max(_regions(*image) for image in images)
     kinds = np.ascontiguousarray(kinds[:, : most + 1])
     return numbers.to(labels.device), torch.from_numpy(kinds).to(labels.device)
@@ -34,15 +34,15 @@ def _root(parent: Integers, a: int) -> int:
 
 @compiled
 def _regions(labels: Integers, wanted: Integers, numbers: Integers, kinds: Integers) -> int:
-    """Fills the numbers and the label of each number; gives how many there are.
+    """Fills `numbers` and the label of each number in `kinds`; returns the number of components.
 
-    The pixel above touches the three others that come before a pixel, and the one above left the
-    one to the left. So trees meet only where the one above right is of the label, and the one
-    above is not.
+    Of the four neighbors that come before a pixel, the one above is adjacent to the other three,
+    and the upper left one is adjacent to the left one. So two trees can only be joined if the
+    upper right neighbor has the pixel's label and the one above has not.
     """
     height, width = labels.shape
     parent = np.empty(height * width + 1, np.int32)
-    found = 0
+    count = 0
     for y in range(height):
         for x in range(width):
             own = labels[y, x]
@@ -64,13 +64,13 @@ def _regions(labels: Integers, wanted: Integers, numbers: Integers, kinds: Integ
                         parent[max(a, b)] = min(a, b)
                     before = after
                 elif before == 0:
-                    found += 1
-                    parent[found] = found
-                    kinds[found] = own
-                    before = found
+                    count += 1
+                    parent[count] = count
+                    kinds[count] = own
+                    before = count
                 numbers[y, x] = before
     final = 0
-    for a in range(1, found + 1):  # a tree's root comes before the rest of it
+    for a in range(1, count + 1):  # the root of a tree has its smallest number
         if parent[a] == a:
             final += 1
             kinds[final] = kinds[a]
@@ -78,7 +78,7 @@ def _regions(labels: Integers, wanted: Integers, numbers: Integers, kinds: Integ
         else:
             parent[a] = parent[parent[a]]
     parent[0] = 0
-    kinds[final + 1 : found + 1] = 0
+    kinds[final + 1 : count + 1] = 0
     for y in range(height):
         for x in range(width):
             numbers[y, x] = parent[numbers[y, x]]

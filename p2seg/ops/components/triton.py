@@ -1,5 +1,8 @@
-"""Connected regions by union-find in Triton: every pixel joins itself to the neighbors before it,
-with atomics, and then looks up its root. No step waits for the host."""
+"""Connected components in Triton by parallel union-find.
+
+Each pixel is joined with its preceding neighbors by atomic operations, and then looks up its root.
+Nothing synchronizes with the host.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLOCK = 256
-"""Pixels of a program."""
+"""Pixels per program."""
 
 
 def connected_components(labels: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """As `p2seg.ops.components.connected_components`; a region's number is 1 + its first pixel."""
+    """See `p2seg.ops.components.connected_components`; a number is 1 + index of the first pixel."""
     images, height, width = labels.shape
     pixels = height * width
     kinds = labels * wanted.gather(1, labels.flatten(1)).view_as(labels)
@@ -48,8 +51,11 @@ def _merge(labels, parent, height, width, BLOCK: tl.constexpr):
 
 @triton.jit
 def _join(parent, a, b, active):
-    """Makes a and b of one tree. Both climb to their roots, and the higher root is hung below the
-    lower one; where another program was faster, what it hung the root below is joined instead."""
+    """Joins the trees of a and b.
+
+    Both climb to their roots, and the higher root becomes a child of the lower one. If another
+    program has changed the higher root meanwhile, its new parent is joined instead.
+    """
     while tl.max(active.to(tl.int32), 0) > 0:
         above_a = tl.load(parent + a, mask=active, other=0, volatile=True)
         above_b = tl.load(parent + b, mask=active, other=0, volatile=True)

@@ -1,4 +1,4 @@
-"""The owner of every pixel on the CPU: a loop over the candidates of the pixel's own key."""
+"""Nearest candidates on the CPU: a loop over the candidates of each pixel's key."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def owners(
     offset: Tensor | None,
     origin: float,
 ) -> Tensor:
-    """As `p2seg.ops.owners.owners`, with candidates sorted by key.
+    """See `p2seg.ops.owners.owners`; the candidates are sorted by key.
 
     Args:
         regions: `[B, H, W]` int32.
         sole: `[B, R]` int64.
-        start: `[B, R]` int64, where the candidates of each region begin.
-        stop: `[B, R]` int64, behind the last of them.
-        yx: `[B, K, 2]` float32, sorted.
-        order: `[B, K]` int64, k + 1 of the sorted candidates.
+        start: `[B, R]` int64, index of the first candidate of each region.
+        stop: `[B, R]` int64, index after the last candidate of each region.
+        yx: `[B, K, 2]` float32, sorted candidates.
+        order: `[B, K]` int64, k + 1 of each sorted candidate.
         offset: `[B, 2, H, W]` float32 or None.
-        origin: where the middle of the first pixel lies.
+        origin: coordinate of the center of the first pixel.
     """
     owner = torch.empty(regions.shape, dtype=torch.int64)
     if offset is None:

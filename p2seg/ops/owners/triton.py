@@ -1,5 +1,4 @@
-"""The owner of every pixel in Triton: a pixel goes over the candidates of its region's key alone,
-which lie side by side."""
+"""Nearest candidates in Triton: each pixel loops over the contiguous candidates of its key."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 256
-"""Pixels of a program."""
+"""Pixels per program."""
 
 
 def owners(
@@ -22,7 +21,7 @@ def owners(
     offset: Tensor | None,
     origin: float,
 ) -> Tensor:
-    """As `p2seg.ops.owners.cpu.owners`."""
+    """See `p2seg.ops.owners.cpu.owners`."""
     images, height, width = regions.shape
     pixels = height * width
     owner = torch.empty(regions.shape, dtype=torch.int64, device=regions.device)

@@ -1,7 +1,7 @@
-"""Mask2Former (Cheng et al. 2022) through transformers, over any timm backbone; `[mask2former]`.
+"""Mask2Former (Cheng et al. 2022) from Hugging Face transformers, with any timm backbone.
 
-As the other segmentors it starts from ImageNet or from nothing. A whole Mask2Former that has seen
-masks is a `checkpoint`, which is refused where nobody asks for it.
+It needs the extra `[mask2former]`. The backbone starts from ImageNet or random weights. A complete
+pretrained model (`checkpoint`) was trained on masks and must be allowed explicitly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from p2seg.models.huggingface import transformers_of
 from p2seg.models.mask_weights import refuse_checkpoint
 from p2seg.models.norms import Norm, set_norms
 from p2seg.segmentors.data import InstanceBatch, InstanceTarget
-from p2seg.segmentors.detection import Found
+from p2seg.segmentors.detection import SoftDetection
 from p2seg.segmentors.inputs import prepared
 from p2seg.segmentors.lazy_masks import cell_mask
 from p2seg.segmentors.limits import HEADROOM, Room
@@ -33,21 +33,21 @@ if TYPE_CHECKING:  # the extra may be missing
     from p2seg.segmentors.mask2former.weighted_losses import Heads, Layer, QueryTarget, WeightedLoss
 
 STRIDES = [4, 8, 16, 32]
-"""Input pixels a cell of the backbone's maps."""
+"""Strides of the backbone's feature maps in input pixels."""
 
 GROUPS = 64
-"""The channels are a multiple of this: transformers' norms have 32 groups, and a group of one
-channel would be nothing where a map has one cell."""
+"""Channels must be a multiple of this number, so that each of the 32 groups of transformers' group
+norms has two channels. With one channel, normalization would zero a map of one cell."""
 
 
 class Mask2Former(Segmentor):
-    """Queries that each find one instance: a class and a mask.
+    """Mask2Former: each query predicts the class and the mask of one instance.
 
     Args:
-        backbone: four feature maps of strides 4 to 32, finest first.
-        heads: what they become.
-        loss: of the heads.
-        max_objects: the most an image has.
+        backbone: gives four feature maps at strides 4 to 32, finest first.
+        heads: pixel decoder, transformer decoder and prediction heads.
+        loss: the loss of the predictions.
+        max_objects: maximum number of objects per image.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Mask2Former(Segmentor):
         )
 
     def layers(self, images: Tensor) -> list[Layer]:
-        """What each layer says of `[B, 3, H, W]` normalized images, padded, the last at the end."""
+        """The predictions of each decoder layer for `[B, 3, H, W]` normalized and padded images."""
         return cast("list[Layer]", self.heads(list(self.backbone(images))))
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
@@ -85,25 +85,25 @@ class Mask2Former(Segmentor):
 
     def find(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
-    ) -> list[list[Found]]:
-        """What is in resized images of one size; see `Segmentor.find`."""
+    ) -> list[list[SoftDetection]]:
+        """Detects instances in resized images of one size; see `Segmentor.find`."""
         h, w = images.shape[2:]
         classes, masks = self.layers(prepared(list(images)))[-1]
         check_outputs(classes, masks)
         masks = masks[:, :, : math.ceil(h / STRIDES[0]), : math.ceil(w / STRIDES[0])]
         return [
-            self._found(own.float(), cells.float(), (h, w), size, score)
+            self._decode(own.float(), cells.float(), (h, w), size, score)
             for own, cells, size in zip(classes, masks, sizes, strict=True)
         ]
 
-    def _found(
+    def _decode(
         self,
         classes: Tensor,
         cells: Tensor,
         resized_to: tuple[int, int],
         size: tuple[int, int],
         score: float,
-    ) -> list[Found]:
+    ) -> list[SoftDetection]:
         """The best pairs of query and class of an image.
 
         Args:
@@ -111,7 +111,7 @@ class Mask2Former(Segmentor):
             cells: `[Q, h, w]` logits of the cells that the image touches.
             resized_to: (height, width) of the resized image.
             size: (height, width) of the image.
-            score: what is below it is left out.
+            score: minimum score.
         """
         chances = classes.softmax(1)[:, :-1]
         best, index = chances.flatten().topk(min(self.max_objects + 1, chances.numel()))
@@ -128,7 +128,7 @@ class Mask2Former(Segmentor):
         cells = cells.cpu()
         masks = {q: cell_mask(cells[q], (high, wide), size) for q in set(queries.tolist())}
         return [
-            Found(label, one, None, masks[query])
+            SoftDetection(label, one, None, masks[query])
             for label, one, query in zip(
                 labels.tolist(), scores.tolist(), queries.tolist(), strict=True
             )
@@ -162,42 +162,38 @@ def build_mask2former(
     architecture: str | None = None,
     allow_mask_pretraining: bool = False,
 ) -> Mask2Former:
-    """Builds a Mask2Former; the defaults are the paper's.
+    """Builds a Mask2Former; the defaults are those of its paper.
+
+    `backbone`, `pretrained`, `weights`, `norm` and `frozen` are described in `build_body`,
+    `short_side` and `long_side` in `Segmentor`.
 
     Args:
-        num_classes: C, without background.
-        backbone: a timm model name, such as `resnet50.tv_in1k`.
-        pretrained: ImageNet weights for the backbone, from timm's hub cache.
-        weights: a file of ImageNet weights instead; None for the cache.
-        norm: of the backbone: `frozen`, `batch` or `group`.
-        frozen: parts of the backbone that are not trained, such as `conv1`.
-        short_side: pixels that the image's short side is resized to.
-        long_side: the most pixels of the resized image's long side.
-        queries: the most instances an image can have.
-        channels: of all maps and queries behind the backbone, a multiple of 64.
-        heads: of the attention.
-        encoder_layers: of the pixel decoder.
-        encoder_channels: inside those.
-        decoder_layers: of the transformer decoder, of which each looks at one of three maps.
-        decoder_channels: inside those.
-        points: of an instance at which masks are compared.
-        class_weight: of the loss of the class, also in the matching.
-        mask_weight: of the cross entropy of the mask.
-        dice_weight: of its dice loss.
-        no_object_weight: of queries without an object in the loss of the class.
-        detections: the most an image is given, where `Segmentor.limit_objects` sets no other limit.
-        checkpoint: a whole Mask2Former to start from instead, a folder of transformers' files or
-            the hub's name of one; it brings its backbone and its sizes, and a class head if it has
-            C classes. It has seen masks.
-        architecture: its config.json as a text, where the weights come later.
-        allow_mask_pretraining: take a checkpoint, and backbone weights that have seen masks.
+        num_classes: C, number of classes without background.
+        queries: number of queries, the maximum number of instances per image.
+        channels: channels of all maps and queries after the backbone, a multiple of 64.
+        heads: number of attention heads.
+        encoder_layers: number of layers of the pixel decoder.
+        encoder_channels: hidden channels of these layers.
+        decoder_layers: number of layers of the transformer decoder.
+        decoder_channels: hidden channels of these layers.
+        points: number of sampled points per instance in the mask losses.
+        class_weight: weight of the class loss, also in the matching.
+        mask_weight: weight of the cross entropy of masks.
+        dice_weight: weight of the dice loss of masks.
+        no_object_weight: weight of queries without an object in the class loss.
+        detections: maximum number of objects per image, see `Segmentor.limit_objects`.
+        checkpoint: a complete pretrained Mask2Former to start from, a folder with transformers'
+            files or a name on the hub. It defines backbone and sizes, and also the class head if it
+            has C classes.
+        architecture: content of the checkpoint's config.json, if weights are loaded later.
+        allow_mask_pretraining: whether to accept weights that were trained on masks or boxes.
 
     Returns:
         The model, in training mode.
 
     Raises:
-        UserError: transformers is missing, an unknown backbone or part of it, missing or refused
-            weights, or sizes that cannot be.
+        UserError: transformers is missing, an option is invalid, the backbone is unknown, or
+            weights are missing or refused.
     """
     refuse_checkpoint(checkpoint, allowed=allow_mask_pretraining)
     transformers_of("segmentor=mask2former_*", "mask2former")
@@ -227,8 +223,8 @@ def build_mask2former(
     check_factors(factors)
     if channels % GROUPS or channels % heads:
         raise UserError(
-            f"segmentor.model.channels={channels} cannot be; it is a multiple of {GROUPS}, and "
-            f"of segmentor.model.heads={heads}"
+            f"segmentor.model.channels={channels}: must be a multiple of {GROUPS} and of "
+            f"segmentor.model.heads={heads}"
         )
     factors["train_num_points"] = points
     if checkpoint is not None or architecture is not None:
@@ -247,8 +243,8 @@ def build_mask2former(
         )
         if own.strides != STRIDES:
             raise UserError(
-                f"segmentor.backbone={backbone} gives maps of strides {own.strides}, but "
-                f"Mask2Former takes {STRIDES}; take another, such as a ResNet"
+                f"segmentor.backbone={backbone} has feature maps of strides {own.strides}, but "
+                f"Mask2Former needs {STRIDES}; use another backbone, such as a ResNet"
             )
         config = config_of(
             num_classes,
@@ -270,13 +266,13 @@ def build_mask2former(
 
 
 def architecture_of(checkpoint: str) -> str:
-    """What a whole Mask2Former is built from: its config.json as a text.
+    """The content of config.json of a pretrained Mask2Former.
 
     Args:
-        checkpoint: a folder of transformers' files, or the hub's name of one, which is fetched.
+        checkpoint: a folder with transformers' files, or a name on the hub, which is downloaded.
 
     Raises:
-        UserError: transformers is missing, or there is no Mask2Former.
+        UserError: transformers is missing, or the checkpoint is not a Mask2Former.
     """
     transformers_of("segmentor=mask2former_*", "mask2former")
     from p2seg.segmentors.mask2former import pretrained as whole
@@ -285,7 +281,7 @@ def architecture_of(checkpoint: str) -> str:
 
 
 def _target(target: InstanceTarget, height: int, width: int) -> QueryTarget:
-    """The instances of an image in the padded one."""
+    """The instances of an image with their masks padded to `height` x `width`."""
     from p2seg.segmentors.mask2former.weighted_losses import QueryTarget
 
     h, w = target.masks.shape[1:]

@@ -1,7 +1,7 @@
-"""Mask R-CNN (He et al. 2017) from torchvision's parts, over any timm backbone.
+"""Mask R-CNN (He et al. 2017) from torchvision's modules, with any timm backbone.
 
-Paper: Sec. 4.1, the segmentor that is trained on the pseudo masks. Its backbone starts from
-ImageNet or from nothing: weights trained on COCO have seen masks, which point supervision has not.
+Paper: Sec. 4.1, the segmentation model trained on pseudo masks. The backbone starts from ImageNet
+or random weights, because weights trained on COCO masks would violate point supervision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from p2seg.errors import UserError
 from p2seg.models.network import IMAGENET_MEAN, IMAGENET_STD
 from p2seg.models.norms import Norm
 from p2seg.segmentors.data import InstanceBatch
-from p2seg.segmentors.detection import Found
+from p2seg.segmentors.detection import SoftDetection
 from p2seg.segmentors.inputs import PADDED_TO
 from p2seg.segmentors.limits import Room
 from p2seg.segmentors.mask_rcnn.weighted_losses import ProposalHead, ProposalNetwork, RoIHeads
@@ -38,16 +38,16 @@ ASPECT_RATIOS = (0.5, 1.0, 2.0)
 BOX_CELLS = 7
 MASK_CELLS = 14
 PROPOSALS_PER_OBJECT = 3
-"""Proposals that a higher limit of objects needs; `mask_rcnn_lean` has as many."""
+"""Proposals per object if the limit of objects is raised; the ratio of `mask_rcnn_lean`."""
 CROP_SHIFT = 0.5
-"""Pixels of the resized image by which torchvision's training crops of masks lie down right."""
+"""Shift in pixels (down and right) of the crops of masks in torchvision's training."""
 
 
 def roi_pool(names: Sequence[str], strides: Sequence[int], cells: int) -> MultiScaleRoIAlign:
-    """Crops of a pyramid's levels, with the strides said.
+    """RoIAlign on the levels of a pyramid with known strides.
 
-    torchvision guesses them from the first images a model sees and keeps the guess; from images
-    of less than 90 pixels it is wrong, for all images after.
+    torchvision would infer the strides from the first images and keep them. For images smaller than
+    90 pixels the inferred strides are wrong.
     """
     pool = MultiScaleRoIAlign(list(names), cells, sampling_ratio=2)
     pool.scales = [1 / stride for stride in strides]
@@ -61,16 +61,16 @@ def roi_pool(names: Sequence[str], strides: Sequence[int], cells: int) -> MultiS
 
 
 class NormalizeAndPad(GeneralizedRCNNTransform):
-    """torchvision's input transform without its resizing, in and out.
+    """torchvision's input transform without resizing of images and results.
 
-    Training images come resized from the data set, which draws their scale from its own seed;
-    `Segmentor.look` resizes the others, also those that torchvision would scale to no pixels.
+    Training images are resized by the data set with its own random seed, and all others by
+    `Segmentor.look`, which also supports images that torchvision would shrink to zero pixels.
     """
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Image and target as they are."""
+        """Returns image and target unchanged."""
         return image, target
 
     def postprocess(
@@ -79,12 +79,12 @@ class NormalizeAndPad(GeneralizedRCNNTransform):
         image_shapes: list[tuple[int, int]],  # noqa: ARG002 - torchvision's signature
         original_image_sizes: list[tuple[int, int]],  # noqa: ARG002
     ) -> list[dict[str, Tensor]]:
-        """Detections as they are: in the resized image, masks in the frames of their boxes."""
+        """Returns the detections unchanged, in pixels of the resized image, masks as RoI crops."""
         return result
 
 
 class MaskRCNN(Segmentor, GeneralizedRCNN):
-    """torchvision's Mask R-CNN as a `Segmentor`, with heads that weigh instances."""
+    """torchvision's Mask R-CNN as a `Segmentor`, with instance weights in its losses."""
 
     rpn: ProposalNetwork
 
@@ -117,30 +117,32 @@ class MaskRCNN(Segmentor, GeneralizedRCNN):
 
     def find(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
-    ) -> list[list[Found]]:
-        """What is in resized images of one size; see `Segmentor.find`."""
+    ) -> list[list[SoftDetection]]:
+        """Detects instances in resized images of one size; see `Segmentor.find`."""
         heads = cast(RoIHeads, self.roi_heads)
         heads.score_thresh = score
-        # torchvision drops proposals, boxes and scores that are NaN
+        # torchvision silently drops proposals, boxes and scores that are NaN
         with checked_outputs(self.rpn.head, heads.box_predictor, heads.mask_predictor):
-            made = GeneralizedRCNN.forward(self, list(images))
+            outputs = GeneralizedRCNN.forward(self, list(images))
         h, w = images.shape[2:]
-        return [self._found(each, (h, w), size) for each, size in zip(made, sizes, strict=True)]
+        return [
+            self._in_image(each, (h, w), size) for each, size in zip(outputs, sizes, strict=True)
+        ]
 
-    def _found(
-        self, made: dict[str, Tensor], resized_to: tuple[int, int], size: tuple[int, int]
-    ) -> list[Found]:
-        """Boxes and masks of a resized image in the pixels of the image."""
-        boxes = resize_boxes(made["boxes"], list(resized_to), list(size)).cpu()
-        # torchvision crops training masks with `aligned=False`: half a pixel further down right
-        frames = resize_boxes(made["boxes"] + CROP_SHIFT, list(resized_to), list(size)).cpu()
-        masks, labels, scores = (made[key].cpu() for key in ("masks", "labels", "scores"))
-        found = []
+    def _in_image(
+        self, output: dict[str, Tensor], resized_to: tuple[int, int], size: tuple[int, int]
+    ) -> list[SoftDetection]:
+        """Converts detections from a resized image to pixels of the image."""
+        boxes = resize_boxes(output["boxes"], list(resized_to), list(size)).cpu()
+        # torchvision crops training masks with `aligned=False`, half a pixel down and right
+        frames = resize_boxes(output["boxes"] + CROP_SHIFT, list(resized_to), list(size)).cpu()
+        masks, labels, scores = (output[key].cpu() for key in ("masks", "labels", "scores"))
+        detections = []
         for k in range(len(boxes)):
             mask = paste(masks[k, 0], boxes[k], frames[k], *size)
             box = cast("tuple[float, float, float, float]", tuple(boxes[k].tolist()))
-            found.append(Found(int(labels[k]), float(scores[k]), box, mask))
-        return found
+            detections.append(SoftDetection(int(labels[k]), float(scores[k]), box, mask))
+        return detections
 
 
 def build_mask_rcnn(
@@ -165,36 +167,30 @@ def build_mask_rcnn(
     detections: int = 100,
     allow_mask_pretraining: bool = False,
 ) -> MaskRCNN:
-    """Builds a Mask R-CNN; the defaults are the common ones, for images of 800 pixels.
+    """Builds a Mask R-CNN; the defaults are the usual ones, for images of 800 pixels.
+
+    `backbone`, `pretrained`, `weights`, `norm`, `frozen` and `allow_mask_pretraining` are described
+    in `build_body`, `short_side` and `long_side` in `Segmentor`.
 
     Args:
-        num_classes: C, without background.
-        backbone: a timm model name, such as `resnet50.tv_in1k`.
-        pretrained: ImageNet weights for the backbone, from timm's hub cache.
-        weights: a file of ImageNet weights instead; None for the cache.
-        norm: of the backbone: `frozen`, `batch` or `group`.
-        frozen: parts of the backbone that are not trained, such as `conv1`.
-        short_side: pixels that the image's short side is resized to.
-        long_side: the most pixels of the resized image's long side.
-        anchor_sizes: of the anchors of each level of the pyramid, pixels; one level for each of
-            the backbone's maps, or one more.
-        pyramid_channels: of the pyramid.
-        pyramid_norm: a group norm behind each convolution of the pyramid.
-        proposals_train: kept of a training image, before and after suppression.
-        proposals_test: the same of other images.
-        anchors_sampled: anchors of an image that the proposal loss looks at.
-        boxes_sampled: proposals of an image that the box loss looks at.
-        box_channels: of the box head.
-        mask_channels: of the convolutions of the mask head.
-        detections: the most an image has, where `Segmentor.limit_objects` sets no other limit.
-        allow_mask_pretraining: take weights that were trained on masks or boxes, too.
+        num_classes: C, number of classes without background.
+        anchor_sizes: anchor size in pixels of each pyramid level; one level per feature map of the
+            backbone, or one more.
+        pyramid_channels: channels of the feature pyramid.
+        pyramid_norm: whether group normalization follows each convolution of the pyramid.
+        proposals_train: maximum number of proposals per training image, before and after NMS.
+        proposals_test: the same for prediction.
+        anchors_sampled: anchors per image in the loss of the proposal network.
+        boxes_sampled: proposals per image in the loss of the box head.
+        box_channels: channels of the box head.
+        mask_channels: channels of each convolution of the mask head.
+        detections: maximum number of objects per image, see `Segmentor.limit_objects`.
 
     Returns:
         The model, in training mode.
 
     Raises:
-        UserError: an unknown backbone or part of it, missing weights, a wrong count of anchors, or
-            sizes that cannot be.
+        UserError: an option is invalid, the backbone is unknown, or weights are missing.
     """
     check_counts(
         {
@@ -222,7 +218,7 @@ def build_mask_rcnn(
     if len(anchor_sizes) - len(body.channels) not in (0, 1):
         raise UserError(
             f"segmentor.model.anchor_sizes has {len(anchor_sizes)} sizes, but {backbone} has "
-            f"{len(body.channels)} feature maps; give one size a map, or one more"
+            f"{len(body.channels)} feature maps; give one size per map, or one more"
         )
     pyramid = FeaturePyramid(body, pyramid_channels, len(anchor_sizes), pyramid_norm)
     anchors = AnchorGenerator(

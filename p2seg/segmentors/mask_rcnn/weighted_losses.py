@@ -1,7 +1,7 @@
-"""The two stages of torchvision's Mask R-CNN with losses that weigh instances.
+"""The two stages of torchvision's Mask R-CNN with instance weights in their losses.
 
-A target's `weights` and `mask_weights` (see `InstanceTarget`) scale the losses of the proposals
-that are matched to it. An instance of weight 0 is neither object nor background.
+`weights` and `mask_weights` of a target (see `InstanceTarget`) scale the losses of the proposals
+matched to it. An instance with weight 0 is ignored: it is neither object nor background.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import box_iou
 
 Target = dict[str, Tensor]
-"""An `InstanceTarget` as torchvision takes it, boxes float."""
+"""An `InstanceTarget` as a dictionary for torchvision, with float boxes."""
 
 Made = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
 """Detections of every image, and losses by name; one of the two is empty."""
 
 
 class ProposalHead(RPNHead):
-    """torchvision's, whose answers are float32: boxes in bf16 would lie on a grid of 2 to 8 px."""
+    """torchvision's head with float32 outputs; bfloat16 would round boxes to 2 to 8 pixels."""
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Objectness and changes of the anchors of every level."""
+        """Objectness logits and box deltas of the anchors of each level."""
         logits, changes = super().forward(levels)
         return [each.float() for each in logits], [each.float() for each in changes]
 
 
 class ProposalNetwork(RegionProposalNetwork):
-    """torchvision's, whose anchors on instances of weight 0 learn nothing."""
+    """torchvision's proposal network, which ignores anchors on instances with weight 0."""
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[Target]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Labels (1, 0, or -1 for none) and boxes of the anchors of every image."""
+        """Labels (1 object, 0 background, -1 ignored) and boxes of the anchors of each image."""
         counted = [{"boxes": each["boxes"][each["weights"] > 0]} for each in targets]
         labels, boxes = super().assign_targets_to_anchors(anchors, counted)
         for own, label, target in zip(anchors, labels, targets, strict=True):
@@ -49,7 +49,7 @@ class ProposalNetwork(RegionProposalNetwork):
 
 
 class RoIHeads(roi_heads.RoIHeads):
-    """torchvision's, with weights; what it finds is the same."""
+    """torchvision's RoI heads with instance weights in training; prediction is unchanged."""
 
     def forward(
         self,
@@ -58,10 +58,10 @@ class RoIHeads(roi_heads.RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> Made:
-        """Detections of every image, or three losses by name."""
+        """Detections of each image, or in training the three losses by name."""
         if not self.training or targets is None:
             return cast(Made, super().forward(features, proposals, image_shapes, targets))
-        # torchvision's sampler takes no proposal that is matched to a label of -1
+        # torchvision's sampler ignores proposals with label -1
         ignoring = [{**t, "labels": t["labels"].where(t["weights"] > 0, -1)} for t in targets]
         proposals, matched, labels, deltas = self.select_training_samples(proposals, ignoring)
         weights = [_taken(t["weights"], index) for t, index in zip(targets, matched, strict=True)]
@@ -84,7 +84,7 @@ class RoIHeads(roi_heads.RoIHeads):
         matched: list[Tensor],
         labels: list[Tensor],
     ) -> Tensor:
-        """Over the proposals on objects whose masks count; the others are not even cropped."""
+        """The mask loss over the proposals matched to instances with mask weight > 0."""
         boxes, owners, classes, weights = [], [], [], []
         for own, index, label, target in zip(proposals, matched, labels, targets, strict=True):
             weight = _taken(target["mask_weights"], index)
@@ -113,13 +113,13 @@ def box_losses(
 
     Args:
         logits: `[P, C + 1]`.
-        regressed: `[P, 4 (C + 1)]`, a box's changes for each class.
+        regressed: `[P, 4 (C + 1)]`, predicted box deltas for each class.
         labels: `[P]` int64, 0 for background.
-        deltas: `[P, 4]`, what the changes should be.
-        weights: `[P]` of the instance each is matched to; background counts 1.
+        deltas: `[P, 4]`, target box deltas.
+        weights: `[P]`, weight of the matched instance; background has weight 1.
 
     Returns:
-        `loss_classifier` and `loss_box_reg`, `[]` each, over the count of proposals.
+        `loss_classifier` and `loss_box_reg`, each `[]`, divided by the number of proposals.
     """
     objects = (labels > 0).nonzero()[:, 0]
     weights = weights.where(labels > 0, 1.0)
@@ -139,8 +139,8 @@ def mask_loss(logits: Tensor, labels: Tensor, truth: Tensor, weights: Tensor) ->
     Args:
         logits: `[P, C + 1, M, M]`.
         labels: `[P]` int64, 1..C.
-        truth: `[P, M, M]` in 0..1.
-        weights: `[P]`.
+        truth: `[P, M, M]` in 0..1, target masks.
+        weights: `[P]`, mask weights of the matched instances.
 
     Returns:
         `[]`: the mean over pixels of the weighted mean over proposals; 0 without any.
@@ -153,5 +153,5 @@ def mask_loss(logits: Tensor, labels: Tensor, truth: Tensor, weights: Tensor) ->
 
 
 def _taken(weights: Tensor, index: Tensor) -> Tensor:
-    """The weights of matched instances; 1 where an image has none to match."""
+    """The weights of matched instances; 1 if the image has no instance."""
     return weights[index] if len(weights) else torch.ones_like(index, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""SOLOv2's two heads on a feature pyramid: the grids, and the feature that kernels are applied to.
+"""SOLOv2's heads on a feature pyramid: the grid head and the mask feature.
 
 Wang et al. 2020 (SOLOv2), Sec. 3.2 and 3.3.
 """
@@ -16,16 +16,16 @@ from torch.nn import functional as F
 from p2seg.segmentors.pyramid import group_norm
 
 PRIOR = 0.01
-"""Probability of every class in every cell before anything is learned."""
+"""Initial probability of each class in each cell."""
 
 
 class Seen(NamedTuple):
-    """What the network makes of a batch; G cells of all grids, E channels.
+    """The raw outputs of the network, with G cells of all grids and E channels.
 
     Attributes:
-        categories: class logits of every cell, `[B, G, C]`.
-        kernels: of every cell, `[B, G, E]`.
-        features: that kernels are applied to, `[B, E, h, w]` at stride 4.
+        categories: `[B, G, C]`, class logits of each cell.
+        kernels: `[B, G, E]`, weights of the 1x1 convolution of each cell.
+        features: `[B, E, h, w]` at stride 4, the input of the kernels.
     """
 
     categories: Tensor
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def with_places(maps: Tensor) -> Tensor:
-    """CoordConv (Liu et al. 2018): `[B, D, h, w]` and its x and y in -1..1, `[B, D + 2, h, w]`."""
+    """CoordConv (Liu et al. 2018): adds channels x and y in -1..1 to `[B, D, h, w]`."""
     x, y = (_line(maps.shape[axis], maps) for axis in (-1, -2))
     shape = (maps.shape[0], 1, maps.shape[2], maps.shape[3])
     return torch.cat([maps, x.expand(shape), y[:, None].expand(shape)], 1)
@@ -54,14 +54,14 @@ def _block(channels: int, to: int) -> nn.Sequential:
 
 
 class GridHead(nn.Module):
-    """Classes and mask kernels of every cell, with weights that the levels share.
+    """Predicts classes and mask kernels of each cell, with weights shared by all levels.
 
     Args:
-        channels: of the pyramid.
+        channels: channels of the pyramid.
         hidden: channels of the convolutions.
-        depth: convolutions of each branch before the last.
+        depth: number of convolutions of each branch before the last one.
         classes: C.
-        kernel: parameters of a cell's kernel.
+        kernel: E, number of weights of a cell's kernel.
     """
 
     def __init__(self, channels: int, hidden: int, depth: int, classes: int, kernel: int) -> None:
@@ -78,7 +78,11 @@ class GridHead(nn.Module):
             nn.init.constant_(last.bias, bias)
 
     def forward(self, levels: Sequence[Tensor], cells: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Of levels `[B, D, h, w]` with `cells` x `cells` each.
+        """Classes and kernels of all cells.
+
+        Args:
+            levels: feature maps `[B, D, h, w]`, one per level.
+            cells: cells per side of each level.
 
         Returns:
             Class logits `[B, G, C]` and kernels `[B, G, E]`, G cells of all levels row by row.
@@ -94,13 +98,13 @@ class GridHead(nn.Module):
 
 
 class MaskFeature(nn.Module):
-    """One feature map at stride 4 of all levels of the pyramid.
+    """Fuses all pyramid levels into one feature map at stride 4.
 
     Args:
-        channels: of the pyramid.
+        channels: channels of the pyramid.
         hidden: channels of the convolutions.
-        levels: of the pyramid, finest first, each at half the size of the one before.
-        out: channels of the map.
+        levels: number of pyramid levels, finest first, each half as large as the previous one.
+        out: channels of the result.
     """
 
     def __init__(self, channels: int, hidden: int, levels: int, out: int) -> None:
@@ -109,8 +113,8 @@ class MaskFeature(nn.Module):
         for level in range(levels):
             blocks = []
             for step in range(max(1, level)):
-                given = hidden if step else channels + 2 * (level == levels - 1)
-                blocks.append(_block(given, hidden))
+                inputs = hidden if step else channels + 2 * (level == levels - 1)
+                blocks.append(_block(inputs, hidden))
                 if level:
                     blocks.append(
                         nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)  # type: ignore[arg-type]
@@ -121,10 +125,22 @@ class MaskFeature(nn.Module):
         self.merge = nn.Sequential(merge, group_norm(out), nn.ReLU(inplace=True))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """`[B, out, h, w]` of `[B, channels, h / 2^k, w / 2^k]`."""
+        """Fuses levels `[B, channels, h / 2^k, w / 2^k]`, k = 0, 1, .., to `[B, out, h, w]`."""
         *finer, coarsest = levels
         maps = [*finer, with_places(coarsest)]
         total = self.paths[0](maps[0])
         for path, each in zip(self.paths[1:], maps[1:], strict=True):
             total = total + path(each)
         return self.merge(total)  # type: ignore[no-any-return]
+
+
+def at_grid_strides(pyramid: list[Tensor], own: int) -> list[Tensor]:
+    """Resizes the finest pyramid level by 1/2 and an additional coarsest one by 2, as in SOLOv2."""
+    levels = list(pyramid)
+    if len(levels) > 1:
+        size = levels[1].shape[2:]
+        levels[0] = F.interpolate(levels[0], size=size, mode="bilinear", align_corners=False)
+    if len(levels) > own:
+        size = levels[own - 1].shape[2:]
+        levels[-1] = F.interpolate(levels[-1], size=size, mode="bilinear", align_corners=False)
+    return levels

@@ -1,7 +1,7 @@
-"""SOLOv2's losses: focal for the classes of the cells, dice for their masks.
+"""SOLOv2's losses: focal loss for the classes of the cells, dice loss for their masks.
 
-Wang et al. 2020 (SOLOv2), Sec. 3.5, with instances that are weighed (see `InstanceTarget`). Counts
-are those of the batches of all processes: see `shared_count`.
+Wang et al. 2020 (SOLOv2), Sec. 3.5, with instance weights (see `InstanceTarget`). Means are over
+the batches of all processes, see `shared_count`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FOCAL = {"alpha": 0.25, "gamma": 2.0}
 def category_loss(
     logits: Tensor, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]
 ) -> Tensor:
-    """Focal loss (Lin et al. 2017) over all cells, over the count of those with an instance + 1.
+    """Sum of the focal loss (Lin et al. 2017) over all cells / (number of cells with instance + 1).
 
-    Cells of an instance of weight 0 are in neither.
+    Cells of an instance with weight 0 are ignored in both.
 
     Args:
         logits: `[B, G, C]`.
-        owners: B of `[G]`, of `grid_owners`.
-        targets: B; a cell counts what its instance weighs, the others 1.
+        owners: B tensors `[G]`, returned by `grid_owners`.
+        targets: B targets; a cell has the weight of its instance, or 1 without one.
 
     Returns:
         `[]`.
@@ -50,14 +50,14 @@ def category_loss(
 
 
 def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]) -> Tensor:
-    """Dice loss of the masks of all cells with an instance, the mean over them; 0 without any.
+    """Mean dice loss over all cells with an instance; 0 without any.
 
-    An instance that covers half of no cell of the features has no mask to learn.
+    An instance that covers less than half of every feature cell is ignored.
 
     Args:
-        seen: of the batch.
-        owners: B of `[G]`, of `grid_owners`.
-        targets: B; a cell counts what its instance's mask weighs.
+        seen: raw outputs for the batch.
+        owners: B tensors `[G]`, returned by `grid_owners`.
+        targets: B targets; a cell has the mask weight of its instance.
 
     Returns:
         `[]`.
@@ -79,16 +79,17 @@ def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTa
 
 
 def dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
-    """`1 - 2 sum(pq) / (sum(p^2) + sum(q^2))` of `[P, N]` in 0..1 each; `[P]`."""
+    """`1 - 2 sum(pq) / (sum(p^2) + sum(q^2))` `[P]` of two tensors `[P, N]` in 0..1."""
     both = (probabilities * truth).sum(1)
     squares = (probabilities**2).sum(1) + (truth**2).sum(1)
     return 1 - 2 * both / squares.clamp(min=1e-3)
 
 
 def shrunk(masks: Tensor, height: int, width: int) -> Tensor:
-    """Masks `[K, H, W]` uint8 at stride 4 of a padded input, `[K, height, width]` float 0 or 1.
+    """Downsamples masks `[K, H, W]` uint8 to stride 4 of a padded input.
 
-    A cell belongs to a mask that covers half of it.
+    Returns:
+        `[K, height, width]` float, 1 if the mask covers at least half of the cell, else 0.
     """
     h, w = masks.shape[1:]
     padded = F.pad(masks, (0, STRIDE * width - w, 0, STRIDE * height - h))

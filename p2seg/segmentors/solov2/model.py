@@ -1,8 +1,8 @@
-"""SOLOv2 (Wang et al. 2020) in plain PyTorch, over any timm backbone.
+"""SOLOv2 (Wang et al. 2020) in plain PyTorch, with any timm backbone.
 
-Paper: Table 4's other segmentor. Every cell of some grids says which class the instance around it
-has, and gives a kernel; the kernel times one feature map of the image is the instance's mask. There
-are no boxes and no anchors, and what several cells found is sorted out by matrix NMS.
+Paper: Table 4. Each cell of several grids predicts the class of the instance centered there and a
+convolution kernel. The kernel applied to the feature map of the image gives the instance's mask.
+There are no boxes and no anchors. Matrix NMS removes duplicates.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from p2seg.engine.finite import check_outputs
 from p2seg.errors import UserError
 from p2seg.models.norms import Norm
 from p2seg.segmentors.data import InstanceBatch
-from p2seg.segmentors.detection import Found
+from p2seg.segmentors.detection import SoftDetection
 from p2seg.segmentors.inputs import prepared
 from p2seg.segmentors.lazy_masks import cell_mask
 from p2seg.segmentors.limits import Room
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.sizes import check_solov2
-from p2seg.segmentors.solov2.heads import GridHead, MaskFeature, Seen
+from p2seg.segmentors.solov2.heads import GridHead, MaskFeature, Seen, at_grid_strides
 from p2seg.segmentors.solov2.losses import category_loss, mask_loss
-from p2seg.segmentors.solov2.matrix_nms import matrix_nms
+from p2seg.segmentors.solov2.matrix_nms import matrix_nms, peaks
 from p2seg.segmentors.solov2.targets import GridLevel, grid_owners
 from p2seg.structures import STRIDE
 
 GRIDS = (40, 36, 24, 16, 12)
 CANDIDATES_PER_OBJECT = 5
-"""Candidates that a higher limit of objects needs; SOLOv2's paper has as many."""
+"""Candidates per object if the limit of objects is raised; the ratio of SOLOv2's paper."""
 SIZES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
 
 
@@ -43,9 +42,9 @@ class Candidates(NamedTuple):
     """Instances of one image after matrix NMS, best first.
 
     Attributes:
-        masks: logits `[N, h, w]`, at stride 4 of the padded input.
+        masks: mask logits `[N, h, w]` at stride 4 of the padded input.
         labels: `[N]` int64, 1..C.
-        scores: `[N]`.
+        scores: `[N]` float32 in 0..1.
     """
 
     masks: Tensor
@@ -54,20 +53,14 @@ class Candidates(NamedTuple):
 
 
 class SOLOv2(Segmentor):
-    """The network with its objective and its decoding.
+    """The network, its losses and its decoding; see `build_solov2` for the other arguments.
 
     Args:
-        backbone: a feature pyramid, finest level first, at stride 4.
-        head: of the grids.
-        mask_feature: of the levels of the backbone itself.
-        levels: of the grids.
-        center: share of a box around its center whose cells answer for it.
-        mask_weight: of the dice loss.
-        candidate_score: a cell's class below it is not looked at.
-        candidates: the most cells whose masks are made.
-        least_area: a mask of no more cells than this times its level's stride is dropped; 1 is for
-            images of 800 pixels.
-        max_objects: the most an image has.
+        backbone: feature pyramid, finest level first, from stride 4.
+        head: predicts classes and kernels of the grid cells.
+        mask_feature: fuses the pyramid levels of the backbone into the mask feature.
+        levels: the grids.
+        max_objects: maximum number of objects per image.
     """
 
     def __init__(
@@ -103,7 +96,7 @@ class SOLOv2(Segmentor):
         self.max_objects = most
 
     def room(self) -> Room:
-        """See `Segmentor.room`; objects of one size share a grid, and a cell has one object."""
+        """See `Segmentor.room`; objects of similar size share a grid, with one object per cell."""
         cells = [each.cells for each in self.levels]
         what = f"the {cells[0]} x {cells[0]} cells of SOLOv2's finest grid"
 
@@ -113,18 +106,18 @@ class SOLOv2(Segmentor):
 
         return Room(cells[0] ** 2, what, finer)
 
-    def see(self, images: Tensor) -> Seen:
-        """The network of `[B, 3, H, W]` images that are normalized and padded."""
+    def forward_features(self, images: Tensor) -> Seen:
+        """The raw outputs for `[B, 3, H, W]` normalized and padded images."""
         pyramid = list(self.backbone(images).values())
         own = pyramid[: len(self.mask_feature.paths)]
         grids = [each.cells for each in self.levels]
-        categories, kernels = self.head(_at_grid_strides(pyramid, len(own)), grids)
+        categories, kernels = self.head(at_grid_strides(pyramid, len(own)), grids)
         return Seen(categories, kernels, self.mask_feature(own))
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Focal loss of the cells' classes and dice loss of their masks; see `Segmentor.losses`."""
         images = prepared([image.float() / 255 for image in batch.images])
-        seen = self.see(images)
+        seen = self.forward_features(images)
         height, width = images.shape[2:]
         owners = [
             grid_owners(target, self.levels, self.center, height, width) for target in batch.targets
@@ -135,10 +128,10 @@ class SOLOv2(Segmentor):
         }
 
     def decode(self, seen: Seen, index: int) -> Candidates:
-        """The instances of one image of a batch, every step on the device.
+        """The instances of one image of a batch, computed on the device.
 
-        The paper looks at the best 500 after a mask's own certainty is known; here it is the best
-        by class whose masks are made at all.
+        The paper keeps the best 500 by class score times maskness. Here masks are computed only for
+        the best `candidates` by class score.
         """
         scores = peaks(seen.categories[index].float().sigmoid(), self.levels)
         best, place = scores.flatten().topk(min(self.candidates, scores.numel()))
@@ -154,7 +147,7 @@ class SOLOv2(Segmentor):
         scores, order = (scores.flatten()[place[kept]] * maskness).sort(descending=True)
         masks, inside, labels = masks[order], inside[order], labels[order]
         scores, order = matrix_nms(inside, labels, scores).sort(descending=True)
-        order = order[: self.max_objects + 1]  # one too many shows that there are more
+        order = order[: self.max_objects + 1]  # one more shows that the limit was exceeded
         height, width = features.shape[1:]
         return Candidates(
             masks[order].unflatten(1, (height, width)), labels[order], scores[: len(order)]
@@ -162,55 +155,31 @@ class SOLOv2(Segmentor):
 
     def find(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
-    ) -> list[list[Found]]:
-        """What is in resized images of one size; see `Segmentor.find`."""
-        seen = self.see(prepared(list(images)))
+    ) -> list[list[SoftDetection]]:
+        """Detects instances in resized images of one size; see `Segmentor.find`."""
+        seen = self.forward_features(prepared(list(images)))
         check_outputs(seen)
         h, w = images.shape[2:]
-        found = []
-        for index, (height, width) in enumerate(sizes):
-            made = self.decode(seen, index)
-            masks, labels, scores = (each[made.scores >= score].cpu() for each in made)
+        detections = []
+        for index, size in enumerate(sizes):
+            candidates = self.decode(seen, index)
+            masks, labels, scores = (each[candidates.scores >= score].cpu() for each in candidates)
             masks = masks[:, : -(-h // STRIDE), : -(-w // STRIDE)]
-            sides = (STRIDE * height / h, STRIDE * width / w)
-            found.append(
+            sides = (STRIDE * size[0] / h, STRIDE * size[1] / w)
+            detections.append(
                 [
-                    Found(int(label), float(own), None, cell_mask(mask, sides, (height, width)))
+                    SoftDetection(int(label), float(own), None, cell_mask(mask, sides, size))
                     for mask, label, own in zip(masks, labels, scores, strict=True)
                     if bool((mask > 0).any())
                 ]
             )
-        return found
+        return detections
 
     def _strides(self, cells: Tensor) -> Tensor:
-        """Input pixels a cell of the maps that the grids of some cells are resized from."""
+        """Stride in input pixels of the feature map of each grid cell."""
         counts = torch.tensor([each.cells**2 for each in self.levels], device=cells.device)
         strides = torch.tensor([each.stride for each in self.levels], device=cells.device)
         return strides.repeat_interleave(counts)[cells]
-
-
-def _at_grid_strides(pyramid: list[Tensor], own: int) -> list[Tensor]:
-    """The levels that grids are resized from: the finest halved, one beyond the body doubled."""
-    levels = list(pyramid)
-    if len(levels) > 1:
-        size = levels[1].shape[2:]
-        levels[0] = F.interpolate(levels[0], size=size, mode="bilinear", align_corners=False)
-    if len(levels) > own:
-        size = levels[own - 1].shape[2:]
-        levels[-1] = F.interpolate(levels[-1], size=size, mode="bilinear", align_corners=False)
-    return levels
-
-
-def peaks(scores: Tensor, levels: Sequence[GridLevel]) -> Tensor:
-    """Scores `[G, C]` of cells, 0 where a cell above, to the left or between has a higher one."""
-    kept, start = [], 0
-    for level in levels:
-        cells = level.cells
-        own = scores[start : start + cells**2].T.unflatten(1, (cells, cells))
-        highest = F.max_pool2d(own[None], 2, stride=1, padding=1)[0, :, :cells, :cells]
-        kept.append((own * (own == highest)).flatten(1).T)
-        start += cells**2
-    return torch.cat(kept)
 
 
 def build_solov2(
@@ -241,39 +210,33 @@ def build_solov2(
 ) -> SOLOv2:
     """Builds a SOLOv2; the defaults are those of its paper, for images of 800 pixels.
 
+    `backbone`, `pretrained`, `weights`, `norm`, `frozen` and `allow_mask_pretraining` are described
+    in `build_body`, `short_side` and `long_side` in `Segmentor`.
+
     Args:
-        num_classes: C, without background.
-        backbone: a timm model name, such as `resnet50.tv_in1k`.
-        pretrained: ImageNet weights for the backbone, from timm's hub cache.
-        weights: a file of ImageNet weights instead; None for the cache.
-        allow_mask_pretraining: take weights that were trained on masks or boxes, too.
-        norm: of the backbone: `frozen`, `batch` or `group`.
-        frozen: parts of the backbone that are not trained, such as `conv1`.
-        short_side: pixels that the image's short side is resized to.
-        long_side: the most pixels of the resized image's long side.
-        pyramid_channels: of the pyramid.
-        pyramid_norm: a group norm behind each convolution of the pyramid.
-        grids: cells a side of each level; a level for each of the backbone's maps, or one more.
-        sizes: least and most size of the instances of each level: the square root of the box's
-            area, in pixels of the resized image.
-        head_channels: of the convolutions of the grids.
-        head_depth: convolutions of each of their branches.
-        feature_channels: of the convolutions of the mask feature.
-        kernel_channels: of the mask feature itself, and so parameters of a kernel.
-        center: share of a box around its center whose cells answer for it.
-        mask_weight: of the dice loss.
-        candidate_score: a cell's class below it is not looked at.
-        candidates: the most cells whose masks are made.
-        least_area: a mask of no more cells than this times its level's stride is dropped; 1 is for
-            images of 800 pixels.
-        detections: the most an image has, where `Segmentor.limit_objects` sets no other limit.
+        num_classes: C, number of classes without background.
+        pyramid_channels: channels of the feature pyramid.
+        pyramid_norm: whether group normalization follows each convolution of the pyramid.
+        grids: cells per side of each level; one level per feature map of the backbone, or one more.
+        sizes: minimum and maximum size of the instances of each level. The size is the square root
+            of the box area in pixels of the resized image.
+        head_channels: channels of the grid head's convolutions.
+        head_depth: number of convolutions of each branch of the grid head.
+        feature_channels: channels of the mask feature's convolutions.
+        kernel_channels: channels of the mask feature, and so the number of weights of a kernel.
+        center: share of a box around its center whose cells predict the instance.
+        mask_weight: weight of the dice loss.
+        candidate_score: minimum class score of a cell, 0..1.
+        candidates: maximum number of cells whose masks are computed.
+        least_area: a mask with at most this number times the level's stride of cells is dropped;
+            1 suits images of 800 pixels.
+        detections: maximum number of objects per image, see `Segmentor.limit_objects`.
 
     Returns:
         The model, in training mode.
 
     Raises:
-        UserError: an unknown backbone or part of it, missing weights, sizes that cannot be, or a
-            wrong count of grids.
+        UserError: an option is invalid, the backbone is unknown, or weights are missing.
     """
     check_solov2(
         grids=grids,
@@ -302,8 +265,8 @@ def build_solov2(
     if len(grids) - len(body.channels) not in (0, 1) or len(grids) != len(sizes):
         raise UserError(
             f"segmentor.model.grids has {len(grids)} and sizes has {len(sizes)} levels, but "
-            f"{backbone} has {len(body.channels)} feature maps; give both one level a map, or one "
-            "more"
+            f"{backbone} has {len(body.channels)} feature maps; give both one level per map, or "
+            "one more"
         )
     coarsest = body.strides[-1]
     levels = [

@@ -1,4 +1,4 @@
-"""Which cells of SOLOv2's grids answer for which instance."""
+"""Assignment of instances to the cells of SOLOv2's grids."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class GridLevel:
     """One level of the grids.
 
     Attributes:
-        cells: the level's grid has `cells` x `cells`.
-        least: it answers for instances from this size on: the square root of the box's area.
-        most: to this size, in pixels of the network's input.
-        stride: input pixels a cell of the map that the grid is resized from.
+        cells: cells per side of the grid.
+        least: minimum size of the level's instances, the square root of the box area in pixels of
+            the network's input.
+        most: maximum size of the level's instances.
+        stride: stride in input pixels of the feature map from which the grid is resized.
     """
 
     cells: int
@@ -31,22 +32,22 @@ class GridLevel:
 def grid_owners(
     target: InstanceTarget, levels: Sequence[GridLevel], center: float, height: int, width: int
 ) -> Tensor:
-    """The instance that each cell of every level answers for.
+    """The instance that each cell of each level predicts.
 
-    An instance owns the cells that the middle of its box touches: a region of `center` times the
-    box's sides around the mask's center of mass, at most one cell away from the cell of the center
-    itself (Wang et al. 2020, SOLO, Sec. 3.3.1). Of several instances a cell takes the smallest; one
-    of weight 0 gets only cells that nobody else claims.
+    An instance is assigned to the cells that its center region touches: a rectangle of `center`
+    times the box's sides around the mask's center of mass, limited to the 3x3 cells around that
+    center (Wang et al. 2020, SOLO, Sec. 3.3.1). Of several instances, a cell predicts the smallest.
+    An instance with weight 0 gets only cells without another instance.
 
     Args:
         target: K instances.
-        levels: of the grids.
+        levels: the grids.
         center: share of the box's sides.
-        height: of the padded input, which the grids divide; pixels.
-        width: of the padded input, pixels.
+        height: height in pixels of the padded input, which the grids divide.
+        width: width in pixels of the padded input.
 
     Returns:
-        `[G]` int64, all levels behind each other, row by row: an index 0..K-1, or -1 for none.
+        `[G]` int64, cells of all levels in raster order: an index 0..K-1, or -1 for none.
     """
     device = target.masks.device
     count = len(target.labels)
@@ -71,13 +72,13 @@ def grid_owners(
 
 
 def _center(profile: Tensor, areas: Tensor) -> Tensor:
-    """`[K]` centers of mass, in pixels from the edge, of `[K, L]` counts along a line."""
+    """Centers of mass `[K]` in pixels of the profiles `[K, L]` along one axis."""
     places = torch.arange(profile.shape[1], device=profile.device) + 0.5
     return (profile * places).sum(1) / areas
 
 
 def _touched(centers: Tensor, lengths: Tensor, side: int, cells: int) -> Tensor:
-    """`[K, cells]` bool: the cells of a line that regions of `lengths` around `centers` touch."""
+    """`[K, cells]` bool: cells along one axis touched by intervals of `lengths` at `centers`."""
 
     def cell(place: Tensor) -> Tensor:
         return (place / side * cells).floor()
