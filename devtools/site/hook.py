@@ -58,7 +58,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _complete(nav: list[Any]) -> list[Any]:
-    """The menu with one entry per tool and per group; `commands.md` only if it exists."""
+    """The menu with one entry per tool and per group."""
     found: list[Any] = []
     for entry in nav:
         ((title, value),) = entry.items()
@@ -68,7 +68,7 @@ def _complete(nav: list[Any]) -> list[Any]:
             found += [{name: f"reference/{name}.md"} for name in tool_names()]
         elif value == "reference/config-GROUP.md":
             found += [{name: f"reference/config-{name}.md"} for name in groups()]
-        elif value != "commands.md" or (ROOT / "docs" / value).is_file():
+        else:
             found.append(entry)
     return found
 

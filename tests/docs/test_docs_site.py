@@ -101,7 +101,7 @@ def test_comments_go_along(site):
     assert "long_side | 512 | the most that the long side" in shown(
         site / "reference" / "config-segmentor.html"
     )
-    assert "trainer.max_steps | 50000 | optimizer steps." in shown(
+    assert "trainer.max_steps | 50000 | number of optimizer steps." in shown(
         site / "reference" / "config-trainer.html"
     )
     assert "seed | 0 | of everything that draws numbers; a whole number" in shown(

@@ -88,7 +88,7 @@ def test_documents_that_the_sources_name_are_there():
         f"{file.relative_to(ROOT)}: {name}"
         for file in files
         for name in re.findall(r"\bdocs/[\w/-]+\.(?:md|ipynb)", file.read_text("utf-8"))
-        if not (ROOT / name).exists() and name != "docs/commands.md"
+        if not (ROOT / name).exists()
     ]
     assert missing == []
 
