@@ -1,1 +1,1 @@
-"""Checks a data set and reports all problems with remedies, instead of stopping at the first one."""
+"""Checks a data set and reports all problems with remedies, not only the first one."""
