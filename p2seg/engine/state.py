@@ -194,7 +194,7 @@ class TrainingState:
         if other:
             self._say(f"going on with other settings than {path}: {', '.join(other)}")
         if harmless:
-            self._say(f"other settings, which affect rounding only: {', '.join(harmless)}")
+            self._say(f"other settings, which only affect rounding: {', '.join(harmless)}")
 
     def _say(self, sentence: str) -> None:
         if self.fabric.global_rank == 0:

@@ -194,7 +194,7 @@ def test_instances_files_without_anything(made, tmp_path, run_tool):
         )
         refused(run_tool("eval", gt, f"pred={tmp_path}/{name}.json", "kind=pseudo"), name)
         words = [*made.words, *QUICK, *SEGMENTOR, f"pseudo={tmp_path}/{name}.json"]
-        refused(run_tool("train_segmentor", *words, f"out={tmp_path}/x"), "nothing to train on")
+        refused(run_tool("train_segmentor", *words, f"out={tmp_path}/x"), "has an instance")
     assert not (tmp_path / "p.json").exists()
 
 

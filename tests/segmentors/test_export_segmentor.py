@@ -161,7 +161,7 @@ def test_nothing_compared_is_said(exported, monkeypatch):
 
 
 def test_a_segmentor_without_a_graph_is_told():
-    with pytest.raises(UserError, match="has no graph to export; it is of MaskRCNN"):
+    with pytest.raises(UserError, match="cannot be exported; the model must be one of MaskRCNN"):
         graph_of(torch.nn.Identity())
 
 

@@ -116,7 +116,7 @@ def test_crowds_and_empty_masks_are_left_out_but_negatives_and_boxes_kept(tmp_pa
 @pytest.mark.parametrize("groups", [(), ([], [])])
 def test_nothing_to_train_on(tmp_path, groups):
     given = make_set(tmp_path, *groups)
-    with pytest.raises(UserError, match="nothing to train on"):
+    with pytest.raises(UserError, match="has an instance"):
         InstanceDataset(given, tmp_path, AS_IS, seed=0)
 
 

@@ -208,7 +208,7 @@ def test_wrong_input_to_training_is_one_sentence(trained, tmp_path, run_tool):
     one_sentence(train("segmentor.weights=/nowhere.pth"), "segmentor.weights")
     empty = tmp_path / "empty"
     write_set(empty, [], [])
-    one_sentence(train(f"pseudo={empty}/pseudo.json"), "nothing to train on")
+    one_sentence(train(f"pseudo={empty}/pseudo.json"), "has an instance")
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     one_sentence(train(f"pseudo={broken}"), "broken.json")

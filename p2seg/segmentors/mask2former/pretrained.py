@@ -1,4 +1,4 @@
-"""A whole Mask2Former of transformers to start from: one that has seen masks.
+"""Loading of a complete pretrained Mask2Former, which was trained on masks.
 
 Importing this module needs transformers.
 """
@@ -23,10 +23,10 @@ KEY = "segmentor.model.checkpoint"
 
 
 class WholeBackbone(nn.Module):
-    """A backbone of transformers, in the form of ours.
+    """Adapts a backbone of transformers to the interface of `Backbone`.
 
     Args:
-        body: the backbone.
+        body: the backbone of transformers.
     """
 
     def __init__(self, body: nn.Module) -> None:
@@ -39,21 +39,21 @@ class WholeBackbone(nn.Module):
 
 
 def architecture_of(checkpoint: str) -> str:
-    """What a checkpoint's config.json says that a model is built from, as a text.
+    """The allowed settings of a checkpoint's config.json, as JSON text.
 
     Raises:
-        UserError: there is none, or it is of another model.
+        UserError: there is no config.json, or it belongs to another model.
     """
     path = model_folder(checkpoint, KEY, EXAMPLE, "mask2former") / "config.json"
     return json.dumps(_kept(read_json(path, "config.json of a transformers model"), path))
 
 
 def _kept(settings: Any, path: Path | str) -> dict[str, Any]:
-    """The settings of a Mask2Former, and nothing else; a file is named by `path` in errors."""
+    """The allowed settings of a Mask2Former; `path` is for error messages."""
     kind = settings.get("model_type") if isinstance(settings, dict) else None
     if kind != "mask2former":
         raise UserError(
-            f"{path} is of a model of type {shown(kind)}; give a mask2former, such as {EXAMPLE}"
+            f"{path} has model_type {shown(kind)}; give a mask2former, such as {EXAMPLE}"
         )
     return rebuilt("mask2former", settings, path)
 
@@ -61,40 +61,40 @@ def _kept(settings: Any, path: Path | str) -> dict[str, Any]:
 def load_whole(
     num_classes: int, checkpoint: str | None, architecture: str | None, factors: dict[str, Any]
 ) -> tuple[WholeBackbone, Heads]:
-    """Backbone and heads of a whole Mask2Former.
+    """Backbone and heads of a pretrained Mask2Former.
 
     Args:
-        num_classes: C; the class head is made anew where the checkpoint has other classes.
+        num_classes: C; the class head is random if the checkpoint has another number of classes.
         checkpoint: a folder or a name on the hub; None: random weights.
-        architecture: of `architecture_of`; None: the checkpoint's.
-        factors: of the losses, for the config.
+        architecture: returned by `architecture_of`; None: that of the checkpoint.
+        factors: weights of the losses, for the configuration.
 
     Raises:
-        UserError: it is not there, or not whole.
+        UserError: the checkpoint is missing or incomplete.
     """
     if architecture is None:
         assert checkpoint is not None
         architecture = architecture_of(checkpoint)
     path = "segmentor.model.architecture"
-    # the text may be a stranger's
+    # the text is untrusted, because it may come from a checkpoint
     config = config_of(_kept(json.loads(architecture), path), path)
     config.num_labels = num_classes
     for name, value in factors.items():
         setattr(config, name, value)
     if checkpoint is None:
-        made = Mask2FormerForUniversalSegmentation(config)
+        network = Mask2FormerForUniversalSegmentation(config)
     else:
-        made = whole_model(
+        network = whole_model(
             Mask2FormerForUniversalSegmentation,
             config,
             model_folder(checkpoint, KEY, EXAMPLE, "mask2former"),
             "mask2former",
-            may_lack=("class_predictor.", "criterion."),  # random where the classes are others
+            may_lack=("class_predictor.", "criterion."),  # random for other classes
             ignore_mismatched_sizes=True,
         )
-    encoder = made.model.pixel_level_module.encoder
+    encoder = network.model.pixel_level_module.encoder
     heads = Heads(config, encoder.channels)
-    heads.pixel_decoder = made.model.pixel_level_module.decoder
-    heads.transformer_module = made.model.transformer_module
-    heads.class_predictor = made.class_predictor
+    heads.pixel_decoder = network.model.pixel_level_module.decoder
+    heads.transformer_module = network.model.transformer_module
+    heads.class_predictor = network.class_predictor
     return WholeBackbone(encoder), heads

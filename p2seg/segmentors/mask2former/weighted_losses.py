@@ -1,9 +1,9 @@
-"""The heads of transformers' Mask2Former, and its losses with instances that are weighed.
+"""The heads of transformers' Mask2Former, and its losses with instance weights.
 
-Cheng et al. 2022, Masked-attention Mask Transformer for Universal Image Segmentation. A target's
-`weights` and `mask_weights` (see `InstanceTarget`) scale the losses of the query matched to it. An
-instance of weight 0 is matched like any other, and its query then learns no class, not even that
-there is nothing. Importing this module needs transformers; `model` beside it does not.
+Cheng et al. 2022, Masked-attention Mask Transformer for Universal Image Segmentation. `weights` and
+`mask_weights` of a target (see `InstanceTarget`) scale the losses of the query matched to it. An
+instance with weight 0 is matched like any other, but its query has no class loss. Importing this
+module needs transformers; importing `model` does not.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from transformers.models.mask2former.modeling_mask2former import (
 from p2seg.runtime.ranks import shared_count
 
 Layer = tuple[Tensor, Tensor]
-"""What a layer of the decoder says of B images: the logits of Q queries' classes `[B, Q, C + 1]`,
-the last of no object, and of their masks `[B, Q, h, w]`."""
+"""The predictions of a decoder layer with Q queries: class logits `[B, Q, C + 1]`, of which the
+last is "no object", and mask logits `[B, Q, h, w]`."""
 
 
 @dataclass(frozen=True)
 class QueryTarget:
-    """The instances of one padded image, K of them, possibly none.
+    """The K >= 0 instances of one padded image.
 
     Attributes:
         labels: `[K]` int64, classes 0..C-1.
-        masks: `[K, H, W]` uint8, of the padded image.
-        weights: `[K]` float32, of the loss of the class.
-        mask_weights: `[K]` float32, of the losses of the mask.
+        masks: `[K, H, W]` uint8, masks of the padded image.
+        weights: `[K]` float32, weight in the class loss.
+        mask_weights: `[K]` float32, weight in the mask losses.
     """
 
     labels: Tensor
@@ -49,20 +49,19 @@ class QueryTarget:
 
 
 def config_of(num_classes: int, **sizes: Any) -> Mask2FormerConfig:
-    """transformers' config of C classes; the backbone it names by default is never built."""
+    """A configuration of transformers for C classes; its default backbone is never built."""
     return Mask2FormerConfig(num_labels=num_classes, **sizes)
 
 
 class Heads(Mask2FormerPreTrainedModel):
-    """Pixel decoder, transformer decoder and class head, from random weights.
+    """Pixel decoder, transformer decoder and class head, with random weights.
 
-    transformers starts the pixel decoder's convolutions and the class head from weights of .02,
-    which suits those that are loaded over; from there they learn several times slower than from
-    weights of the layers' own sizes.
+    transformers initializes the pixel decoder's convolutions and the class head with standard
+    deviation 0.02. They learn several times faster with the initialization of their layers here.
 
     Args:
-        config: of the sizes.
-        channels: of the backbone's four maps, finest first.
+        config: the configuration.
+        channels: channels of the backbone's four feature maps, finest first.
     """
 
     def __init__(self, config: Mask2FormerConfig, channels: Sequence[int]) -> None:
@@ -82,7 +81,7 @@ class Heads(Mask2FormerPreTrainedModel):
         self.class_predictor.reset_parameters()
 
     def forward(self, features: list[Tensor]) -> list[Layer]:
-        """What each layer says, the learned queries first, from the maps of B images."""
+        """The predictions of each layer from feature maps; the first are of the learned queries."""
         pixels = self.pixel_decoder(features)
         decoded = self.transformer_module(pixels.multi_scale_features, pixels.mask_features)
         return [
@@ -94,10 +93,10 @@ class Heads(Mask2FormerPreTrainedModel):
 
 
 class WeightedLoss(Mask2FormerLoss):
-    """transformers' loss with weights; at weights 1 it is the same, from the same random points.
+    """transformers' loss with instance weights; equal to it if all weights are 1.
 
     Args:
-        config: of the losses.
+        config: the configuration with the weights of the losses.
     """
 
     def __init__(self, config: Mask2FormerConfig) -> None:
@@ -107,16 +106,16 @@ class WeightedLoss(Mask2FormerLoss):
         )
 
     def forward(self, layers: Sequence[Layer], targets: Sequence[QueryTarget]) -> dict[str, Tensor]:
-        """The losses, weighted, summed over the layers.
+        """The weighted losses, summed over the layers.
 
         Args:
-            layers: of `Heads`.
-            targets: B.
+            layers: returned by `Heads`.
+            targets: targets of the B images.
 
         Returns:
-            `loss_class`, `loss_mask` and `loss_dice`, `[]` each.
+            `loss_class`, `loss_mask` and `loss_dice`, each `[]`.
         """
-        # transformers begins with the last
+        # the same order as transformers, for the same random points
         each = torch.stack([self._layer(one, targets) for one in (layers[-1], *layers[:-1])])
         return {
             name: factor * loss
@@ -124,7 +123,7 @@ class WeightedLoss(Mask2FormerLoss):
         }
 
     def _layer(self, layer: Layer, targets: Sequence[QueryTarget]) -> Tensor:
-        """`[3]`: the losses of class, mask and dice of one layer."""
+        """The class loss, mask loss and dice loss `[3]` of one layer."""
         classes, masks = (each.float() for each in layer)
         matched = self.matcher(
             masks, classes, [t.masks for t in targets], [t.labels for t in targets]
@@ -142,7 +141,7 @@ class WeightedLoss(Mask2FormerLoss):
         targets: Sequence[QueryTarget],
         matched: Sequence[tuple[Tensor, Tensor]],
     ) -> Tensor:
-        """Cross entropy over the queries, but those on instances of weight 0."""
+        """Cross entropy over all queries except those matched to instances with weight 0."""
         truth = torch.full(logits.shape[:2], self.num_labels, device=logits.device)
         weights = torch.ones_like(truth, dtype=logits.dtype)
         for b, (target, (queries, own)) in enumerate(zip(targets, matched, strict=True)):
@@ -161,14 +160,14 @@ class WeightedLoss(Mask2FormerLoss):
         targets: Sequence[QueryTarget],
         matched: Sequence[tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """Cross entropy and dice at points, over the instances whose masks count."""
-        chosen, owners, weights = [], [], []
+        """Cross entropy and dice loss at sampled points, over instances with mask weight > 0."""
+        selected, owners, weights = [], [], []
         for own, target, (queries, index) in zip(logits, targets, matched, strict=True):
             kept = target.mask_weights.cpu()[index] > 0
-            chosen.append(own[queries[kept]])
+            selected.append(own[queries[kept]])
             owners.append(index[kept])
             weights.append(target.mask_weights[index[kept]])
-        predicted, weight = torch.cat(chosen)[:, None], torch.cat(weights)
+        predicted, weight = torch.cat(selected)[:, None], torch.cat(weights)
         with torch.no_grad():
             points = self.sample_points_using_uncertainty(
                 predicted,
@@ -179,7 +178,7 @@ class WeightedLoss(Mask2FormerLoss):
             )
             parts = points.split([len(index) for index in owners])
             truth = torch.cat(
-                [  # image by image: all masks of a batch as numbers would be GBs
+                [  # image by image to save memory
                     _at(target.masks[index][:, None].to(predicted), part)
                     for target, index, part in zip(targets, owners, parts, strict=True)
                 ]
@@ -193,5 +192,5 @@ class WeightedLoss(Mask2FormerLoss):
 
 
 def _at(masks: Tensor, points: Tensor) -> Tensor:
-    """`[K, P]`: masks `[K, 1, H, W]` at points `[K, P, 2]`, (x, y) in 0..1."""
+    """Samples masks `[K, 1, H, W]` at points `[K, P, 2]`, (x, y) in 0..1; returns `[K, P]`."""
     return cast(Tensor, sample_point(masks, points, align_corners=False))[:, 0]
