@@ -43,6 +43,8 @@ def annotate_(options: Namespace) -> int:
 def import_(options: Namespace) -> int:
     """Writes the points file of clicks of other tools."""
     photos = _photos(options.images)
+    if not options.file.exists():
+        raise UserError(f"no file or folder of clicks at {options.file}")
     out = options.out or photos / "points.json"
     settings = {"in": options.file, "images": photos, "out": out, "overwrite": options.overwrite}
     return _call("import_points", settings)
