@@ -169,6 +169,7 @@ def test_proposals_click_photographs_without_clicks_alone(masks, p2seg, tmp_path
         (["predict", "nowhere", PHOTOS], ["nowhere", "p2seg train"]),
         (["predict", PHOTOS], ["SOURCE"]),
         (["review", "nowhere"], ["nowhere"]),
+        (["import", "nothing.csv", "--images", PHOTOS], ["nothing.csv"]),
         (["propose", "nowhere", PHOTOS], ["nowhere", "p2seg train"]),
         (["experiment", "nothing"], ["nothing", "train"]),
     ],

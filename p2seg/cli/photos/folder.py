@@ -60,7 +60,10 @@ class MasksFolder:
             UserError: it is none, or its photographs are not there any more.
         """
         if not (folder / SUMMARY).is_file():
-            raise UserError(f"{folder} has no {SUMMARY}; give the folder that p2seg masks wrote")
+            raise UserError(
+                f"{folder} is not a folder that p2seg masks wrote (it has no {SUMMARY}); run "
+                "p2seg masks PHOTOS first, and give PHOTOS_masks"
+            )
         content = read_json(folder / SUMMARY, "summary of masks")
         places = content if isinstance(content, dict) else {}
         photos, points = (folder / str(places.get(key, "")) for key in ("photos", "points"))
