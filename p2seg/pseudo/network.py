@@ -124,7 +124,7 @@ class NetworkLabeler:
         if self.mdm is None:
             return [given]
         own = (first.shape[0], first.shape[1])
-        size = self.input.of(*own)
+        size = self.input.size_of(*own)
         points, first = moved_points(points, own, size), resized_labels(first, size)
         return [given, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
@@ -145,7 +145,7 @@ class NetworkLabeler:
         """
         check_outputs(semantic)
         own = (image.shape[1], image.shape[2])
-        size = self.input.of(*own)
+        size = self.input.size_of(*own)
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
         whole = at_full_size(semantic, outputs, [points], size, classes[None])[0]
         probabilities = to_edges(_resized(whole[None], own)[0], image, self.edges)
@@ -183,7 +183,7 @@ class NetworkLabeler:
         Raises:
             NotFinite: the network gives NaN or infinity.
         """
-        image = self.input.seen(image)
+        image = self.input.apply(image)
         first: Outputs = self._seen(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)
