@@ -65,7 +65,7 @@ def test_processes_share_the_images_of_a_step(dataset, world):
 
 @pytest.mark.parametrize(("batch_size", "world"), [(8, 3), (2, 4)])
 def test_a_batch_that_cannot_be_shared_is_rejected(dataset, batch_size, world):
-    said = f"trainer.batch_size={batch_size} is the batch of all .* a multiple of {world}, or start"
+    said = f"trainer.batch_size={batch_size} is the batch size .* a multiple of {world}, or start"
     with pytest.raises(UserError, match=said) as error:
         batches(dataset, 0, world, batch_size)
     assert "\n" not in str(error.value)

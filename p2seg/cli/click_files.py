@@ -181,4 +181,4 @@ def check_images(points: PointSet, images: Path, on_error: str) -> tuple[PointSe
     tell_some(skipped)
     if not kept:
         raise UserError(f"none of the images of {shown(str(images))} can be used; check images=")
-    return points if len(kept) == len(points.images) else points.taking(kept), left_out
+    return points if len(kept) == len(points.images) else points.subset(kept), left_out

@@ -48,7 +48,7 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
     if cfg.gt is not None:
         gt = path_of(cfg, "gt")
         with naming(gt):
-            truth = truth_of(read_instances(gt, "ground-truth file").drawn(), pred, clicked)
+            truth = truth_of(read_instances(gt, "ground-truth file").rasterized(), pred, clicked)
     stages, hint = _stages(cfg, pred, clicked, device)
     return Material(pred, images, clicked, truth, stages), hint
 
@@ -80,7 +80,7 @@ def stages_key(cfg: DictConfig) -> str:
 
 def _masks(path: Path) -> InstanceSet:
     """Pseudo masks, polygons drawn; crowds are left out, rejected masks are none."""
-    pred = read_instances(path, "file of masks").drawn()
+    pred = read_instances(path, "file of masks").rasterized()
     kept = [[each for each in group if not each.crowd or each.review] for group in pred.instances]
     return replace(pred, instances=kept)
 

@@ -51,7 +51,7 @@ def parser() -> Parser:
 def prepare(source: Path, images: Path, split: str, out: Path, every: int) -> None:
     """Checks one json and writes it anew."""
     with CONSOLE.status(f"reading {source}"):
-        instances = read_instances(source).drawn()
+        instances = read_instances(source).rasterized()
     instances = every_nth(instances, 1 if split.startswith("val") else every)
     info = {
         **instances.info,

@@ -17,7 +17,7 @@ from p2seg.cli.inputs import points_of, reader_of, report_inputs
 from p2seg.cli.networks import network_of
 from p2seg.cli.paths import output_folder
 from p2seg.cli.provenance import provenance, record_run
-from p2seg.data.dataset import PointDataset, usable
+from p2seg.data.dataset import PointDataset, readable_subset
 from p2seg.data.loader import batches_of
 from p2seg.engine.trainer import Trainer
 from p2seg.method.interface import Method
@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
     trainer: Trainer = build(cfg.trainer)
     points = points_of(cfg)
     reader = reader_of(cfg, points)
-    points, skipped = usable(points, reader, cfg.data.on_error, out / "readable.json")
+    points, skipped = readable_subset(points, reader, cfg.data.on_error, out / "readable.json")
     report_inputs(skipped, reader.images, points.images)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
         told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"

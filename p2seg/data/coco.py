@@ -1,4 +1,4 @@
-"""COCO-style instance files: COCO itself, one's own sets, and the pseudo masks we write."""
+"""COCO-style instance files: COCO itself, other data sets, and p2seg's pseudo masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from p2seg.data import rle as codec
 from p2seg.data.coco_reader import Images, point_of, read_coco_file
 from p2seg.data.coco_variants import ALL_CROWDS, Notes, is_crowd, is_odd, repaired, sentences_of
-from p2seg.data.compact_lists import taken
+from p2seg.data.compact_lists import subset_of
 from p2seg.data.instances import BITS, Columns, Instance, PackedInstances, Verdict
 from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
@@ -37,17 +37,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class InstanceSet:
-    """A COCO-style instances file, validated.
-
-    Attributes:
-        images: in the file's order.
-        categories: sorted by id; class k is `categories[k - 1]`.
-        instances: for each image, in the order of `images`, its instances in the file's order.
-        info: the file's `info` object (provenance).
-        notes: counts of what is read differently from how it is written, by kind.
+    """A validated COCO-style instances file.
 
     A set from a file stores images and instances as arrays (`p2seg.data.compact_lists`). Each
-    access to an instance creates it and draws its polygons.
+    access to an instance creates it and rasterizes its polygons.
+
+    Attributes:
+        images: in the order of the file.
+        categories: sorted by id; class k is `categories[k - 1]`.
+        instances: the instances of each image, in the order of `images` and of the file.
+        info: the `info` object of the file (provenance).
+        notes: counts of converted values, by kind.
     """
 
     images: Sequence[ImageRecord]
@@ -56,17 +56,19 @@ class InstanceSet:
     info: dict[str, Any] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes, compare=False)
 
-    def taking(self, indices: Sequence[int]) -> InstanceSet:
-        """The set of some of the images."""
+    def subset(self, indices: Sequence[int]) -> InstanceSet:
+        """The set of the images at some indices."""
         return replace(
-            self, images=taken(self.images, indices), instances=taken(self.instances, indices)
+            self,
+            images=subset_of(self.images, indices),
+            instances=subset_of(self.instances, indices),
         )
 
-    def drawn(self) -> InstanceSet:
-        """The same set with all polygons drawn, for code that reads each mask more than once."""
+    def rasterized(self) -> InstanceSet:
+        """The set with polygons as RLEs, for code that reads each mask more than once."""
         if not isinstance(self.instances, PackedInstances):
             return self
-        return replace(self, instances=self.instances.drawn())
+        return replace(self, instances=self.instances.rasterized())
 
 
 def decode(instance: Instance) -> NDArray[np.bool_]:
@@ -82,26 +84,24 @@ def read_instances(
     """Reads a COCO-style instances file: polygons, compressed and uncompressed RLE, crowds.
 
     Masks and ids in the forms of other tools are converted (`p2seg.data.coco_variants`), and each
-    kind of conversion is printed with its count. An annotation without polygons and
-    without a box is an instance with an empty mask. Besides COCO's own fields there are those of
-    our pseudo masks: `score`, `point` ([x, y]), `default_box`, `from_seed` and
-    `review`.
+    kind of conversion is printed with its count. An annotation without polygons and without a box
+    is an instance with an empty mask. The fields of pseudo masks are read as well: `score`, `point`
+    ([x, y]), `default_box`, `from_seed` and `review`.
 
     Args:
         path: the file.
         what: what the file should be, for the error ("pseudo masks").
-        name_of: converts a `file_name` of another tool to a path below the image folder; None: it
-            is one already.
+        name_of: converts a `file_name` to a path below the image folder; None: no conversion.
 
     Returns:
         The validated set.
 
     Raises:
-        UserError: the file is missing, no JSON or not of this form; the sentence says where.
+        UserError: the file is missing, not JSON or not in COCO's format; the message says where.
     """
     columns = Columns()
 
-    def take(id: int, content: dict[str, Any], place: int, images: Images, notes: Notes) -> None:
+    def visit(id: int, content: dict[str, Any], place: int, images: Images, notes: Notes) -> None:
         mask = _mask(id, content, place, images, notes)
         score = content.get("score", 1.0)
         if not is_number(score) or not 0 <= score <= 1:
@@ -117,27 +117,21 @@ def read_instances(
             review=review,
         )
 
-    document = read_coco_file(path, what, take, name_of=name_of)
-    document.notes[ALL_CROWDS] += columns.without_lone_crowds()
-    for note in sentences_of(document.notes):
+    file = read_coco_file(path, what, visit, name_of=name_of)
+    file.notes[ALL_CROWDS] += columns.without_lone_crowds()
+    for note in sentences_of(file.notes):
         console.print(f"{path}: {note}", markup=False)
     instances = PackedInstances(
-        columns,
-        document.ids,
-        document.labels,
-        document.rows,
-        document.starts,
-        document.images.sides,
+        columns, file.ids, file.labels, file.rows, file.starts, file.images.sides
     )
-    return InstanceSet(
-        document.images, document.categories, instances, document.info, +document.notes
-    )
+    return InstanceSet(file.images, file.categories, instances, file.info, +file.notes)
 
 
 def write_instances(path: Path, instances: InstanceSet) -> None:
     """Writes a COCO-style instances file that is valid COCO ground truth.
 
-    `read_instances` gives the same set back. Masks are compressed RLE; area and box are theirs.
+    `read_instances` returns the same set. Masks are compressed RLEs; `area` and `bbox` are computed
+    from the masks.
 
     Args:
         path: the file, written atomically.
@@ -162,7 +156,7 @@ def write_instances(path: Path, instances: InstanceSet) -> None:
 def _annotation(
     instance: Instance, image: ImageRecord, categories: list[Category]
 ) -> dict[str, Any]:
-    """The JSON object that describes an instance."""
+    """The JSON object of an instance."""
     annotation = {
         "id": instance.id,
         "image_id": image.id,
@@ -192,15 +186,15 @@ def _mask(id: int, content: dict[str, Any], place: int, images: Images, notes: N
     height, width = images.sizes[place]
     if not is_odd(content, height, width):
         with suppress(ValueError):
-            return codec.checked(content.get("segmentation"), height, width)
+            return codec.check_segmentation(content.get("segmentation"), height, width)
     content = repaired(content, (height, width), notes)
     if "segmentation" not in content:
         raise UserError(
-            f"annotation {id} has no segmentation; give it polygons or an RLE "
-            "(a file of points is read as data.points)"
+            f"annotation {id} has no segmentation; it must be polygons or an RLE "
+            "(set data.points to read a points file)"
         )
     try:
-        return codec.checked(content["segmentation"], height, width)
+        return codec.check_segmentation(content["segmentation"], height, width)
     except ValueError as error:
         name = images.packed[place].file_name
         raise UserError(f"annotation {id} of image {name} {error}") from error
@@ -210,7 +204,7 @@ def _verdict(content: dict[str, Any], id: int) -> Verdict:
     value = content.get("review", "")
     if not isinstance(value, str) or value not in BITS:
         raise UserError(
-            f"annotation {id} has review {shown(value)}; it is accepted or rejected, or not there"
+            f"annotation {id} has review {shown(value)}; it must be accepted, rejected or missing"
         )
     return value
 

@@ -25,6 +25,7 @@ from p2seg.data.records import Category, ImageRecord, PackedImages
 from p2seg.data.rle import MAX_PIXELS
 from p2seg.data.schema import (
     DEEPEST,
+    any_file_name,
     categories_of,
     check_object,
     classes_of,
@@ -35,7 +36,6 @@ from p2seg.data.schema import (
     naming,
     shown,
     storable,
-    text_of_name,
     xy_inside,
     yx_inside,
 )
@@ -56,7 +56,7 @@ class Images(NamedTuple):
     place_of: dict[int, int]
 
 
-Take = Callable[[int, dict[str, Any], int, Images, Notes], None]
+Visitor = Callable[[int, dict[str, Any], int, Images, Notes], None]
 """Receives an annotation: its id, its JSON object, the index of its image, images and notes."""
 
 
@@ -65,15 +65,15 @@ class CocoFile:
     """A COCO-style file with its references checked.
 
     Attributes:
-        images: in the file's order.
+        images: in the order of the file.
         categories: sorted by id.
-        ids: int64, annotation ids in the file's order.
+        ids: int64, annotation ids in the order of the file.
         labels: int32, class index 1..C of each annotation.
         rows: int64, indices of the annotations in the file, sorted by image in the order of
             `images`, and within an image in the order of the file.
         starts: int64, where in `rows` each image begins, and where the last one ends.
-        info: the file's `info` object.
-        notes: what is read differently from how it is written.
+        info: the `info` object of the file.
+        notes: counts of converted values, by kind.
     """
 
     images: PackedImages
@@ -89,27 +89,27 @@ class CocoFile:
 def read_coco_file(
     path: Path,
     what: str,
-    take: Take,
+    visit: Visitor,
     *,
     ours: bool = False,
     name_of: Callable[[str], str] | None = None,
 ) -> CocoFile:
     """Reads a COCO-style JSON file and checks ids, names, sizes and references.
 
-    Annotations are decoded in parts, so that they are never all in memory.
+    Annotations are decoded in blocks, so that they are never all in memory.
 
     Args:
         path: the file.
         what: what the file should be, for the error ("points file").
-        take: called with each annotation in the order of the file; checks and stores its fields.
-        ours: only p2seg writes such files; each of their categories is a class.
-        name_of: converts a `file_name` to a path below the image folder; None: it is one already.
+        visit: called with each annotation in the order of the file; checks and stores its fields.
+        ours: the file is in p2seg's own format, where each category is a class.
+        name_of: converts a `file_name` to a path below the image folder; None: no conversion.
 
     Returns:
-        The checked file, without the fields that `take` stores.
+        The checked file, without the fields that `visit` stores.
 
     Raises:
-        UserError: the file is missing, no JSON or not of this form; the sentence says where.
+        UserError: the file is missing, not JSON or not in COCO's format; the message says where.
     """
     with naming(path), _no_collections():
         content, parts = read_lists(path, what, ("images", "annotations"))
@@ -130,15 +130,15 @@ def read_coco_file(
             place = images.place_of.get(image_id)
             if place is None:
                 raise UserError(
-                    f"{where} is of image {image_id}, which is not listed; "
+                    f"{where} has image_id {image_id}, which is not in images; "
                     "fix its image_id or add the image"
                 )
             category_ids.append(id_of(item, "category_id", where, notes))
             ids.append(id)
             places.append(place)
-            take(id, item, place, images, notes)
-        listed, used = content["categories"], set(category_ids)
-        classes = categories_of(listed) if ours else classes_of(listed, used, notes)
+            visit(id, item, place, images, notes)
+        categories, used = content["categories"], set(category_ids)
+        classes = categories_of(categories) if ours else classes_of(categories, used, notes)
         starts = ends(np.bincount(places, minlength=len(images.packed))).numpy()
         return CocoFile(
             images=images.packed,
@@ -155,11 +155,11 @@ def read_coco_file(
 def _info(content: dict[str, Any]) -> dict[str, Any]:
     info = content.get("info")
     if info is not None and not isinstance(info, dict):
-        raise UserError(f"its info is {kind_of(info)}; make it an object or leave it out")
+        raise UserError(f"its info is {kind_of(info)}; it must be an object, or remove it")
     if not storable(info):
         raise UserError(
-            "its info holds what no JSON can (NaN, infinity or half a letter), or more than "
-            f"{DEEPEST} levels; leave that out"
+            "its info contains NaN, infinity, a lone surrogate or more than "
+            f"{DEEPEST} levels; remove that value"
         )
     return info or {}
 
@@ -169,12 +169,12 @@ def point_of(value: Any, id: int, place: int, images: Images) -> tuple[float, fl
 
     Args:
         value: the point `[x, y]`.
-        id: of the annotation.
-        place: the index of its image.
-        images: of the file.
+        id: annotation id.
+        place: index of the image.
+        images: the images of the file.
 
     Raises:
-        UserError: it is invalid or outside the image.
+        UserError: the point is invalid or outside the image.
     """
     yx = yx_inside(value, *images.sizes[place])
     return xy_inside(value, id, images.packed[place]) if yx is None else yx
@@ -182,13 +182,13 @@ def point_of(value: Any, id: int, place: int, images: Images) -> tuple[float, fl
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Turns off the garbage collector: decoded JSON has no cycles, and the search is slow."""
-    was = gc.isenabled()
+    """Disables the garbage collector: decoded JSON has no cycles, and the search is slow."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if enabled:
             gc.enable()
 
 
@@ -204,7 +204,7 @@ def _images(items: Iterable[Any], name_of: Callable[[str], str] | None, notes: N
         place_of[id] = place
         name = item.get("file_name")
         if name_of is not None:
-            name = name_of(text_of_name(name, id))
+            name = name_of(any_file_name(name, id))
         name = file_name_of(name, id)
         other = ids.setdefault(posixpath.normpath(name), id)
         if other != id:
@@ -219,21 +219,21 @@ def _record(id: int, name: str, item: dict[str, Any]) -> ImageRecord:
     if type(height) is not int or type(width) is not int or height <= 0 or width <= 0:
         raise UserError(
             f"image {id} ({name}) has width {shown(width)} and height {shown(height)}; both "
-            "must be whole numbers above 0"
+            "must be integers >= 1"
         )
     if height * width > MAX_PIXELS:
         raise UserError(
-            f"image {id} ({name}) of {shown(width)}x{shown(height)} has too many pixels, more "
-            f"than {MAX_PIXELS}; cut it into tiles"
+            f"image {id} ({name}) of {shown(width)}x{shown(height)} has more than {MAX_PIXELS} "
+            "pixels; cut it into tiles"
         )
     return ImageRecord(id=id, file_name=name, height=height, width=width)
 
 
 def _unique(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     order = np.argsort(ids, kind="stable")
-    again = order[1:][ids[order[1:]] == ids[order[:-1]]]
-    if len(again):
-        raise UserError(f"two annotations have id {ids[again.min()]}; annotation ids must differ")
+    repeats = order[1:][ids[order[1:]] == ids[order[:-1]]]
+    if len(repeats):
+        raise UserError(f"two annotations have id {ids[repeats.min()]}; annotation ids must differ")
     return ids
 
 
@@ -247,7 +247,7 @@ def _labels(
     if unknown.any():
         first = int(unknown.argmax())
         raise UserError(
-            f"annotation {ids[first]} is of category {category_ids[first]}, which is "
-            "not listed; fix its category_id or add the category"
+            f"annotation {ids[first]} has category_id {category_ids[first]}, which is not in "
+            "categories; fix its category_id or add the category"
         )
     return (places + 1).astype(np.int32)

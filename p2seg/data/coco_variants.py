@@ -1,7 +1,7 @@
-"""Converts COCO annotations of other tools to the form that all later checks expect.
+"""Converts COCO annotations of other tools to the form that the checks expect.
 
-All readers of COCO call these functions before their checks, so that they read the same objects.
-An annotation that cannot be converted is returned unchanged, and the checks report it.
+All readers of COCO files call these functions before their checks, so that they read the same
+objects. An annotation that cannot be converted is returned unchanged, and the checks report it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from p2seg.data import rle as codec
 from p2seg.errors import UserError, shown
 
 Notes = Counter[str]
-"""Counts of what is read differently from how it is written, by kind."""
+"""Counts of converted values, by kind of conversion."""
 
 BOXED = "no usable mask, so the box of the annotation is used"
 PARTLY = "a broken part of a mask is skipped, and its other parts are used"
@@ -31,11 +31,11 @@ _WHOLE = re.compile(r"[0-9]{1,19}(\.0*)?", re.ASCII)
 _BACKGROUNDS = frozenset({"background", "_background_", "__background__", "_ignore_", "__ignore__"})
 _NUMBERS = frozenset({int, float})
 _MANY = 8
-"""From this many rows of one length on, a list is a bitmap and not polygons."""
+"""A list of at least this many rows of the same length is a bitmap, not a list of polygons."""
 
 
 def whole(value: Any) -> Any:
-    """An integer that was written as text or with a decimal point, as an integer."""
+    """Converts an integer that is written as text or with a decimal point; else the value."""
     if type(value) is str and _WHOLE.fullmatch(value):
         return int(value.partition(".")[0])
     if type(value) is float and value.is_integer() and abs(value) < 2**53:
@@ -44,7 +44,7 @@ def whole(value: Any) -> Any:
 
 
 def number(value: Any) -> Any:
-    """A number that was written as text, as a number."""
+    """Converts a number that is written as text; returns any other value unchanged."""
     if type(value) is not str or len(value) > 40:
         return value
     try:
@@ -56,7 +56,7 @@ def number(value: Any) -> Any:
 def is_crowd(content: dict[str, Any], id: int, notes: Notes) -> bool:
     """Whether an annotation is a region of many objects.
 
-    CVAT sets `iscrowd` for each mask that was drawn with its brush, so there it says nothing.
+    CVAT sets `iscrowd` for each mask that was drawn with its brush, so it is ignored there.
 
     Raises:
         UserError: `iscrowd` is neither 0 nor 1.
@@ -78,29 +78,29 @@ def is_brush_mask(content: dict[str, Any]) -> bool:
     return attributes.get("is_crowd") in (None, False, 0, "false")
 
 
-def left_out_categories(
+def skipped_categories(
     items: list[dict[str, Any]], used: Collection[int], notes: Notes
 ) -> set[int]:
-    """The ids of categories that are no classes: roots and backgrounds without annotations.
+    """The ids of categories that are not classes: roots and backgrounds without annotations.
 
     A root is a category without a parent that is the parent of another one. Roboflow writes one
     into each file. Any other category without annotations is a class.
 
     Args:
         items: the categories of a file, with checked ids and names.
-        used: ids of the categories that annotations have.
-        notes: receives the skipped categories.
+        used: ids of the categories of annotations.
+        notes: counts the skipped categories.
     """
     parents = {each.get("supercategory") for each in items if _has_parent(each)}
-    left_out = set()
+    skipped = set()
     for item in items:
         id, name = whole(item["id"]), item["name"]
         root = name in parents and not _has_parent(item)
         if id not in used and (root or name.casefold() in _BACKGROUNDS):
-            left_out.add(id)
+            skipped.add(id)
             kind = "root" if root else "background"
             notes[f"the {kind} category {shown(name)} without annotations is skipped"] += 1
-    return left_out
+    return skipped
 
 
 def _has_parent(item: dict[str, Any]) -> bool:
@@ -109,7 +109,7 @@ def _has_parent(item: dict[str, Any]) -> bool:
 
 
 def box_of(content: dict[str, Any]) -> tuple[float, float, float, float] | None:
-    """The `bbox` (x, y, width, height) of an annotation; None if it has none of some size."""
+    """The `bbox` (x, y, width, height) of an annotation; None if it is missing or invalid."""
     values = content.get("bbox")
     if not isinstance(values, list) or len(values) != 4:
         return None
@@ -122,9 +122,9 @@ def box_of(content: dict[str, Any]) -> tuple[float, float, float, float] | None:
 
 
 def is_odd(content: dict[str, Any], height: int, width: int) -> bool:
-    """Whether the mask of an annotation is in a form that only looks regular.
+    """Whether the mask of an annotation is an empty list next to a box, or rows of a bitmap.
 
-    These are an empty list beside a box, and the rows of a bitmap, which look like polygons.
+    Both pass the checks of polygons, but need a conversion.
     """
     segmentation = content.get("segmentation")
     if type(segmentation) is not list:
@@ -140,7 +140,7 @@ def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes
     Args:
         content: the annotation.
         size: (height, width) of its image in pixels; None if unknown.
-        notes: receives what was done.
+        notes: counts the conversions.
 
     Returns:
         The same object if its mask is regular, or if it has neither a usable mask nor a box.
@@ -148,7 +148,7 @@ def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes
     segmentation, note = _mask_of(content.get("segmentation"), size)
     if segmentation is None:
         box = box_of(content)
-        if box is None:  # the checks refuse it, rows too, which look like polygons
+        if box is None:  # converts rows to an RLE, so that the checks do not read them as polygons
             rows = _rows_in(content.get("segmentation"), size)
             return content if rows is None else {**content, "segmentation": rows}
         x, y, w, h = box
@@ -160,13 +160,13 @@ def repaired(content: dict[str, Any], size: tuple[int, int] | None, notes: Notes
 
 
 def _mask_of(segmentation: Any, size: tuple[int, int] | None) -> tuple[Any, str]:
-    """A mask in COCO's form and what was done to it; None if no part is usable."""
-    given = segmentation
+    """A mask in COCO's form and the kind of its conversion; None if no part is usable."""
+    original = segmentation
     if isinstance(segmentation, list):
-        one = segmentation[0] if len(segmentation) == 1 else None
-        segmentation = one if isinstance(one, dict) else _rows_in(segmentation, size)
+        item = segmentation[0] if len(segmentation) == 1 else None
+        segmentation = item if isinstance(item, dict) else _rows_in(segmentation, size)
         if segmentation is None:
-            return _polygons_of(given, size)
+            return _polygons_of(original, size)
     if not isinstance(segmentation, dict):
         return None, ""
     code = {**segmentation}
@@ -180,7 +180,7 @@ def _mask_of(segmentation: Any, size: tuple[int, int] | None) -> tuple[Any, str]
         codec.from_segmentation(code, *sides)
     except ValueError:
         return None, ""
-    regular = given is segmentation and _same_types(code, segmentation)
+    regular = original is segmentation and _same_types(code, segmentation)
     return code, "" if regular else UNUSUAL
 
 
@@ -200,7 +200,7 @@ def _same_types(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _polygons_of(segmentation: list[Any], size: tuple[int, int] | None) -> tuple[Any, str]:
-    """The usable polygons of a list, and what was done; None if there are none."""
+    """The usable polygons of a list and the kind of conversion; None if there are none."""
     parts: list[Any] = segmentation
     flat = bool(parts) and not any(isinstance(each, (list, dict)) for each in parts)
     if flat or (len(parts) > 2 and all(map(_is_pair, parts))):
@@ -236,7 +236,7 @@ def _is_usable(polygon: list[Any], far: float) -> bool:
         and set(map(type, polygon)) <= _NUMBERS
         and min(polygon) >= -far
         and max(polygon) <= far
-        and math.isfinite(sum(polygon))  # and so is every number
+        and math.isfinite(sum(polygon))
     )
 
 
@@ -244,20 +244,21 @@ def _rows_in(segmentation: Any, size: tuple[int, int] | None) -> dict[str, Any] 
     """`_of_rows` of a segmentation, or of its only item."""
     if not isinstance(segmentation, list) or not segmentation:
         return None
-    found = _of_rows(segmentation, size)
-    if found is None and len(segmentation) == 1 and isinstance(segmentation[0], list):
-        found = _of_rows(segmentation[0], size)
-    return found
+    rle = _of_rows(segmentation, size)
+    if rle is None and len(segmentation) == 1 and isinstance(segmentation[0], list):
+        rle = _of_rows(segmentation[0], size)
+    return rle
 
 
 def _of_rows(rows: list[Any], size: tuple[int, int] | None) -> dict[str, Any] | None:
-    """The RLE of a bitmap that is written as its rows; None if it is something else.
+    """Converts a bitmap that is written as a list of rows to an RLE.
 
     A bitmap of few columns can look like polygons. Rows of two values are a bitmap if they fill the
     image. Rows of 0 and 1 are a bitmap of any size, because such polygons would lie on one pixel.
 
     Returns:
-        The RLE; empty if the rows have many values, so that the object's value is unknown.
+        The RLE; None if the list is not a bitmap; an empty dict if the bitmap has more than two
+        values, so that the value of the object is unknown.
     """
     width = len(rows[0]) if rows and type(rows[0]) is list else 0
     if width < 2 or len(rows) < 2:

@@ -2,8 +2,8 @@
 
 A forked worker shares the memory of its parent until one of them writes to it. Python writes to
 every object that it reads, because it counts references. So a list of a million objects is copied
-into every worker, page by page, and arrays are not. The arrays here are tensors, because spawned
-workers share those too: `torch.multiprocessing` sends the name of their memory, not the values.
+into every worker, page by page, but an array is not. The arrays here are tensors, because spawned
+workers share tensors, too: `torch.multiprocessing` sends the name of their memory.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Array = NDArray[Any]
 class Packed(Sequence[T], Generic[T]):
     """A read-only list that creates each item from arrays when it is accessed.
 
-    It equals any list of equal items.
+    It is equal to any list of equal items.
 
     Attributes:
-        order: int64, the stored items that this list has, in this order.
+        order: int64, indices of the stored items of this list, in order.
     """
 
     order: Tensor
 
     @abstractmethod
     def _item(self, index: int) -> T:
-        """Creates the stored item of an index."""
+        """Creates the stored item at an index."""
 
-    def taking(self: S, indices: Sequence[int] | Array | slice) -> S:
-        """A list of some items that shares the arrays."""
+    def subset(self: S, indices: Sequence[int] | Array | slice) -> S:
+        """The list of the items at some indices; it shares the arrays."""
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
         if not isinstance(indices, slice):
@@ -58,7 +58,7 @@ class Packed(Sequence[T], Generic[T]):
     def __getitem__(self, index: slice) -> Packed[T]: ...
     def __getitem__(self, index: int | slice) -> T | Packed[T]:
         if isinstance(index, slice):
-            return self.taking(index)
+            return self.subset(index)
         return self._item(int(self.order[index]))
 
     def __eq__(self, other: object) -> bool:
@@ -76,9 +76,9 @@ class PackedPoints(Packed[Points]):
     """The points of many images as arrays.
 
     Args:
-        yx: `[N, 2]` float32, the points of the first image, then of the second, and so on.
-        labels: `[N]` integers.
-        ids: `[N]` int64.
+        yx: `[N, 2]` float32, pixels; the points of the first image, then of the second, and so on.
+        labels: `[N]` integers, class indices.
+        ids: `[N]` int64, annotation ids.
         starts: int64, where the points of each image begin, and where the last ones end.
     """
 
@@ -119,12 +119,12 @@ class PackedPoints(Packed[Points]):
         return self._yx.numpy()[rows], self._labels.numpy()[rows], self._ids.numpy()[rows]
 
     def _item(self, index: int) -> Points:
-        own = slice(*self._starts[index : index + 2].tolist())
-        # copies, because a worker sends the whole memory that a tensor is a part of
+        rows = slice(*self._starts[index : index + 2].tolist())
+        # copies, because a worker sends the whole memory of which a tensor is a part
         return Points(
-            yx=self._yx[own].clone(),
-            labels=self._labels[own].to(torch.int64, copy=True),
-            ids=self._ids[own].clone(),
+            yx=self._yx[rows].clone(),
+            labels=self._labels[rows].to(torch.int64, copy=True),
+            ids=self._ids[rows].clone(),
         )
 
 
@@ -134,8 +134,8 @@ def ends(counts: Iterable[int] | Array) -> Tensor:
     return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
-def taken(items: Sequence[T], indices: Sequence[int]) -> Sequence[T]:
-    """Some items of a list, packed or not."""
+def subset_of(items: Sequence[T], indices: Sequence[int]) -> Sequence[T]:
+    """The items at some indices of a list, packed or not."""
     if isinstance(items, Packed):
-        return items.taking(indices)
+        return items.subset(indices)
     return [items[index] for index in indices]

@@ -1,4 +1,4 @@
-"""The one training reader: images, points and first semantic maps. No ground-truth mask."""
+"""Training data set: images, points and initial semantic maps, without ground-truth masks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads an image of a point set, and its first semantic map.
+    """Reads an image of a point set, and its initial semantic map.
 
     Attributes:
         images: folder of the images.
-        semantic: folder of the maps.
-        num_classes: C.
+        semantic: folder of the initial semantic maps.
+        num_classes: number of classes C.
     """
 
     images: Path
@@ -41,18 +41,18 @@ class Reader:
     num_classes: int
 
     def image(self, record: ImageRecord) -> Tensor:
-        """`[3, H, W]` uint8 RGB."""
+        """Returns the image, `[3, H, W]` uint8 RGB."""
         array = read_image(self.images / record.file_name, (record.height, record.width))
         return torch.from_numpy(array).permute(2, 0, 1).contiguous()
 
     def map(self, record: ImageRecord, points: Points) -> Tensor:
-        """`[H, W]` int64; classes that the image has no point of are 255."""
+        """Returns the map, `[H, W]` int64; classes without a point in the image become 255."""
         size = (record.height, record.width)
         array = read_map(map_path(self.semantic, record.file_name), size, self.num_classes)
         return torch.from_numpy(restrict_to_classes(array, points.labels.numpy())).long()
 
     def check(self, record: ImageRecord, points: Points) -> FileCheck:
-        """The check that an image and its map can be read."""
+        """Returns the check that an image and its map can be read."""
 
         def run() -> None:
             self.image(record)
@@ -64,14 +64,14 @@ class Reader:
 
 
 class PointDataset(Dataset[Sample]):
-    """Augmented training samples, each a function of (seed, epoch, index) alone.
+    """Augmented training samples; each depends only on (seed, epoch, index).
 
     Args:
-        points: the images and their points; images without points are left out.
-        reader: of images and maps.
-        seeder: makes the first instance labels of a whole image from its map, points and image.
-        augment: moves image, points and labels together.
-        seed: of the augmentation.
+        points: the images and their points; images without points are skipped.
+        reader: reads images and maps.
+        seeder: computes the initial instance labels of an image from its map, points and image.
+        augment: transforms image, points and labels together.
+        seed: random seed of the augmentation.
 
     Raises:
         UserError: no image has a point.
@@ -85,15 +85,15 @@ class PointDataset(Dataset[Sample]):
         augment: Augment,
         seed: int,
     ) -> None:
-        images, own = PackedImages.of(points.images), PackedPoints.of(points.points)
-        kept = np.flatnonzero(own.counts)
-        if not len(kept):
+        images, groups = PackedImages.of(points.images), PackedPoints.of(points.points)
+        rows = np.flatnonzero(groups.counts)
+        if not len(rows):
             raise UserError(
                 f"none of the {len(points.images)} images of the points file has a point; "
-                "there is nothing to train on"
+                "add points to train on"
             )
-        # arrays alone, so that workers share them
-        self.images, self.points = images.taking(kept), own.taking(kept)
+        # only arrays, because workers share their memory
+        self.images, self.points = images.subset(rows), groups.subset(rows)
         self.reader = reader
         self.seeder = seeder
         self.augment = augment
@@ -106,38 +106,38 @@ class PointDataset(Dataset[Sample]):
         epoch, index = key
         record, points = self.images[index], self.points[index]
         image = self.reader.image(record)
-        first = self.reader.map(record, points)
-        labels = self.seeder(first[None], [points], image[None]).of_image(0)
+        semantic = self.reader.map(record, points)
+        labels = self.seeder(semantic[None], [points], image[None]).of_image(0)
         random = sample_generator(self.seed, epoch, index)
         image, points, labels = self.augment(image, points, labels, random)
         return Sample(record.file_name, image, points, labels)
 
 
-def usable(
-    points: PointSet, reader: Reader, on_error: str, known: Path | None = None
+def readable_subset(
+    points: PointSet, reader: Reader, on_error: str, record: Path | None = None
 ) -> tuple[PointSet, list[str]]:
-    """Tries every image and map once, before anything is computed on them.
+    """Reads every image that has points, and its map, once before training starts.
 
     Args:
         points: the images and their points.
-        reader: of images and maps.
-        on_error: `raise` at the first that cannot be used, or `skip` them.
-        known: a file of the run that records which files can be read, see `failures`.
+        reader: reads images and maps.
+        on_error: `raise` the first error, or `skip` images with an error.
+        record: a file of the run that stores which files can be read, see `failures`.
 
     Returns:
-        The point set without what cannot be used, and a sentence for each image left out.
+        The point set without the skipped images, and one sentence for each of them.
 
     Raises:
-        UserError: something cannot be used and `on_error` is `raise`; or nothing is left; or
-            `on_error` is neither.
+        UserError: a file cannot be read and `on_error` is `raise`; or all images are skipped; or
+            `on_error` is neither `raise` nor `skip`.
     """
     check_choice("data.on_error", on_error, ("raise", "skip"))
     with_points = np.flatnonzero(PackedPoints.of(points.points).counts).tolist()
     checks = (reader.check(points.images[i], points.points[i]) for i in with_points)
-    found = failures(checks, known, stop=on_error != "skip")
-    skipped = {i: error for i, error in zip(with_points, found, strict=True) if error is not None}
-    kept = [index for index in range(len(points.images)) if index not in skipped]
+    errors = failures(checks, record, stop=on_error != "skip")
+    skipped = {i: error for i, error in zip(with_points, errors, strict=True) if error is not None}
+    indices = [index for index in range(len(points.images)) if index not in skipped]
     reasons = list(skipped.values())
-    if reasons and not kept:
+    if reasons and not indices:
         raise UserError(f"all {len(reasons)} images were skipped; the first: {reasons[0]}")
-    return points.taking(kept), reasons
+    return points.subset(indices), reasons

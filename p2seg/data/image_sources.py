@@ -1,4 +1,4 @@
-"""Images wherever a user has them: a folder, a pattern, one file, or a video's frames."""
+"""Finds and reads the images of a folder, a pattern, one file, or the frames of a video."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDINGS = (
     f"{', '.join(sorted(VIDEO_SUFFIXES))}"
 )
 MISSING = 0.02
-"""A video that ends sooner than this part of what its head announces is told of."""
+"""A video is reported if it lacks more than this share of the frames that its header declares."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Source:
 
     Attributes:
         path: the file.
-        name: what it is called in results, with `/`.
-        id: of the image in an annotation file; None: images are counted.
-        size: (height, width) of the image where an annotation says it.
+        name: its name in results, with `/` between folders.
+        id: the image id in an annotation file; None: ids count from 1.
+        size: (height, width) in the annotation file, pixels; None: unknown.
     """
 
     path: Path
@@ -44,19 +44,19 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        """Whether it is a video, by the ending of its name."""
+        """Whether the file is a video, by the ending of its name."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image that was read.
+    """A decoded image or video frame.
 
     Attributes:
-        record: its id, its name and the size that it was read in.
+        record: id, name and size of the image.
         image: `[H, W, 3]` uint8 RGB.
-        source: where it is from.
-        rate: of a video's frames: those that are taken, a second.
+        source: the file of the image.
+        rate: selected frames per second of a video; None for an image file.
     """
 
     record: ImageRecord
@@ -65,61 +65,61 @@ class Frame:
     rate: float | None = None
 
 
-def sources_at(given: Path) -> list[Source]:
-    """The images and videos that a path means, sorted by name.
+def sources_at(path: Path) -> list[Source]:
+    """The images and videos at a path, sorted by name.
 
     Args:
-        given: a folder (all images below it), an image, a video, or a pattern with `*`, `?`, `[..]`
-            and `**`, of both. What exists is taken to the letter, whatever its name, and so are the
-            folders before a pattern. Names are relative to the folder, or to that of a file.
+        path: a folder (all images below it), an image, a video, or a pattern with `*`, `?`, `[..]`
+            and `**`. An existing path is not interpreted as a pattern, and neither are existing
+            folders at the start of a pattern. Names are relative to the folder.
 
     Raises:
-        UserError: nothing is there, nothing of it is an image or a video, or a name that no JSON
-            can hold.
+        UserError: no image or video exists at the path, or a file name is not valid UTF-8.
     """
-    if given.is_dir():
-        folder, names = given, _below(given)
+    if path.is_dir():
+        folder, names = path, _images_below(path)
         if not names:
             raise UserError(
-                f"no image in {given}{_unread(given)}; {ENDINGS}, and a video is given by its own "
-                "path"
+                f"no image in {path}{_unsupported(path)}; {ENDINGS}; to read a video, give the "
+                "path of its file"
             )
-    elif given.is_file():
-        folder, names = given.parent, _known([given.name])
+    elif path.is_file():
+        folder, names = path.parent, _supported([path.name])
         if not names:
-            raise UserError(f"{given} is neither an image nor a video by its name; {ENDINGS}")
-    elif glob.has_magic(str(given)):
-        folder, pattern = _split(given)
-        # hidden folders stay out, which pathlib's patterns go into
-        found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-        files = [posixpath.normpath(Path(n).as_posix()) for n in found if (folder / n).is_file()]
-        names = _known(files)
+            raise UserError(f"{path} is neither an image nor a video by its name; {ENDINGS}")
+    elif glob.has_magic(str(path)):
+        folder, pattern = _split(path)
+        # unlike pathlib's patterns, glob skips hidden folders
+        matches = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+        files = [posixpath.normpath(Path(n).as_posix()) for n in matches if (folder / n).is_file()]
+        names = _supported(files)
         if not names:
-            saw = f"{len(files)} files of other kinds match" if files else "nothing matches"
-            raise UserError(f"{saw} {given}; {ENDINGS}")
+            count = f"{len(files)} files of other kinds match" if files else "nothing matches"
+            raise UserError(f"{count} {path}; {ENDINGS}")
     else:
         raise UserError(
-            f"no image folder at {given}, nor an image or a video; give an existing folder, a file "
+            f"no image folder, image or video at {path}; give an existing folder, a file "
             "or a pattern such as images='photos/*.jpg'"
         )
     for name in names:
         if name.startswith("../"):
-            raise UserError(f"the pattern {given} leaves {folder} again; write it without ..")
+            raise UserError(f"the pattern {path} leaves the folder {folder}; write it without ..")
         if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise UserError(f"the file name {name!r} in {folder} is no UTF-8; rename the file")
+            raise UserError(f"the file name {name!r} in {folder} is not UTF-8; rename the file")
     return [Source(folder / name, name) for name in sorted(set(names))]
 
 
-def _unread(folder: Path) -> str:
-    found = ", ".join(f"{count} {ending}" for ending, count in left_out(folder).items())
-    return f" that can be read ({found}: convert them to .png or .jpg)" if found else ""
+def _unsupported(folder: Path) -> str:
+    counts = unsupported_images(folder)
+    kinds = ", ".join(f"{count} {ending}" for ending, count in counts.items())
+    return f" that can be read ({kinds}: convert them to .png or .jpg)" if kinds else ""
 
 
 def check_sources(sources: Iterable[Source]) -> None:
-    """Looks at every image's head and every video's first frame, before hours of work.
+    """Checks the header of each image and the first frame of each video.
 
     Raises:
-        UserError: of the first that cannot be read; one that is cut short is found only later.
+        UserError: the first error; truncated image data is detected only when it is read.
     """
     for source in sources:
         if source.is_video:
@@ -129,7 +129,7 @@ def check_sources(sources: Iterable[Source]) -> None:
 
 
 def count_frames(sources: Sequence[Source], every: int) -> int | None:
-    """The images and frames that will come, by the heads of videos; None where they do not say."""
+    """The number of images and frames to read; None if a video does not declare its length."""
     total = 0
     for source in sources:
         if not source.is_video:
@@ -138,7 +138,7 @@ def count_frames(sources: Sequence[Source], every: int) -> int | None:
         try:
             count = Video(source.path).count
         except UserError:
-            count = 1  # the sentence
+            count = 1  # `read_frames` yields the error instead
         if count is None:
             return None
         total += -(-count // every)
@@ -146,27 +146,27 @@ def count_frames(sources: Sequence[Source], every: int) -> int | None:
 
 
 def read_frames(sources: Iterable[Source], every: int, on_error: str) -> Iterator[Frame | str]:
-    """Reads images and frames, one after the other; ids count from 1 where there are none.
+    """Reads images and video frames one after the other; ids count from 1 if sources have none.
 
     Args:
-        sources: in this order.
-        every: takes every so-manieth frame of videos: `clip.mp4/000000.png`, ...
-        on_error: `raise` at the first that cannot be read, or `skip` it.
+        sources: the files, in this order.
+        every: n, to read every n-th frame of a video; frames are named `clip.mp4/000000.png`, ...
+        on_error: `raise` the first error, or `skip` unreadable files.
 
     Yields:
-        Each image, or the sentence that says why there is none; of a video that ends before its
-        announced end also a sentence, behind its frames.
+        Each image, or the error of a skipped file. After the frames of a video that is shorter
+        than declared: a warning.
 
     Raises:
-        UserError: something cannot be read and `on_error` is `raise`.
+        UserError: a file cannot be read and `on_error` is `raise`.
     """
-    taken = 0
+    count = 0
     for source in sources:
         try:
             if not source.is_video:
-                taken += 1
+                count += 1
                 image = read_image(source.path, source.size)
-                id = taken if source.id is None else source.id
+                id = count if source.id is None else source.id
                 yield Frame(ImageRecord(id, source.name, *image.shape[:2]), image, source)
                 continue
             video = Video(source.path)
@@ -178,42 +178,41 @@ def read_frames(sources: Iterable[Source], every: int, on_error: str) -> Iterato
         last = -1
         for number, image in video.frames(every):
             last = number
-            taken += 1
-            record = ImageRecord(taken, f"{source.name}/{number:06d}.png", *image.shape[:2])
+            count += 1
+            record = ImageRecord(count, f"{source.name}/{number:06d}.png", *image.shape[:2])
             yield Frame(record, image, source, video.rate / every)
         if video.count is not None and last + every < video.count * (1 - MISSING):
             yield (
-                f"video {source.path} ends after frame {last} of the {video.count} that it "
-                "announces; it is broken or cut short"
+                f"video {source.path} ends after frame {last}, but its header declares "
+                f"{video.count} frames; the file is damaged or truncated"
             )
 
 
-def _below(folder: Path) -> list[str]:
-    """The images below a folder."""
+def _images_below(folder: Path) -> list[str]:
     names = (path.relative_to(folder).as_posix() for path in files_below(folder))
-    return [name for name in _known(names) if Path(name).suffix.lower() in SUFFIXES]
+    return [name for name in _supported(names) if Path(name).suffix.lower() in SUFFIXES]
 
 
-def left_out(folder: Path) -> Counter[str]:
-    """Files of a folder that are images by their ending and are not read, by that ending."""
+def unsupported_images(folder: Path) -> Counter[str]:
+    """Counts the files below a folder in image formats that are not read, by their ending."""
     endings = (path.suffix.lower() for path in files_below(folder) if path.name[0] != ".")
     return Counter(ending for ending in endings if ending in UNREAD)
 
 
-def _known(names: Iterable[str]) -> list[str]:
-    """Those that are images or videos by their ending, and not hidden."""
-    known = SUFFIXES | VIDEO_SUFFIXES
+def _supported(names: Iterable[str]) -> list[str]:
+    """The names of images and videos, by their ending, without hidden files."""
+    suffixes = SUFFIXES | VIDEO_SUFFIXES
     return [
         name
         for name in names
-        if Path(name).suffix.lower() in known and not Path(name).name.startswith(".")
+        if Path(name).suffix.lower() in suffixes and not Path(name).name.startswith(".")
     ]
 
 
-def _split(given: Path) -> tuple[Path, str]:
-    """The folders at a pattern's start that exist, and the pattern below them."""
-    folder = Path(given.anchor)
-    parts = given.parts[1:] if given.anchor else given.parts
+def _split(path: Path) -> tuple[Path, str]:
+    """Splits a path into the existing folders at its start and the pattern below them."""
+    folder = Path(path.anchor)
+    parts = path.parts[1:] if path.anchor else path.parts
     for place, part in enumerate(parts):
         if not (folder / part).is_dir():
             return folder, str(Path(*parts[place:]))

@@ -1,4 +1,4 @@
-"""Reading photographs of every common kind into one form: uint8 RGB, upright as annotated."""
+"""Reads images of all common formats as uint8 RGB, in the orientation of the annotation."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
 Image.init()
 _COMMON = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF")
 FORMATS = tuple(name for name in _COMMON if name in Image.OPEN)
-"""What is read, whatever a file's ending says: of others, EPS starts a program (Ghostscript)."""
+"""Pillow formats that are read; EPS is not one, because Pillow would start Ghostscript."""
 
 SUFFIXES = frozenset(end for end, name in Image.registered_extensions().items() if name in FORMATS)
-"""File name endings that count as images when a folder is walked: all of `FORMATS`."""
+"""File name endings of images in a folder: all endings of `FORMATS`."""
 
 UNREAD = frozenset(
     (
@@ -37,10 +37,10 @@ UNREAD = frozenset(
         *(".ndpi", ".mrxs", ".fits", ".tga", ".pcx", ".ico", ".npy", ".pdf"),
     )
 )
-"""Endings of images that are not read, and so are reported."""
+"""File name endings of other image formats, which are reported and not read."""
 
 PERCENTILES = (0.1, 99.9)
-"""Of the values of a deep image: what becomes 0 and 255."""
+"""Percentiles of the values of an image that become 0 and 255."""
 
 EXIF_ORIENTATION = 0x0112
 
@@ -48,105 +48,105 @@ EXIF_ORIENTATION = 0x0112
 def read_image(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
     """Reads an image as RGB.
 
-    Gray, palette, CMYK and transparent images are converted; deep ones, of more than 8 bits per
-    value, are scaled by `eight_bits`. Of several pages or frames the first is read. The EXIF
-    orientation is applied when that gives the annotated size, ignored when the stored size is the
-    annotated one; without an annotated size it is applied, as a viewer does.
+    Gray, palette, CMYK and transparent images are converted. Images with more than 8 bits per
+    value are scaled by `eight_bits`. If a file has several pages or frames, the first is read. The
+    EXIF orientation is applied, unless only the stored orientation has the annotated size.
 
     Args:
         path: the file.
-        size: (height, width) by the annotation, pixels.
+        size: (height, width) in the annotation, pixels.
 
     Returns:
         `[H, W, 3]` uint8.
 
     Raises:
-        UserError: missing, unreadable, truncated or of another size than annotated.
+        UserError: the file is missing, unreadable, truncated or of another size than annotated.
     """
-    with _opened(path) as opened:
-        _check_size(opened, size, path)  # before the pixels, which may be many
-        if is_deep(opened):
-            opened = _narrow(opened, path)
+    with _open(path) as image:
+        _check_size(image, size, path)  # before the pixels are decoded
+        if is_deep(image):
+            image = _narrow(image, path)
         else:
-            opened.load()
-        array: npt.NDArray[np.uint8] = np.array(_oriented(opened, size, path).convert("RGB"))
+            image.load()
+        array: npt.NDArray[np.uint8] = np.array(_oriented(image, size, path).convert("RGB"))
         return array
 
 
 def check_image(path: Path, size: tuple[int, int] | None = None) -> None:
-    """Looks at the head of an image file alone: some 100 microseconds, no pixel is read.
+    """Checks the header of an image file without decoding pixels, in about 100 microseconds.
+
+    Truncated pixel data is not detected.
 
     Args:
         path: the file.
-        size: (height, width) by the annotation, pixels.
+        size: (height, width) in the annotation, pixels.
 
     Raises:
-        UserError: missing, no image or of another size than annotated. What `read_image` says of
-            a file that is cut short is not found.
+        UserError: the file is missing, not an image or of another size than annotated.
     """
-    with _opened(path) as opened:
-        _check_size(opened, size, path)
+    with _open(path) as image:
+        _check_size(image, size, path)
 
 
 @contextmanager
 def opened_image(path: Path) -> Iterator[Image.Image]:
-    """An image file of one of `FORMATS`, its pixels not read yet.
+    """Opens an image file of one of `FORMATS` without decoding its pixels.
 
     Raises:
         UserError: it declares more than `MAX_PIXELS` pixels.
-        Exception: whatever Pillow comes to at a broken file.
+        Exception: any error that Pillow raises for a damaged file.
     """
     if not path.is_file():
-        raise FileNotFoundError(path)  # a pipe would be waited for
+        raise FileNotFoundError(path)  # opening a pipe would block
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's notes on odd but readable files
-        # of a path Pillow maps raw pixels into memory, and then turns those of a TIFF wrongly
+        warnings.simplefilter("ignore")  # Pillow warns about unusual but readable files
+        # with a path, Pillow maps raw pixels into memory and rotates those of a TIFF wrongly
         with path.open("rb") as stream:
             try:
                 image = Image.open(stream, formats=FORMATS)
-            except Image.DecompressionBombError as error:  # Pillow has a limit of its own
+            except Image.DecompressionBombError as error:  # twice `MAX_PIXELS`
                 declared = re.sub(r".*?(\d+) pixels.*", r"\1", str(error))
                 raise UserError(
                     f"image {path} declares {declared} pixels, more than can be read; cut it into "
                     "tiles"
                 ) from error
-            with image as opened:
-                if opened.width * opened.height > MAX_PIXELS:
+            with image:
+                if image.width * image.height > MAX_PIXELS:
                     raise UserError(
-                        f"image {path} declares {opened.width}x{opened.height} pixels, more than "
+                        f"image {path} declares {image.width}x{image.height} pixels, more than "
                         f"{MAX_PIXELS}; cut it into tiles"
                     )
-                yield opened
+                yield image
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """`opened_image`; what the block meets becomes a `UserError`."""
+def _open(path: Path) -> Iterator[Image.Image]:
+    """Like `opened_image`, but converts every error of the block to a `UserError`."""
     try:
         if not path.is_file():
             raise UserError(f"no image at {path}: check the image folder and the file name")
-        with opened_image(path) as opened:
-            yield opened
+        with opened_image(path) as image:
+            yield image
     except UserError:
         raise
     except UnidentifiedImageError as error:
         raise UserError(
             f"{path} is not an image that Pillow can read ({type(error).__name__}); "
-            "replace it or go on without it with data.on_error=skip"
+            "replace it, or skip it with data.on_error=skip"
         ) from error
-    except Exception as error:  # Pillow's decoders let through whatever they come to
+    except Exception as error:  # Pillow's decoders raise errors of many types
         reason = str(error) or type(error).__name__
         raise UserError(
-            f"image {path} is broken or cut short ({reason}); "
-            "replace it or go on without it with data.on_error=skip"
+            f"image {path} is damaged or truncated ({reason}); "
+            "replace it, or skip it with data.on_error=skip"
         ) from error
 
 
 def _check_size(image: Image.Image, size: tuple[int, int] | None, path: Path) -> None:
-    """Refuses an image of another size than annotated, by its head."""
+    """Rejects an image whose header declares another size than the annotation."""
     stored = image.height, image.width
-    turned = size == stored[::-1] and _is_rotated(image)  # asks a PNG for its pixels
-    if size is not None and size != stored and not turned:
+    rotated = size == stored[::-1] and _is_rotated(image)  # which decodes the pixels of a PNG
+    if size is not None and size != stored and not rotated:
         raise _other_size(image, size, path)
 
 
@@ -170,26 +170,26 @@ def _other_size(image: Image.Image, size: tuple[int, int], path: Path) -> UserEr
 def _is_rotated(image: Image.Image) -> bool:
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1)) != 1
-    except Exception:  # whatever Pillow comes to in there
-        return False  # a broken EXIF block orients nothing
+    except Exception:  # Pillow raises errors of many types for a damaged EXIF block
+        return False
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a file that was opened, and not loaded, has more than 8 bits per value.
+    """Whether an image has more than 8 bits per value; its pixels must not be decoded yet.
 
-    Pillow reads 16-bit colors as their high bytes and calls them RGB, so the layout of the file is
-    asked as well.
+    Pillow reads 16-bit colors as their high bytes in mode RGB, so the layout of the file is
+    checked as well as the mode.
     """
-    packed = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-    return packed or image.mode in ("I", "F") or image.mode.startswith("I;16")
+    wide = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    return wide or image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Scales the values of a deep image to 8 bits.
+    """Scales the values of an image to 8 bits.
 
-    The values from the 0.1th to the 99.9th percentile of the image become 0 to 255; what lies
-    beyond is clipped. If these percentiles are equal, the smallest and the largest value take
-    their place. Values that are not finite become 0.
+    The values from the 0.1th to the 99.9th percentile become 0 to 255, and values beyond are
+    clipped. If these percentiles are equal, the minimum and the maximum are used instead. Values
+    that are not finite become 0.
 
     Args:
         values: `[H, W]` or `[H, W, 3]`, integers or floats of any range.
@@ -211,10 +211,10 @@ def eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _narrow(image: Image.Image, path: Path) -> Image.Image:
-    """A deep image with 8 bits per value, and its EXIF orientation."""
+    """Converts a deep image to 8 bits per value and keeps its EXIF orientation."""
     colored = image.mode not in ("I", "F") and not image.mode.startswith("I;16")
     orientation = image.getexif()[EXIF_ORIENTATION] if _is_rotated(image) else 1
-    image.load()  # says what is wrong with a broken file, which OpenCV does not
+    image.load()  # raises an error with a reason for a damaged file, unlike OpenCV
     values: npt.NDArray[Any] = np.asarray(image)
     if colored:
         decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -224,14 +224,11 @@ def _narrow(image: Image.Image, path: Path) -> Image.Image:
         values = values[:, :, 0] if values.ndim == 3 and values.shape[2] < 3 else values
         values = values[:, :, 2::-1] if values.ndim == 3 else values  # BGR, BGRA
     narrow = Image.fromarray(eight_bits(values))
-    if colored or image.format != "TIFF":  # Pillow turns a TIFF while it loads it
+    if colored or image.format != "TIFF":  # Pillow rotates a TIFF when it loads it
         narrow.getexif()[EXIF_ORIENTATION] = orientation
     return narrow
 
 
 def pages_of(image: Image.Image) -> int:
-    """The pages or frames of an image file, of which the first is read.
-
-    The second picture of a phone's JPEG is a preview, and counts for none.
-    """
+    """The number of pages or frames of an image file; 1 for a phone's JPEG with a preview."""
     return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))

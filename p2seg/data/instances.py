@@ -37,8 +37,8 @@ class Instance:
         crowd: a region of many objects; training and `voc_*` scores skip it.
         score: confidence 0..1; 1.0 if the file has none.
         point: (y, x) of the click in pixels, if the file has one.
-        default_box: the mask is the box of a point that no pixel was assigned to.
-        from_seed: the network gave the point no pixel, and the mask is the seed's.
+        default_box: no pixel was assigned to the point, and the mask is a box around it.
+        from_seed: the network assigned no pixel to the point, and the mask is that of the seed.
         review: a reviewer's decision about the mask; a rejected mask is also a crowd.
     """
 
@@ -78,7 +78,7 @@ class Columns:
         from_seed: bool,
         review: Verdict,
     ) -> None:
-        """Appends an instance; polygons are drawn when it is accessed."""
+        """Appends an instance; its polygons are rasterized when it is accessed."""
         self.scores.append(score)
         flags = CROWD * crowd + DEFAULT_BOX * default_box + FROM_SEED * from_seed
         self.flags.append(flags + BITS[review])
@@ -103,9 +103,9 @@ class PackedInstances(Packed[Sequence[Instance]]):
     """The instances of each image, created when they are accessed.
 
     Args:
-        columns: of all instances, in any order.
-        ids: int64, of the instances.
-        labels: int32, of the instances.
+        columns: the fields of all instances, in any order.
+        ids: int64, annotation id of each instance.
+        labels: int32, class index of each instance.
         rows: int64, indices of the instances of the first image, then of the second, and so on.
         starts: int64, where in `rows` each image begins, and where the last one ends.
         sides: `[I, 2]`, (height, width) of each image, pixels.
@@ -136,7 +136,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
         """Converts instances to arrays, unless they are arrays already.
 
         Args:
-            groups: for each image its instances.
+            groups: the instances of each image.
             sides: `[I, 2]`, (height, width) of each image, pixels.
         """
         return (
@@ -179,7 +179,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
     @property
     def default_boxes(self) -> NDArray[np.bool_]:
-        """Which instances are boxes of points without pixels, image by image."""
+        """Which instances are default boxes, image by image."""
         boxes: NDArray[np.bool_] = self._flags.numpy()[self._all_rows()] & DEFAULT_BOX > 0
         return boxes
 
@@ -205,15 +205,15 @@ class PackedInstances(Packed[Sequence[Instance]]):
         """The same images without crowd regions, but with rejected masks; shares the arrays."""
         rows = self._rows.numpy()
         flags = self._flags.numpy()[rows]
-        kept = (flags & CROWD == 0) | (flags & REJECTED > 0)
-        before = np.concatenate([[0], np.cumsum(kept)])
-        part = self.taking(slice(None))
-        part._rows = torch.from_numpy(rows[kept])
-        part._starts = torch.from_numpy(before[self._starts.numpy()])
-        return part
+        selection = (flags & CROWD == 0) | (flags & REJECTED > 0)
+        starts = np.concatenate([[0], np.cumsum(selection)])
+        subset = self.subset(slice(None))
+        subset._rows = torch.from_numpy(rows[selection])
+        subset._starts = torch.from_numpy(starts[self._starts.numpy()])
+        return subset
 
-    def drawn(self) -> PackedInstances:
-        """The same instances with each polygon drawn once and stored as a code."""
+    def rasterized(self) -> PackedInstances:
+        """The same instances with each polygon rasterized once and stored as an RLE."""
         return PackedInstances.packed(self, self._sides.numpy()[self.order.numpy()])
 
     def _item(self, index: int) -> Group:
@@ -229,7 +229,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
         return Instance(
             id=int(self._ids[row]),
             label=int(self._labels[row]),
-            rle=codec.drawn(mask, *self._sides[index].tolist()),
+            rle=codec.rasterize(mask, *self._sides[index].tolist()),
             crowd=bool(flags & CROWD),
             score=float(self._scores[row]),
             point=point,
@@ -240,7 +240,7 @@ class PackedInstances(Packed[Sequence[Instance]]):
 
 
 class Group(Sequence[Instance]):
-    """The instances of one image; each access to an instance draws its mask."""
+    """The instances of one image; each access to an instance rasterizes its mask."""
 
     def __init__(self, whole: PackedInstances, index: int, start: int, end: int) -> None:
         self._whole = whole

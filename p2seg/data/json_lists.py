@@ -1,4 +1,4 @@
-"""JSON files of any size: their long lists are decoded in parts, by msgspec."""
+"""Reads JSON files of any size; msgspec decodes their long lists in blocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Parts = Iterator[list[Any]]
 Bytes = NDArray[np.uint8]
 
 ITEMS = 4096
-"""Items that are decoded at once."""
+"""Items per block."""
 _decode = msgspec.json.Decoder().decode
 _REJECTED = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -28,23 +28,23 @@ _REJECTED = (msgspec.MsgspecError, ValueError, RecursionError)
 def read_lists(
     path: Path, what: str, keys: Collection[str], items: int = ITEMS
 ) -> tuple[Any, dict[str, Parts]]:
-    """Reads a JSON file whose long lists are decoded in parts.
+    """Reads a JSON file whose long lists are decoded in blocks.
 
-    A file or an item that msgspec rejects goes to Python's parser. That accepts NaN, infinity and
-    lone surrogates, and its errors name line and column.
+    Python's parser reads a file or an item that msgspec rejects. It accepts NaN, infinity and lone
+    surrogates, and its errors name line and column.
 
     Args:
         path: the file.
         what: what the file should be, for the error ("points file").
-        keys: of the outermost object: the lists that are decoded in parts.
-        items: how many items a part has at most.
+        keys: keys of the lists in the outermost object that are decoded in blocks.
+        items: most items of a block.
 
     Returns:
-        What the file holds, as `json.loads` gives it, but with an empty list under each of the
-        keys that has a list. And the items of these lists by key. Each list can be read once.
+        The content of the file, with empty lists under `keys`, and an iterator of blocks for each
+        of these lists.
 
     Raises:
-        UserError: there is no such file, or it is no JSON; also from the iterators.
+        UserError: the file is missing or not JSON; the iterators can raise it, too.
     """
     if not path.is_file():
         raise UserError(f"no {what} at {path}: give the path of an existing JSON file")
@@ -61,19 +61,19 @@ def read_lists(
                 content[key] = _decode(raw)
     except _REJECTED:
         content = read_json(path, what)
-        found = keys if isinstance(content, dict) else ()
-        for key in [each for each in found if isinstance(content.get(each), list)]:
+        present = keys if isinstance(content, dict) else ()
+        for key in [each for each in present if isinstance(content.get(each), list)]:
             lists[key] = _parts(content[key], items)
             content[key] = []
     return content, lists
 
 
 def _text_of(path: Path) -> Any:
-    """The text of a file in UTF-8, in memory that can be given back in parts."""
+    """The text of a file in UTF-8, in memory that can be released page by page."""
     encoding = encoding_of(path)
     size = path.stat().st_size
     if encoding != "utf-8" or not size:
-        return b""  # which is no JSON, so that Python's parser reads the file
+        return b""  # msgspec rejects it, so that Python's parser reads the file
     text = mmap.mmap(-1, size)
     with path.open("rb") as stream:
         stream.readinto(text)
@@ -86,7 +86,7 @@ def _parts(values: list[Any], items: int) -> Parts:
 
 
 def _decoded(whole: Raw, items: int, text: mmap.mmap, path: Path, what: str) -> Parts:
-    """Decodes the items of a list, and gives the memory of their text back."""
+    """Decodes the items of a list in blocks and releases the memory of their text."""
     begin = _address(text)
     for part in _parts(msgspec.json.decode(whole, type=list[Raw]), items):
         try:
@@ -95,7 +95,7 @@ def _decoded(whole: Raw, items: int, text: mmap.mmap, path: Path, what: str) -> 
             values = [_by_python(raw, path, what) for raw in part]
         yield values
         if hasattr(mmap, "MADV_DONTNEED"):
-            # whole pages of these items alone
+            # only pages without text of other items
             first = -(-(_address(part[0]) - begin) // mmap.PAGESIZE) * mmap.PAGESIZE
             last = (_address(part[-1]) - begin) // mmap.PAGESIZE * mmap.PAGESIZE
             if last > first:
@@ -110,5 +110,5 @@ def _by_python(raw: Raw, path: Path, what: str) -> Any:
     try:
         return json.loads(bytes(raw).decode())
     except (ValueError, RecursionError):
-        read_json(path, what)  # raises, with the place in the whole file
+        read_json(path, what)  # raises an error with the line and column in the whole file
         raise

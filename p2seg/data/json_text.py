@@ -1,8 +1,7 @@
-"""JSON as text: some values are replaced, and every other character stays as it is.
+"""Edits JSON text: replaces some values and keeps every other character.
 
-A value that is parsed and written again loses the spelling of its numbers (`12.30`), its escapes
-and its layout. The functions here cut the text instead. They expect text that Python's parser has
-accepted as an object.
+Parsing and writing a value again would change the spelling of its numbers (`12.30`), its escapes
+and its layout. The functions here expect text that Python's parser accepts as a JSON object.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class TextList:
     """A JSON list of objects as text.
 
     Attributes:
-        items: the text of each object by its id, in the list's order.
-        opening, between, closing: the text around the objects, with brackets, commas and spaces.
+        items: the text of each object by its id, in the order of the list.
+        opening, between, closing: the text around the objects: brackets, commas and white space.
     """
 
     items: dict[int, str] = field(default_factory=dict)
@@ -33,7 +32,7 @@ class TextList:
     between: str = ", "
     closing: str = "]"
 
-    def holding(self, items: Iterable[str]) -> str:
+    def format(self, items: Iterable[str]) -> str:
         """The text of a list of other objects in the same layout."""
         return f"{self.opening}{self.between.join(items)}{self.closing}"
 
@@ -44,12 +43,12 @@ def value_of(text: str, key: str) -> str | None:
     return text[slice(*spans[key])] if key in spans else None
 
 
-def edited(text: str, values: Mapping[str, str]) -> str:
-    """The text of an object with other values.
+def replace_values(text: str, values: Mapping[str, str]) -> str:
+    """Replaces or appends values of an object.
 
     Args:
         text: the object.
-        values: the text of each new value by its key; keys that the object lacks are added last.
+        values: the text of each new value by its key; missing keys are appended.
     """
     spans = _spans(text)
     pieces, copied = [], 0
@@ -64,12 +63,15 @@ def edited(text: str, values: Mapping[str, str]) -> str:
     return "".join([*pieces, text[copied:]])
 
 
-def without_lists(text: str, keys: Collection[str]) -> tuple[str, dict[str, TextList]]:
-    """The text of an object with empty lists under some keys, and what these lists held.
+def extract_lists(text: str, keys: Collection[str]) -> tuple[str, dict[str, TextList]]:
+    """Empties the lists under some keys of an object.
 
     Args:
-        text: the object; each of these lists has objects with different ids.
-        keys: of the lists.
+        text: the object; each of these lists contains objects with different ids.
+        keys: the keys of the lists.
+
+    Returns:
+        The text with the empty lists, and the original lists by key.
     """
     lists: dict[str, TextList] = {}
 
@@ -88,24 +90,24 @@ def without_lists(text: str, keys: Collection[str]) -> tuple[str, dict[str, Text
 
 
 def _spans(text: str) -> dict[str, tuple[int, int]]:
-    """Where the values of an object begin and end; of equal keys the last one counts."""
-    found = _members(text, lambda _, start: _value_end(text, start))
-    return {key: (start, end) for key, start, end in found}
+    """Start and end of each value of an object; of equal keys the last one counts."""
+    members = _members(text, lambda _, start: _value_end(text, start))
+    return {key: (start, end) for key, start, end in members}
 
 
 def _members(text: str, end_of: Callable[[str, int], int]) -> Iterator[tuple[str, int, int]]:
-    """Key, start and end of each value of an object; `end_of` gives the end."""
+    """Key, start and end of each value of an object; `end_of` computes the end."""
     at = _next(text, _next(text, 0) + 1)
     while text[at] != "}":
         key, at = _decode(text, at)
         start = _next(text, _next(text, at) + 1)
         end = end_of(key, start)
         yield key, start, end
-        at = _behind_comma(text, end)
+        at = _skip_comma(text, end)
 
 
 def _list_at(text: str, start: int) -> tuple[TextList, int]:
-    """The list of objects that starts there, and where it ends."""
+    """The list of objects that starts at an index, and the index of its end."""
     items: dict[int, str] = {}
     spans = []
     at = _next(text, start + 1)
@@ -113,8 +115,8 @@ def _list_at(text: str, start: int) -> tuple[TextList, int]:
         value, end = _decode(text, at)
         items[whole(value["id"])] = text[at:end]
         spans.append((at, end))
-        at = _behind_comma(text, end)
-    if not spans:  # which may have lost its items: the last line is that of the bracket
+        at = _skip_comma(text, end)
+    if not spans:  # items added later go before the line of the closing bracket
         last = _LAST_LINE.search(text[start:at])
         middle = start + last.start() if last else start + 1
         opening, closing = text[start:middle], text[middle : at + 1]
@@ -130,12 +132,12 @@ def _value_end(text: str, start: int) -> int:
 
 
 def _next(text: str, at: int) -> int:
-    """The first place from `at` on that is no space."""
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    """The first index from `at` on that is not white space."""
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
 
 
-def _behind_comma(text: str, at: int) -> int:
-    """The place of what follows a value, and the comma behind it."""
+def _skip_comma(text: str, at: int) -> int:
+    """The index of the next token after a value and an optional comma."""
     at = _next(text, at)
     return _next(text, at + 1) if text[at] == "," else at

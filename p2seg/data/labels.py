@@ -1,4 +1,4 @@
-"""Label maps in VOC's form: PNG files whose palette indices are the labels."""
+"""Label maps in VOC's format: PNG files whose palette indices are the labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from p2seg.runtime.files import atomic_path
 
 
 def voc_palette() -> NDArray[np.uint8]:
-    """VOC's colors, `[256, 3]` RGB: the bits of the index dealt to red, green and blue in turn."""
+    """VOC's colors, `[256, 3]` RGB; red, green and blue get the bits of the index in turn."""
     index = np.arange(256)
     bits = index[:, None] >> np.arange(8) & 1  # bit k of each index
     colors = np.zeros((256, 3), np.uint8)
@@ -32,13 +32,13 @@ def read_labels(
     Args:
         path: the file.
         what: what the file should be, for the error ("mask").
-        size: (height, width) that it must have, pixels; of another one nothing is decoded.
+        size: required (height, width) in pixels, checked before pixels are decoded; None: any.
 
     Returns:
         `[H, W]` uint8: palette indices, or gray values.
 
     Raises:
-        UserError: missing, unreadable, of another size, or of colors rather than labels.
+        UserError: the file is missing, unreadable, of another size, or a color image.
     """
     if not path.is_file():
         raise UserError(f"no {what} at {path}: check the folder and the file name")
@@ -48,40 +48,42 @@ def read_labels(
                 check_size(path, (image.height, image.width), size)
             if image.mode not in ("P", "L", "1"):
                 raise UserError(
-                    f"{what} {path} is an image of mode {image.mode}; it must be a PNG whose "
-                    "palette indices (or gray values) are the labels"
+                    f"{what} {path} has the color mode {image.mode}; it must be a PNG whose "
+                    "palette indices or gray values are the labels"
                 )
             image.load()
             labels: NDArray[np.uint8] = np.asarray(image).astype(np.uint8)
             return labels
     except UserError:
         raise
-    except Exception as error:  # Pillow's decoders let through whatever they come to
+    except Exception as error:  # Pillow's decoders raise errors of many types
         reason = str(error) or type(error).__name__
-        raise UserError(f"{what} {path} is no readable PNG ({reason}); write it anew") from error
+        raise UserError(
+            f"{what} {path} is not a readable PNG ({reason}); write it again"
+        ) from error
 
 
 def check_size(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    """Refuses a map that has another size than its image.
+    """Checks that a map has the size of its image.
 
     Args:
-        path: of the map.
+        path: path of the map.
         shape: (height, width) of the map.
-        size: of its image.
+        size: (height, width) of the image.
 
     Raises:
-        UserError: they differ.
+        UserError: the sizes differ.
     """
     if shape != size:
         raise UserError(
-            f"map {path} is {shape[1]}x{shape[0]} but its image is {size[1]}x{size[0]};"
-            " maps must have the size of their images"
+            f"map {path} is {shape[1]}x{shape[0]}, but its image is {size[1]}x{size[0]}; "
+            "a map must have the size of its image"
         )
 
 
 def write_labels(path: Path, labels: NDArray[Any]) -> None:
     """Writes labels 0..255, `[H, W]`, as a palette PNG in VOC's colors, atomically."""
     image = Image.fromarray(np.asarray(labels, np.uint8), mode="L")
-    image.putpalette(voc_palette().tobytes())  # from here on it is of mode P
+    image.putpalette(voc_palette().tobytes())  # this changes the mode to P
     with atomic_path(path) as temporary:
         image.save(temporary)

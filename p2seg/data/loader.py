@@ -1,4 +1,4 @@
-"""Batches in an order that depends on nothing but the seed: not on workers, nor on a restart."""
+"""Batches whose order depends only on the seed, not on the workers or on a restart."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
-    """Endless batches of (epoch, index), every epoch shuffled by (seed, epoch).
+    """Endless batches of (epoch, index); every epoch is shuffled by (seed, epoch).
 
-    The batches run on over the end of an epoch, so that all have one size. Ranks of a distributed
-    run take the samples of one shared order in turn.
+    A batch can contain samples of two epochs, so that all batches have the same size. The ranks of
+    a distributed run take the samples of one shared order in turn.
 
     Args:
-        length: samples of the data set, at least 1.
-        batch_size: samples per step, of all processes together; a multiple of `world`.
-        seed: of the order.
-        start: batches that are skipped, so that a resumed run goes on where it stopped.
-        rank: of this process.
-        world: processes.
+        length: number of samples of the data set, at least 1.
+        batch_size: samples per step, summed over all processes; a multiple of `world`.
+        seed: random seed of the order.
+        start: number of batches to skip, so that a resumed run continues where it stopped.
+        rank: index of this process.
+        world: number of processes.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 
 
 def sample_generator(*numbers: int) -> torch.Generator:
-    """A generator seeded by several numbers, such as (seed, epoch, index)."""
+    """Returns a generator seeded by several numbers, such as (seed, epoch, index)."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
 
@@ -89,33 +89,33 @@ def batches(
     workers: int,
     pin_memory: bool = False,
 ) -> Generator[Any, None, None]:
-    """Endless batches of a data set that is indexed by (epoch, index).
+    """Yields endless batches of a data set that is indexed by (epoch, index).
 
     Args:
-        dataset: `dataset[(epoch, index)]` gives a sample that depends on nothing else.
-        collate: makes a batch of a list of samples.
+        dataset: `dataset[(epoch, index)]` returns a sample that depends on nothing else.
+        collate: converts a list of samples to a batch.
         sampler: the order.
-        workers: processes that prepare samples; 0 prepares them in this one.
-        pin_memory: for copies to a GPU that do not wait.
+        workers: number of processes that prepare samples; 0 prepares them in this process.
+        pin_memory: whether batches are in pinned memory, for asynchronous copies to a GPU.
 
     Raises:
-        UserError: of the data set, also if a worker met it; or `workers` is negative.
+        UserError: the data set raised it, here or in a worker; or `workers` is negative.
         WorkerLost: a worker was killed.
     """
     if workers < 0:
-        raise UserError(f"data.workers={workers}; it must be 0 or more")
+        raise UserError(f"data.workers={workers}: must be an integer >= 0")
     batch_of = partial(_batch_of, dataset, collate)
     if not workers:
         for keys in sampler:
             yield batch_of(keys).pin_memory() if pin_memory else batch_of(keys)
         return
-    # the workers end before the thread does, which may be waiting for one of them
     processes = Workers(batch_of, iter(sampler), workers, setting="data.workers")
-    with _reader(pin_memory) as thread, closing(processes) as made:
-        read = deque(thread.submit(_next, made, pin_memory) for _ in range(2))
+    # the thread can wait for a worker, so the workers are closed first
+    with _reader(pin_memory) as thread, closing(processes):
+        queue = deque(thread.submit(_next, processes, pin_memory) for _ in range(2))
         while True:
-            batch = read.popleft().result()
-            read.append(thread.submit(_next, made, pin_memory))
+            batch = queue.popleft().result()
+            queue.append(thread.submit(_next, processes, pin_memory))
             yield batch
 
 
@@ -129,26 +129,25 @@ def batches_of(
     workers: int,
     setting: str,
 ) -> Callable[[int], Generator[Any, None, None]]:
-    """What a trainer asks for: the batches of this process from a step on.
+    """Returns a function that yields the batches of this process from a given step on.
 
     Args:
-        fabric: of the run; it knows the processes and the device.
-        dataset: as of `batches`.
-        collate: as of `batches`.
-        batch_size: samples per step, of all processes together.
-        seed: of the order.
-        workers: processes that prepare samples.
-        setting: what `batch_size` is called on the command line.
+        fabric: defines the processes and the device of the run.
+        dataset: as in `batches`.
+        collate: as in `batches`.
+        batch_size: samples per step, summed over all processes.
+        seed: random seed of the order.
+        workers: number of processes that prepare samples.
+        setting: the configuration key of `batch_size`, for the error.
 
     Raises:
-        UserError: the processes cannot share a step's samples equally.
+        UserError: `batch_size` is not a multiple of the number of processes.
     """
     length, processes = len(cast(Sized, dataset)), fabric.world_size
     if batch_size % processes:
         raise UserError(
-            f"{setting}={batch_size} is the batch of all processes together, which {processes} "
-            f"processes cannot share equally; set it to a multiple of {processes}, or start fewer "
-            "processes"
+            f"{setting}={batch_size} is the batch size summed over all {processes} processes; set "
+            f"it to a multiple of {processes}, or start fewer processes"
         )
 
     def from_step(start: int) -> Generator[Any, None, None]:
@@ -169,13 +168,13 @@ def _batch_of(
 
 
 def _reader(pin_memory: bool) -> ThreadPoolExecutor:
-    """A thread that reads batches while the one before is learned from."""
+    """A thread that fetches the next batches during a training step."""
     if not pin_memory:
         return ThreadPoolExecutor(1)
-    # memory is pinned for the GPU of the calling thread
+    # CUDA pins memory for the current device of the thread
     return ThreadPoolExecutor(1, "batches", torch.cuda.set_device, (torch.cuda.current_device(),))
 
 
-def _next(made: Workers[Any], pin_memory: bool) -> Any:
-    batch = next(made)
+def _next(processes: Workers[Any], pin_memory: bool) -> Any:
+    batch = next(processes)
     return batch.pin_memory() if pin_memory else batch

@@ -1,4 +1,4 @@
-"""How a network sees an image, its size and contrast: one rule for training, export and figures."""
+"""Size and contrast of network inputs, the same for training, export and figures."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """The rule. Without a number, a network sees images as they are.
+    """Conversion of an image to the input of a network. The default is no conversion.
 
     Attributes:
-        short_side: pixels that the image's short side is resized to; None: it is not resized.
-        long_side: the most pixels that the long side can have then; None: any number.
-        stretch: whether the network sees an image's values from the 0.1th to the 99.9th
-            percentile as 0 to 255, all channels alike. A dark micrograph is a few gray values wide.
+        short_side: the short side of an image is resized to this many pixels; None: not resized.
+        long_side: largest long side after resizing, pixels; None: no limit.
+        stretch: whether the values from the 0.1th to the 99.9th percentile, over all channels,
+            become 0 to 255. A dark micrograph has only a few gray values.
 
     Raises:
-        UserError: a side below 1.
+        UserError: a side is below 1.
     """
 
     short_side: int | None = None
@@ -39,16 +39,16 @@ class NetworkInput:
             if side is not None and side < 1:
                 raise UserError(f"data.{key}={side}: must be an integer >= 1, or null")
 
-    def of(self, height: int, width: int, scale: float = 1.0) -> Size:
-        """The size of what the network sees of an image.
+    def size_of(self, height: int, width: int, scale: float = 1.0) -> Size:
+        """The size of the network input of an image.
 
         Args:
-            height: of the image, pixels.
-            width: of the image, pixels.
-            scale: of the augmentation; the result at scale 1 is multiplied by it.
+            height: height of the image, pixels.
+            width: width of the image, pixels.
+            scale: factor of the augmentation.
 
         Returns:
-            (height, width) in the image's proportions, each side at least 1.
+            (height, width) with the aspect ratio of the image, each side at least 1.
         """
         factor = scale
         if self.short_side is not None:
@@ -57,36 +57,36 @@ class NetworkInput:
             factor = min(factor, self.long_side * scale / max(height, width))
         return max(1, round(height * factor)), max(1, round(width * factor))
 
-    def seen(self, image: Tensor, size: Size | None = None) -> Tensor:
-        """What the network sees of an image.
+    def apply(self, image: Tensor, size: Size | None = None) -> Tensor:
+        """The network input of an image.
 
         Args:
             image: `[3, H, W]` uint8.
-            size: of the result; None: that of `of` at scale 1.
+            size: (height, width) of the result; None: `size_of` at scale 1.
 
         Returns:
             `[3, h, w]` uint8.
         """
-        wanted = size or self.of(image.shape[1], image.shape[2])
-        return resized_image(stretched(image) if self.stretch else image, wanted)
+        size = size or self.size_of(image.shape[1], image.shape[2])
+        return resized_image(stretched(image) if self.stretch else image, size)
 
 
 AS_IT_IS = NetworkInput()
-"""The network sees every image as it is."""
+"""No conversion."""
 
 
 def resized_image(image: Tensor, size: Size) -> Tensor:
-    """An image `[3, H, W]` uint8 at another size, bilinearly and without aliasing."""
+    """Resizes an image, `[3, H, W]` uint8, by bilinear interpolation with antialiasing."""
     if image.shape[1:] == size:
         return image
-    from torchvision.transforms.v2 import functional as F  # costs a second or two
+    from torchvision.transforms.v2 import functional as F  # its import takes a second
 
     resized: Tensor = F.resize(image, list(size), antialias=True)
     return resized
 
 
 def stretched(image: Tensor) -> Tensor:
-    """An image `[3, H, W]` uint8 whose values between `PERCENTILES` become 0 to 255."""
+    """Maps the values of an image, `[3, H, W]` uint8, between `PERCENTILES` to 0..255."""
     share = torch.bincount(image.flatten(), minlength=256).cumsum(0) / image.numel()
     low, high = (int((share < each / 100).sum()) for each in PERCENTILES)
     values = (torch.arange(256, device=image.device) - low) * 255 / max(1, high - low)
@@ -94,9 +94,9 @@ def stretched(image: Tensor) -> Tensor:
 
 
 def resized_labels(labels: Tensor, size: Size) -> Tensor:
-    """Whole numbers `[..., H, W]` below 2^24 at another size, by nearest neighbor.
+    """Resizes labels, integers `[..., H, W]` below 2^24, by nearest neighbor.
 
-    The rule of torchvision's masks is another, shifted, nearest neighbor in older releases.
+    Torchvision is not used, because the nearest neighbor of its older releases is shifted.
     """
     if labels.shape[-2:] == size:
         return labels
@@ -106,9 +106,10 @@ def resized_labels(labels: Tensor, size: Size) -> Tensor:
 
 
 def moved_points(points: Points, before: Size, after: Size) -> Points:
-    """The points of an image of one size on the same image of another size.
+    """Scales the points of an image from one size of the image to another.
 
-    A point moves as the center of its pixel does: only so does it stay on its own label.
+    The center of the pixel of a point is scaled, so that the point keeps the label of its pixel in
+    `resized_labels`.
     """
     if before == after:
         return points

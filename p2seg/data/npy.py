@@ -1,8 +1,8 @@
-"""NumPy's files of other programs: what they declare is known before anything is unpacked.
+"""Reads NumPy files of other programs; shapes are known before an array is decompressed.
 
-`numpy.load` unpacks an array whole, so that a file of 400 kB can take 400 MB, and a packed array
-may be longer than it says. Nothing is unpickled: a pickle runs whatever code its writer put into
-it.
+`numpy.load` decompresses an array without a limit, so that a file of 400 kB can take 400 MB, and a
+compressed array can be longer than its header declares. Pickles are rejected, because they can run
+any code.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from numpy.typing import NDArray
 from p2seg.errors import UserError
 
 MOST_HEADER = 10_000
-"""Bytes of an array's header; NumPy refuses longer ones, but reads them first."""
+"""Most bytes of the header of an array; NumPy rejects longer headers only after reading them."""
 
 MOST_ARRAYS = 1000
-PACKED_BY_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Of what is packed in other ways, Python unpacks as much as there is."""
+COMPRESSION_OF_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""For other compression methods, Python does not limit the decompressed size of a read."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """An array of a file, not read yet.
+    """The header of an array in a file.
 
     Attributes:
-        shape: by its header.
-        dtype: by its header, never of objects.
-        by_columns: the first index changes fastest.
-        path: of the file, for errors.
-        stream: stands behind the header.
+        shape: declared shape.
+        dtype: declared type, never object.
+        by_columns: whether the first index changes fastest (Fortran order).
+        path: the file, for errors.
+        stream: the file, positioned after the header.
     """
 
     shape: tuple[int, ...]
@@ -50,19 +50,19 @@ class Declared:
     stream: IO[bytes]
 
     def read(self) -> NDArray[Any]:
-        """The array; no byte more than it declares is unpacked.
+        """Reads the array; at most the declared size is decompressed.
 
         Raises:
-            UserError: it has another length than it declares, or is damaged.
+            UserError: the array is damaged, or longer or shorter than declared.
         """
         size = prod(self.shape) * self.dtype.itemsize
         try:
             content = self.stream.read(size)
             if len(content) < size:
-                raise ValueError("it is cut short")
+                raise ValueError("it is truncated")
             if self.stream.read(1):
                 raise ValueError("it is longer than it declares")
-        except Exception as error:  # whatever zipfile and zlib come to
+        except Exception as error:  # zipfile and zlib raise errors of many types
             raise _unreadable(self.path, error) from error
         array = np.frombuffer(content, self.dtype)
         return array.reshape(self.shape, order="F" if self.by_columns else "C")
@@ -70,20 +70,20 @@ class Declared:
 
 @contextmanager
 def opened_arrays(path: Path) -> Iterator[dict[str, Declared]]:
-    """The arrays of an `.npy`, whose name is "", or of an `.npz`.
+    """Opens the arrays of an `.npz` file by name, or the array of an `.npy` file under "".
 
     Args:
         path: the file.
 
     Raises:
-        UserError: it is neither, is pickled, or holds other things than arrays.
+        UserError: the file is neither, is a pickle, or contains something else than arrays.
     """
     with ExitStack() as stack:
         try:
             arrays = _declared(path, stack)
         except UserError:
             raise
-        except Exception as error:  # at a broken file: whatever a parser below came to
+        except Exception as error:  # parsers raise errors of many types for a damaged file
             raise _unreadable(path, error) from error
         yield arrays
 
@@ -97,19 +97,23 @@ def _declared(path: Path, stack: ExitStack) -> dict[str, Declared]:
     if start.startswith(b"\x80"):
         raise _pickled(path)
     if not start.startswith(b"PK"):
-        raise ValueError("it begins as no such file does")
+        raise ValueError("it does not begin like an .npy or .npz file")
     archive = stack.enter_context(zipfile.ZipFile(stream))
     members = archive.infolist()
     names = [each.filename.removesuffix(".npy") for each in members]
     if len(members) > MOST_ARRAYS or len(set(names)) < len(names):
-        raise ValueError(f"it has {len(members)} parts, too many or of one name")
+        raise ValueError(
+            f"it has {len(members)} arrays, more than {MOST_ARRAYS} or with equal names"
+        )
     arrays = {}
     for name, member in zip(names, members, strict=True):
-        if member.compress_type not in PACKED_BY_NUMPY:
-            raise ValueError("it is packed in a way that NumPy does not write")
+        if member.compress_type not in COMPRESSION_OF_NUMPY:
+            raise ValueError("it has a compression method that NumPy does not use")
         part = stack.enter_context(archive.open(member))
         if not member.filename.endswith(".npy"):
-            raise UserError(f"map {path} holds files that are no arrays; write it with np.savez")
+            raise UserError(
+                f"map {path} contains files that are not arrays; write it with np.savez"
+            )
         arrays[name] = _header(part, path)
     return arrays
 
@@ -117,19 +121,19 @@ def _declared(path: Path, stack: ExitStack) -> dict[str, Declared]:
 def _header(stream: IO[bytes], path: Path) -> Declared:
     start = stream.read(10)
     if not start.startswith(npy.MAGIC_PREFIX):
-        raise ValueError("a part of it begins as no array does")
+        raise ValueError("one of its members does not begin like an .npy file")
     size = int.from_bytes(start[8:10], "little")
-    if start[6:8] == b"\x02\x00":  # of a header that is longer than two bytes can say
+    if start[6:8] == b"\x02\x00":  # version 2 has a header length of four bytes
         more = stream.read(2)
         start, size = start + more, size + (int.from_bytes(more, "little") << 16)
     elif start[6:8] != b"\x01\x00":
-        raise ValueError("its arrays are of a newer format")
+        raise ValueError("its arrays have a newer version of the .npy format")
     if size > MOST_HEADER:
         raise ValueError(f"it has a header of {size} bytes")
     whole = io.BytesIO(start + stream.read(size))
     reader = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a header of Python 2 is read all the same
+        warnings.simplefilter("ignore")  # NumPy warns about headers that Python 2 wrote
         shape, by_columns, dtype = reader[npy.read_magic(whole)[0]](whole)
     if dtype.hasobject:
         raise _pickled(path)
@@ -140,12 +144,14 @@ def _header(stream: IO[bytes], path: Path) -> Declared:
 
 def _pickled(path: Path) -> UserError:
     return UserError(
-        f"map {path} is pickled (np.save of a dict), which is not read, for a pickle may "
-        "run any code; resave it as np.savez(path, prob=d['high_res'], keys=d['keys'] + 1):"
-        " keys are 0 for background and k for class k"
+        f"map {path} is a pickle (np.save of a dict), which is not read, because a pickle can "
+        "run any code; resave it as np.savez(path, prob=d['high_res'], keys=d['keys'] + 1), "
+        "where a key is 0 for background and k for class k"
     )
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"map {path} is no readable NumPy file ({reason:.200}); write it anew")
+    return UserError(
+        f"map {path} is not a readable NumPy file ({reason:.200}); write it with np.savez"
+    )

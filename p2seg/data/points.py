@@ -1,4 +1,4 @@
-"""The points file: one click an object, the only labels the method is given.
+"""The points file: one click per object, the only labels of the method.
 
 The file is COCO-style JSON::
 
@@ -7,8 +7,8 @@ The file is COCO-style JSON::
      "annotations": [{"id": 7, "image_id": 1, "category_id": 3, "point": [x, y]}],
      "categories": [{"id": 3, "name": "bird"}]}
 
-`point` is in pixels, the center of the first pixel at (0, 0). `info` may hold anything, and an
-image without annotations is allowed.
+`point` is in pixels; the center of the first pixel is (0, 0). `info` can have any content, and an
+image can have no annotations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
 from p2seg.data.coco_reader import Images, point_of, read_coco_file
 from p2seg.data.coco_variants import CROWDS, Notes
-from p2seg.data.compact_lists import PackedPoints, taken
+from p2seg.data.compact_lists import PackedPoints, subset_of
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_json_object
@@ -41,15 +41,15 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PointSet:
-    """A points file, validated.
-
-    Attributes:
-        images: in the file's order.
-        categories: sorted by id; class k is `categories[k - 1]`.
-        points: for each image, in the order of `images`, its points; `ids` are annotation ids.
-        info: the file's `info` object (provenance).
+    """A validated points file.
 
     A set from a file stores images and points as arrays (`p2seg.data.compact_lists`).
+
+    Attributes:
+        images: in the order of the file.
+        categories: sorted by id; class k is `categories[k - 1]`.
+        points: the points of each image, in the order of `images`; `ids` are annotation ids.
+        info: the `info` object of the file (provenance).
     """
 
     images: Sequence[ImageRecord]
@@ -57,9 +57,10 @@ class PointSet:
     points: Sequence[Points]
     info: dict[str, Any] = field(default_factory=dict)
 
-    def taking(self, indices: Sequence[int]) -> PointSet:
-        """The set of some of the images."""
-        return replace(self, images=taken(self.images, indices), points=taken(self.points, indices))
+    def subset(self, indices: Sequence[int]) -> PointSet:
+        """The set of the images at some indices."""
+        images, points = subset_of(self.images, indices), subset_of(self.points, indices)
+        return replace(self, images=images, points=points)
 
 
 def read_points(path: Path) -> PointSet:
@@ -72,36 +73,36 @@ def read_points(path: Path) -> PointSet:
         The validated set.
 
     Raises:
-        UserError: the file is missing, no JSON or not of the form above, a point lies outside its
-            image, or there are more classes than a semantic map can hold.
+        UserError: the file is missing, not JSON or not in the format above, a point lies outside
+            its image, or there are more classes than labels in a semantic map.
     """
-    places = array("d")
+    coordinates = array("d")
 
-    def take(id: int, content: dict[str, Any], place: int, images: Images, _: Notes) -> None:
+    def visit(id: int, content: dict[str, Any], place: int, images: Images, _: Notes) -> None:
         if "point" not in content:
             raise UserError(
-                f"annotation {id} has no point; give it one, [x, y] in pixels "
-                "(tools/make_points.py makes points from masks)"
+                f"annotation {id} has no point; it must be [x, y] in pixels "
+                "(p2seg make_points computes points from masks)"
             )
-        places.extend(point_of(content["point"], id, place, images))
+        coordinates.extend(point_of(content["point"], id, place, images))
 
-    document = read_coco_file(path, "points file", take, ours=True)
-    if len(document.categories) >= IGNORED:
+    file = read_coco_file(path, "points file", visit, ours=True)
+    if len(file.categories) >= IGNORED:
         raise UserError(
-            f"{path}: it has {len(document.categories)} categories; a semantic map holds at most "
-            f"{IGNORED - 1}: remove those without points"
+            f"{path}: it has {len(file.categories)} categories, but a semantic map has at most "
+            f"{IGNORED - 1}; remove those without points"
         )
-    rows = document.rows
-    yx = np.asarray(places).reshape(-1, 2)[rows].astype(np.float32)
-    # float32 may round a point just inside the last pixel's edge onto it, which is outside
-    edges = np.nextafter(document.images.sides.astype(np.float32), np.float32(0))
-    yx = np.minimum(yx, np.repeat(edges, np.diff(document.starts), 0))
-    points = PackedPoints(yx, document.labels[rows], document.ids[rows], document.starts)
-    return PointSet(document.images, document.categories, points, document.info)
+    rows = file.rows
+    yx = np.asarray(coordinates).reshape(-1, 2)[rows].astype(np.float32)
+    # float32 can round a point inside the image to the far edge, which is outside
+    edges = np.nextafter(file.images.sides.astype(np.float32), np.float32(0))
+    yx = np.minimum(yx, np.repeat(edges, np.diff(file.starts), 0))
+    points = PackedPoints(yx, file.labels[rows], file.ids[rows], file.starts)
+    return PointSet(file.images, file.categories, points, file.info)
 
 
 def write_points(path: Path, points: PointSet) -> None:
-    """Writes a points file; `read_points` gives the same set back.
+    """Writes a points file; `read_points` returns the same set.
 
     Args:
         path: the file, written atomically.
@@ -131,29 +132,22 @@ def write_points(path: Path, points: PointSet) -> None:
 
 
 def points_fingerprint(points: PointSet) -> str:
-    """The SHA-256 of what a points file means.
+    """The SHA-256 of the content of a points file, as 64 hexadecimal digits.
 
-    Two files have the same fingerprint if and only if every command does the same with them. The
-    fingerprint covers classes (id, name), images (id, file name, size) and points (id, class,
-    place). It covers neither `info` nor the layout of the file, for instance whitespace, the order
-    of keys, and the order of the categories. The order of the images counts because it decides the
-    order of training, and so does the order of the points of one image: of two points on one pixel
-    the first wins. How the points of different images are mixed in the file does not count.
-
-    Args:
-        points: the set.
-
-    Returns:
-        64 hexadecimal digits.
+    Two files have the same fingerprint if and only if all commands have the same results for them.
+    It covers classes (id, name), images (id, file name, size, order) and points (id, class,
+    coordinates, order within an image). The order of images determines the order of training. Of
+    two points on one pixel, the first one labels it. The fingerprint does not cover `info`, white
+    space, the order of keys or categories, or how points of different images are interleaved.
     """
-    images, own = PackedImages.of(points.images), PackedPoints.of(points.points)
-    yx, labels, ids = own.arrays()
+    images, groups = PackedImages.of(points.images), PackedPoints.of(points.points)
+    yx, labels, ids = groups.arrays()
     head = [[[each.id, each.name] for each in points.categories], images.names]
     digest = hashlib.sha256(json.dumps(head).encode())
     for values, kind in [
         (images.ids, "<i8"),
         (images.sides, "<i8"),
-        (own.counts, "<i8"),
+        (groups.counts, "<i8"),
         (ids, "<i8"),
         (labels, "<i8"),
         (yx + np.float32(0), "<f4"),  # -0.0 is 0.0
@@ -163,32 +157,31 @@ def points_fingerprint(points: PointSet) -> str:
 
 
 def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float = 0.0) -> PointSet:
-    """One point an instance; crowds and empty masks get none.
+    """Samples one point per instance, without crowds and empty masks.
 
-    The point of an instance depends on its mask, its id and the seed alone, not on what else the
-    set holds.
+    The point of an instance depends only on its mask, its id and the seed, not on other instances.
 
     Args:
         instances: the masks.
-        sampler: `inner` (the pixel farthest from the mask's edge), `box_center`, `centroid` (both
-            may lie outside the mask) or `random` (any pixel of the mask).
-        seed: of `random` and of the jitter, from 0 up.
-        jitter: the share of the mask's box by which a point is moved at most, up or down and left
-            or right, 0..1; it may leave the mask, not the image.
+        sampler: `inner` (the pixel farthest from the edge of the mask), `box_center`, `centroid`
+            (both can lie outside the mask) or `random` (any pixel of the mask).
+        seed: random seed of `random` and of the jitter, an integer >= 0.
+        jitter: largest shift of a point in each direction, 0..1, as a share of the bounding box; a
+            point can leave the mask, but not the image.
 
     Returns:
-        The points; `info` names sampler, seed and jitter, and in `left_out` how many instances have
-        no point and why.
+        The points; `info` has sampler, seed and jitter, and in `left_out` the number of instances
+        without a point by reason.
 
     Raises:
-        UserError: there is no such sampler, the seed is negative, or the jitter beyond its range.
+        UserError: `sampler`, `seed` or `jitter` is invalid.
     """
     if sampler not in SAMPLERS:
         raise UserError(f"there is no sampler {sampler!r}; choose from {', '.join(SAMPLERS)}")
     if type(seed) is not int or seed < 0:
-        raise UserError(f"the seed is {seed!r}; give a whole number from 0 up")
+        raise UserError(f"seed={seed!r}: must be an integer >= 0")
     if type(jitter) not in (int, float) or not 0 <= jitter <= 1:
-        raise UserError(f"jitter={jitter!r} cannot be; it is a share of an object's box, 0 to 1")
+        raise UserError(f"jitter={jitter!r}: must be a share of the object's bounding box in 0..1")
     left_out = Counter[str]()
     points = PackedPoints.packed(
         _clicks(group, sampler, seed, jitter, left_out) for group in instances.instances
@@ -205,19 +198,19 @@ def make_points(instances: InstanceSet, sampler: str, seed: int, jitter: float =
 def _clicks(
     group: Sequence[Instance], sampler: str, seed: int, jitter: float, left_out: Counter[str]
 ) -> Points:
-    """The points of an image's instances that have one."""
-    clicked = [(instance, _click(instance, sampler, seed, jitter)) for instance in group]
-    found = [(instance, yx) for instance, yx in clicked if yx is not None]
-    left_out.update(_kind(instance) for instance, yx in clicked if yx is None)
-    return _tensors(
-        [yx for _, yx in found],
-        [instance.label for instance, _ in found],
-        [instance.id for instance, _ in found],
+    """The points of the instances of an image; counts the instances without a point."""
+    pairs = [(instance, _click(instance, sampler, seed, jitter)) for instance in group]
+    clicks = [(instance, yx) for instance, yx in pairs if yx is not None]
+    left_out.update(_reason(instance) for instance, yx in pairs if yx is None)
+    return Points(
+        torch.tensor([yx for _, yx in clicks], dtype=torch.float32).reshape(-1, 2),
+        torch.tensor([instance.label for instance, _ in clicks], dtype=torch.int64),
+        torch.tensor([instance.id for instance, _ in clicks], dtype=torch.int64),
     )
 
 
-def _kind(instance: Instance) -> str:
-    """What an instance without a point is."""
+def _reason(instance: Instance) -> str:
+    """Why an instance has no point."""
     if instance.review == "rejected":
         return "rejected masks"
     return CROWDS if instance.crowd else "masks without a pixel"
@@ -232,37 +225,37 @@ def _click(
     if instance.crowd or not len(rows):
         return None
     top, left = int(rows[0]), int(columns[0])
-    tight = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    crop = mask[top : rows[-1] + 1, left : columns[-1] + 1]
     rng = np.random.default_rng([seed, instance.id])
-    place = np.array([top, left]) + SAMPLERS[sampler](tight, rng)
+    yx = np.array([top, left]) + SAMPLERS[sampler](crop, rng)
     if jitter:
-        moved = place + rng.uniform(-jitter, jitter, 2) * tight.shape
-        place = moved.clip(0, np.array(mask.shape) - 1)
-    return float(place[0]), float(place[1])
+        shift = rng.uniform(-jitter, jitter, 2) * crop.shape
+        yx = (yx + shift).clip(0, np.array(mask.shape) - 1)
+    return float(yx[0]), float(yx[1])
 
 
 def _inner(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
-    """The first maximum of the distance to the nearest pixel outside the mask."""
-    padded = np.pad(mask, 1).astype(np.uint8)  # the image's edge counts as the mask's edge
+    """The pixel with the largest distance to the nearest pixel outside the mask."""
+    padded = np.pad(mask, 1).astype(np.uint8)  # the edge of the image is an edge of the mask
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
     y, x = divmod(int(distance.argmax()), padded.shape[1])
     return y - 1, x - 1
 
 
 def _box_center(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
-    """The center of the mask's box; the mask fills its array."""
+    """The center of the bounding box, which is the whole array."""
     height, width = mask.shape
     return (height - 1) / 2, (width - 1) / 2
 
 
 def _centroid(mask: Mask, _: np.random.Generator) -> tuple[float, float]:
-    """The mean of the mask's pixels."""
+    """The mean of the pixels of the mask."""
     y, x = np.nonzero(mask)
     return float(y.mean()), float(x.mean())
 
 
 def _random(mask: Mask, rng: np.random.Generator) -> tuple[float, float]:
-    """Any pixel of the mask, each as likely."""
+    """A pixel of the mask, drawn uniformly."""
     pixels = np.flatnonzero(mask)
     y, x = divmod(int(rng.choice(pixels)), mask.shape[1])
     return y, x
@@ -274,11 +267,3 @@ SAMPLERS: dict[str, Callable[[Mask, np.random.Generator], tuple[float, float]]] 
     "centroid": _centroid,
     "random": _random,
 }
-
-
-def _tensors(yx: list[tuple[float, float]], labels: list[int], ids: list[int]) -> Points:
-    return Points(
-        yx=torch.tensor(yx, dtype=torch.float32).reshape(-1, 2),
-        labels=torch.tensor(labels, dtype=torch.int64),
-        ids=torch.tensor(ids, dtype=torch.int64),
-    )

@@ -20,13 +20,13 @@ from p2seg.runtime.content_fingerprint import stamp_of
 from p2seg.runtime.files import write_json
 
 READERS = 8
-"""Threads that read files; Pillow decodes without Python's lock."""
+"""Threads that read files; Pillow releases the global interpreter lock while it decodes."""
 AT_ONCE = 512
-"""Checks that are handed to the threads together."""
+"""Checks that are submitted to the threads together."""
 RULES = 1
-"""Version of the checks: raise it when a check changes, so that every file is read again."""
+"""Version of the checks; increment it when a check changes, so that every file is read again."""
 SAVE_SECONDS = 60.0
-"""Seconds between two writes of the record, so that a killed run loses little."""
+"""Seconds between two writes of the record, so that a killed run repeats few checks."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def failures(
     Raises:
         UserError: the first error, with `stop`.
     """
-    before = _passed(record)
+    before = _read(record)
     passed: set[str] = set()
     saved = time.monotonic()
 
@@ -76,8 +76,8 @@ def failures(
     complete = False
     with ThreadPoolExecutor(READERS) as pool:
         try:
-            while some := list(islice(waiting, AT_ONCE)):
-                for key, error in pool.map(run, some):
+            while block := list(islice(waiting, AT_ONCE)):
+                for key, error in pool.map(run, block):
                     if error is not None and stop:
                         pool.shutdown(wait=False, cancel_futures=True)
                         raise UserError(error)
@@ -102,8 +102,8 @@ def _key(check: FileCheck) -> str | None:
     return hashlib.blake2b(repr(parts).encode(errors="replace"), digest_size=12).hexdigest()
 
 
-def _passed(record: Path | None) -> set[str]:
-    """The keys in the record; none if the file is missing or damaged."""
+def _read(record: Path | None) -> set[str]:
+    """The keys in the record; empty if the file is missing or damaged."""
     if record is None:
         return set()
     with suppress(OSError, ValueError, RecursionError):
@@ -115,5 +115,5 @@ def _passed(record: Path | None) -> set[str]:
 
 def _save(record: Path | None, passed: set[str]) -> None:
     if record is not None:
-        with suppress(OSError):  # other writes of the run report a folder that rejects files
+        with suppress(OSError):  # other files of the run report a folder that is not writable
             write_json(record, {"readable": sorted(passed)})

@@ -1,7 +1,7 @@
-"""Masks as COCO's run-length codes: checked on the way in, since pycocotools itself checks nothing.
+"""Masks as COCO's run-length encoding (RLE), checked before pycocotools decodes them.
 
-A code that does not fill its image makes pycocotools read or write memory that is not its own, so
-everything that comes from a file passes through `from_segmentation`.
+pycocotools checks nothing: an RLE that does not fill its image makes it read or write memory out of
+bounds. So every mask from a file passes through `check_segmentation`.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from p2seg.errors import shown
 from p2seg.ops._kernels import compiled
 
 MAX_PIXELS = 178_956_970
-"""Pixels beyond which an image is refused unread (Pillow's own limit against bombs)."""
+"""Most pixels of an image; larger images are rejected from their header (Pillow's own limit)."""
 LONGEST_CODE = 6
-"""Characters of a run length of such an image; pycocotools' shifts overflow from 7 on."""
+"""Most characters of one run length; pycocotools' bit shifts overflow from 7 on."""
 FAR = 10.0
-"""A polygon further outside its image than this many image sides is taken for a mistake."""
+"""A polygon further outside its image than this many image sides is an error."""
 FARTHEST = 1e8
-"""And further than this many pixels: five times as many must fit 32 bits."""
+"""A polygon further outside its image than this many pixels is an error, to fit 32 bits."""
 LONGEST_OUTLINE = 1e7
-"""Pixels along an annotation's polygons; painting them takes 80 bytes each."""
+"""Longest outline of the polygons of an annotation, pixels; each pixel takes 80 bytes."""
 NO_CODE, WRONG_RUN = -1, -2
-"""Faults of a compressed code, in place of its number of pixels."""
+"""Error codes that replace the number of pixels of a compressed RLE."""
 Mask = bytes | list[list[float]]
-"""A compressed code, or polygons `[x0, y0, x1, y1, ...]` in pixels."""
+"""The counts of a compressed RLE, or polygons `[x0, y0, x1, y1, ...]` in pixels."""
 MERGED = 32
-"""Polygons that are joined at once: each step goes through all that was joined before."""
+"""Polygons per call of pycocotools' merge, whose time grows with the square of their number."""
 
 
 def encode(mask: NDArray[Any]) -> dict[str, Any]:
-    """The run-length code of a mask.
+    """The RLE of a mask.
 
     Args:
-        mask: `[H, W]`, any type; what is not zero belongs to the mask.
+        mask: `[H, W]`, any type; values that are not zero belong to the mask.
 
     Returns:
         `{"size": [H, W], "counts": bytes}`, compressed.
     """
-    return one(codec.encode(np.asfortranarray(np.asarray(mask) != 0, dtype=np.uint8)))
+    return plain(codec.encode(np.asfortranarray(np.asarray(mask) != 0, dtype=np.uint8)))
 
 
 def decode(rle: dict[str, Any]) -> NDArray[np.bool_]:
-    """The mask of a run-length code, `[H, W]` bool."""
+    """The mask of an RLE, `[H, W]` bool."""
     mask: NDArray[np.bool_] = np.ascontiguousarray(codec.decode(rle)).view(bool)
     return mask
 
@@ -58,12 +58,12 @@ def area(rle: dict[str, Any]) -> int:
 
 
 def iou(a: dict[str, Any], b: dict[str, Any]) -> float:
-    """Intersection over union of two masks of one image, 0 where both are empty."""
+    """Intersection over union of two masks of one image; 0 if both are empty."""
     return float(codec.iou([a], [b], [0])[0, 0])
 
 
 def iou_matrix(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """IoU of every mask of one list with every mask of another, `[A, B]`; 0 of empty masks."""
+    """IoU of each mask of one list with each mask of another, `[A, B]`; 0 for empty masks."""
     if not first or not second:
         return np.zeros((len(first), len(second)))
     matrix = np.asarray(codec.iou(first, second, [0] * len(second)), np.float64)
@@ -71,43 +71,44 @@ def iou_matrix(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> NDA
 
 
 def box(rle: dict[str, Any]) -> list[float]:
-    """The tight box `[x, y, width, height]` of a mask in pixels; zeros for an empty one."""
+    """The bounding box `[x, y, width, height]` of a mask in pixels; zeros for an empty mask."""
     return [float(value) for value in codec.toBbox(rle)]
 
 
-def one(rle: Any) -> dict[str, Any]:
-    """The code as plain python: `size` a list of two ints, `counts` bytes."""
+def plain(rle: Any) -> dict[str, Any]:
+    """An RLE of pycocotools in Python's own types: `size` as two ints, `counts` as bytes."""
     return {"size": [int(side) for side in rle["size"]], "counts": bytes(rle["counts"])}
 
 
 def from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """The run-length code of a COCO `segmentation`: polygons, uncompressed or compressed RLE.
+    """The RLE of a COCO `segmentation`: polygons, uncompressed or compressed RLE.
 
     Args:
-        segmentation: as for `checked`.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        segmentation: as in `check_segmentation`.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
 
     Returns:
         `{"size": [height, width], "counts": bytes}`, compressed.
 
     Raises:
-        ValueError: as `checked`.
+        ValueError: as in `check_segmentation`.
     """
-    return drawn(checked(segmentation, height, width), height, width)
+    return rasterize(check_segmentation(segmentation, height, width), height, width)
 
 
-def checked(segmentation: Any, height: int, width: int) -> Mask:
-    """The polygons or the compressed code of a COCO `segmentation`.
+def check_segmentation(segmentation: Any, height: int, width: int) -> Mask:
+    """The checked polygons or RLE counts of a COCO `segmentation`.
 
     Args:
         segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels (no polygon: an empty
             mask), or `{"size": [height, width], "counts": list or str}`.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
 
     Raises:
-        ValueError: what is wrong, to follow "annotation 5 of image a.jpg".
+        ValueError: the segmentation is invalid; the message starts with "has", so that it can
+            follow "annotation 5 of image a.jpg".
     """
     if isinstance(segmentation, list):
         _check_polygons(segmentation, height, width)
@@ -122,14 +123,14 @@ def checked(segmentation: Any, height: int, width: int) -> Mask:
     if isinstance(counts, str):
         pixels = _pixels(np.frombuffer(counts.encode(), np.int8)) if counts.isascii() else NO_CODE
         if pixels == NO_CODE:
-            raise ValueError("has RLE counts that are no compressed code; write them anew")
+            raise ValueError("has RLE counts that are not a compressed RLE; write them again")
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
         pixels = sum(counts) if min(counts, default=0) >= 0 else WRONG_RUN
     else:
-        raise ValueError("has RLE counts that are neither a string nor a list of whole numbers")
+        raise ValueError("has RLE counts that are neither a string nor a list of integers")
     if pixels != height * width:
         raise ValueError(
-            f"has RLE counts that do not add up to {height} x {width} pixels; write them anew"
+            f"has RLE counts that do not add up to {height} x {width} pixels; write them again"
         )
     if isinstance(counts, str):
         return counts.encode()
@@ -139,7 +140,7 @@ def checked(segmentation: Any, height: int, width: int) -> Mask:
 
 def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
     far = min(FAR * max(height, width), FARTHEST)
-    most = 0.0  # the outline is no longer
+    bound = 0.0  # upper bound of the length of the outlines
     for polygon in polygons:
         if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
             raise ValueError("has a polygon that is not a list of numbers x0, y0, x1, y1, ...")
@@ -158,21 +159,21 @@ def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
         low, high = min(polygon), max(polygon)
         if low < -far or high > far:
             raise ValueError(f"has a polygon far outside the image of {width}x{height}")
-        most += (high - low) * len(polygon)
-    if most > LONGEST_OUTLINE:
+        bound += (high - low) * len(polygon)
+    if bound > LONGEST_OUTLINE:
         corners = (np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons)
         outline = sum(float(np.abs(np.diff(each, axis=0)).sum()) for each in corners)
         if outline > LONGEST_OUTLINE:
             raise ValueError(f"has polygons with outlines of {outline:.3g} pixels; simplify them")
 
 
-def drawn(mask: Mask, height: int, width: int) -> dict[str, Any]:
-    """The run-length code of a checked mask.
+def rasterize(mask: Mask, height: int, width: int) -> dict[str, Any]:
+    """The RLE of a checked mask.
 
     Args:
-        mask: a compressed code, or polygons; no polygon: an empty mask.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        mask: the counts of a compressed RLE, or polygons; no polygon: an empty mask.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
 
     Returns:
         `{"size": [height, width], "counts": bytes}`, compressed.
@@ -180,20 +181,20 @@ def drawn(mask: Mask, height: int, width: int) -> dict[str, Any]:
     if isinstance(mask, bytes):
         return {"size": [height, width], "counts": mask}
     if not mask:
-        return one(codec.frPyObjects({"size": [height, width], "counts": [height * width]}, 0, 0))
+        return plain(codec.frPyObjects({"size": [height, width], "counts": [height * width]}, 0, 0))
     codes = codec.frPyObjects(mask, height, width)
     while len(codes) > 1:
         codes = [codec.merge(codes[i : i + MERGED]) for i in range(0, len(codes), MERGED)]
-    return one(codes[0])
+    return plain(codes[0])
 
 
 @compiled
 def _pixels(text: NDArray[Any]) -> int:
-    """The number of pixels of a compressed code; `NO_CODE` or `WRONG_RUN` if it is invalid.
+    """The number of pixels of a compressed RLE; `NO_CODE` or `WRONG_RUN` if it is invalid.
 
-    A code is a list of base-32 numbers. From the fourth number on, each is the difference to the
-    last but one. A character holds 5 bits, the lowest ones first, and a bit that says that another
-    character follows. Bit 4 of the last character is the sign.
+    The counts are base-32 numbers. From the fourth number on, each is the difference to the number
+    two places before it. A character holds 5 bits, the lowest bits first, and a bit that is set if
+    another character follows. Bit 4 of the last character is the sign.
 
     Args:
         text: int8, the characters.

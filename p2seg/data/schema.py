@@ -11,26 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from p2seg.data.coco_variants import NUMBERS, Notes, left_out_categories, whole
+from p2seg.data.coco_variants import NUMBERS, Notes, skipped_categories, whole
 from p2seg.data.records import Category, ImageRecord
 from p2seg.errors import UserError
-from p2seg.errors import shown as shown  # those who read documents want it, too
+from p2seg.errors import shown as shown
 
 __all__ = ["Category", "ImageRecord"]
 
 MAX_ID = 2**63 - 1
-"""Ids travel in int64 tensors."""
+"""The largest id, because ids are stored as int64."""
 DEEPEST = 100
-"""Levels of what is copied from one file to another; the parser's own limit is its caller's."""
+"""Most nested levels of a value that is copied from one file to another."""
 LONGEST_NAME = 1000
-"""Letters of a file's or a category's name, which errors repeat."""
+"""Most characters of a file name or a category name, because messages repeat them."""
 OTHER_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\")
-"""How a path begins that Windows takes for one of another folder."""
+"""The start of an absolute path on Windows."""
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Puts the name of the file before each `UserError` that does not have it."""
+    """Prepends the name of a file to each `UserError` that does not contain it."""
     try:
         yield
     except UserError as error:
@@ -69,19 +69,19 @@ def xy_inside(value: Any, id: int, image: ImageRecord) -> tuple[float, float]:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a JSON value is a whole number (true and false are none)."""
+    """Whether a JSON value is an integer; true and false are not."""
     return type(value) is int
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number that a float can hold (true and false are none)."""
+    """Whether a JSON value is a finite number in the range of a float; true and false are not."""
     if type(value) is int:
         return abs(value) <= MAX_ID
     return type(value) is float and math.isfinite(value)
 
 
 def storable(value: Any) -> bool:
-    """Whether what came from a file can be written to another: no NaN, no half a letter."""
+    """Whether a value can be written as JSON: it has no NaN, infinity or lone surrogate."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
@@ -90,7 +90,7 @@ def storable(value: Any) -> bool:
 
 
 def depth_of(value: Any) -> int:
-    """How many lists and objects lie in each other, counted up to one beyond `DEEPEST`."""
+    """The number of nested levels of lists and objects, at most `DEEPEST + 1`."""
     depth, level = 0, [value]
     while depth <= DEEPEST:
         below = (
@@ -99,7 +99,7 @@ def depth_of(value: Any) -> int:
             if isinstance(each, (list, dict))
             for child in (each.values() if isinstance(each, dict) else each)
         )
-        level = list({id(child): child for child in below}.values())  # one may be there often
+        level = list({id(child): child for child in below}.values())  # each object once
         if not level:
             break
         depth += 1
@@ -107,13 +107,17 @@ def depth_of(value: Any) -> int:
 
 
 def kind_of(value: Any) -> str:
-    """What kind of JSON value it is, in words."""
+    """The type of a JSON value, in words."""
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
     return "null" if value is None else kinds.get(type(value), "a number")
 
 
 def list_of(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The list of objects under `key`."""
+    """The list of objects under a key.
+
+    Raises:
+        UserError: the key is missing, or its value is not a list of objects.
+    """
     if key not in content:
         raise UserError(
             f"it has no '{key}'; a COCO-style file has images, annotations and categories"
@@ -127,13 +131,16 @@ def list_of(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def id_of(item: dict[str, Any], key: str, where: str, notes: Notes | None = None) -> int:
-    """The id under a key of an object that a sentence calls `where`, checked.
+    """The checked id under a key of an object.
 
     Args:
         item: the object.
-        key: of the id.
-        where: names the object in the sentence.
+        key: the key of the id.
+        where: the name of the object in the message.
         notes: counts ids that are not written as integers.
+
+    Raises:
+        UserError: there is no id, or it is not an integer from 0 to `MAX_ID`.
     """
     value = item.get(key)
     id = whole(value)
@@ -142,25 +149,36 @@ def id_of(item: dict[str, Any], key: str, where: str, notes: Notes | None = None
             notes[NUMBERS] += 1
         return id
     if value is None:
-        raise UserError(f"{where} has no {key}; give it one, a whole number")
-    raise UserError(f"{where} has {key} {shown(value)}; an id is a whole number from 0 up")
+        raise UserError(f"{where} has no {key}; it must be an integer >= 0")
+    raise UserError(f"{where} has {key} {shown(value)}; it must be an integer >= 0")
 
 
-def text_of_name(value: Any, id: int) -> str:
-    """The file name of an image as another tool knows it, a path of any kind."""
+def any_file_name(value: Any, id: int) -> str:
+    """The file name of an image in the file of another tool, which can be any path.
+
+    Raises:
+        UserError: the value is not text, empty or too long.
+    """
     if not isinstance(value, str) or not value:
         raise UserError(f"image {id} has file_name {shown(value)}; it must be a path")
     if len(value) > LONGEST_NAME:
-        raise UserError(f"image {id} has a file_name of {len(value)} letters; shorten it")
+        raise UserError(
+            f"image {id} has a file_name of {len(value)} characters; shorten it to "
+            f"{LONGEST_NAME} or fewer"
+        )
     return value
 
 
 def file_name_of(value: Any, id: int) -> str:
-    """The file name of an image, checked to stay below the image folder."""
-    name = text_of_name(value, id)
+    """The file name of an image, checked to be a path below the image folder.
+
+    Raises:
+        UserError: it is not such a path.
+    """
+    name = any_file_name(value, id)
     normal = posixpath.normpath(name)
     rooted = name.startswith("/") or OTHER_ROOT.match(name)
-    if rooted or ".." in re.split(r"[\\/]", name):  # behind a link it leads anywhere
+    if rooted or ".." in re.split(r"[\\/]", name):  # after a symbolic link, .. can lead anywhere
         raise UserError(
             f"image {id} has file_name {shown(name)}, which leaves the image folder; "
             "it must be a path below that folder, without .. (p2seg import_points and "
@@ -168,12 +186,18 @@ def file_name_of(value: Any, id: int) -> str:
         )
     lone_surrogate = any("\ud800" <= letter <= "\udfff" for letter in name)
     if normal == "." or "\0" in name or lone_surrogate:
-        raise UserError(f"image {id} has file_name {shown(name)}, which is no file's name")
+        raise UserError(
+            f"image {id} has file_name {shown(name)}, which is not a valid file name; rename it"
+        )
     return name
 
 
 def categories_of(items: list[dict[str, Any]], notes: Notes | None = None) -> list[Category]:
-    """The categories of a file, sorted by id, checked."""
+    """The checked categories of a file, sorted by id.
+
+    Raises:
+        UserError: an id or a name is invalid, or two categories have the same id.
+    """
     categories: dict[int, Category] = {}
     for place, item in enumerate(items):
         id = id_of(item, "id", f"categories[{place}]", notes)
@@ -183,24 +207,32 @@ def categories_of(items: list[dict[str, Any]], notes: Notes | None = None) -> li
         if not isinstance(name, str) or not name:
             raise UserError(f"category {id} has name {shown(name)}; it must be a string")
         if len(name) > LONGEST_NAME:
-            raise UserError(f"category {id} has a name of {len(name)} letters; shorten it")
+            raise UserError(
+                f"category {id} has a name of {len(name)} characters; shorten it to "
+                f"{LONGEST_NAME} or fewer"
+            )
         if not storable(name):
-            raise UserError(f"category {id} has name {shown(name)}, which is no text; rename it")
+            raise UserError(
+                f"category {id} has name {shown(name)}, which is not valid Unicode; rename it"
+            )
         categories[id] = Category(id=id, name=name)
     return [categories[id] for id in sorted(categories)]
 
 
 def classes_of(items: list[dict[str, Any]], used: Collection[int], notes: Notes) -> list[Category]:
-    """The categories that are classes, sorted by id, checked to have different names.
+    """The categories that are classes, sorted by id.
 
     Args:
         items: the categories of a file.
-        used: ids of the categories that annotations have.
-        notes: gets the categories that are left out: empty roots and backgrounds.
+        used: ids of the categories of annotations.
+        notes: counts the skipped categories: roots and backgrounds without annotations.
+
+    Raises:
+        UserError: a category is invalid, or two classes have the same name.
     """
     categories = categories_of(items, notes)
-    left_out = left_out_categories(items, used, notes)
-    classes = [each for each in categories if each.id not in left_out]
+    skipped = skipped_categories(items, used, notes)
+    classes = [each for each in categories if each.id not in skipped]
     ids: dict[str, int] = {}
     for each in classes:
         other = ids.setdefault(each.name, each.id)
@@ -213,6 +245,6 @@ def classes_of(items: list[dict[str, Any]], used: Collection[int], notes: Notes)
 
 
 def check_object(item: Any, key: str, place: int) -> None:
-    """Refuses an item of a list that is no object."""
+    """Raises a `UserError` if an item of a list is not an object."""
     if not isinstance(item, dict):
         raise UserError(f"{key}[{place}] is {kind_of(item)}; it must be an object")

@@ -1,7 +1,7 @@
-"""Training augmentation: image, labels and points moved together.
+"""Training augmentation, applied to image, labels and points together.
 
-Labels are warped by nearest neighbor; points outside the crop keep their coordinates and stay
-candidates. Nothing here draws from a global random state: a generator is handed in.
+Labels are resized by nearest neighbor. Points outside the crop keep their coordinates, because
+pixels of the crop can belong to them. All random numbers come from the generator that is passed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from p2seg.errors import UserError
 from p2seg.structures import IGNORED, STRIDE, Labels, Points
 
 MEAN_COLOR = (124, 116, 104)
-"""ImageNet's mean, uint8 RGB: what padding is filled with, 0 after normalization."""
+"""Color of the padding, uint8 RGB: the mean of ImageNet, which is 0 after normalization."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,16 @@ class Augment:
     """Resize, random scale, crop, flip and photometric distortion. Paper: Sec. 4.1.
 
     Attributes:
-        input: what the network sees of an image at scale 1.
-        crop: side of the square output, pixels, a multiple of the heads' stride.
+        input: defines the size and the contrast of an image at scale 1.
+        crop: side of the square output in pixels, a multiple of the stride of the heads.
         scale: range of the random scale.
-        flip: horizontal flips, half of the time.
-        photometric: brightness, contrast, saturation and hue.
-        rotate: a random number of quarter turns of the crop, for images without an up and a down.
+        flip: whether images are flipped horizontally with probability 0.5.
+        photometric: whether brightness, contrast, saturation and hue change.
+        rotate: whether the crop is turned by a random number of quarter turns, for images without
+            an up and a down.
 
     Raises:
-        UserError: a length or a range that cannot be.
+        UserError: `crop` or `scale` is out of range.
     """
 
     input: NetworkInput = AS_IT_IS
@@ -53,12 +54,11 @@ class Augment:
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE:
             raise UserError(
-                f"the augmentation has crop={self.crop}; it must be a multiple of {STRIDE} pixels"
+                f"data.augment.crop={self.crop}: must be a positive multiple of {STRIDE} pixels"
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UserError(
-                f"the augmentation has scale={list(self.scale)}; give [low, high] with "
-                "0 < low <= high"
+                f"data.augment.scale={list(self.scale)}: must be [low, high] with 0 < low <= high"
             )
 
     def __call__(
@@ -68,19 +68,19 @@ class Augment:
 
         Args:
             image: `[3, H, W]` uint8.
-            points: of the image.
-            labels: of `[H, W]`.
-            random: draws everything.
+            points: the points of the image.
+            labels: the labels of the image, `[H, W]`.
+            random: the generator of all random numbers.
 
         Returns:
-            Image `[3, crop, crop]` uint8, points on whole pixels of it (also outside of it), labels
-            `[crop, crop]`.
+            Image `[3, crop, crop]` uint8, points at integer coordinates, which can lie outside the
+            crop, and labels `[crop, crop]`.
         """
         height, width = image.shape[1:]
         packed = torch.stack([labels.semantic, labels.instances])
         low, high = self.scale
-        size = self.input.of(height, width, low + (high - low) * _u(random))
-        picture: Tensor = tv_tensors.Image(self.input.seen(image, size))
+        size = self.input.size_of(height, width, low + (high - low) * _u(random))
+        picture: Tensor = tv_tensors.Image(self.input.apply(image, size))
         mask: Tensor = tv_tensors.Mask(resized_labels(packed, size).int())
         pixels = moved_points(points, (height, width), size).pixels.float()
         if self.flip and _u(random) < 0.5:
@@ -88,7 +88,7 @@ class Augment:
             pixels[:, 1] = size[1] - 1 - pixels[:, 1]
         top = int(_u(random) * (max(0, size[0] - self.crop) + 1))
         left = int(_u(random) * (max(0, size[1] - self.crop) + 1))
-        picture, mask = (_cut(each, top, left, self.crop) for each in (picture, mask))
+        picture, mask = (_crop(each, top, left, self.crop) for each in (picture, mask))
         yx = pixels - torch.tensor([float(top), float(left)])
         if self.photometric:
             picture = _photometric(picture, random)
@@ -111,8 +111,8 @@ def _u(random: torch.Generator) -> float:
     return float(torch.rand((), generator=random))
 
 
-def _cut(each: Tensor, top: int, left: int, side: int) -> Tensor:
-    """Crops to `side` x `side` and pads what is missing at the bottom and the right."""
+def _crop(each: Tensor, top: int, left: int, side: int) -> Tensor:
+    """Crops to `side` x `side` and pads at the bottom and the right if the image is smaller."""
     part = each[..., top : top + side, left : left + side]
     padding = [0, 0, side - part.shape[-1], side - part.shape[-2]]
     if isinstance(each, tv_tensors.Mask):
@@ -124,7 +124,7 @@ def _cut(each: Tensor, top: int, left: int, side: int) -> Tensor:
 
 
 def _photometric(picture: Tensor, random: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue, each half of the time, in SSD's ranges."""
+    """Changes brightness, contrast, saturation and hue, each with probability 0.5."""
     strengths = {
         F.adjust_brightness: (0.875, 1.125),
         F.adjust_contrast: (0.5, 1.5),
@@ -132,7 +132,7 @@ def _photometric(picture: Tensor, random: torch.Generator) -> Tensor:
         F.adjust_hue: (-0.05, 0.05),
     }
     for adjust, (low, high) in strengths.items():
-        chosen, value = _u(random) < 0.5, low + (high - low) * _u(random)
-        if chosen:
+        applies, value = _u(random) < 0.5, low + (high - low) * _u(random)
+        if applies:
             picture = adjust(picture, value)
     return picture

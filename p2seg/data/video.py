@@ -1,4 +1,4 @@
-"""Videos, read and written frame by frame with OpenCV: no more than one is in memory."""
+"""Reads and writes videos frame by frame with OpenCV; only one frame is in memory."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from p2seg.data.rle import MAX_PIXELS
 from p2seg.errors import UserError
 from p2seg.runtime.files import atomic_path
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read at the first video: FFmpeg is silent
-# playlists and the like, whatever their ending, would open other files and the net
+# OpenCV reads both variables when it opens the first video; the first one silences FFmpeg
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# without a list of formats, FFmpeg would open playlists, which name other files and URLs
 os.environ.setdefault(
     "OPENCV_FFMPEG_CAPTURE_OPTIONS",
     "format_whitelist;mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm|protocol_whitelist;file",
 )
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
-"""File name endings that count as videos."""
+"""File name endings of videos."""
 
 USUAL_RATE = 25.0
-"""Frames a second of a video that does not say it."""
+"""Frames per second of a video that does not declare its rate."""
 FINEST_RATE = 65.0
-"""MPEG-4 counts time in at most 65535 parts of a second: higher rates are whole numbers."""
+"""Higher rates are rounded to integers, because MPEG-4 divides a second by at most 65535."""
 
 
 class Video:
@@ -41,38 +42,44 @@ class Video:
 
     Attributes:
         path: the file.
-        rate: frames a second.
-        count: frames by the file's head, which may err; None where it does not say.
+        rate: frames per second.
+        count: number of frames that the header declares, which can be wrong; None: not declared.
 
     Raises:
-        UserError: missing, or no video that OpenCV reads a frame of.
+        UserError: the file is missing, too large, or OpenCV cannot read a frame of it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
             raise UserError(f"no video at {path}; give the path of an existing file")
-        with self._opened() as capture:
+        with self._capture() as capture:
             rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
             width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
             pixels = width * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
             if pixels > MAX_PIXELS:
                 raise UserError(
-                    f"video {path} declares {pixels:.3g} pixels a frame, more than {MAX_PIXELS}; "
-                    "make it smaller, or go on without it with data.on_error=skip"
+                    f"video {path} declares {pixels:.3g} pixels per frame, more than "
+                    f"{MAX_PIXELS}; make it smaller, or skip it with data.on_error=skip"
                 )
             if not capture.isOpened() or _read(capture) is None:
                 raise UserError(
-                    f"{path} is no video that OpenCV can read a frame of; write it anew (ffmpeg -i "
-                    f"{path.name} -c:v libx264 new.mp4), or go on without it with "
-                    "data.on_error=skip"
+                    f"{path} is not a video that OpenCV can read; convert it (ffmpeg -i "
+                    f"{path.name} -c:v libx264 new.mp4), or skip it with data.on_error=skip"
                 )
         self.rate = float(rate) if math.isfinite(rate) and rate > 0 else USUAL_RATE
         self.count = int(count) if math.isfinite(count) and count > 0 else None
 
     def frames(self, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Every so-manieth frame with its number, from 0: `[H, W, 3]` uint8 RGB, upright."""
-        with self._opened() as capture:
+        """Yields the number, from 0, and the image of every n-th frame.
+
+        Args:
+            every: n.
+
+        Yields:
+            The number, and the frame as `[H, W, 3]` uint8 RGB, upright.
+        """
+        with self._capture() as capture:
             number = 0
             while capture.grab():
                 if number % every == 0:
@@ -82,9 +89,9 @@ class Video:
                 number += 1
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _capture(self) -> Iterator[Any]:
         with _silence():
-            # whole, or FFmpeg takes what stands before a colon for a protocol
+            # absolute, because FFmpeg reads text before a colon as a protocol
             capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
         try:
             yield capture
@@ -93,11 +100,11 @@ class Video:
 
 
 class VideoWriter:
-    """Writes an MP4 (MPEG-4), of the size of its first frame; used as a context.
+    """Context manager that writes an MP4 file (MPEG-4) of the size of its first frame.
 
     Args:
-        path: the file; it is there, whole, when the context ends well.
-        rate: frames a second.
+        path: the file; it is created when the context ends without an error.
+        rate: frames per second.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -117,29 +124,33 @@ class VideoWriter:
         if error[0] is None:
             try:
                 self._check()
-            except RuntimeError as short:  # the context tells it, with the system's reason
-                self._context.__exit__(type(short), short, short.__traceback__)
+            except RuntimeError as missing:
+                self._context.__exit__(type(missing), missing, missing.__traceback__)
                 raise
         self._context.__exit__(*error)
 
     def _check(self) -> None:
-        """Counts the frames of the file: OpenCV says nothing of a full disk."""
+        """Counts the frames of the file, because OpenCV does not report a full disk."""
         if self._writer is not None:
             with _silence():
-                written = cv2.VideoCapture(str(self._temporary.absolute()), cv2.CAP_FFMPEG)
-            count = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
-            written.release()
+                capture = cv2.VideoCapture(str(self._temporary.absolute()), cv2.CAP_FFMPEG)
+            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            capture.release()
             if count != self._count:
-                raise RuntimeError(f"{self.path} has {count} frames in place of {self._count}")
+                raise RuntimeError(f"{self.path} has {count} frames instead of {self._count}")
 
     def write(self, frame: NDArray[np.uint8]) -> None:
-        """Appends a frame, `[H, W, 3]` uint8 RGB; one of another size is brought to the first's.
+        """Appends a frame; a frame of another size is resized to the size of the first frame.
+
+        Args:
+            frame: `[H, W, 3]` uint8 RGB.
 
         Raises:
             UserError: OpenCV cannot write the video.
         """
         if self._writer is None:
-            height, width = (max(2, side - side % 2) for side in frame.shape[:2])  # as codecs want
+            # codecs need even sides
+            height, width = (max(2, side - side % 2) for side in frame.shape[:2])
             self._size = width, height
             with _silence():
                 self._writer = cv2.VideoWriter(
@@ -151,7 +162,7 @@ class VideoWriter:
                 )
             if not self._writer.isOpened():
                 raise UserError(
-                    f"OpenCV cannot write the video {self.path}; go on without it with "
+                    f"OpenCV cannot write the video {self.path}; to continue without it, set "
                     "predict.overlays=false"
                 )
         if frame.shape[1::-1] != self._size:
@@ -161,19 +172,19 @@ class VideoWriter:
 
 
 def _read(capture: Any, *, grabbed: bool = False) -> NDArray[np.uint8] | None:
-    """The next frame, BGR, or the one that was grabbed; None where it cannot be decoded."""
+    """The next or the grabbed frame, BGR; None if it cannot be decoded."""
     try:
-        there, frame = capture.retrieve() if grabbed else capture.read()
+        decoded, frame = capture.retrieve() if grabbed else capture.read()
     except cv2.error:
         return None
-    return frame if there else None
+    return frame if decoded else None
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """OpenCV prints nothing about a file that it cannot open: that is told by us."""
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    """Stops OpenCV from printing about a file that it cannot open; a `UserError` reports it."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        cv2.utils.logging.setLogLevel(level)

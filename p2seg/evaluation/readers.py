@@ -34,7 +34,7 @@ def read_ground_truth(path: Path, split: str) -> InstanceSet:
     """
     if path.is_dir():
         return read_voc(path, split)
-    gt = read_instances(path, "ground-truth file", _below).drawn()
+    gt = read_instances(path, "ground-truth file", _below).rasterized()
     if not gt.images:
         raise UserError(f"{path} has no image; there is nothing to evaluate")
     return gt

@@ -45,7 +45,7 @@ def _decided(root: Path, image: ImageRecord) -> dict[str, Any]:
 
 
 def _part(instance: Instance, decided: dict[str, Any]) -> Instance | None:
-    part = rle.one(codec.merge([instance.rle, decided], intersect=True))
+    part = rle.plain(codec.merge([instance.rle, decided], intersect=True))
     if rle.area(instance.rle) and not rle.area(part):
         return None
     return replace(instance, rle=part)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, encode, write_instances
-from p2seg.data.compact_lists import taken
+from p2seg.data.compact_lists import subset_of
 from p2seg.data.dataset import Reader
 from p2seg.data.instances import PackedInstances
 from p2seg.data.points import PointSet
@@ -241,7 +241,7 @@ def write_pseudo(out: Path, points: PointSet, shards: Shards, info: dict[str, An
             f"results in {shards.folder} are missing or were changed; run the same command again"
         )
     skipped = [reasons[ids[index]] for index in left_out]
-    images = taken(points.images, [index for index, id in enumerate(ids) if id in done])
+    images = subset_of(points.images, [index for index, id in enumerate(ids) if id in done])
     if not images and skipped:
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
     if not images:

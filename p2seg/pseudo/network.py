@@ -125,7 +125,7 @@ class NetworkLabeler:
         if self.mdm is None:
             return [p0]
         own = (first.shape[0], first.shape[1])
-        size = self.input.of(*own)
+        size = self.input.size_of(*own)
         points, first = moved_points(points, own, size), resized_labels(first, size)
         return [p0, *self.mdm.semantics(outputs, [points], first[None], self.rounds)]
 
@@ -146,7 +146,7 @@ class NetworkLabeler:
         """
         check_outputs(semantic)
         own = (image.shape[1], image.shape[2])
-        size = self.input.of(*own)
+        size = self.input.size_of(*own)
         classes = class_set([points], semantic.shape[1] - 1, image.device)[0].nonzero()[:, 0]
         full_size = at_full_size(semantic, outputs, [points], size, classes[None])
         probabilities = to_edges(_resized(full_size, own)[0], image, self.edges)
@@ -184,7 +184,7 @@ class NetworkLabeler:
         Raises:
             NotFinite: the network's outputs contain NaN or infinity.
         """
-        image = self.input.seen(image)
+        image = self.input.apply(image)
         first: Outputs = self._predict(image)
         grid = first.offset.shape[2:]
         padded = _padded(image)

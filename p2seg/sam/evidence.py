@@ -46,7 +46,7 @@ class Evidence:
         """
         outputs = self.labeler.outputs(image.to(self.labeler.device), points)
         own = (image.shape[1], image.shape[2])
-        size = self.labeler.input.of(*own)
+        size = self.labeler.input.size_of(*own)
         there = moved_points(points, own, size)
         seen = objects_seen(outputs, there).cpu().numpy()
         cells = seen.shape[1:]

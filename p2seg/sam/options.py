@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as codec
 
-from p2seg.data.rle import area, decode, one
+from p2seg.data.rle import area, decode, plain
 from p2seg.sam.candidates import Candidate
 
 NEW = 0.9
@@ -94,7 +94,7 @@ class Options:
 
 def _union(candidates: list[Candidate]) -> dict[str, Any]:
     rles = [each.rle for each in candidates]
-    return rles[0] if len(rles) == 1 else one(codec.merge(rles))
+    return rles[0] if len(rles) == 1 else plain(codec.merge(rles))
 
 
 def _unions(candidates: list[Candidate], some: list[int]) -> list[tuple[int, ...]]:

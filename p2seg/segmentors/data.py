@@ -185,7 +185,7 @@ def usable(
     skipped = [error for error in errors if error is not None]
     if skipped and len(skipped) == len(errors):
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
-    return instances.taking([k for k, error in enumerate(errors) if error is None]), skipped
+    return instances.subset([k for k, error in enumerate(errors) if error is None]), skipped
 
 
 def _check(images: Path, record: ImageRecord) -> FileCheck:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from p2seg.apps.annotate.album import Album
 from p2seg.apps.annotate.clicks import Clicks
 from p2seg.apps.annotate.session import Session
-from p2seg.data.json_text import edited, value_of
+from p2seg.data.json_text import replace_values, value_of
 from p2seg.data.points import points_fingerprint, read_points
 from p2seg.errors import UserError
 
@@ -346,13 +346,13 @@ OBJECTS = st.dictionaries(st.text(max_size=3), JSON)
 @given(OBJECTS, OBJECTS, st.sampled_from([None, 1, "\t"]))
 def test_an_edited_text_has_the_requested_values(content, values, indent):
     text = json.dumps(content, indent=indent)
-    found = edited(text, {key: json.dumps(value) for key, value in values.items()})
+    found = replace_values(text, {key: json.dumps(value) for key, value in values.items()})
     assert json.loads(found) == content | values
-    assert edited(text, {}) == text
+    assert replace_values(text, {}) == text
     for key in content.keys() - values.keys():
         assert value_of(found, key) == value_of(text, key)
     assert value_of(text, "a key that is not there") is None
 
 
 def test_the_last_of_equal_keys_counts():
-    assert edited('{"a": 1, "\\u0061": 2.0}', {"a": "3"}) == '{"a": 1, "\\u0061": 3}'
+    assert replace_values('{"a": 1, "\u0061": 2.0}', {"a": "3"}) == '{"a": 1, "\u0061": 3}'

@@ -16,7 +16,7 @@ from training_sets import training_set
 
 from p2seg.data import rle
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
-from p2seg.data.compact_lists import Packed, PackedPoints, ends, taken
+from p2seg.data.compact_lists import Packed, PackedPoints, ends, subset_of
 from p2seg.data.dataset import PointDataset
 from p2seg.data.instances import PackedInstances
 from p2seg.data.points import read_points
@@ -57,9 +57,9 @@ def test_images_are_the_same_images():
     assert packed == RECORDS
     assert list(packed) == RECORDS
     assert [packed[-1], *packed[:1]] == RECORDS[::-1]
-    assert packed.taking([1, 0, 1]) == [RECORDS[1], RECORDS[0], RECORDS[1]]
-    assert packed.taking([]) == []
-    assert packed.taking([1, 0])[1:] == [RECORDS[0]]
+    assert packed.subset([1, 0, 1]) == [RECORDS[1], RECORDS[0], RECORDS[1]]
+    assert packed.subset([]) == []
+    assert packed.subset([1, 0])[1:] == [RECORDS[0]]
     assert (packed != RECORDS[:1], packed == RECORDS[::-1]) == (True, False)
     assert pickle.loads(pickle.dumps(packed)) == RECORDS
     assert PackedImages([]) == []
@@ -74,15 +74,15 @@ def test_instances_are_the_same_instances():
     groups = instances()
     packed = PackedInstances.of(groups, np.array([(9, 13), (1, 1), (2, 3)]))
     assert packed == groups
-    assert packed.taking([2, 0]) == [groups[2], groups[0]]
-    assert packed.taking([2, 0]).scores.tolist() == [1, 0.1, 1]
-    assert packed.taking([2, 0]).default_boxes.tolist() == [True, False, False]
+    assert packed.subset([2, 0]) == [groups[2], groups[0]]
+    assert packed.subset([2, 0]).scores.tolist() == [1, 0.1, 1]
+    assert packed.subset([2, 0]).default_boxes.tolist() == [True, False, False]
     assert packed.counts.tolist() == [2, 0, 1]
     assert packed[0][::-1] == groups[0][::-1]
     assert packed[0][-1] == groups[0][1]
     left = packed.without_crowds()
     assert left == [groups[0][:1], [], groups[2]]
-    assert left.taking([2, 0]).counts.tolist() == [1, 1]
+    assert left.subset([2, 0]).counts.tolist() == [1, 1]
     assert packed == groups, "the crowd is still there"
     assert PackedInstances.of([], np.zeros((0, 2), int)) == []
     assert objects_of(packed) == []
@@ -100,19 +100,19 @@ def test_points_are_the_same_points_and_copies():
             assert made.untyped_storage().nbytes() == made.numel() * made.element_size()
     packed[0].yx.zero_()
     assert packed[0].yx[0, 0] == 1.5
-    assert packed.taking([1, 0]).counts.tolist() == [0, 2]
+    assert packed.subset([1, 0]).counts.tolist() == [0, 2]
     assert objects_of(packed) == []
 
 
 def test_what_is_taken_of_a_list_is_a_list():
-    assert taken(["a", "b"], [1, 1]) == ["b", "b"]
+    assert subset_of(["a", "b"], [1, 1]) == ["b", "b"]
     assert ends([2, 0, 3]).tolist() == [0, 2, 2, 5]
 
 
 def test_a_drawn_set_is_the_same_set(tmp_path):
     polygon = [[2, 1, 9, 1, 9, 6]]
     read = read_instances(write(tmp_path, document()))
-    drawn = read.drawn()
+    drawn = read.rasterized()
     assert drawn == read
     for each in (read, drawn):
         assert [len(group) for group in each.instances] == [2, 1]
@@ -148,7 +148,7 @@ def test_annotations_may_come_before_their_images(tmp_path):
     turned = {key: content[key] for key in ("annotations", "categories", "images")}
     assert read_instances(write(tmp_path, turned)) == expected
     turned["annotations"][1]["image_id"] = 99
-    with pytest.raises(UserError, match="annotation 10 is of image 99, which is not listed"):
+    with pytest.raises(UserError, match="annotation 10 has image_id 99"):
         read_instances(write(tmp_path, turned))
     with pytest.raises(UserError, match="has no 'images'"):
         read_instances(write(tmp_path, {"annotations": [{}], "categories": []}))
@@ -156,9 +156,9 @@ def test_annotations_may_come_before_their_images(tmp_path):
 
 def test_a_set_of_some_images(tmp_path):
     read = read_instances(write(tmp_path, document()))
-    some = read.taking([1])
+    some = read.subset([1])
     assert (some.images, some.instances) == (read.images[1:], read.instances[1:])
     plain = InstanceSet(list(read.images), read.categories, [list(g) for g in read.instances])
-    assert plain.taking([1]) == replace(some, info={})
+    assert plain.subset([1]) == replace(some, info={})
     made = training_set(tmp_path, 3)
-    assert [each.id for each in read_points(made.file).taking([2, 0]).images] == [12, 10]
+    assert [each.id for each in read_points(made.file).subset([2, 0]).images] == [12, 10]

@@ -13,7 +13,7 @@ from PIL import Image
 from strategies import points_of
 from training_sets import training_set
 
-from p2seg.data.dataset import PointDataset, usable
+from p2seg.data.dataset import PointDataset, readable_subset
 from p2seg.data.labels import write_labels
 from p2seg.data.network_input import NetworkInput
 from p2seg.data.points import PointSet, read_points
@@ -153,12 +153,12 @@ def spoiled(folder):
 def test_on_error_raise_stops_at_the_first(tmp_path):
     made = spoiled(tmp_path)
     with pytest.raises(UserError, match=r"no image at .*part/1\.png"):
-        usable(made.points, made.reader, "raise")
+        readable_subset(made.points, made.reader, "raise")
 
 
 def test_on_error_skip_lists_every_image_it_leaves_out(tmp_path):
     made = spoiled(tmp_path)
-    left, skipped = usable(made.points, made.reader, "skip")
+    left, skipped = readable_subset(made.points, made.reader, "skip")
     assert [image.file_name for image in left.images] == ["part/0.png", "part/3.png"]
     assert [points.ids.tolist() for points in left.points] == [[1, 2, 3], [10, 11, 12]]
     assert left.categories == made.points.categories
@@ -172,20 +172,20 @@ def test_nothing_left_is_an_error(tmp_path):
     for k in range(2):
         (made.images / f"part/{k}.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"all 2 images were skipped; the first: .*part/0\.png"):
-        usable(made.points, made.reader, "skip")
+        readable_subset(made.points, made.reader, "skip")
 
 
 def test_an_unknown_on_error_is_refused(tmp_path):
     made = training_set(tmp_path, 1)
     with pytest.raises(UserError, match=r"data\.on_error=ignore .* raise or skip"):
-        usable(made.points, made.reader, "ignore")
+        readable_subset(made.points, made.reader, "ignore")
 
 
 def test_images_without_clicks_need_no_file(tmp_path):
     made = training_set(tmp_path, 2)
     (made.images / "part/1.png").unlink()
     points = replace(made.points, points=[made.points.points[0], points_of([], [])])
-    left, skipped = usable(points, made.reader, "raise")
+    left, skipped = readable_subset(points, made.reader, "raise")
     assert (len(left.images), skipped) == (2, [])
 
 

@@ -202,7 +202,7 @@ def test_a_truncated_image_is_refused(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), name)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match=rf"{path.name} is broken or cut short .*on_error=skip"):
+    with pytest.raises(UserError, match=rf"{path.name} is damaged or truncated .*on_error=skip"):
         read_image(path, (60, 60))
 
 

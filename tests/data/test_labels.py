@@ -42,12 +42,12 @@ def test_what_holds_no_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no mask at"):
         read_labels(path, "mask")
     path.write_bytes(b"no png")
-    with pytest.raises(UserError, match="no readable PNG"):
+    with pytest.raises(UserError, match="not a readable PNG"):
         read_labels(path)
     Image.new("RGB", (3, 3)).save(path)
-    with pytest.raises(UserError, match="mode RGB; it must be a PNG whose palette"):
+    with pytest.raises(UserError, match="color mode RGB; it must be a PNG whose palette"):
         read_labels(path)
     write_labels(path, np.ones((50, 50)))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UserError, match="no readable PNG"):
+    with pytest.raises(UserError, match="not a readable PNG"):
         read_labels(path)

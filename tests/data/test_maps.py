@@ -41,8 +41,8 @@ def test_gray_maps_are_read_by_value(tmp_path, mode):
     ("size", "classes", "sentence"),
     [
         ((2, 3), 3, None),
-        ((3, 2), 3, r"a\.png is 3x2 but its image is 2x3"),
-        ((2, 3), 2, r"a\.png has label 3 but there are 2 classes; values must be 0\.\.2"),
+        ((3, 2), 3, r"a\.png is 3x2, but its image is 2x3"),
+        ((2, 3), 2, r"a\.png has label 3, but there are 2 classes; labels must be 0\.\.2"),
     ],
 )
 def test_size_and_labels_are_checked(tmp_path, size, classes, sentence):
@@ -56,10 +56,10 @@ def test_size_and_labels_are_checked(tmp_path, size, classes, sentence):
 
 
 def test_what_is_no_map_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"no semantic map at .*a\.png.*gen_semantic"):
+    with pytest.raises(UserError, match=r"no initial semantic map at .*a\.png.*gen_semantic"):
         read_map(tmp_path / "a.png", (1, 1), 1)
     Image.new("RGB", (1, 1)).save(tmp_path / "color.png")
-    with pytest.raises(UserError, match=r"color\.png is an image of mode RGB"):
+    with pytest.raises(UserError, match=r"color\.png has the color mode RGB"):
         read_map(tmp_path / "color.png", (1, 1), 1)
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"broken\.png is no readable PNG"):

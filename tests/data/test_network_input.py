@@ -21,7 +21,7 @@ def noisy(low: int, high: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("low", "high"), [(3, 40), (0, 255), (200, 220)])
 def test_stretched_values_fill_the_range_whatever_a_few_pixels_have(low: int, high: int) -> None:
-    seen = NetworkInput(stretch=True).seen(noisy(low, high))
+    seen = NetworkInput(stretch=True).apply(noisy(low, high))
     assert seen.dtype == torch.uint8
     assert seen.shape == (3, 40, 60)
     assert seen.min() <= 2
@@ -32,7 +32,7 @@ def test_stretched_values_fill_the_range_whatever_a_few_pixels_have(low: int, hi
 def test_stretching_keeps_the_order_and_the_balance_of_the_channels() -> None:
     image = noisy(10, 60)
     image[0] //= 2
-    seen = NetworkInput(stretch=True).seen(image).int()
+    seen = NetworkInput(stretch=True).apply(image).int()
     order = image.flatten().int().argsort(stable=True)
     assert (seen.flatten()[order].diff() >= 0).all()
     assert seen[0].float().mean() < seen[1].float().mean() - 40
@@ -40,8 +40,8 @@ def test_stretching_keeps_the_order_and_the_balance_of_the_channels() -> None:
 
 def test_an_image_of_one_color_stays_in_range() -> None:
     plain = torch.full((3, 8, 8), 77, dtype=torch.uint8)
-    assert NetworkInput(stretch=True).seen(plain).unique().numel() == 1
-    assert (NetworkInput(short_side=4).seen(plain) == 77).all()
+    assert NetworkInput(stretch=True).apply(plain).unique().numel() == 1
+    assert (NetworkInput(short_side=4).apply(plain) == 77).all()
 
 
 def test_a_dim_copy_of_an_image_is_labeled_as_the_image() -> None:

@@ -128,7 +128,7 @@ def test_the_fingerprint_is_of_what_the_file_means(tmp_path: Path) -> None:
 def test_the_fingerprint_of_some_images_is_that_of_their_file(
     tmp_path: Path, part: list[int]
 ) -> None:
-    some = read_points(write(tmp_path, document())).taking(part)
+    some = read_points(write(tmp_path, document())).subset(part)
     write_points(tmp_path / "some.json", some)
     assert points_fingerprint(read_points(tmp_path / "some.json")) == points_fingerprint(some)
 
@@ -204,14 +204,14 @@ def test_missing_points_and_unknown_categories_are_refused(tmp_path: Path) -> No
         read_points(write(tmp_path, content))
     content = document()
     content["annotations"][0]["category_id"] = 3
-    with pytest.raises(UserError, match="annotation 8 is of category 3, which is not listed"):
+    with pytest.raises(UserError, match="annotation 8 has category_id 3"):
         read_points(write(tmp_path, content))
 
 
 def test_more_classes_than_a_map_holds_are_refused(tmp_path: Path) -> None:
     content = document()
     content["categories"] += [{"id": 100 + k, "name": f"c{k}"} for k in range(253)]
-    with pytest.raises(UserError, match="255 categories; a semantic map holds at most 254"):
+    with pytest.raises(UserError, match=r"255 categories.* at most 254"):
         read_points(write(tmp_path, content))
     content["categories"].pop()
     assert len(read_points(write(tmp_path, content)).categories) == 254
@@ -384,7 +384,7 @@ def test_jitter_stays_on_the_image() -> None:
         assert 0 <= y <= 9
         assert 0 <= x <= 11
     for jitter in (-0.1, 1.5, float("nan"), "much"):
-        with pytest.raises(UserError, match="share of an object's box"):
+        with pytest.raises(UserError, match="jitter="):
             make_points(set_of(mask), "random", 0, jitter)
 
 
@@ -392,7 +392,7 @@ def test_unknown_samplers_and_seeds_are_refused() -> None:
     whole = set_of(np.ones((3, 3), bool))
     with pytest.raises(UserError, match="no sampler 'middle'; choose from inner, box_center"):
         make_points(whole, "middle", 0)
-    with pytest.raises(UserError, match="the seed is -1"):
+    with pytest.raises(UserError, match="seed=-1"):
         make_points(whole, "random", -1)
 
 

@@ -34,7 +34,7 @@ def read(monkeypatch):
 
 
 def look(made, known, on_error="raise"):
-    left, skipped = dataset.usable(made.points, made.reader, on_error, known)
+    left, skipped = dataset.readable_subset(made.points, made.reader, on_error, known)
     return [image.file_name for image in left.images], skipped
 
 
@@ -67,7 +67,7 @@ def test_a_changed_map_is_read_again(made, tmp_path, read):
     with pytest.raises(UserError, match=r"part/1\.png"):
         look(made, known)
     (made.semantic / "part/1.png").unlink()
-    with pytest.raises(UserError, match="no semantic map"):
+    with pytest.raises(UserError, match="no initial semantic map"):
         look(made, known)
 
 
@@ -76,8 +76,8 @@ def test_other_sizes_and_classes_are_looked_at_anew(made, tmp_path, read):
     look(made, known)
     read.clear()
     fewer = dataset.Reader(made.images, made.semantic, 1)
-    with pytest.raises(UserError, match="has label 2 but there are 1 classes"):
-        dataset.usable(made.points, fewer, "raise", known)
+    with pytest.raises(UserError, match="has label 2, but there are 1 classes"):
+        dataset.readable_subset(made.points, fewer, "raise", known)
     assert read
 
 

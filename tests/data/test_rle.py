@@ -102,10 +102,10 @@ BROKEN = {
     "negative": (SIZE | {"counts": [25, -5]}, "do not add up"),
     "huge count": (SIZE | {"counts": [10**30]}, "do not add up"),
     "counts of text": (SIZE | {"counts": ["20"]}, "neither a string nor a list"),
-    "no code": (SIZE | {"counts": "~~"}, "no compressed code"),
-    "cut code": (SIZE | {"counts": "P"}, "no compressed code"),
-    "beyond ascii": (SIZE | {"counts": "\u00e4\ud800"}, "no compressed code"),
-    "endless number": (SIZE | {"counts": "ooooooooo0"}, "no compressed code"),
+    "no code": (SIZE | {"counts": "~~"}, "not a compressed RLE"),
+    "cut code": (SIZE | {"counts": "P"}, "not a compressed RLE"),
+    "beyond ascii": (SIZE | {"counts": "\u00e4\ud800"}, "not a compressed RLE"),
+    "endless number": (SIZE | {"counts": "ooooooooo0"}, "not a compressed RLE"),
     "empty code": (SIZE | {"counts": ""}, "do not add up"),
     "code of another size": (SIZE | {"counts": "0"}, "do not add up"),
 }
@@ -144,6 +144,6 @@ def test_a_code_is_accepted_if_it_fills_its_image() -> None:
             assert rle.from_segmentation(segmentation, height, width)["counts"] == code
         else:
             wrong += 1
-            with pytest.raises(ValueError, match=r"no compressed code|do not add up"):
+            with pytest.raises(ValueError, match=r"not a compressed RLE|do not add up"):
                 rle.from_segmentation(segmentation, height, width)
     assert 100 < wrong < 500

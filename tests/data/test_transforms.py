@@ -71,7 +71,7 @@ def test_labels_under_the_point_are_those_of_its_place(height, width, v, u, seed
         row, column = points.pixels[0].tolist()
         here = int(labels.instances[row, column]) - 1
         assert here >= 0, "the point lies on padding"
-        low, high = (augment.input.of(height, width, scale) for scale in (0.3, 2.0))
+        low, high = (augment.input.size_of(height, width, scale) for scale in (0.3, 2.0))
         step = max(height / low[0], width / low[1], height / high[0], width / high[1], 1)
         assert abs(here // width - y) <= step / 2 + 0.5
         assert abs(here % width - x) <= step / 2 + 0.5
@@ -124,7 +124,7 @@ def test_padding_to_the_right():
 
 @given(st.integers(1, 9000), st.integers(1, 9000), st.floats(0.1, 2))
 def test_sides_are_never_zero_and_never_too_long(height, width, scale):
-    h, w = NetworkInput(480, 1920).of(height, width, scale)
+    h, w = NetworkInput(480, 1920).size_of(height, width, scale)
     assert min(h, w) >= 1
     assert max(h, w) <= 1920 * scale + 1
     assert min(h, w) <= 480 * scale + 1
@@ -141,8 +141,8 @@ def test_sides_are_never_zero_and_never_too_long(height, width, scale):
 def test_a_size_is_kept_once_it_is_reached(height, width, short_side, long_side):
     """What was resized by the rule is not resized by it again."""
     rule = NetworkInput(short_side, long_side)
-    once = rule.of(height, width)
-    assert rule.of(*once) == once
+    once = rule.size_of(height, width)
+    assert rule.size_of(*once) == once
     assert short_side is not None or max(once) <= max(height, width)
     assert long_side is None or max(once) <= long_side
     if short_side is long_side is None:

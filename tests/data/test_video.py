@@ -34,7 +34,7 @@ def test_frames_are_rgb(tmp_path):
 def test_what_is_no_video_is_one_sentence(tmp_path, content, ending, capfd):
     path = tmp_path / f"a.{ending}"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"a\.{ending} is no video that OpenCV can read"):
+    with pytest.raises(UserError, match=rf"a\.{ending} is not a video"):
         Video(path)
     with pytest.raises(UserError, match="no video at"):
         Video(tmp_path / "none.mp4")

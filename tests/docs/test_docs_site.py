@@ -215,7 +215,7 @@ def test_pages_work_from_disk_in_a_browser(site, page):
         assert wider <= 0, name
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto((site / "reference" / "index.html").as_uri())
-    page.fill(".md-search__input", "pickled np.save")
+    page.fill(".md-search__input", "pickle np.save")
     first = page.locator(".md-search-result__item").first
     first.wait_for(timeout=10_000)
-    assert "is pickled (np.save of a dict)" in first.inner_text()
+    assert "is a pickle (np.save of a dict)" in first.inner_text()

@@ -75,7 +75,7 @@ def test_losses_are_those_of_one_process(tmp_path, words, more):
 def test_processes_that_cannot_share_the_batch_are_told_so(tmp_path, words, group):
     with running(tmp_path, torchrun(3, words(tmp_path / "set", tmp_path / "out"))) as job:
         assert job.ended(2 * MINUTE) != [0], job.said
-        told = f"{group}.batch_size={TOTAL} is the batch of all processes together"
+        told = f"{group}.batch_size={TOTAL} is the batch size"
         assert job.said.count(told) == 1, job.said
     assert not (tmp_path / "out" / "last.pt").exists()
 

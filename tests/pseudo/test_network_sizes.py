@@ -62,7 +62,7 @@ def test_a_network_sees_an_image_at_the_size_of_its_training(size):
     plain = Augment(size, crop=128, scale=(1, 1), flip=False, photometric=False)
     labels = Labels(first, first * 0)
     there, moved, labels = plain(image, points, labels, torch.Generator())
-    height, width = size.of(45, 61)
+    height, width = size.size_of(45, 61)
     assert (height, width) != (45, 61)
     there, seen = there[:, :height, :width], labels.semantic[:height, :width]
     network = tiny_network(2).eval()

@@ -301,7 +301,7 @@ def test_paths_that_mean_nothing_are_one_sentence(tool, album, tmp_path):
     (album / "a.mp4").write_bytes(b"")
     refused(tool(album / "*.bmp"), "nothing matches", "*.bmp")
     refused(tool(album / "note.txt"), "note.txt is neither an image nor a video")
-    refused(tool(album / "a.mp4"), "a.mp4 is no video")
+    refused(tool(album / "a.mp4"), "a.mp4 is not a video")
     assert not (tmp_path / "out").exists()
 
 

@@ -259,12 +259,12 @@ def test_what_cannot_be_a_map(
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
 def test_what_is_no_numpy_file(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    refused(tmp_path, f"{name} is no readable NumPy file", "write it anew")
+    refused(tmp_path, f"{name} is not a readable NumPy file")
 
 
 def test_an_archive_of_other_files(tmp_path: Path) -> None:
     archive(tmp_path / "a.npz", **{"notes.txt": b"text"})
-    refused(tmp_path, "a.npz", "no arrays")
+    refused(tmp_path, "a.npz", "not arrays")
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

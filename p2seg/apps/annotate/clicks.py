@@ -20,7 +20,7 @@ from p2seg.apps.annotate.entries import (
 from p2seg.apps.annotate.history import OURS, Action
 from p2seg.apps.annotate.layout import entry_of, entry_or, is_point, json_of
 from p2seg.apps.annotate.store import Snapshot, Store
-from p2seg.data.json_text import edited, value_of
+from p2seg.data.json_text import replace_values, value_of
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
@@ -277,7 +277,7 @@ class Clicks:
         if not entry.is_listed and size != entry.size:
             height, width = size
             entry.record = replace(entry.record, height=height, width=width)
-            entry.text = edited(entry.text, {"height": str(height), "width": str(width)})
+            entry.text = replace_values(entry.text, {"height": str(height), "width": str(width)})
         return entry
 
     def _find(self, name: str, id: int) -> tuple[Entry, Click]:
@@ -306,4 +306,4 @@ class Clicks:
 def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
     """Returns the point at another position; the other values of its entry stay."""
     point = point or json_of([float(x), float(y)])
-    return replace(click, x=float(x), y=float(y), text=edited(click.text, {"point": point}))
+    return replace(click, x=float(x), y=float(y), text=replace_values(click.text, {"point": point}))

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from p2seg.data.coco_variants import whole
-from p2seg.data.json_text import TextList, edited, value_of, without_lists
+from p2seg.data.json_text import TextList, extract_lists, replace_values, value_of
 from p2seg.data.records import ImageRecord
 from p2seg.data.schema import DEEPEST, depth_of, storable, xy_inside
 from p2seg.errors import UserError, shown
@@ -53,7 +53,7 @@ class Layout:
         text = NEW if content is None else content.decode(encoding)
         mark = "\ufeff" if text.startswith("\ufeff") else ""
         text = text.removeprefix(mark)
-        frame, lists = without_lists(text, ("images", "annotations", "categories"))
+        frame, lists = extract_lists(text, ("images", "annotations", "categories"))
         kept = chain([frame], *(each.items.values() for each in lists.values()))
         deep = next(filter(_is_deep, kept), None)
         if deep is not None:
@@ -71,9 +71,11 @@ class Layout:
             info: values of `info` to replace or add.
             lists: the text of each entry of `images`, `annotations` and `categories`.
         """
-        texts = {key: getattr(self, key).holding(entries) for key, entries in lists.items()}
-        own = edited(self.info, {key: json_of(value) for key, value in info.items()})
-        return (self.mark + edited(self.frame, {"info": own, **texts})).encode(self.encoding)
+        texts = {key: getattr(self, key).format(entries) for key, entries in lists.items()}
+        own = replace_values(self.info, {key: json_of(value) for key, value in info.items()})
+        return (self.mark + replace_values(self.frame, {"info": own, **texts})).encode(
+            self.encoding
+        )
 
 
 def json_of(value: Any) -> str:

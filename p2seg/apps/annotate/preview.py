@@ -124,12 +124,12 @@ class Preview:
         """Returns the size (height, width) at which an image's masks are made."""
         labeler = self.labeler
         rule = labeler.input if isinstance(labeler, NetworkLabeler) else self.small
-        return rule.of(image.shape[0], image.shape[1])
+        return rule.size_of(image.shape[0], image.shape[1])
 
     def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:
         """Returns an instance map at `_size`: 0 for no point, k + 1 for point k."""
         own, size = (image.shape[0], image.shape[1]), self._size(image)
-        small = self.small.of(*own)
+        small = self.small.size_of(*own)
         tensor = torch.tensor(image).movedim(2, 0)
         drawn = resized_image(tensor, small).movedim(0, 2).contiguous().numpy()
         near = moved_points(points, own, small)

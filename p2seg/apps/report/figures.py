@@ -164,7 +164,7 @@ def offset_figure(
     for scene in scenes:
         image, first = scene.image.to(labeler.device), scene.first.to(labeler.device)
         outputs = labeler.outputs(image, scene.points)
-        seen = labeler.input.of(*scene.size)
+        seen = labeler.input.size_of(*scene.size)
         ratio = torch.tensor([own / side for own, side in zip(scene.size, seen, strict=True)])
         offset = outputs.offset[0].float().cpu() * ratio[:, None, None]  # pixels of the image
         wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
@@ -237,7 +237,7 @@ def _only(points: Points, k: int) -> Points:
 def _with_affinity(
     scene: Scene, seen: NetworkInput, outputs: Outputs, k: int, beta: float
 ) -> Picture:
-    points = moved_points(scene.points, scene.size, seen.of(*scene.size))
+    points = moved_points(scene.points, scene.size, seen.size_of(*scene.size))
     cell = cells_of(points, outputs)[k : k + 1]
     heat = affinities_of(outputs, cell)[0, 0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides each row by its sum

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from p2seg.apps.validate.findings import Findings
-from p2seg.data.image_sources import left_out, sources_at
+from p2seg.data.image_sources import sources_at, unsupported_images
 from p2seg.data.images import EXIF_ORIENTATION, is_deep, opened_image, pages_of
 from p2seg.data.maps import map_path
 from p2seg.data.preflight import AT_ONCE, READERS
@@ -120,7 +120,7 @@ def check_images(
         owner = owners.setdefault(str(map_path(Path(), record.file_name)), record.file_name)
         if owner != record.file_name:
             findings.add("image.same_map", f"{owner} and {record.file_name}")
-    for ending, number in sorted(left_out(folder).items()):
+    for ending, number in sorted(unsupported_images(folder).items()):
         findings.add("image.unread", f"{number} {ending}", count=number)
     for name in names:
         if unicodedata.normalize("NFC", name) not in listed and not known(folder / name):

@@ -1,4 +1,4 @@
-"""Official archives: fetched once, checked, unpacked below one folder."""
+"""Downloads, verifies and unpacks the official archives of data sets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from p2seg.runtime.files import atomic_path, temporary_folder
 
 BLOCK = 1 << 20
 MOST_MEMBERS = 10**6
-"""Of an archive; VOC 2012 has 40,000."""
+"""Most members of an archive; VOC 2012 has 40,000."""
 MOST_BYTES = 64 << 30
-"""Of all its members by what it declares; VOC 2012 has 2 GB."""
+"""Largest declared size of an archive after unpacking; VOC 2012 has 2 GB."""
 
 _FAILED = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
@@ -30,8 +30,8 @@ class Archive:
     """A published archive.
 
     Attributes:
-        url: where it is published.
-        md5: its checksum, in hexadecimal, as published.
+        url: its address.
+        md5: its published checksum, hexadecimal.
     """
 
     url: str
@@ -39,7 +39,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """Its file name."""
+        """File name of the archive."""
         return self.url.rsplit("/", 1)[-1]
 
 
@@ -58,22 +58,22 @@ SBD = Archive(
 )
 
 Advance = Callable[[int, int | None], None]
-"""Told after each block: bytes so far, bytes in all where known."""
+"""Called after each block with the bytes so far and the total, which is None if unknown."""
 
 
 def fetch(archive: Archive, folder: Path, advance: Advance = lambda *_: None) -> Path:
-    """Downloads an archive into `folder`, unless it is there already, and verifies it.
+    """Downloads and verifies an archive, unless the folder already contains it.
 
     Args:
-        archive: what to fetch.
-        folder: where to keep it.
-        advance: told how far it is.
+        archive: the archive.
+        folder: the folder for the file.
+        advance: called after each block.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        UserError: the download failed, or its checksum is another than published.
+        UserError: the download failed, or the checksum differs from the published one.
     """
     path = folder / archive.name
     if path.is_file() and md5(path) == archive.md5:
@@ -82,11 +82,11 @@ def fetch(archive: Archive, folder: Path, advance: Advance = lambda *_: None) ->
     try:
         with atomic_path(path) as temporary:
             _download(archive.url, temporary, advance)
-            found = md5(temporary)
-            if found != archive.md5:
+            checksum = md5(temporary)
+            if checksum != archive.md5:
                 raise UserError(
-                    f"what came from {archive.url} has the MD5 {found}, published is "
-                    f"{archive.md5}; run again, or {by_hand}"
+                    f"the download of {archive.url} has the MD5 {checksum}, but the published MD5 "
+                    f"is {archive.md5}; run again, or {by_hand}"
                 )
     except _FAILED as error:
         reason = getattr(error, "reason", None) or error
@@ -95,43 +95,46 @@ def fetch(archive: Archive, folder: Path, advance: Advance = lambda *_: None) ->
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpacks a tar archive below `folder`, refusing members that would leave it.
+    """Unpacks a tar archive into a folder.
 
-    Only files and folders are unpacked: no set of images needs links, devices or pipes.
-    Nothing of it is there before all of it is unpacked: what looks whole is whole.
+    Only files and folders are unpacked; links are skipped. Files are moved into the folder after
+    all of them are unpacked, so that an interrupted run leaves no incomplete data set.
 
     Raises:
-        UserError: the archive is broken, leaves the folder or declares more than `MOST_MEMBERS` or
-            `MOST_BYTES`; or this Python cannot check it.
+        UserError: the archive is damaged, has a member outside the folder or a device, or declares
+            more than `MOST_MEMBERS` or `MOST_BYTES`; or this Python cannot check members.
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError("this Python cannot unpack safely; update it to 3.10.12, 3.11.4 or newer")
     try:
         with temporary_folder(folder / path.name) as temporary:
             with tarfile.open(path) as archive:
-                archive.extractall(temporary, _wanted(archive, temporary), filter="data")
+                archive.extractall(temporary, _files_in(archive, temporary), filter="data")
             if hasattr(os, "sync"):
-                os.sync()  # once, not for each of some ten thousand files
+                os.sync()  # once, because fsync of each of ten thousand files is slow
             _move(temporary, folder)
     except (UserError, OSError) as error:
         if isinstance(error, (UserError, gzip.BadGzipFile)) or not error.strerror:
             raise _broken(path, error) from error
-        raise  # of the disk, not of the archive
-    except Exception as error:  # whatever tarfile and its decompressors come to
+        raise  # an error of the disk, not of the archive
+    except Exception as error:  # tarfile and its decompressors raise errors of many types
         raise _broken(path, error) from error
 
 
-def _wanted(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
-    """The files and folders of an archive, after a look at what it declares."""
-    declared = 0
+def _files_in(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
+    """The files and folders of an archive; checks their declared number and size."""
+    size = 0
     for count, member in enumerate(archive, start=1):
-        declared += max(0, member.size)
-        if count > MOST_MEMBERS or declared > MOST_BYTES:
-            raise UserError(f"it declares {count} files of {declared} bytes or more, too many")
+        size += max(0, member.size)
+        if count > MOST_MEMBERS or size > MOST_BYTES:
+            raise UserError(
+                f"it declares {count} or more files of {size} bytes; at most {MOST_MEMBERS} files "
+                f"and {MOST_BYTES} bytes are unpacked"
+            )
         if member.isfile() or member.isdir():
             yield member
         else:
-            tarfile.data_filter(member, str(folder))  # refuses what leads out, and devices
+            tarfile.data_filter(member, str(folder))  # rejects devices and links out of the folder
 
 
 def _broken(path: Path, error: Exception) -> UserError:
@@ -140,17 +143,17 @@ def _broken(path: Path, error: Exception) -> UserError:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Moves what is in a folder to another one, which may have some of its folders already."""
+    """Moves the contents of a folder into another folder and merges subfolders."""
     for each in source.iterdir():
-        goal = target / each.name
-        if each.is_dir() and not each.is_symlink() and goal.is_dir():
-            _move(each, goal)
+        destination = target / each.name
+        if each.is_dir() and not each.is_symlink() and destination.is_dir():
+            _move(each, destination)
         else:
-            each.replace(goal)
+            each.replace(destination)
 
 
 def md5(path: Path) -> str:
-    """The MD5 of a file's bytes, in hexadecimal; these archives were published with it."""
+    """The MD5 of a file, hexadecimal; the data sets publish no other checksum."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
@@ -159,11 +162,11 @@ def md5(path: Path) -> str:
 
 
 def _download(url: str, path: Path, advance: Advance) -> None:
-    with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as stream:
-        length = answer.headers.get("Content-Length")
+    with urllib.request.urlopen(url, timeout=60) as response, path.open("wb") as stream:
+        length = response.headers.get("Content-Length")
         total = int(length) if length else None
         done = 0
-        while block := answer.read(BLOCK):
+        while block := response.read(BLOCK):
             stream.write(block)
             done += len(block)
             advance(done, total)

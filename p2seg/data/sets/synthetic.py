@@ -1,9 +1,9 @@
-"""The drawn set: drawn still lifes in VOC's real layout, to see the whole method work at once.
+"""A synthetic data set in VOC's layout, for demos and tests of the whole method.
 
-Four classes of objects lie on textured ground, mostly in heaps of one class whose members touch
-and overlap. They differ in size and many are long, so that splitting a heap by the nearest point
-(Eq. 1) cuts across objects; but each has its own hue, a shaded rim and a marked middle, so that
-where a pixel lies in its object can be read off the picture. Everything follows from the seed.
+Objects of four classes lie on textured ground. Most of them are in heaps of one class, in which
+they touch and overlap. Objects differ in size and many are long, so that splitting a heap by the
+nearest point (Eq. 1) cuts objects. Each object has its own hue, a shaded rim and a marked center,
+so that a network can learn where a pixel lies in its object. The seed determines everything.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from p2seg.data.sets.voc import Progress
 from p2seg.runtime.files import atomic_path, write_text
 
 FINE = 3
-"""Side of a pixel's square of samples: objects are drawn this much larger and averaged."""
+"""Supersampling: objects are drawn at this scale and averaged."""
 
 MIN_VISIBLE = 0.65
-"""The part of an object that must stay in sight, below others and inside the image."""
+"""Smallest share of an object that is visible: inside the image and not covered."""
 MIN_PIXELS = 70
+"""Fewest visible pixels of an object."""
 
 GRAIN = 0.012
-"""Standard deviation of the camera's noise; the picture is in 0..1."""
+"""Standard deviation of the image noise, for values in 0..1."""
 
 Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and its truth.
+    """An image and its ground truth.
 
     Attributes:
         image: `[H, W, 3]` uint8 RGB.
-        semantic: `[H, W]` uint8, 0 ground, 1..4 the classes.
-        objects: `[H, W]` uint8, 0 ground, k + 1 the k-th object.
+        semantic: `[H, W]` uint8, 0 for the ground, 1..4 for the classes.
+        objects: `[H, W]` uint8, 0 for the ground, k + 1 for the k-th object.
     """
 
     image: NDArray[np.uint8]
@@ -52,16 +53,16 @@ class Scene:
 def write_synthetic(
     root: Path, seed: int, train: int, val: int, size: int = 128, progress: Progress = iter
 ) -> None:
-    """Writes the set as VOC lays it out; `p2seg.data.sets.voc.read_voc` reads it with `CLASSES`.
+    """Writes the set in VOC's layout; `p2seg.data.sets.voc.read_voc` reads it with `CLASSES`.
 
     Args:
-        root: the folder that gets `JPEGImages`, `SegmentationClass`, `SegmentationObject` and
-            `ImageSets/Segmentation/{train,val}.txt`.
-        seed: from 0 up; the k-th image of a split depends on it, the split, k and `size` alone.
-        train: images for training.
-        val: images for validation.
-        size: sides are within an eighth of it, pixels, from 32 up.
-        progress: wraps the list of a split's image names, to show how far it is.
+        root: the folder in which `JPEGImages`, `SegmentationClass`, `SegmentationObject` and
+            `ImageSets/Segmentation/{train,val}.txt` are created.
+        seed: an integer >= 0; the k-th image of a split depends only on `seed`, split, k, `size`.
+        train: number of images for training.
+        val: number of images for validation.
+        size: average side of an image in pixels, at least 32; sides vary by an eighth.
+        progress: wraps the list of the image names of a split, to show progress.
     """
     for number, (split, count) in enumerate([("train", train), ("val", val)]):
         names = [f"{split}_{k:05d}" for k in range(count)]
@@ -76,14 +77,11 @@ def write_synthetic(
 
 
 def draw_scene(rng: np.random.Generator, size: int = 128) -> Scene:
-    """Draws 3 to 8 objects on their ground.
+    """Draws a scene of 3 to 8 objects.
 
     Args:
-        rng: where the scene comes from.
-        size: sides are within an eighth of it, pixels, from 32 up.
-
-    Returns:
-        The scene.
+        rng: random generator of the scene.
+        size: average side of the image in pixels, at least 32; sides vary by an eighth.
     """
     height, width = (int(side) for side in rng.integers(size - size // 8, size + size // 8 + 1, 2))
     shapes = _arrange(rng, height, width, size / 128)
@@ -103,7 +101,7 @@ def draw_scene(rng: np.random.Generator, size: int = 128) -> Scene:
 
 
 def _reduced(owner: Labels, count: int, height: int, width: int) -> Labels:
-    """The object that holds most of each pixel's samples."""
+    """Downsamples object indices: each pixel becomes the most frequent one of its samples."""
     shares = [
         cv2.resize((owner == k).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
         for k in range(count + 1)
@@ -113,12 +111,12 @@ def _reduced(owner: Labels, count: int, height: int, width: int) -> Labels:
 
 
 def _arrange(rng: np.random.Generator, height: int, width: int, scale: float) -> list[Shape]:
-    """Heaps of one class each, the lowest object first."""
+    """Places heaps of one class each; later objects cover earlier ones."""
     while True:
-        wanted = int(rng.integers(3, 9))
+        count = int(rng.integers(3, 9))
         shapes: list[Shape] = []
-        while len(shapes) < wanted:
-            members = min(int(rng.integers(1, 5)), wanted - len(shapes))
+        while len(shapes) < count:
+            members = min(int(rng.integers(1, 5)), count - len(shapes))
             label = int(rng.integers(1, len(CLASSES) + 1))
             heap = _heap(rng, shapes, label, members, (height, width), scale)
             if not heap:
@@ -136,7 +134,7 @@ def _heap(
     frame: tuple[int, int],
     scale: float,
 ) -> list[Shape]:
-    """Up to `members` objects of a class, each touching one before it; the first lies free."""
+    """Up to `members` objects of a class; each one overlaps an earlier one, except the first."""
     heap: list[Shape] = []
     for _ in range(40 * members):
         if len(heap) == members:
@@ -144,45 +142,45 @@ def _heap(
         shape = new_shape(rng, label, scale)
         if heap:
             anchor = heap[int(rng.integers(len(heap)))]
-            placed = _against(rng, shape, anchor, frame)
+            candidate = _against(rng, shape, anchor, frame)
         else:
             y, x = rng.uniform(0.12, 0.88, 2) * frame
-            placed = replace(shape, y=float(y), x=float(x))
-        if placed is not None and _in_sight([*below, *heap, placed], frame):
-            heap.append(placed)
+            candidate = replace(shape, y=float(y), x=float(x))
+        if candidate is not None and _are_visible([*below, *heap, candidate], frame):
+            heap.append(candidate)
     return heap
 
 
 def _against(
     rng: np.random.Generator, shape: Shape, anchor: Shape, frame: tuple[int, int]
 ) -> Shape | None:
-    """`shape` moved towards `anchor` until it overlaps it a little; None if it never does."""
+    """Moves `shape` toward `anchor` until they overlap a little; None if they never do."""
     direction = rng.uniform(0, 2 * np.pi)
-    if shape.is_long:  # side by side, where the nearest point misleads most
+    if shape.is_long:  # side by side, where Eq. 1 fails most
         side = rng.choice([-1, 1]) * np.pi / 2
         direction = anchor.angle + side + rng.normal(0, 0.5)
         shape = replace(shape, angle=anchor.angle + rng.normal(0, 0.25))
     target = anchor.mask(*frame)
     overlap = rng.uniform(0.02, 0.12)
     for distance in np.arange(anchor.reach + shape.reach, 0, -1.0):
-        moved = replace(
+        candidate = replace(
             shape,
             y=float(anchor.y + distance * np.sin(direction)),
             x=float(anchor.x + distance * np.cos(direction)),
         )
-        mask = moved.mask(*frame)
+        mask = candidate.mask(*frame)
         if (mask & target).sum() > overlap * min(mask.sum(), target.sum()):
-            return moved
+            return candidate
     return None
 
 
-def _in_sight(shapes: list[Shape], frame: tuple[int, int]) -> bool:
-    """Whether enough of every object can be seen."""
+def _are_visible(shapes: list[Shape], frame: tuple[int, int]) -> bool:
+    """Whether a sufficient part of each object is visible."""
     covered = np.zeros(frame, bool)
     for shape in reversed(shapes):
         mask = shape.mask(*frame)
-        seen = (mask & ~covered).sum()
-        if seen < max(MIN_PIXELS, MIN_VISIBLE * shape.area):
+        visible = (mask & ~covered).sum()
+        if visible < max(MIN_PIXELS, MIN_VISIBLE * shape.area):
             return False
         covered |= mask
     return True

@@ -1,7 +1,7 @@
-"""The things the drawn set shows: shapes, and how they and the ground are painted.
+"""Shapes, materials and backgrounds of the synthetic data set.
 
-Pictures are float32 RGB in 0..1. An object's own coordinates are (u, v): u along its axis, v
-across, both from -1 to 1 over the object.
+Images are float32 RGB in 0..1. The object coordinates (u, v) run along and across the axis of an
+object, both from -1 to 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CLASSES = ["fruit", "leaf", "star", "ring"]
 FRUIT, LEAF, STAR, RING = range(1, 5)
 
 HOLE = 0.5
-"""The hole of a ring, as a part of its radius."""
+"""Radius of the hole of a ring, relative to the radius of the ring."""
 
 Plane = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -26,16 +26,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Shape:
-    """An outline in the image.
+    """An object outline at a place in the image.
 
     Attributes:
         label: class index.
-        y: of the middle, pixels.
-        x: of the middle, pixels.
-        length: from the middle to the end along the axis, pixels.
-        breadth: from the middle to the side, pixels.
-        angle: of the axis, radians.
-        bend: how far a leaf's axis is bowed.
+        y: row of the center, pixels.
+        x: column of the center, pixels.
+        length: half the extent along the axis, pixels.
+        breadth: half the extent across the axis, pixels.
+        angle: direction of the axis, radians.
+        bend: curvature of the axis of a leaf.
     """
 
     label: int
@@ -48,17 +48,17 @@ class Shape:
 
     @property
     def is_long(self) -> bool:
-        """Whether it has a length and a side."""
+        """Whether the object is elongated."""
         return self.breadth < 0.7 * self.length
 
     @property
     def reach(self) -> float:
-        """The farthest that any of it can be from its middle, pixels."""
+        """Upper bound of the distance between the center and the outline, pixels."""
         return 1.2 * max(self.length, self.breadth)
 
     @property
     def area(self) -> float:
-        """Pixels, also those outside the image."""
+        """Area in pixels, including the part outside the image."""
         whole, *holes = self.outlines()
         return cv2.contourArea(whole) - sum(cv2.contourArea(hole) for hole in holes)
 
@@ -73,7 +73,7 @@ class Shape:
         )
 
     def outlines(self) -> list[Plane]:
-        """The outline and that of a hole, if any: `[n, 2]` (x, y) pixels."""
+        """The outer outline, and the outline of the hole of a ring: `[n, 2]` (x, y) pixels."""
         turn = np.linspace(0, 2 * np.pi, 90, endpoint=False)
         radius = np.ones_like(turn)
         if self.label == STAR:
@@ -89,14 +89,14 @@ class Shape:
         return [self._to_image(points) for points in outlines]
 
     def mask(self, height: int, width: int) -> Mask:
-        """`[height, width]` bool: the pixels it covers."""
+        """The pixels of the object, `[height, width]` bool."""
         canvas = np.zeros((height, width), np.uint8)
         points = [np.round(outline * 16).astype(np.int32) for outline in self.outlines()]
         cv2.fillPoly(canvas, points, 1, shift=4)
         return canvas.astype(bool)
 
     def coordinates(self, rows: Plane, columns: Plane) -> tuple[Plane, Plane]:
-        """(u, v) of the pixels at `rows` and `columns`."""
+        """Object coordinates (u, v) of the pixels at `rows` and `columns`."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         dy, dx = rows - self.y, columns - self.x
         u = (dx * cos + dy * sin) / self.length
@@ -113,12 +113,12 @@ class Shape:
 
 
 def new_shape(rng: np.random.Generator, label: int, scale: float) -> Shape:
-    """A shape of a class, large or small, not placed yet.
+    """A random shape of a class at the origin.
 
     Args:
-        rng: where it comes from.
+        rng: random generator.
         label: class index.
-        scale: 1 for images of 128 pixels.
+        scale: factor of all lengths; 1 for images of 128 pixels.
     """
     large = rng.random() < 0.5
     length, ratio = {
@@ -139,7 +139,7 @@ def new_shape(rng: np.random.Generator, label: int, scale: float) -> Shape:
 
 
 def ground(rng: np.random.Generator, height: int, width: int) -> Plane:
-    """Sand, wood, slate or stone: noise of several octaves between two colors."""
+    """A background like sand, wood, slate or stone: noise between two colors, `[H, W, 3]`."""
     pairs = [
         ((0.62, 0.53, 0.42), (0.84, 0.77, 0.65)),  # sand
         ((0.25, 0.19, 0.15), (0.46, 0.36, 0.28)),  # wood
@@ -160,14 +160,14 @@ def ground(rng: np.random.Generator, height: int, width: int) -> Plane:
 def paint(
     canvas: Plane, owner: NDArray[np.uint8], shape: Shape, index: int, rng: np.random.Generator
 ) -> None:
-    """Lays an object and its shadow onto a picture, in place.
+    """Draws an object and its shadow, in place.
 
     Args:
-        canvas: `[H, W, 3]`, the picture so far.
-        owner: `[H, W]`, gets `index` where the object lies.
-        shape: its outline in the picture's pixels.
-        index: of the object, from 1.
-        rng: its hue and lightness.
+        canvas: the image, `[H, W, 3]`.
+        owner: object indices, `[H, W]`; the pixels of the object become `index`.
+        shape: the object, in pixels of the image.
+        index: index of the object, from 1.
+        rng: random generator of hue and lightness.
     """
     height, width = owner.shape
     reach = int(shape.reach) + 12
@@ -191,7 +191,7 @@ def paint(
 
 
 def _relief(mask: Mask) -> Plane:
-    """Light from the upper left on a swollen surface, and a dark rim."""
+    """Shading of a convex surface with light from the upper left and a dark rim, `[H, W]`."""
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     part = depth / max(float(depth.max()), 1.0)
     dome = cv2.GaussianBlur(np.sqrt(part * (2 - part)), (0, 0), 2.0) * depth.max()
@@ -203,48 +203,48 @@ def _relief(mask: Mask) -> Plane:
 
 
 def _material(label: int, u: Plane, v: Plane, rng: np.random.Generator) -> Plane:
-    """The color of each pixel of an object before light falls on it, `[H, W, 3]`."""
+    """The color of each pixel of an object before shading, `[H, W, 3]`."""
     radius, turn = np.hypot(u, v), np.arctan2(v, u)
     hue, tone = rng.normal(0, 1), rng.uniform(0.82, 1.12)
     if label == FRUIT:
-        skin = _mixed((0.93, 0.36 + 0.09 * hue, 0.10), (0.98, 0.72 + 0.04 * hue, 0.28), 1 - radius)
+        skin = _mix((0.93, 0.36 + 0.09 * hue, 0.10), (0.98, 0.72 + 0.04 * hue, 0.28), 1 - radius)
         pores = _dots(u * 5, v * 5, 0.2)
         stalk = _step(0.16 + 0.05 * np.cos(5 * turn) - radius, 0.03)
-        color = _mixed(skin, (0.25, 0.33, 0.10), stalk) * (1 - 0.3 * pores * (1 - stalk))[..., None]
+        color = _mix(skin, (0.25, 0.33, 0.10), stalk) * (1 - 0.3 * pores * (1 - stalk))[..., None]
     elif label == LEAF:
-        blade = _mixed((0.13, 0.40 + 0.05 * hue, 0.16), (0.55, 0.74, 0.20), (u + 1) / 2)
+        blade = _mix((0.13, 0.40 + 0.05 * hue, 0.16), (0.55, 0.74, 0.20), (u + 1) / 2)
         veins = _step(np.cos(22 * (u - 0.25 * np.abs(v))) - 0.75, 0.2) * (1 - np.abs(v))
         rib = _step(0.09 - np.abs(v), 0.03)
-        color = _mixed(blade, (0.87, 0.90, 0.55), np.maximum(rib, 0.5 * veins))
+        color = _mix(blade, (0.87, 0.90, 0.55), np.maximum(rib, 0.5 * veins))
     elif label == STAR:
-        skin = _mixed((0.72, 0.20, 0.42 + 0.07 * hue), (0.98, 0.62, 0.60), 1 - radius)
+        skin = _mix((0.72, 0.20, 0.42 + 0.07 * hue), (0.98, 0.62, 0.60), 1 - radius)
         warts = _dots(radius * 6, turn / (2 * np.pi) * 25, 0.26)
-        color = _mixed(skin, (1.0, 0.92, 0.80), np.maximum(warts, _step(0.15 - radius, 0.03)))
+        color = _mix(skin, (1.0, 0.92, 0.80), np.maximum(warts, _step(0.15 - radius, 0.03)))
     else:
-        glaze = _mixed((0.12, 0.30, 0.62 + 0.08 * hue), (0.30, 0.72, 0.85), (np.sin(turn) + 1) / 2)
+        glaze = _mix((0.12, 0.30, 0.62 + 0.08 * hue), (0.30, 0.72, 0.85), (np.sin(turn) + 1) / 2)
         stripes = _step(np.cos(12 * turn + 7 * radius) - 0.35, 0.25)
-        color = _mixed(glaze, (0.93, 0.95, 0.97), 0.8 * stripes)
-    toned: Plane = (color * tone).astype(np.float32)
-    return toned
+        color = _mix(glaze, (0.93, 0.95, 0.97), 0.8 * stripes)
+    material: Plane = (color * tone).astype(np.float32)
+    return material
 
 
-def _mixed(
+def _mix(
     first: Plane | tuple[float, float, float],
     second: Plane | tuple[float, float, float],
     part: Plane,
 ) -> Plane:
-    """Between two colors: `first` where `part` is 0, `second` where it is 1."""
+    """Interpolates two colors: `first` where `part` is 0, `second` where it is 1."""
     share = part.clip(0, 1)[..., None]
-    mixed: Plane = np.asarray(first) * (1 - share) + np.asarray(second) * share
-    return mixed
+    color: Plane = np.asarray(first) * (1 - share) + np.asarray(second) * share
+    return color
 
 
 def _step(value: Plane, softness: float) -> Plane:
-    """0 below zero, 1 above, with a soft edge."""
+    """A step function from 0 to 1 at zero with a linear transition."""
     step: Plane = (value / softness + 0.5).clip(0, 1)
     return step
 
 
 def _dots(u: Plane, v: Plane, radius: float) -> Plane:
-    """Round dots at the middle of each unit square."""
+    """Round dots at the center of each unit square."""
     return _step(radius - np.hypot(u - np.floor(u) - 0.5, v - np.floor(v) - 0.5), 0.1)

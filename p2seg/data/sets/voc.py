@@ -1,4 +1,4 @@
-"""PASCAL VOC's folders, and SBD's masks for VOC's images, as instance sets."""
+"""Reads PASCAL VOC, and the masks of SBD for images of VOC, as instance sets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = [
 """VOC's class names; the k-th is class k (1..20)."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Endings of image files, tried in this order."""
+"""File name endings of images; the first existing file is used."""
 
 Masks = tuple[NDArray[np.uint8], dict[int, int]]
 """`[H, W]` object indices, and the class of each object."""
@@ -34,56 +34,56 @@ Progress = Callable[[list[str]], Iterable[str]]
 
 
 def find_voc(folder: Path, year: int | None = None) -> Path:
-    """The folder that holds `ImageSets/Segmentation`.
+    """Finds the folder that contains `ImageSets/Segmentation`.
 
     Args:
-        folder: it itself, or what holds `VOCdevkit/VOC20xx` or `VOC20xx`.
-        year: which one, where there are several.
+        folder: this folder, or one that contains `VOCdevkit/VOC20xx` or `VOC20xx`.
+        year: the year 20xx, if the folder contains several.
 
     Raises:
-        UserError: there is none, or there are several.
+        UserError: there is no such folder, or there are several.
     """
     if (folder / "ImageSets" / "Segmentation").is_dir():
         return folder
     name = "VOC20[0-9][0-9]" if year is None else f"VOC{year}"
-    found = sorted(
+    roots = sorted(
         path
         for pattern in (name, f"VOCdevkit/{name}")
         for path in folder.glob(pattern)
         if (path / "ImageSets" / "Segmentation").is_dir()
     )
-    if not found:
+    if not roots:
         raise UserError(
             f"no {name.replace('[0-9]', 'x')}/ImageSets/Segmentation in {folder}; "
-            "give the folder that holds VOCdevkit, or --download"
+            "give the folder that contains VOCdevkit, or add --download"
         )
-    if len(found) > 1:
-        years = ", ".join(path.name for path in found)
-        raise UserError(f"{folder} holds {years}; say which one with --year")
-    return found[0]
+    if len(roots) > 1:
+        years = ", ".join(path.name for path in roots)
+        raise UserError(f"{folder} contains {years}; choose one with --year")
+    return roots[0]
 
 
 def read_voc(
     root: Path, split: str, classes: list[str] = CLASSES, progress: Progress = iter
 ) -> InstanceSet:
-    """The instances of a split of VOC, or of any set in its layout.
+    """Reads a split of VOC, or of another data set in VOC's layout.
 
-    Masks are those of `SegmentationObject` (0 and 255 belong to no instance); the class of an
-    instance is the smallest class index of `SegmentationClass` inside its mask, 255 left out.
-    Every instance counts: there is no difficult flag and no crowd.
+    Masks come from `SegmentationObject`, where 0 and 255 belong to no instance. The class of an
+    instance is the smallest class index in `SegmentationClass` inside its mask, without 255. VOC
+    has no crowds, and objects that it marks as difficult are instances like all others.
 
     Args:
         root: the folder with `ImageSets`, `JPEGImages`, `SegmentationClass`, `SegmentationObject`.
         split: name of a list in `ImageSets/Segmentation`.
-        classes: their names; the k-th is palette index k.
-        progress: wraps the list of image ids, to show how far it is.
+        classes: class names; the k-th has palette index k.
+        progress: wraps the list of image ids, to show progress.
 
     Returns:
-        The set; images and instances are numbered from 1 in the list's order, image files lie
-        below `JPEGImages`.
+        The set; images and instances are numbered from 1 in the order of the list, and file names
+        are relative to `JPEGImages`.
 
     Raises:
-        UserError: a list, image or mask is missing or not of this form.
+        UserError: a list, image or mask is missing or invalid.
     """
     path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     if not path.is_file():
@@ -99,20 +99,20 @@ def read_voc(
 
 
 def read_trainaug(root: Path, sbd: Path, progress: Progress = iter) -> InstanceSet:
-    """The customary training set of VOC 2012: its own and SBD's images, without VOC's val.
+    """Reads VOC 2012's usual training set: images of VOC and SBD without VOC's val split.
 
-    Images that VOC has masks for keep VOC's; the others take SBD's.
+    Images with masks in VOC have these masks; all others have SBD's.
 
     Args:
-        root: VOC 2012's folder.
-        sbd: SBD's folder: the one with `inst`, or one that holds `benchmark_RELEASE/dataset`.
-        progress: wraps the list of image ids, to show how far it is.
+        root: folder of VOC 2012.
+        sbd: folder of SBD that contains `inst` or `benchmark_RELEASE/dataset`.
+        progress: wraps the list of image ids, to show progress.
 
     Returns:
         The set (10,582 images of the official archives), sorted by image id.
 
     Raises:
-        UserError: a list, image or mask is missing or not of this form.
+        UserError: a list, image or mask is missing or invalid.
     """
     sbd = find_sbd(sbd)
     lists = root / "ImageSets" / "Segmentation"
@@ -130,37 +130,45 @@ def read_trainaug(root: Path, sbd: Path, progress: Progress = iter) -> InstanceS
 
 
 def find_sbd(folder: Path) -> Path:
-    """SBD's folder that holds `inst` and the lists, at or below `folder`."""
+    """Finds SBD's folder that contains `inst` and the lists, at or below `folder`.
+
+    Raises:
+        UserError: there is no such folder.
+    """
     for below in (".", "dataset", "benchmark_RELEASE/dataset"):
         if (folder / below / "inst").is_dir():
             return folder / below
     raise UserError(
         f"no folder inst in {folder}, {folder}/dataset or {folder}/benchmark_RELEASE/dataset; "
-        "give the folder that SBD's benchmark.tgz was unpacked in"
+        "give the folder into which SBD's benchmark.tgz was unpacked"
     )
 
 
 def read_list(path: Path) -> list[str]:
-    """The image ids of a list of VOC or SBD, one a line."""
+    """Reads a list of image ids of VOC or SBD, one id per line.
+
+    Raises:
+        UserError: the file is missing, empty, or has a repeated or invalid id.
+    """
     if not path.is_file():
         raise UserError(f"no list of images at {path}; check the folder")
     text = read_text(path, "list of image ids, one per line")
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
-        raise UserError(f"{path} lists no images; write one id a line")
-    seen: set[str] = set()
+        raise UserError(f"{path} lists no images; write one id per line")
+    earlier: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in earlier:
             raise UserError(f"{path} lists {name} twice; remove one")
         if name.startswith("/") or ".." in name.split("/"):
-            raise UserError(f"{path} lists {name}, which leaves the folder of images; remove it")
-        seen.add(name)
+            raise UserError(f"{path} lists {name}, which leaves the image folder; remove it")
+        earlier.add(name)
     return names
 
 
 def _splits(root: Path) -> str:
     names = sorted(path.stem for path in (root / "ImageSets" / "Segmentation").glob("*.txt"))
-    return ", ".join(names) or "nothing: the folder holds no list"
+    return ", ".join(names) or "nothing, because the folder contains no list"
 
 
 def _collect(
@@ -203,7 +211,7 @@ def _voc_masks(root: Path, name: str, num_classes: int) -> Masks:
     if objects.shape != semantic.shape:
         raise UserError(
             f"the masks of {name} differ in size: SegmentationObject {_size(objects)}, "
-            f"SegmentationClass {_size(semantic)}; write them anew"
+            f"SegmentationClass {_size(semantic)}; write them again"
         )
     labels: dict[int, int] = {}
     for index in np.unique(objects):
@@ -230,29 +238,30 @@ def _sbd_masks(path: Path) -> Masks:
     try:
         struct = loadmat(stream, variable_names=["GTinst"])["GTinst"][0, 0]
         fields = struct["Segmentation"], struct["Categories"]
-    except Exception as error:  # SciPy raises many types for a damaged file
+    except Exception as error:  # SciPy raises errors of many types for a damaged file
         raise UserError(
             f"{path} is not a readable .mat file of SBD's inst folder; download SBD again"
         ) from error
-    objects, of_object = (_small(each, path) for each in fields)
-    of_object = of_object.reshape(-1)
+    objects, classes = (_uint8(each, path) for each in fields)
+    classes = classes.reshape(-1)
     present = [int(index) for index in np.unique(objects) if index not in (0, IGNORED)]
-    labels = {k: int(of_object[k - 1]) for k in present if k <= len(of_object)}
+    labels = {k: int(classes[k - 1]) for k in present if k <= len(classes)}
     if (
         objects.ndim != 2
         or len(labels) != len(present)
         or not set(labels.values()) <= set(range(1, len(CLASSES) + 1))
     ):
-        raise UserError(f"{path} has objects without a class of 1..{len(CLASSES)}")
+        raise UserError(
+            f"{path} has objects without a class of 1..{len(CLASSES)}; download SBD again"
+        )
     return objects, labels
 
 
-def _small(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """Numbers of a .mat file, which may be of any type, as uint8."""
-    small = values.astype(np.uint8) if np.isin(values, range(256)).all() else None
-    if small is None:
+def _uint8(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """Converts numbers of a .mat file, which can be of any type, to uint8."""
+    if not np.isin(values, range(256)).all():
         raise UserError(f"{path} has numbers outside 0..255; download SBD again")
-    return small
+    return values.astype(np.uint8)
 
 
 def _size(labels: NDArray[np.uint8]) -> str:

@@ -31,7 +31,7 @@ class Coco(SetFormat):
         chosen = validation_names((each.file_name for each in images), self.options.val)
         for name, is_val in (("train", False), ("val", True)):
             own = [k for k, each in enumerate(images) if (each.file_name in chosen) == is_val]
-            write_instances(self.folder / f"instances_{name}.json", made.taking(own))
+            write_instances(self.folder / f"instances_{name}.json", made.subset(own))
 
 
 def _numbered(entries: Iterable[Entry]) -> Iterator[list[Instance]]:

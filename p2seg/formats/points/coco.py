@@ -24,12 +24,12 @@ from p2seg.data.coco_variants import (
 )
 from p2seg.data.schema import (
     Category,
+    any_file_name,
     classes_of,
     id_of,
     is_number,
     list_of,
     naming,
-    text_of_name,
 )
 from p2seg.errors import UserError, shown
 from p2seg.formats.points.base import Found, Mark, Picture, Reading, files_at, json_of, size_from
@@ -86,7 +86,7 @@ def _read(file: Path, content: dict[str, Any], reading: Reading) -> Found:
             raise UserError(f"two images have id {id}; image ids must differ")
         pictures[id] = Picture(("",), [], str(file), None, id)
         with found.entry(), naming(file):
-            name = text_of_name(item.get("file_name"), id)
+            name = any_file_name(item.get("file_name"), id)
             size = size_from(item.get("height"), item.get("width"), f"image {id}")
             pictures[id] = replace(pictures[id], names=(name,), size=size)
             found.pictures.append(pictures[id])
