@@ -165,8 +165,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def append_line(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes, *, flush: bool = False) -> None:
     """Adds a line to a file that grows, whole or not at all; missing folders are made.
+
+    Args:
+        path: the file.
+        line: without the newline. It stands on a line of its own even if the last one was torn.
+        flush: waits until the line is on the disk.
 
     Raises:
         OSError: the system refuses, with `path` as the file's name.
@@ -176,12 +181,16 @@ def append_line(path: Path, line: bytes) -> None:
         with path.open("ab", buffering=0) as stream:
             start = stream.tell()
             content = b"\n" + line  # a newline first: a killed process may have torn its line
-            while content:
-                try:
+            try:
+                while content:
                     content = content[stream.write(content) :]
-                except OSError:
-                    stream.truncate(start)
-                    raise
+                if flush:
+                    os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(start)
+                raise
+        if flush and not start:
+            _sync_folder(path.parent)
     except OSError as error:
         _raise_for(path, error, path)
 

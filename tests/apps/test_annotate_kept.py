@@ -286,8 +286,8 @@ def test_what_has_too_many_levels_to_be_kept_is_refused(path, where):
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
-    def read(path):
-        found = read_points(path)
+    def read(path, **given):
+        found = read_points(path, **given)
         path.write_text("{")
         return found
 
