@@ -37,6 +37,14 @@ def run(cfg: DictConfig) -> Path:
             "undone",
             markup=False,
         )
+    if clicks.folded < clicks.version:
+        clicks.write(clicks.snapshot())
+        clicks.note_written(clicks.version)
+        console.print(
+            f"restored the changes ({clicks.version}) that an earlier start saved in the journal "
+            f"of {out}",
+            markup=False,
+        )
     album = Album(path_of(cfg, "images"), clicks.size)
     masks = masks_of(cfg, clicks)
     with server.listening(str(cfg.host), cfg.port) as listener, ExitStack() as ending:

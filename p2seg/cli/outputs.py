@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from p2seg.cli.fingerprints import inputs_of
+from p2seg.data.journal import is_journal
 from p2seg.engine.checkpoint import Ruined, load_checkpoint
 from p2seg.errors import UserError
 from p2seg.formats.masks import FORMATS
@@ -43,7 +44,7 @@ FILES: dict[str, tuple[str, ...]] = {
 """Single files below `out`."""
 
 BESIDE: dict[str, dict[str | None, tuple[str, ...]]] = {
-    "annotate": {None: (".history.json",)},
+    "annotate": {None: (".history.json", ".journal.jsonl")},
     "export_points": {"cvat": (".labels.json",), "labelstudio": (".config.xml",)},
 }
 """What commands of one file write next to it, by what they are asked for: endings for its own."""
@@ -102,7 +103,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
             files,
             unhashed=frozenset(files if clicked else ()),
             continues=frozenset(("make_points", "import_points") if clicked else ()),
-            is_own=lambda file: clicked and (file == out or _is_history(file)),
+            is_own=lambda file: clicked and (file == out or is_journal(file) or _is_history(file)),
         )
     kind = {"train": "network", "train_segmentor": "segmentor"}.get(command)
     names, groups = FILES.get(command, ()), GROUPS.get(command, ())

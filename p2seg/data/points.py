@@ -31,6 +31,7 @@ from p2seg.data.coco import Category, ImageRecord, Instance, InstanceSet, decode
 from p2seg.data.coco_reader import Images, point_of, read_coco_file
 from p2seg.data.coco_variants import CROWDS, Notes
 from p2seg.data.compact_lists import PackedPoints, subset_of
+from p2seg.data.journal import check_no_journal
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError
 from p2seg.runtime.files import write_json_object
@@ -63,19 +64,23 @@ class PointSet:
         return replace(self, images=images, points=points)
 
 
-def read_points(path: Path) -> PointSet:
+def read_points(path: Path, *, journal: bool = False) -> PointSet:
     """Reads a points file.
 
     Args:
         path: the file.
+        journal: the caller reads the file's journal too (`p2seg.data.journal`).
 
     Returns:
         The validated set.
 
     Raises:
-        UserError: the file is missing, not JSON or not in the format above, a point lies outside
-            its image, or there are more classes than labels in a semantic map.
+        UserError: the file is missing, no JSON or not of the form above, a point lies outside its
+            image, there are more classes than a semantic map can hold, or the file's journal holds
+            changes.
     """
+    if not journal:
+        check_no_journal(path)
     coordinates = array("d")
 
     def visit(id: int, content: dict[str, Any], place: int, images: Images, _: Notes) -> None:

@@ -164,8 +164,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Appends a line to a file, whole or not at all; missing folders are created.
+def append_line(path: Path, line: bytes, *, flush: bool = False) -> None:
+    """Adds a line to a file that grows, whole or not at all; missing folders are made.
+
+    Args:
+        path: the file.
+        line: without the newline. It stands on a line of its own even if the last one was torn.
+        flush: waits until the line is on the disk.
 
     Raises:
         OSError: the line cannot be written; its `filename` is `path`.
@@ -174,13 +179,17 @@ def append_line(path: Path, line: bytes) -> None:
     try:
         with path.open("ab", buffering=0) as stream:
             start = stream.tell()
-            content = b"\n" + line  # a killed process may have left an incomplete last line
-            while content:
-                try:
+            content = b"\n" + line  # a newline first: a killed process may have torn its line
+            try:
+                while content:
                     content = content[stream.write(content) :]
-                except OSError:
-                    stream.truncate(start)
-                    raise
+                if flush:
+                    os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(start)
+                raise
+        if flush and not start:
+            _sync_folder(path.parent)
     except OSError as error:
         raise_for(path, error, path)
 

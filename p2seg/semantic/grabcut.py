@@ -41,7 +41,17 @@ TRUSTED = 1.5
 """What the score of the scale that the clicks propose is multiplied by."""
 
 
-METHOD = 2
+CROWD = 40
+"""Points of an image above which all of them share one cut per scale."""
+
+CROWD_SIDE = 1.7
+"""Size at which the image of a crowd is worked on, in `max_side`."""
+
+CROWD_SCALES = 1.0, 0.5, 0.25
+"""Scales of a crowd; each refines the color models of the one before."""
+
+
+METHOD = 3
 """Counts the changes of what the same settings make of an image: maps of another number are old."""
 
 
@@ -60,6 +70,9 @@ class GrabCut(ImageSource):
     taken as the same object if the earlier click's mask covers it. The defaults are measured, see
     docs/developers/experiments.md.
 
+    More than 40 points share one cut of the whole image per scale, so that the time hardly depends
+    on their number. A pixel of that cut goes to the nearest point in the same unit.
+
     Attributes:
         lone: reach of a point without neighbors, in short sides of the image.
         trust: exponent of the neighbor's distance in the reach, 0..1.
@@ -68,7 +81,7 @@ class GrabCut(ImageSource):
         probable: radius of the disc that probably does, in reaches.
         crop: radius of the crop, in reaches.
         max_side: a crop is worked on at this many pixels a side at most.
-        iterations: of GrabCut.
+        iterations: of GrabCut; one where points share a cut.
     """
 
     lone: float = 0.45
@@ -104,11 +117,15 @@ class GrabCut(ImageSource):
         nearest, reach = self.reaches(yx, min(image.shape[:2]))
         claim = np.full(semantic.shape, np.inf)
         owner = np.full(semantic.shape, -1)
+        crowd = self._crowd(image, yx, nearest, reach) if len(yx) > CROWD else None
         for k, point in enumerate(yx):
             earlier = np.flatnonzero(np.hypot(*(yx[:k] - point).T) <= TWICE)
             if owner[tuple(point)] in earlier:
                 continue  # one object that was clicked twice: the first keeps the mask
-            window, won = self._object(image, yx, labels, nearest, reach[k], k)
+            if crowd is None:
+                window, won = self._object(image, yx, labels, nearest, reach[k], k)
+            else:
+                window, won = crowd[k]
             far = _distance(_pixels(won.shape, won.shape), _from(window, point)) / nearest[k]
             won &= far < claim[window]
             claim[window][won] = far[won]
@@ -141,13 +158,49 @@ class GrabCut(ImageSource):
             crop, inside = image[window], _from(window, yx)
             small, own = self._cut(crop, inside, labels, nearest * scale, reach * scale, k)
             area = own.mean() * crop.shape[0] * crop.shape[1]
-            score = _contrast(small, own) * area**LARGER * (TRUSTED if scale == 1 else 1)
+            score = _score(small, own, area, scale)
             if score > best:
                 best, found = score, (window, own)
             scale /= 2
         window, own = found
         height, width = image[window].shape[:2]
         return window, np.asarray(cv2.resize(own.astype(np.float32), (width, height))) >= 0.5
+
+    def _crowd(
+        self, image: NDArray[np.uint8], yx: Int, nearest: Float, reach: Float
+    ) -> list[tuple[Window, Mask]]:
+        """As `_object`, of every point: all points of the image share a cut per scale."""
+        full = np.array(image.shape[:2])
+        shape = np.maximum((full * min(1, CROWD_SIDE * self.max_side / full.max())).round(), 1)
+        side, size = full / shape, (int(shape[0]), int(shape[1]))
+        small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+        pixels, at = _pixels(image.shape, size), ((yx + 0.5) / side).astype(np.int64)
+        radius = np.ceil((self.crop * reach[:, None] + 1) / side).astype(np.int64).max(1)
+        owner, far, best = np.full(size, -1), np.full(size, np.inf), np.full(size, np.inf)
+        for k, point in enumerate(yx):
+            window = _window(at[k], radius[k], size)
+            apart = _distance((pixels[0][window[0]], pixels[1][:, window[1]]), point)
+            won = apart / nearest[k] < best[window]
+            best[window][won], owner[window][won] = apart[won] / nearest[k], k
+            far[window][won] = apart[won]
+        found = [(_window(at[k], 0, size), np.zeros((1, 1), bool)) for k in range(len(yx))]
+        scores, models = np.zeros(len(yx)), (np.zeros((1, 65)), np.zeros((1, 65)))
+        for scale in CROWD_SCALES:
+            seeds = np.full(size, cv2.GC_PR_BGD, np.uint8)
+            seeds[far <= self.probable * reach[owner] * scale] = cv2.GC_PR_FGD
+            seeds[far > self.crop * reach[owner] * scale] = cv2.GC_BGD
+            sure = np.maximum(self.sure * nearest[owner] * scale, 0.75 * side.max())
+            seeds[far <= sure] = cv2.GC_FGD
+            regions = np.where(_foreground(small, seeds, 1, models), owner, -1)
+            for k in np.flatnonzero(
+                (self.crop * reach * scale >= MIN_CROP) | (scale == 1)
+            ).tolist():
+                window = _window(at[k], radius[k] * scale, size)
+                own = _region(regions[window] == k, tuple(_from(window, at[k])))
+                score = _score(small[window], own, own.sum() * side.prod(), scale)
+                if score > scores[k]:
+                    found[k], scores[k] = (window, own), score
+        return [_enlarged(*each, side) for each in found]
 
     def _cut(
         self, crop: NDArray[np.uint8], yx: Int, labels: Int, nearest: Float, reach: float, k: int
@@ -172,9 +225,30 @@ class GrabCut(ImageSource):
             seeds[_distance(pixels, yx[j]) <= sure[j]] = cv2.GC_FGD if same else cv2.GC_BGD
         seeds[far <= sure[k]] = cv2.GC_FGD
         foreground = _foreground(small, seeds, self.iterations)
-        regions = np.asarray(cv2.connectedComponents(foreground.astype(np.uint8))[1])
-        own: Mask = regions == regions.flat[far.argmin()]
-        return small, own
+        return small, _region(foreground, np.unravel_index(far.argmin(), shape))
+
+
+def _region(mask: Mask, at: tuple[np.intp, ...]) -> Mask:
+    """The part of a mask that is connected with a pixel."""
+    regions = np.asarray(cv2.connectedComponents(mask.astype(np.uint8))[1])
+    own: Mask = mask & (regions == regions[at])
+    return own
+
+
+def _enlarged(window: Window, mask: Mask, side: Float) -> tuple[Window, Mask]:
+    """A window of a shrunk image and a mask `[h, w]` in it, in pixels of the image; one pixel of
+    the shrunk image has `side` (height, width)."""
+    y, x = (
+        slice(round(part.start * one), round(part.stop * one))
+        for part, one in zip(window, side.tolist(), strict=True)
+    )
+    shape = x.stop - x.start, y.stop - y.start
+    return (y, x), np.asarray(cv2.resize(mask.astype(np.float32), shape)) >= 0.5
+
+
+def _score(image: NDArray[np.uint8], mask: Mask, area: float, scale: float) -> float:
+    """How good a mask is; `area` is in pixels of the whole image."""
+    return float(_contrast(image, mask) * area**LARGER * (TRUSTED if scale == 1 else 1))
 
 
 def _contrast(image: NDArray[np.uint8], mask: Mask) -> float:
@@ -193,14 +267,29 @@ def _contrast(image: NDArray[np.uint8], mask: Mask) -> float:
     return float(np.quantile(np.linalg.norm(apart, axis=1), 0.25))
 
 
-def _foreground(image: NDArray[Any], seeds: NDArray[np.uint8], iterations: int) -> Mask:
-    """GrabCut's foreground, `[h, w]`; the seeds' own where it has nothing to decide."""
+def _foreground(
+    image: NDArray[Any],
+    seeds: NDArray[np.uint8],
+    iterations: int,
+    models: tuple[Float, Float] | None = None,
+) -> Mask:
+    """GrabCut's foreground, `[h, w]`; the seeds' own where it has nothing to decide.
+
+    Args:
+        image: `[h, w, 3]` uint8.
+        seeds: `[h, w]`, what is known; it is overwritten.
+        iterations: of GrabCut.
+        models: of the colors, which are refined; zeros are replaced. None: of no use afterwards.
+    """
     surely, probably = seeds == cv2.GC_FGD, seeds == cv2.GC_PR_FGD
     background = ~(surely | probably)
     if background.any() and (probably | (seeds == cv2.GC_PR_BGD)).any():
         cv2.setRNGSeed(0)  # the color clusters start at random
-        none, models = (0, 0, 0, 0), (np.zeros((1, 65)), np.zeros((1, 65)))
-        cv2.grabCut(image, seeds, none, *models, iterations, cv2.GC_INIT_WITH_MASK)
+        background_model, foreground_model = models or (np.zeros((1, 65)), np.zeros((1, 65)))
+        mode = cv2.GC_EVAL if foreground_model.any() else cv2.GC_INIT_WITH_MASK
+        cv2.grabCut(
+            image, seeds, (0, 0, 0, 0), background_model, foreground_model, iterations, mode
+        )
     cut: Mask = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
     return cut
 

@@ -9,11 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
 
 import cv2
 import numpy as np
 from PIL import Image
+
+from p2seg.apps.annotate.clicks import Clicks
+from p2seg.data.journal import journal_path
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "annotate.py"
 
@@ -154,9 +159,23 @@ class Stage:
         )
 
 
+def settled(path):
+    """The points file as soon as it holds what its journal held."""
+    until = time.monotonic() + 20
+    while journal_path(path).exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return path
+
+
 def saved(path):
-    """Returns the points [class name, x, y] of each image in the file."""
-    content = json.loads(path.read_text())
+    """Of each image its points [name of the class, x, y], as a start after a kill has them."""
+    with TemporaryDirectory() as folder:
+        for each in path.parent.glob(f"{path.stem}.*json*"):
+            copyfile(each, Path(folder) / each.name)
+        clicks = Clicks(Path(folder) / path.name)
+        clicks.write(clicks.snapshot())
+        content = json.loads(clicks.path.read_text())
     names = {each["id"]: each["name"] for each in content["categories"]}
     found = {each["file_name"]: [] for each in content["images"]}
     images = {each["id"]: each["file_name"] for each in content["images"]}

@@ -6,8 +6,9 @@ import json
 import signal
 
 import pytest
-from annotate_sets import Stage, Tool, discs, folder_of_images, saved
+from annotate_sets import Stage, Tool, discs, folder_of_images, saved, settled
 
+from p2seg.apps.annotate.clicks import Clicks
 from p2seg.data.points import read_points
 
 PLAIN, LARGE, TURNED, BROKEN, ODD, DEEP, BELOW = range(7)
@@ -74,7 +75,7 @@ def test_click_choose_undo_remove_and_drag(stage, home):
     count(stage, 1)
     stage.press("z")
     count(stage, 2)
-    ids = {each["id"] for each in json.loads(path.read_text())["annotations"]}
+    ids = {each["id"] for each in json.loads(settled(path).read_text())["annotations"]}
     assert ids == {1, 2}
     stage.press("Control+z")
     stage.says("Undone: a move")
@@ -87,7 +88,7 @@ def test_click_choose_undo_remove_and_drag(stage, home):
     assert saved(path) == {}
     stage.click(x, y)
     count(stage, 1)
-    assert read_points(path).points[0].ids.tolist() == [3]  # 1 and 2 have been others
+    assert read_points(settled(path)).points[0].ids.tolist() == [3]  # 1 and 2 have been others
 
 
 def test_pixels_of_scaled_turned_and_zoomed_images(stage, home):
@@ -103,7 +104,9 @@ def test_pixels_of_scaled_turned_and_zoomed_images(stage, home):
         count(stage, 1)
         found, tolerance = saved(path)[name][0], 1 if number == LARGE else 0  # of half its size
         assert found[1:] == pytest.approx([x, y], abs=tolerance)
-    sizes = {each.file_name: (each.height, each.width) for each in read_points(path).images}
+    sizes = {
+        each.file_name: (each.height, each.width) for each in read_points(settled(path)).images
+    }
     assert sizes["c_turned.jpg"] == (300, 200)
     assert sizes["b_large.jpg"] == (1600, 2400)
     go(stage, LARGE)
@@ -198,6 +201,8 @@ def test_a_killed_server_loses_and_doubles_nothing(stage, tool, home):
     stage.click(150, 7)  # is not taken, and not shown
     assert stage.told()["pending"] == "0"
     assert saved(path) == before
+    clicks = Clicks(path)  # as the next start
+    clicks.write(clicks.snapshot())
     large = far_ids(path)
     again = Tool(home / "photos", f"port={tool.port}", f"out={path}", "preview=none")
     try:

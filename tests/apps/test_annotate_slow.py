@@ -7,7 +7,7 @@ import time
 
 import cv2
 import pytest
-from annotate_sets import Stage, Tool, discs, saved, scene
+from annotate_sets import Stage, Tool, discs, saved, scene, settled
 from tool_sets import NETWORK, QUICK
 from training_sets import training_set
 
@@ -85,7 +85,10 @@ def test_masks_of_a_network_and_classes_of_the_file(tool, page, tmp_path, run_to
     stage.click(width - 1, height - 1)
     stage.wait(points=count + 1, unsaved=0, pending=0)
     page.wait_for_function("document.querySelector('.stage').dataset.masks > 0")
-    assert sum(map(len, read_points(tmp_path / points).points)) == sum(map(len, before.points)) + 1
+    assert (
+        sum(map(len, read_points(settled(tmp_path / points)).points))
+        == sum(map(len, before.points)) + 1
+    )
 
 
 def test_a_hundred_thousand_points_are_saved_in_a_moment(tmp_path):

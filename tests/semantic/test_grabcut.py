@@ -174,6 +174,35 @@ def test_three_hundred_points_take_seconds() -> None:
     assert made.any()
 
 
+def crowd(count: int, side: int = 640) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grainy picture of discs of many sizes, their pixels, and the clicks on them."""
+    rng, rows = np.random.default_rng(0), int(np.ceil(count**0.5))
+    step = side / rows
+    places = (np.stack(np.divmod(np.arange(count), rows), 1) + 0.5) * step
+    yx = (places + rng.uniform(-0.1, 0.1, places.shape) * step).astype(int)
+    y, x = np.mgrid[:side, :side]
+    truth = np.zeros((side, side), bool)
+    for (a, b), radius in zip(yx, rng.uniform(0.2, 0.35, count) * step, strict=True):
+        truth |= (y - a) ** 2 + (x - b) ** 2 <= radius**2
+    return grainy(truth), truth, yx
+
+
+@pytest.mark.parametrize(("count", "least"), [(41, 0.93), (150, 0.93), (400, 0.88)])
+def test_a_crowd_is_cut_at_once(count: int, least: float) -> None:
+    image, truth, yx = crowd(count)
+    labels = np.arange(count) % 2 + 1
+    start = time.process_time()
+    made = GrabCut().segment(image, yx, labels)
+    taken = time.process_time() - start
+    assert iou(made > 0, truth) > least
+    right = sum(
+        (made[a - 2 : a + 3, b - 2 : b + 3] == label).all()
+        for (a, b), label in zip(yx, labels, strict=True)
+    )
+    assert right > 0.98 * count
+    assert taken < 3  # 0.4 s on one core; a cut for each of 150 points takes 7
+
+
 def test_the_image_must_have_the_annotated_size(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(path)

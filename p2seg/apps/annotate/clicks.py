@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from p2seg.apps.annotate.changes import Changes, action_of, size_of
 from p2seg.apps.annotate.classes import place_of, with_new
 from p2seg.apps.annotate.entries import (
     Click,
@@ -17,7 +19,7 @@ from p2seg.apps.annotate.entries import (
     points_of,
     remembered,
 )
-from p2seg.apps.annotate.history import OURS, Action
+from p2seg.apps.annotate.history import KEPT, OURS, Action, found_in
 from p2seg.apps.annotate.layout import entry_of, entry_or, is_point, json_of
 from p2seg.apps.annotate.store import Snapshot, Store
 from p2seg.data.json_text import replace_values, value_of
@@ -27,8 +29,10 @@ from p2seg.errors import UserError
 from p2seg.structures import Points
 
 
-class Clicks:
-    """The points of a folder's images: changed one by one, saved together.
+class Clicks(Changes):
+    """The points of a folder's images, changed one at a time.
+
+    A change is saved in the journal next to the file; the file is written now and then.
 
     A point id is never reused, even after the point is removed. An image keeps its id while it has
     no points, even after a restart. A click selects a pixel, and the point is the pixel's center.
@@ -39,30 +43,29 @@ class Clicks:
         classes: class names; names that are not in the file are appended to its classes.
 
     Attributes:
-        categories: class k is the k-th category.
-        version: counts the changes of points and marks.
-        unsaved: by point id, the version of the last change that is not written yet.
-        history_fits: whether the whole undo history fits the points; other actions are ignored.
+        categories: class k is the k-th.
+        history_fits: whether all of the undo history fits the points; what does not is ignored.
 
     Raises:
         UserError: the file is no points file, or the classes are missing, repeated or too many.
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
-        self.path, self._store = path, Store(path)
-        known, ours = self._store.known, self._store.ours
-        self.history_fits, self._history = self._store.history_fits, self._store.history
+        super().__init__(Store(path))
+        self.path = path
+        known, ours = self.store.known, self.store.ours
+        self.history_fits, self._history = self.store.history_fits, self.store.history
         self.categories = with_new(known.categories, classes, path)
-        self.version = self.written = 0
-        self.unsaved: dict[int, int] = {}
+        self.store.has_classes = self.categories == known.categories
         removed = {each.row for each in self._history if each.row is not None}
-        self._entries = entries_of(known, self._store.layout, ours, removed)
+        self._entries = entries_of(known, self.store.layout, ours, removed)
         self._aliases: dict[str, str] = {}
-        rows = len(self._store.layout.annotations.items)
+        rows = len(self.store.layout.annotations.items)
         self._next_row = rows + max(removed, default=0) + 1
         entries = self._entries.values()
         self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
         self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
+        self.replay()
 
     def match(self, names: Sequence[str]) -> None:
         """Matches the file's images to a folder whose names use another Unicode form.
@@ -108,7 +111,7 @@ class Clicks:
     def strangers(self, names: Sequence[str]) -> list[str]:
         """Returns the file's images that are not in `names`; their points are preserved."""
         listed = {name for name, entry in self._entries.items() if entry.is_listed}
-        return sorted(listed - {self._aliases.get(name, name) for name in names})
+        return sorted(listed - set(map(self._key, names)))
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
         """Adds a point on the pixel (x, y).
@@ -132,6 +135,7 @@ class Clicks:
         self._put(entry, click)
         self._note(Action("add", entry.record.id, click.id, was_done=entry.done))
         entry.done = False
+        self.note("add", self._key(name), size=size, label=label, x=x, y=y)
         return click
 
     def move(self, name: str, id: int, x: int, y: int) -> None:
@@ -147,6 +151,7 @@ class Clicks:
         was = value_of(click.text, "point")
         self._put(entry, _moved(click, x, y))
         self._note(Action("move", entry.record.id, id, None, (click.x, click.y), was=was))
+        self.note("move", self._key(name), id=id, x=x, y=y)
 
     def remove(self, name: str, id: int) -> None:
         """Removes a point.
@@ -159,6 +164,7 @@ class Clicks:
         self._take(entry, id)
         about = entry.record.id, id, category, (click.x, click.y)
         self._note(Action("remove", *about, row=click.row, was=click.text))
+        self.note("remove", self._key(name), id=id)
 
     def mark_done(self, name: str, size: tuple[int, int]) -> None:
         """Marks an image as empty; an image with points is not changed."""
@@ -166,6 +172,7 @@ class Clicks:
         if not entry.clicks and not entry.done:
             entry.done = True
             self._note(Action("done", entry.record.id))
+            self.note("done", self._key(name), size=size)
 
     def undo(self, name: str, size: tuple[int, int] | None = None) -> str | None:
         """Undoes the last action on an image.
@@ -179,14 +186,31 @@ class Clicks:
         """
         entry = self._known(name)
         if entry is None or (not entry.is_listed and size not in (None, entry.size)):
-            return None  # the image file was replaced
-        for place in reversed(range(len(self._history))):
-            if self._history[place].image_id == entry.record.id:
-                told = self._undone(entry, self._history.pop(place))
-                if told is not None:
-                    self.version += 1
-                    return told
+            return None  # the file was replaced since
+        for action in [each for each in self._history if each.image_id == entry.record.id][::-1]:
+            told = self.take_back(name, action)
+            if told is not None:
+                return told
         return None
+
+    def take_back(self, name: str, action: Action) -> str | None:
+        """Undoes an action on an image, and forgets it and the later ones on that image.
+
+        Returns:
+            What that was, in words; None where it can no longer be undone.
+        """
+        entry = self._known(name)
+        if entry is None:
+            return None
+        own = [each for each in self._history if each.image_id == entry.record.id]
+        place = found_in(own, action)
+        gone = own[place:]
+        self._history = [each for each in self._history if all(each is not one for one in gone)]
+        told = self._undone(entry, gone[0] if gone else replace(action, row=None))
+        if told is not None:
+            self.version += 1
+            self.note("undo", self._key(name), action=action.content)
+        return told
 
     def snapshot(self) -> Snapshot:
         """Returns the content to write: images that have points, are done, or were in the file."""
@@ -196,31 +220,23 @@ class Clicks:
             images=[entry.record for entry in listed],
             categories=self.categories,
             points=[entry.points for entry in listed],
-            info={**self._store.known.info, OURS: ours | remembered(self._entries.values())},
+            info={**self.store.known.info, OURS: ours | remembered(self._entries.values())},
         )
-        return self._store.snapshot(points, listed, self.categories, self._history)
+        return self.store.snapshot(points, listed, self.categories, self._history)
 
-    def note_written(self, version: int) -> None:
-        """Records that the file holds this version."""
-        self.written = version
-        self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
-
-    def write(self, snapshot: Snapshot) -> None:
-        """Writes the history and the file. May run in another thread, one call at a time.
-
-        Raises:
-            UserError: another program has changed the file.
-            OSError: a file cannot be written.
-        """
-        self._store.write(snapshot)
-
-    def rescue(self) -> Path:
-        """Writes all points to a new file next to the points file and returns its path.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        return self._store.rescue(self.snapshot())
+    def make(self, do: str, name: str, values: dict[str, Any]) -> object:
+        """Makes a change of the journal again."""
+        if do == "undo":
+            return self.take_back(name, action_of(values))
+        if do in ("add", "done"):
+            values["size"] = size_of(values)
+        own: dict[str, Callable[..., object]] = {
+            "add": self.add,
+            "move": self.move,
+            "remove": self.remove,
+            "done": self.mark_done,
+        }
+        return own[do](name, **values)
 
     def _undone(self, entry: Entry, action: Action) -> str | None:
         """Undoes an action; returns None if the action no longer applies."""
@@ -261,11 +277,15 @@ class Clicks:
         return Click(id, label, x, y, row, text)
 
     def _known(self, name: str) -> Entry | None:
-        return self._entries.get(self._aliases.get(name, name))
+        return self._entries.get(self._key(name))
 
     def _note(self, action: Action) -> None:
-        self._history.append(action)
+        self._history = [*self._history[1 - KEPT :], action]
         self.version += 1
+
+    def _key(self, name: str) -> str:
+        """The name of an image in the file."""
+        return self._aliases.get(name, name)
 
     def _entry(self, name: str, size: tuple[int, int]) -> Entry:
         entry = self._known(name)

@@ -133,6 +133,19 @@ def renumbered(actions: list[Action], rows: list[int]) -> list[Action]:
     return [each if each.row is None else replace(each, row=new[each.row]) for each in last]
 
 
+def found_in(actions: list[Action], wanted: Action) -> int:
+    """The place of the last of some actions that is the wanted one; their number if none is.
+
+    Rows do not count: they are others after the file is read again.
+    """
+    places = (k for k in reversed(range(len(actions))) if _rowless(actions[k]) == _rowless(wanted))
+    return next(places, len(actions))
+
+
+def _rowless(action: Action) -> Action:
+    return replace(action, row=None)
+
+
 def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
     """Returns the history file's entry for one state of the points."""
     places = {str(id): place for id, place in places_of(points, actions).items()}

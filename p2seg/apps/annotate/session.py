@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from p2seg.apps.annotate.album import Album
 from p2seg.apps.annotate.clicks import Clicks
 from p2seg.apps.annotate.preview import Found, Preview
+from p2seg.apps.annotate.store import Snapshot
 from p2seg.errors import UserError, refusal
 
+T = TypeVar("T")
+
 AGAIN = 3.0
-"""Seconds until a failed save is tried again."""
+"""Seconds after which what could not be saved is tried again, and without a click in which the
+points file gets what is in its journal."""
+
+MANY = 1000
+"""Changes in the journal for which the points file does not wait for a pause."""
 
 
 class Tab(Protocol):
@@ -49,7 +57,7 @@ class Session:
         self.tabs: set[Tab] = set()
         self.fault: str | None = None
         clicks.match(album.names)
-        self._writing = asyncio.Lock()
+        self._appending, self._writing = asyncio.Lock(), asyncio.Lock()
         self._closed = False
 
     async def changed(self, number: int) -> None:
@@ -59,21 +67,52 @@ class Session:
         self.refresh()
 
     async def save(self) -> None:
-        """Writes unsaved changes; the first of several waiting calls writes for all."""
-        async with self._writing:
-            version = self.clicks.version
-            if version == self.clicks.written:
+        """Saves what is not saved; of several that wait for it the first saves for all."""
+        async with self._appending:
+            if self.clicks.unwritten() is not None:
+                await self._append()
                 return
-            snapshot = self.clicks.snapshot()
-            try:
-                await asyncio.to_thread(self.clicks.write, snapshot)
-            except UserError as error:
-                self.fault = str(error)
-            except OSError as error:
-                self.fault = refusal(error)
-            else:
-                self.fault = None
-                self.clicks.note_written(version)
+        await self.write()
+
+    async def write(self) -> None:
+        """Puts everything into the points file, also what is in its journal.
+
+        Clicks are saved in the journal meanwhile. What the journal could not take waits.
+        """
+        async with self._writing:
+            async with self._appending:
+                await self._append()
+                snapshot, version = self.clicks.snapshot(), self.clicks.version
+                if version == self.clicks.folded:
+                    return
+                begun = await self._attempt(self.clicks.store.begin, snapshot)
+                if begun and self.clicks.written < version:
+                    await self._finish(snapshot, version)
+                    return
+            if begun:
+                await self._finish(snapshot, version)
+
+    async def _append(self) -> None:
+        """Saves in the journal what is not saved, if it can."""
+        version, changes = self.clicks.version, self.clicks.unwritten()
+        if changes and await self._attempt(self.clicks.store.append, changes):
+            self.clicks.note_saved(version)
+
+    async def _finish(self, snapshot: Snapshot, version: int) -> None:
+        if await self._attempt(self.clicks.store.finish, snapshot):
+            self.clicks.note_written(version)
+
+    async def _attempt(self, work: Callable[[T], None], given: T) -> bool:
+        """Whether work in a thread is done; if not, `fault` says why."""
+        try:
+            await asyncio.to_thread(work, given)
+        except UserError as error:
+            self.fault = str(error)
+        except OSError as error:
+            self.fault = refusal(error)
+        else:
+            self.fault = None
+        return self.fault is None
 
     def ask_masks(self, number: int) -> None:
         """Requests masks for an image's points."""
@@ -111,9 +150,11 @@ class Session:
         await asyncio.to_thread(self._look)
         self.refresh()
         while True:
+            version, left = self.clicks.version, self.clicks.folded
             await asyncio.sleep(AGAIN)
-            if self.fault is not None:
-                await self.save()
+            is_due = version == self.clicks.version or version - left > MANY
+            if self.fault is not None or (is_due and self.clicks.folded < version):
+                await asyncio.shield(self.write())  # close() waits for its end
                 self.refresh()
 
     async def close(self) -> None:
@@ -123,7 +164,7 @@ class Session:
             UserError: the file cannot be saved; the points are in a second file if possible.
         """
         self._closed = True
-        await self.save()
+        await self.write()
         if self.preview is not None:
             self.preview.close()
         self.album.close()

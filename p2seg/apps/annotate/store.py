@@ -1,9 +1,9 @@
-"""Reads the points file and its undo history once, and writes both whole at each save."""
+"""The points file, its journal and its undo history, as one thing to read and write."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
@@ -21,6 +21,7 @@ from p2seg.apps.annotate.history import (
     written_of,
 )
 from p2seg.apps.annotate.layout import Layout, json_of
+from p2seg.data.journal import Change, Journal
 from p2seg.data.points import PointSet, read_points
 from p2seg.data.records import Category
 from p2seg.data.schema import naming
@@ -51,17 +52,20 @@ class Store:
         path: of the file.
         known: its content when it was read.
         layout: its text.
-        ours: the page's own state in the file.
-        history: the actions that led to the points.
-        history_fits: whether the whole undo history fits the points; other actions are ignored.
+        ours: what the page keeps in it.
+        history: the actions that led to it.
+        history_fits: whether all of the undo history fits the points; what does not is ignored.
+        changes: that the journal holds and the file does not.
+        has_classes: whether the file has all classes of the page.
 
     Raises:
-        UserError: the file is no points file, or another program is writing it.
+        UserError: the file is no points file, or another program writes it just now, or has
+            changed it while the journal held changes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self._seen = path, _state(path)
-        self.known = read_points(path) if path.exists() else PointSet([], [], [])
+        self.known = read_points(path, journal=True) if path.exists() else PointSet([], [], [])
         content = path.read_bytes() if path.exists() else None
         if _state(path) != self._seen:
             raise UserError(f"{path} was changed while it was read; start p2seg annotate again")
@@ -76,6 +80,10 @@ class Store:
             else read_history(path, self.known, state)
         )
         self._written = {state: written_of(self.known, self.history)}
+        self._journal, self.has_classes = Journal(path, state), False
+        self._content_state = state
+        self._coming: str | None = None
+        self.changes: list[Change] = self._journal.changes
 
     def snapshot(
         self,
@@ -104,25 +112,64 @@ class Store:
             [*known.values(), *new],
         )
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Writes the history and the file.
+    @property
+    def takes_changes(self) -> bool:
+        """Whether the journal can take changes: the file exists, with all classes of the page."""
+        return self.path.exists() and self.has_classes and self._journal.is_intact
 
-        If the history cannot be written, the points are still saved, and the next start reports it.
+    def append(self, changes: Sequence[Change]) -> None:
+        """Saves changes in the journal; the time does not depend on the size of the file.
 
         Raises:
             UserError: another program has changed the file.
             OSError: the points file cannot be written.
         """
+        if self._coming is None:
+            self._check_unchanged()
+        self._journal.append(self._content_state, changes)
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Begins to write the file: changes that are appended from now on are not in it.
+
+        Raises:
+            UserError: another program has changed the file.
+            OSError: the system refuses.
+        """
+        self._check_unchanged()
+        state = state_of(snapshot.points)
+        self._journal.mark(state)
+        self._coming = state
+
+    def finish(self, snapshot: Snapshot) -> None:
+        """Writes the history and the file, and removes the journal if the file holds all of it.
+
+        A history that cannot be written costs no points: the next start reports that it is lost.
+
+        Args:
+            snapshot: that `begin` got.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        state = self._coming or ""
+        try:
+            now = {state: written_of(snapshot.points, snapshot.actions)}
+            with suppress(OSError):
+                write_history(self.path, self._written | now)
+            write_bytes(self.path, self._content(snapshot))
+            self._seen, self._written, self._content_state = _state(self.path), now, state
+            self.has_classes = True
+        finally:
+            self._coming = None
+        with suppress(OSError):  # its changes are known to be in the file
+            self._journal.clear()
+
+    def _check_unchanged(self) -> None:
         if self.path.exists() and _state(self.path) != self._seen:
             raise UserError(
                 f"{self.path} was changed by another program, so nothing more is saved; stop "
                 "p2seg annotate and start it again to continue with the changed file"
             )
-        now = {state_of(snapshot.points): written_of(snapshot.points, snapshot.actions)}
-        with suppress(OSError):
-            write_history(self.path, self._written | now)
-        write_bytes(self.path, self._content(snapshot))
-        self._seen, self._written = _state(self.path), now
 
     def rescue(self, snapshot: Snapshot) -> Path:
         """Writes a points file with a new name next to the file and returns its path.
@@ -134,6 +181,8 @@ class Store:
         beside = map(self.path.with_suffix, endings)
         path = next(path for path in beside if not os.path.lexists(path))
         write_bytes(path, self._content(snapshot))
+        with suppress(OSError):
+            self._journal.discard()
         return path
 
     def _content(self, snapshot: Snapshot) -> bytes:
