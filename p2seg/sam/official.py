@@ -76,7 +76,8 @@ class OfficialSam:
     """Asks a SAM of segment-anything.
 
     Attributes:
-        checkpoint: the file; None is refused with the name of the one that is wanted.
+        checkpoint: the file. None: the official file of `model` in the cache of torch.hub, where it
+            is downloaded to if it is not there.
         model: which one it should be: vit_b, vit_l or vit_h. A file of other widths than any of
             these is taken as it is.
         accelerator: auto, cpu, cuda or mps.
@@ -93,10 +94,11 @@ class OfficialSam:
 
     def __post_init__(self) -> None:
         check_choice("semantic.sam.model", self.model, tuple(OFFICIAL))
+        if self.checkpoint is None:
+            object.__setattr__(self, "checkpoint", str(official_file(self.model)))
         path = Path(self.checkpoint or "").expanduser()
-        if not self.checkpoint or not path.is_file():
-            seen = f"no SAM checkpoint at {path}" if self.checkpoint else "no SAM checkpoint given"
-            raise UserError(f"{seen}; {_wanted(self.model)}")
+        if not path.is_file():
+            raise UserError(f"no SAM checkpoint at {path}; {_wanted(self.model)}")
         with torch.device("meta"):  # a file that is none is told before any work
             _built(path, self.model)
         object.__setattr__(self, "sha256", sha256(path))
@@ -264,6 +266,25 @@ def _built(path: Path, model: str) -> Sam:
         raise UserError(
             f"{path} is not a whole SAM ({type(error).__name__}: {reason}); {_wanted(model)}"
         ) from error
+
+
+def official_file(model: str) -> Path:
+    """The official file of a model in the cache of torch.hub, downloaded if it is not there.
+
+    Raises:
+        UserError: the download failed, or the file has another hash.
+    """
+    official = OFFICIAL[model]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / official.file
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(URL + official.file, str(path), official.sha256)
+        except (OSError, RuntimeError) as error:  # RuntimeError: another hash
+            raise UserError(
+                f"{official.file} cannot be downloaded to {path} ({error}); {_wanted(model)}"
+            ) from error
+    return path
 
 
 def _count(state: State, prefix: str) -> int:

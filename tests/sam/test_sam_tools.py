@@ -232,8 +232,8 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     def told(tool: str, own: list[object], *parts: str) -> None:
         refused(run_tool(tool, *own), *parts)
 
-    none = words(files, tmp_path, "semantic=sam")
-    told("gen_semantic", none, "no SAM checkpoint given", "sam_vit_b_01ec64.pth", "sha256")
+    none = words(files, tmp_path, "semantic=sam", "semantic.sam.checkpoint=none.pth")
+    told("gen_semantic", none, "none.pth", "sam_vit_b_01ec64.pth", "sha256")
     wrong = sam(files, tmp_path, "semantic.sam.model=vit_x")
     told("gen_semantic", wrong, "semantic.sam.model=vit_x is unknown; it is vit_b, vit_l or vit_h")
     told("gen_semantic", sam(files, tmp_path, "semantic.select=best"), "semantic.select=best")

@@ -169,8 +169,27 @@ def test_a_missing_file_tells_which_is_wanted(tmp_path: Path, model: str) -> Non
     assert f"no SAM checkpoint at {tmp_path}/no.pth" in told
     assert OFFICIAL[model].file in told
     assert OFFICIAL[model].sha256 in told
-    with pytest.raises(UserError, match="no SAM checkpoint given"):
-        OfficialSam(None, model=model)
+
+
+def test_without_a_checkpoint_the_official_file_is_taken_from_the_cache_or_downloaded(
+    tmp_path: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    asked = []
+
+    def download(url: str, path: str, sha: str) -> None:
+        asked.append((url, sha))
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    with pytest.raises(UserError, match=r"sam_vit_b_01ec64\.pth cannot .*no network"):
+        OfficialSam(None)
+    [(url, sha)] = asked
+    assert url.endswith(OFFICIAL["vit_b"].file)
+    assert sha == OFFICIAL["vit_b"].sha256
+    shutil.copy(files["sam"], tmp_path / "checkpoints" / OFFICIAL["vit_b"].file)
+    assert OfficialSam(None).parameters == OfficialSam(str(files["sam"])).parameters
+    assert len(asked) == 1
 
 
 def test_wrong_files_tell_which_is_wanted(tmp_path: Path, files: dict[str, Path]) -> None:
