@@ -304,3 +304,14 @@ def test_the_pipeline_runs_sam_alone_and_the_whole_method(
     assert np.all([each.score <= 1 for own in straight.instances for each in own])
     again = works(run_tool("pipeline", *own))
     assert again.count(": skipped, already done") == len(report["seconds"])
+
+
+def test_the_plain_command_keeps_sams_masks_in_the_folder_of_the_set(
+    files: Files, tmp_path: Path, run_tool: Run
+) -> None:
+    out = tmp_path / "masks"
+    more = ("--method", "sam", "--checkpoint", files.sam, "--network", "no", "--out", out)
+    code, text, error = run_tool("masks", files.drawn.images, files.drawn.points, *more)
+    assert code == 0, text + error
+    assert read_manifest(out / "candidates").source == "sam"
+    assert (out / "masks.json").is_file()

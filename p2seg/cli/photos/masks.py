@@ -23,6 +23,8 @@ MOST_CLASSES, LEAST_IMAGES, LEAST_CLICKS, MOST_MINUTES = 3, 20, 500, 30
 """A network has helped on one class, 40 images and 1,000 clicks (docs/explanation/results.md)."""
 MINUTES = 14.0
 """Of a training of 600 steps with one thread."""
+SAM2 = "facebook/sam2.1-hiera-tiny"
+"""The smallest SAM 2.1, which Hugging Face's hub has."""
 SIDE = 512
 """Pixels of the short side of a photograph that a network sees, at most."""
 
@@ -41,11 +43,12 @@ def masks_(options: Namespace) -> int:
     points = read_points(folder.points)
     shared = {"data.images": folder.photos, "data.points": folder.points}
     shared |= {"data.semantic": folder.path / "maps", "overwrite": options.overwrite}
+    shared |= {"data.candidates": folder.path / "candidates"}
     console.print(f"{_count(points)} in {folder.points}", markup=False)
 
     settings: dict[str, Any] = {"semantic": options.method, "out": folder.path / "maps"}
-    if options.checkpoint is not None:
-        settings["semantic.sam.checkpoint"] = options.checkpoint
+    if options.checkpoint is not None or options.method == "sam2":
+        settings["semantic.sam.checkpoint"] = options.checkpoint or SAM2
     if code := _step("initial semantic maps", "gen_semantic", shared | settings):
         return code
 
