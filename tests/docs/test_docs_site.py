@@ -97,14 +97,14 @@ def test_comments_go_along(site):
         site / "reference" / "config-mdm.html"
     )
     # of the line below it, of a file that this one takes, and of the docstring of what is made
-    assert "keeps what it finds." in shown(site / "reference" / "gen_semantic.html")
-    assert "long_side | 512 | the most that the long side" in shown(
+    assert "stores the result." in shown(site / "reference" / "gen_semantic.html")
+    assert "long_side | 512 | maximum of the long side" in shown(
         site / "reference" / "config-segmentor.html"
     )
     assert "trainer.max_steps | 50000 | number of optimizer steps." in shown(
         site / "reference" / "config-trainer.html"
     )
-    assert "seed | 0 | of everything that draws numbers; a whole number" in shown(
+    assert "seed | 0 | random seed; a whole number" in shown(
         site / "reference" / "base.html"
     )
 
