@@ -185,7 +185,7 @@ def test_requests_without_the_token_are_rejected(tool, path):
             own = {name: value, "Origin": f"http://127.0.0.1:{tool.port}"}
             status, headers, body = ask(tool, path, own, method, known=False)
             assert status == 403
-            assert body.decode().startswith("Open the whole address that p2seg annotate printed")
+            assert body.decode().startswith("Open the whole address that the command printed")
             assert body.count(b"\n") == 1
             assert {key.decode() for key, _ in HEADERS} < headers.keys()
             assert "set-cookie" not in headers
@@ -335,7 +335,7 @@ def test_another_site_of_the_same_browser_sees_nothing(tool, page, tmp_path):
     page.wait_for_selector(".stage")
     page.context.clear_cookies()
     page.goto(own)
-    assert "Open the whole address that p2seg annotate printed" in page.inner_text("body")
+    assert "Open the whole address that the command printed" in page.inner_text("body")
 
 
 def test_it_stops_on_request_and_leaves_no_file(tool):

@@ -35,7 +35,7 @@ HEADERS = (
 
 
 REFUSAL = (
-    "Open the whole address that p2seg annotate printed when it started, including its token; each "
+    "Open the whole address that the command printed when it started, including its token; each "
     "start prints a new token.\n"
 )
 

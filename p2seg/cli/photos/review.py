@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import suppress
 from secrets import token_urlsafe
 
 from p2seg.cli.annotate_settings import check_extra
@@ -28,9 +29,8 @@ def review_(options: Namespace) -> int:
         console.print(f"open {address} in a browser; Ctrl-C ends it", markup=False)
         opened = None if options.no_browser else open_browser(address, folder.path)
         try:
-            serve(listener, token, folder.page, folder.review)
-        except Stopped:
-            pass
+            with suppress(Stopped, KeyboardInterrupt):
+                serve(listener, token, folder.page, folder.review)
         finally:
             if opened:
                 opened.unlink(missing_ok=True)
