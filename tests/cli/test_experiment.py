@@ -15,7 +15,7 @@ from p2seg.data.points import read_points
 from p2seg.engine.checkpoint import CheckpointFolder
 from p2seg.pseudo.resume_log import Shards
 
-DONE = "done before"
+DONE = "already done"
 
 
 @pytest.fixture

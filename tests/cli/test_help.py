@@ -12,7 +12,7 @@ COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_is_its_own(command, capsys):
-    assert main([command, "--help"]) == 0
+    assert main(["experiment", command, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 60
     assert lines[0].startswith(f"p2seg {command}: ")
@@ -25,7 +25,7 @@ def test_settings_stand_with_their_defaults_and_their_meaning(capsys):
     page = capsys.readouterr().out
     assert "  void=count                        count | ignore" in page
     assert "trainer" not in page
-    main(["train", "--help"])
+    main(["experiment", "train", "--help"])
     page = capsys.readouterr().out
     for row in (
         "  trainer.max_steps=50000",

@@ -62,5 +62,5 @@ def test_what_is_no_map_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"color\.png has the color mode RGB"):
         read_map(tmp_path / "color.png", (1, 1), 1)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"broken\.png is no readable PNG"):
+    with pytest.raises(UserError, match=r"broken\.png is not a readable PNG"):
         read_map(tmp_path / "broken.png", (1, 1), 1)

@@ -76,7 +76,7 @@ def test_snapshots_without_an_average_and_of_no_step(run, capsys):
     kept = load_checkpoint(run.out / "snapshots" / "step_000006.pt", "network")
     assert all(torch.equal(last["model"][name], kept["model"][name]) for name in kept["model"])
     run.fit(dataclasses.replace(trainer, snapshots=(6, 9), resume="never"))
-    assert "snapshots=[9]: there are 6 steps" in capsys.readouterr().out
+    assert "snapshots=[9]: not written, the training has 6 steps" in capsys.readouterr().out
     with pytest.raises(UserError, match="must be integers >= 0"):
         dataclasses.replace(TRAINER, snapshots=(-1,))
 

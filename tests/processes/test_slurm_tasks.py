@@ -90,7 +90,9 @@ def test_a_task_takes_the_gpu_that_is_its_own(monkeypatch, count, local, device)
 def test_more_tasks_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UserError, match="3 tasks or more on a node with 2 GPUs; give --ntasks-per"):
+    with pytest.raises(
+        UserError, match="3 tasks or more on a node with 2 GPUs; start it with --ntasks-per"
+    ):
         processes._own_device("auto", 2)
 
 

@@ -269,7 +269,7 @@ def test_what_was_written_stays_whole_when_a_later_image_is_cut_short(tool, albu
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(album / "5.png")
     (album / "5.png").write_bytes((album / "5.png").read_bytes()[:5000])
-    refused(tool(album, "predict.formats=[labelme]", "predict.batch_size=3"), "5.png", "cut short")
+    refused(tool(album, "predict.formats=[labelme]", "predict.batch_size=3"), "5.png", "truncated")
     assert (tmp_path / "out/predictions.json").read_bytes() == before
     documents = sorted(path.name for path in (tmp_path / "out/labelme").glob("*.json"))
     assert documents == ["1.json", "2.json", "3.json", "4.json"]
@@ -441,7 +441,7 @@ def test_an_image_that_has_changed_since_is_looked_at_again(tool, album, tmp_pat
     _, before = read(tmp_path / "out")
     good = (album / "5.png").read_bytes()
     (album / "5.png").write_bytes(good[:-40])
-    refused(tool(album, "predict.overlays=false"), "5.png", "cut short")
+    refused(tool(album, "predict.overlays=false"), "5.png", "truncated")
     Image.open(album / "1.png").rotate(90).save(album / "1.png")
     (album / "5.png").write_bytes(good)
     looked, keep = [], Parts.add

@@ -30,15 +30,14 @@ def of_network(rank):
     instances = torch.randint(0, 2, (IMAGES, 8, 8), generator=random)
     instances[1:3] = 0
     offset = torch.rand(IMAGES, 2, 8, 8, generator=random)
-    weight = torch.rand(IMAGES, 8, 8, generator=random)
     one = Points(torch.tensor([[3.0, 4.0]]), torch.ones(1).long(), torch.ones(1).long())
-    parts = [half(each, rank) for each in (losses, valid, offset, instances, weight)]
-    losses, valid, offset, instances, weight = parts
+    parts = [half(each, rank) for each in (losses, valid, offset, instances)]
+    losses, valid, offset, instances = parts
     return {
         "hard": hardest_mean(losses, valid, 0.5),
         "all": hardest_mean(losses, valid, 1.0),
-        "offset": offset_loss(offset, instances, weight, half([one] * IMAGES, rank)),
-        "nothing": offset_loss(offset, instances * 0, weight, half([one] * IMAGES, rank)),
+        "offset": offset_loss(offset, instances, half([one] * IMAGES, rank)),
+        "nothing": offset_loss(offset, instances * 0, half([one] * IMAGES, rank)),
     }
 
 

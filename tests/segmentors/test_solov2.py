@@ -204,7 +204,7 @@ def planted(model, boxes, label=2, h=16, w=24):
 def test_masks_come_back_to_the_pixels_of_the_image(monkeypatch):
     model = tiny().eval()  # 100 x 180 becomes 64 x 115, padded to 64 x 128
     seen = planted(model, [(3, 5, 11, 14), (2, 20, 9, 29)], w=32)
-    monkeypatch.setattr(model, "see", lambda _images: seen)
+    monkeypatch.setattr(model, "forward_features", lambda _images: seen)
     [found] = model.predict([torch.zeros((3, 100, 180), dtype=torch.uint8)], 0.3)
     assert [each.label for each in found] == [2, 2]
     scale_y, scale_x = 4 * 100 / 64, 4 * 180 / 115
@@ -221,7 +221,7 @@ def test_masks_come_back_to_the_pixels_of_the_image(monkeypatch):
 def test_a_twin_of_another_cell_is_lowered(monkeypatch):
     model = tiny().eval()
     seen = planted(model, [(3, 5, 11, 14), (3, 5, 11, 14)])
-    monkeypatch.setattr(model, "see", lambda _images: seen)
+    monkeypatch.setattr(model, "forward_features", lambda _images: seen)
     [found] = model.predict([torch.zeros((3, 64, 96), dtype=torch.uint8)], 0.0)
     assert found[1].score == pytest.approx(found[0].score * math.exp(-2), rel=0.03)
 

@@ -150,7 +150,7 @@ def test_the_tool_checks_maps_and_writes_nothing_else(
     assert contents(tmp_path) == before
     assert "6 of 8" in out
     assert "part/6.png: no semantic map at" in out
-    assert "7.png is no readable PNG" in out
+    assert "7.png is not a readable PNG" in out
     report = tmp_path / "found.json"
     code, _, err = run_tool("gen_semantic", *given, "check=true", f"out={report}")
     assert (code, err) == (0, "")

@@ -99,7 +99,7 @@ def test_a_map_of_another_size_is_one_sentence(run_tool: Run, drawn: Drawn) -> N
     png = words(drawn, "semantic=png", f"semantic.maps={maps}")
     code, _, err = run_tool("gen_semantic", *png)
     assert code == 2
-    assert "2.png is 80x61 but its image is 80x60" in err
+    assert "2.png is 80x61, but its image is 80x60" in err
     assert (drawn.out / "part/1.png").exists()
 
 

@@ -39,10 +39,10 @@ def test_png_takes_palette_and_gray(tmp_path: Path, mode: str) -> None:
 
 def test_png_checks_size_and_labels(tmp_path: Path) -> None:
     Image.fromarray(MAP).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png is 3x2 but its image is 4x2"):
+    with pytest.raises(UserError, match=r"a\.png is 3x2, but its image is 4x2"):
         PngMaps(str(tmp_path))(task(Path("a.jpg"), (2, 4)))
     Image.fromarray(MAP + 1).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"label 3 but there are 2 classes"):
+    with pytest.raises(UserError, match=r"label 3, but there are 2 classes"):
         PngMaps(str(tmp_path))(task(Path("a.jpg"), (2, 3)))
 
 

@@ -196,7 +196,7 @@ HIGH = {"keys": np.array([1]), "high_res": np.zeros((1, 2, 3))}
 )
 def test_pickles_are_not_read(tmp_path: Path, name: str, write: Any) -> None:
     write(tmp_path / name)
-    refused(tmp_path, name, "pickled", "np.savez(path, prob=d['high_res'], keys=d['keys'] + 1)")
+    refused(tmp_path, name, "pickle", "np.savez(path, prob=d['high_res'], keys=d['keys'] + 1)")
 
 
 class Trap:
@@ -207,7 +207,7 @@ class Trap:
 def test_no_code_of_a_pickle_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "a.npy", {"prob": Trap()})
-    refused(tmp_path, "pickled")
+    refused(tmp_path, "pickle")
     assert not Path("sprung").exists()
     np.load(tmp_path / "a.npy", allow_pickle=True)  # what it would have done
     assert Path("sprung").exists()
@@ -243,7 +243,7 @@ NAN[1, 0, 0], INFINITE[2, 1, 1], NEGATIVE[0, 1, 2] = np.nan, np.inf, -0.25
         ({"prob": np.ones((3, 2, 4))}, None, ["channels of 4x2", "image is 3x2"]),
         ({"prob": np.ones((3, 3, 3))}, None, ["channels of 3x3", "image is 3x2"]),
         ({"prob": np.ones((3, 0, 3))}, None, ["channels of 3x0"]),
-        ({"prob": LABELS.T}, None, ["a.npz is 2x3 but its image is 3x2"]),
+        ({"prob": LABELS.T}, None, ["a.npz is 2x3, but its image is 3x2"]),
         ({"prob": LABELS + 1}, None, ["has label 3 but there are 2 classes", "class_map"]),
         ({"prob": LABELS - 1}, None, ["has label -1"]),
     ],

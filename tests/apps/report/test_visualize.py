@@ -223,7 +223,6 @@ def test_training_pictures_do_not_change_the_model() -> None:
     labels = Labels(
         torch.zeros(32, 40, dtype=torch.int64),
         torch.zeros(32, 40, dtype=torch.int64),
-        torch.ones(32, 40),
     )
     image = torch.randint(0, 256, (3, 32, 40), dtype=torch.uint8)
     batch = Batch.of([Sample(f"{k}.jpg", image, points_at((3, 4)), labels) for k in range(5)])
