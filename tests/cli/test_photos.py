@@ -108,6 +108,10 @@ def test_a_review_is_applied_by_the_next_masks(masks, p2seg, tmp_path):
     assert json.loads((folder / "summary.json").read_text())["review_applied"]
     own = {each.id: each for each in read_instances(folder / "masks.json").instances[0]}
     assert own[rejected].review == "rejected"
+    assert (folder / "counts.csv").read_text().endswith("all,29,29\n")
+    assert json.loads((folder / "summary.json").read_text())["masks"] == 29
+    assert f",{rejected}," not in (folder / "check_first.csv").read_text()
+    assert "29 masks" in text
 
 
 def test_export_has_a_set_for_validation(masks, p2seg, tmp_path):
@@ -133,7 +137,7 @@ def test_a_trained_model_finds_objects_in_photographs_without_clicks(masks, p2se
     assert code == 0, text
     code, text = p2seg("predict", f"{PHOTOS}_model", f"{PHOTOS}/0.png", "--conf", "0.01")
     assert code == 0, text
-    assert (tmp_path / PHOTOS / "0_predictions" / "predictions.json").is_file()
+    assert (tmp_path / f"{PHOTOS}_0_predictions" / "predictions.json").is_file()
 
 
 def test_proposals_click_photographs_without_clicks_alone(masks, p2seg, tmp_path):

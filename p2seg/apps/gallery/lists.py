@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,8 @@ def write_lists(masks: InstanceSet, photos: Path, out: Path) -> int:
     Returns:
         How many masks should be checked first.
     """
+    kept = [[each for each in own if not each.crowd] for own in masks.instances]
+    masks = replace(masks, instances=kept)  # without rejected masks
     _write_counts(masks, out / "counts.csv")
     _write_sheet(masks, photos, out / "contact_sheet.png")
     rows = _suspicious(masks)

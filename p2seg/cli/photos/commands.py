@@ -131,7 +131,9 @@ def predict_(options: Namespace) -> int:
     if not 0 <= options.conf <= 1:
         raise UserError(f"--conf {options.conf}: must be between 0 and 1")
     source = options.source
-    place = source.with_suffix("") if source.is_file() else source
+    place = beside(source, "_predictions")
+    if source.is_file():  # not among the photographs: an overlay would count as one
+        place = beside(source.absolute().parent, f"_{source.stem}_predictions")
     return _call(
         "predict",
         {
@@ -139,7 +141,7 @@ def predict_(options: Namespace) -> int:
             "images": source,
             "predict.score": options.conf,
             "predict.overlay_score": options.conf,
-            "out": options.out or beside(place, "_predictions"),
+            "out": options.out or place,
             "overwrite": options.overwrite,
         },
     )

@@ -79,7 +79,9 @@ def masks_(options: Namespace) -> int:
     if code := _step("page", "gallery", page | {"overwrite": options.overwrite}):
         return code
 
-    unsure = write_lists(read_instances(folder.masks), folder.photos, folder.path)
+    pseudo = read_instances(folder.masks)
+    unsure = write_lists(pseudo, folder.photos, folder.path)
+    count = sum(not each.crowd for own in pseudo.instances for each in own)
     manifest = read_json(folder.path / "maps" / "manifest.json", "manifest of semantic maps")
     folder.write(
         {
@@ -87,13 +89,13 @@ def masks_(options: Namespace) -> int:
             "roundness": measure,
             "network": network.value,
             "reason": network.reason,
-            "masks": sum(map(len, points.points)),
+            "masks": count,
             "to_check_first": unsure,
             "review_applied": review["review"] is not None,
         }
     )
     console.print(
-        f"{sum(map(len, points.points))} masks in {folder.path}, of which {unsure} should be "
+        f"{count} masks in {folder.path}, of which {unsure} should be "
         f"checked first (check_first.csv); next: p2seg review {folder.path}",
         markup=False,
     )

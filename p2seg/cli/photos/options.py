@@ -154,7 +154,10 @@ COMMANDS = {
             _path("model", "folder that `p2seg train` wrote, or its last.pt"),
             _path("source", "a photograph, a folder of photographs, or a video"),
             Option("--conf", "smallest score of an object", {"type": float, "default": 0.5}),
-            _path("--out", "folder of the results (default: SOURCE_predictions)"),
+            _path(
+                "--out",
+                "folder of the results (default: SOURCE_predictions, outside of PHOTOS)",
+            ),
             OVERWRITE,
         ),
         "PHOTOS_model/last.pt, photographs or a video",
