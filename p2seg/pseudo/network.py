@@ -53,7 +53,7 @@ class NetworkLabeler:
         foreground: factor on the odds of classes against background before the rounds. A network
             that has learned from maps with missing parts predicts objects too small.
         edges: radius in pixels of the guided filter that aligns probabilities to image edges; 0: no
-            filter. The initial semantic map is filtered too, see `mended`.
+            filter. `p2seg.pseudo.edges.mended` filters the initial semantic map.
         flip: whether to average over the mirrored image.
         scales: scales of the input; probabilities and offsets are averaged, affinities are those of
             scale 1.

@@ -23,8 +23,8 @@ class SeedLabeler:
         seeder: computes the seed labels.
         orphans: `nearest` assigns regions without a point to the nearest point of their class;
             `drop` assigns them to no point, as `seeder.conflict=semantic_first` always does.
-        foreground: see `mended`.
-        edges: see `mended`.
+        foreground: factor on the odds of classes against background at the borders of the map.
+        edges: radius in pixels of the guided filter that aligns the map with image edges; 0: off.
     """
 
     seeder: Seeder

@@ -187,6 +187,17 @@ def test_mistakes_are_one_sentence(p2seg, words, parts):
         assert part in text
 
 
+def test_masks_lists_all_that_is_wrong_with_a_set_before_it_makes_a_map(p2seg, tmp_path):
+    assert p2seg("import", "clicks.csv", "--images", PHOTOS)[0] == 0
+    (tmp_path / PHOTOS / "1.png").unlink()
+    (tmp_path / PHOTOS / "3.png").write_text("no image")
+    code, text = p2seg("masks", PHOTOS)
+    assert code == 2
+    assert "1.png" in text
+    assert "3.png" in text
+    assert not (tmp_path / f"{PHOTOS}_masks" / "maps").exists()
+
+
 def test_photographs_that_moved_are_named(masks, p2seg, tmp_path):
     (tmp_path / PHOTOS).rename(tmp_path / "moved")
     code, text = p2seg("export", masks, "--format", "coco")

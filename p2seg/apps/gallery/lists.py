@@ -11,6 +11,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from p2seg.apps.gallery.measures import Tight, measures_of, medians, suspicion
 from p2seg.apps.report.pictures import brighten, draw_instances, fit
@@ -21,6 +23,8 @@ from p2seg.runtime.files import write_bytes, write_text
 
 SHEET_IMAGES, SIDE = 24, 320
 """Photographs of a contact sheet, and pixels of their long side."""
+CAPTION = 18
+"""Pixels below a photograph for its name."""
 UNSURE = 0.5
 """Suspicion from which on a mask should be checked first."""
 
@@ -85,6 +89,12 @@ def _suspicious(masks: InstanceSet) -> list[list[str]]:
     return [[f"{total:.3f}", *rest] for total, rest in rows]
 
 
+def _with_name(cell: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    picture = Image.fromarray(cell)
+    ImageDraw.Draw(picture).text((2, SIDE + 2), name[-50:], fill=(60, 60, 60))
+    return np.asarray(picture)
+
+
 def _write_sheet(masks: InstanceSet, photos: Path, path: Path) -> None:
     """A sheet of the photographs with the most masks, spread evenly over the set."""
     filled = [k for k, own in enumerate(masks.instances) if len(own)]
@@ -96,9 +106,9 @@ def _write_sheet(masks: InstanceSet, photos: Path, path: Path) -> None:
         drawn = draw_instances(
             fit(brighten(image), SIDE), [decode(each) for each in masks.instances[k]]
         )
-        cell = np.full((SIDE, SIDE, 3), 255, np.uint8)
+        cell = np.full((SIDE + CAPTION, SIDE, 3), 255, np.uint8)
         cell[: drawn.shape[0], : drawn.shape[1]] = drawn
-        cells.append(cell)
+        cells.append(_with_name(cell, record.file_name))
     if not cells:
         return
     columns = min(len(cells), math.ceil(math.sqrt(len(cells) * 1.5)))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SHORT_SIDE, LONG_SIDE = 384, 640
 """Pixels of a photograph that a segmentation model of `--model small` sees, at most."""
+BATCH = 4
+"""Photographs per step of the small models."""
 WEIGHTS = "timm/mobilenetv2_100.ra_in1k"
 """ImageNet weights of the backbone of `--model small`."""
 
@@ -121,7 +123,10 @@ def train_(options: Namespace) -> int:
         "overwrite": options.overwrite,
     }
     if options.model == "small":
-        settings |= _small(read_instances(masks))
+        instances = read_instances(masks)
+        steps = options.epochs * len(instances.images) / BATCH
+        settings |= _small(instances)
+        settings["segmentor.schedule.warmup_steps"] = max(1, min(50, round(steps / 10)))
     return _call("train_segmentor", settings, "+exp=photos")
 
 

@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from p2seg.apps.gallery.lists import write_lists
@@ -19,7 +20,7 @@ from p2seg.runtime.files import read_json
 from p2seg.runtime.progress import console
 from p2seg.semantic.roundness import ROUND, roundness
 
-MOST_CLASSES, LEAST_IMAGES, LEAST_CLICKS, MOST_MINUTES = 3, 20, 500, 30
+MOST_CLASSES, LEAST_IMAGES, LEAST_CLICKS = 3, 20, 500
 """A network has helped on one class, 40 images and 1,000 clicks (docs/explanation/results.md)."""
 MINUTES = 14.0
 """Of a training of 600 steps with one thread."""
@@ -46,6 +47,8 @@ def masks_(options: Namespace) -> int:
     shared |= {"data.candidates": folder.path / "candidates"}
     console.print(f"{_count(points)} in {folder.points}", markup=False)
 
+    if code := _step("check", "validate", shared | {"out": folder.path / "check"}):
+        return code
     settings: dict[str, Any] = {"semantic": options.method, "out": folder.path / "maps"}
     if options.checkpoint is not None or options.method == "sam2":
         settings["semantic.sam.checkpoint"] = options.checkpoint or SAM2
@@ -96,7 +99,7 @@ def masks_(options: Namespace) -> int:
     )
     console.print(
         f"{count} masks in {folder.path}, of which {unsure} should be "
-        f"checked first (check_first.csv); next: p2seg review {folder.path}",
+        f"checked first (check_first.csv); next: p2seg review {quote(str(folder.path))}",
         markup=False,
     )
     return 0
@@ -109,8 +112,8 @@ def _folder(options: Namespace) -> MasksFolder:
     points = options.points or photos / "points.json"
     if not points.is_file():
         raise UserError(
-            f"no points at {points}; click objects with p2seg annotate {photos}, or import clicks "
-            f"with p2seg import FILE --images {photos}"
+            f"no points at {points}; click objects with p2seg annotate {quote(str(photos))}, or "
+            f"import clicks with p2seg import FILE --images {quote(str(photos))}"
         )
     folder = MasksFolder(options.out or beside(photos, "_masks"), photos, points)
     folder.write({})

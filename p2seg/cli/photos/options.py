@@ -209,6 +209,8 @@ def parser_of(name: str) -> Parser:
             told = option.help
         parser.add_argument(option.name, help=told.replace("%", "%%"), **option.arguments)
     parser.epilog = f"Reads: {own.reads}. Writes: {own.writes}."
+    if name not in ALONE:
+        parser.epilog += f" With settings key=value: p2seg experiment {name} --help."
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from contextlib import suppress
 from secrets import token_urlsafe
+from shlex import quote
 
 from p2seg.cli.annotate_settings import check_extra
 from p2seg.cli.photos.folder import MasksFolder
@@ -35,5 +36,8 @@ def review_(options: Namespace) -> int:
             if opened:
                 opened.unlink(missing_ok=True)
     if folder.review.is_file():
-        console.print(f"p2seg masks {folder.photos} applies {folder.review}", markup=False)
+        photos = quote(str(folder.photos))
+        console.print(f"p2seg masks {photos} applies {folder.review}", markup=False)
+    else:
+        console.print("no decisions were saved", markup=False)
     return 0
