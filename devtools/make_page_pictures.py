@@ -33,7 +33,7 @@ NUCLEI = ROOT / "p2seg" / "demo" / "nuclei"
 PHOTOS = ("colour_0012", "colour_0091", "dark_0035", "dark_0134", "dark_0161", "dark_0170")
 CLICKED = 3
 """The image that is clicked: its place among the photos, sorted by name."""
-FILM = (800, 500)
+FILM = (640, 400)
 """Width and height of the film, in pixels."""
 
 Frame = tuple[bytes, int]
@@ -174,7 +174,7 @@ def export(page: Any, home: Path) -> Frame:
 def film(frames: list[Frame]) -> bytes:
     """The frames as a GIF that repeats."""
     pictures = [Image.open(io.BytesIO(shot)).convert("RGB").resize(FILM) for shot, _ in frames]
-    colors = [each.quantize(96, dither=Image.Dither.NONE) for each in pictures]
+    colors = [each.quantize(48, dither=Image.Dither.NONE) for each in pictures]
     times = [time for _, time in frames]
     file = io.BytesIO()
     colors[0].save(file, "GIF", save_all=True, append_images=colors[1:], duration=times, loop=0)
