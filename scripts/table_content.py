@@ -18,7 +18,7 @@ PLACES = {
 }
 """Settings whose value is a local path, and the placeholder that a table shows instead."""
 
-COUNTS = r"iou\d+|default_boxes|seed_masks"
+COUNTS = r"iou\d+|default_boxes|seed_masks|corrected_images|clicks|removals|keys|actions"
 """Names of values that are counts; all others are fractions."""
 
 
