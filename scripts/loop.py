@@ -18,7 +18,6 @@ command resumes: finished rows are kept. The table is written to `table_loop.jso
 
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 import warnings
@@ -38,6 +37,7 @@ from p2seg.cli.main import main as p2seg
 from p2seg.cli.photos.propose import LEAST_SCORE
 from p2seg.data.coco import Instance, InstanceSet, read_instances
 from p2seg.data.points import PointSet, make_points, read_points, write_points
+from p2seg.data.proposals import proposals_path
 from p2seg.errors import UserError
 from p2seg.evaluation.voc import overlaps, voc_scores
 from p2seg.runtime.files import read_json, write_json
@@ -233,9 +233,8 @@ class Loop:
         known = read_points(points)
         write_points(self._photos / "points.json", known)
         _run("propose", self._model(k - 1), self._photos, "--conf", self.asked.conf)
-        proposed = _by_name(read_points(self._photos / "points.json"))
-        with (self._photos / "proposed.csv").open(encoding="utf-8", newline="") as file:
-            order = [row["image"] for row in csv.DictReader(file)]
+        proposals = read_points(proposals_path(self._photos / "points.json"))
+        proposed, order = _by_name(proposals), [each.file_name for each in proposals.images]
         merged, clicks = _by_name(known), _by_name(self.clicks)
         order = [name for name in order if name not in merged]  # some images have no object
         chosen = set(order[: math.ceil(len(order) / (self.asked.rounds - k + 1))])

@@ -29,7 +29,7 @@ def inputs_of(cfg: DictConfig) -> Inputs:
     return Inputs(
         images=path_of(cfg, "data.images"),
         points=path_of(cfg, "data.points"),
-        semantic=path_of(cfg, "data.semantic"),
+        semantic=None if cfg.data.semantic is None else path_of(cfg, "data.semantic"),
         gt=_there(cfg, "data.gt"),
         pseudo=pseudo,
         val_images=val_images,

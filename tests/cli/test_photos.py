@@ -9,10 +9,10 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from p2seg.apps.annotate.clicks import Clicks
 from p2seg.apps.gallery.server import application
 from p2seg.cli.main import main
 from p2seg.cli.photos.options import COMMANDS, is_plain, table
@@ -140,26 +140,32 @@ def test_a_trained_model_finds_objects_in_photographs_without_clicks(masks, p2se
     assert (tmp_path / f"{PHOTOS}_0_predictions" / "predictions.json").is_file()
 
 
-def test_proposals_click_photographs_without_clicks_alone(masks, p2seg, tmp_path):
+def test_accepted_proposals_are_points_with_a_source(masks, p2seg, tmp_path):
     assert p2seg("train", masks, "--epochs", "0.5")[0] == 0
     photos = tmp_path / PHOTOS
     shutil.copy(photos / "0.png", photos / "new.png")
-    before = read_points(photos / "points.json")
+    before, clicked = (photos / "points.json").read_bytes(), read_points(photos / "points.json")
     code, text = p2seg("propose", f"{PHOTOS}_model", PHOTOS, "--conf", "0.0")
     assert code == 0, text
-    after = read_points(photos / "points.json")
-    for one, other in zip(before.points, after.points, strict=False):
-        assert torch.equal(one.yx, other.yx)
-    [new] = set(after.images) - set(before.images)
-    assert new.file_name == "new.png"
-    ids = [id for own in after.points for id in own.ids.tolist()]
-    assert len(ids) == len(set(ids)) > 30
-    rows = [*csv.DictReader((photos / "proposed.csv").read_text().splitlines())]
-    assert [row["image"] for row in rows] == ["new.png"]
-    assert int(rows[0]["proposed objects"]) == len(ids) - 30
-    again = (photos / "points.json").read_bytes()
+    assert (photos / "points.json").read_bytes() == before, "proposals are no clicks"
+    proposals = read_points(photos / "points.proposed.json")
+    assert [each.file_name for each in proposals.images] == ["new.png"]
+    [ids] = [own.ids.tolist() for own in proposals.points]
+    assert len(ids) == len(set(ids)) > 0
+    assert min(ids) > max(id for own in clicked.points for id in own.ids.tolist())
+
+    page = Clicks(photos / "points.json")
+    size = proposals.images[0].height, proposals.images[0].width
+    first, *others = page.pending("new.png")
+    page.accept("new.png", size, others)
+    page.accept("new.png", size, [first._replace(x=0, y=0)])
+    page.write(page.snapshot())
+    code, text = p2seg("masks", PHOTOS, "--network", "no")
+    assert code == 0, text
+    places = {(each.x, each.y) for each in others}  # one point per pixel
+    assert f"30 clicked, {len(places)} proposed, 1 corrected" in text
     assert p2seg("propose", f"{PHOTOS}_model", PHOTOS)[0] == 0
-    assert (photos / "points.json").read_bytes() == again, "all photographs have clicks now"
+    assert not read_points(photos / "points.proposed.json").images, "all photographs have points"
 
 
 @pytest.mark.parametrize(

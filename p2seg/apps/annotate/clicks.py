@@ -1,4 +1,4 @@
-"""The clicked points of a folder of images, and their points file."""
+"""The user's changes of the points of a folder of images."""
 
 from __future__ import annotations
 
@@ -8,110 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from p2seg.apps.annotate.changes import Changes, action_of, size_of
-from p2seg.apps.annotate.classes import place_of, with_new
-from p2seg.apps.annotate.entries import (
-    Click,
-    Entry,
-    aliases_of,
-    entries_of,
-    first_free,
-    points_of,
-    remembered,
-)
-from p2seg.apps.annotate.history import KEPT, OURS, Action, found_in
+from p2seg.apps.annotate.changes import action_of, size_of
+from p2seg.apps.annotate.classes import place_of
+from p2seg.apps.annotate.entries import Click, Entry
+from p2seg.apps.annotate.history import KEPT, Action, found_in
 from p2seg.apps.annotate.layout import entry_of, entry_or, is_point, json_of
-from p2seg.apps.annotate.store import Snapshot, Store
+from p2seg.apps.annotate.points_file import PointsFile
+from p2seg.apps.annotate.proposals import Proposal
 from p2seg.data.json_text import replace_values, value_of
-from p2seg.data.points import PointSet
-from p2seg.data.records import ImageRecord
+from p2seg.data.proposals import Source
 from p2seg.errors import UserError
-from p2seg.structures import Points
 
 
-class Clicks(Changes):
+class Clicks(PointsFile):
     """The points of a folder's images, changed one at a time.
 
-    A change is saved in the journal next to the file; the file is written now and then.
-
-    A point id is never reused, even after the point is removed. An image keeps its id while it has
-    no points, even after a restart. A click selects a pixel, and the point is the pixel's center.
-    So coordinates are whole numbers.
+    A change is saved in the journal next to the file; the file is written now and then. A click
+    selects a pixel, and the point is the pixel's center. So coordinates are whole numbers.
 
     Args:
-        path: the points file; an existing file is continued.
-        classes: class names; names that are not in the file are appended to its classes.
-
-    Attributes:
-        categories: class k is the k-th.
-        history_fits: whether all of the undo history fits the points; what does not is ignored.
-
-    Raises:
-        UserError: the file is no points file, or the classes are missing, repeated or too many.
+        path: see `PointsFile`.
+        classes: see `PointsFile`.
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
-        super().__init__(Store(path))
-        self.path = path
-        known, ours = self.store.known, self.store.ours
-        self.history_fits, self._history = self.store.history_fits, self.store.history
-        self.categories = with_new(known.categories, classes, path)
-        self.store.has_classes = self.categories == known.categories
-        removed = {each.row for each in self._history if each.row is not None}
-        self._entries = entries_of(known, self.store.layout, ours, removed)
-        self._aliases: dict[str, str] = {}
-        rows = len(self.store.layout.annotations.items)
-        self._next_row = rows + max(removed, default=0) + 1
-        entries = self._entries.values()
-        self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
-        self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
+        super().__init__(path, classes)
         self.replay()
-
-    def match(self, names: Sequence[str]) -> None:
-        """Matches the file's images to a folder whose names use another Unicode form.
-
-        Args:
-            names: the image names of the folder.
-        """
-        self._aliases = aliases_of(names, self._entries)
-
-    def clicks(self, name: str) -> list[Click]:
-        """Returns the clicks of an image."""
-        entry = self._known(name)
-        return [] if entry is None else list(entry.clicks.values())
-
-    def points(self, name: str) -> Points:
-        """Returns the points of an image as `Points`."""
-        entry = self._known(name)
-        return points_of([]) if entry is None else entry.points
-
-    def size(self, name: str) -> tuple[int, int] | None:
-        """Returns the (height, width) at which an image was annotated, or None."""
-        entry = self._known(name)
-        return entry.size if entry is not None and entry.is_listed else None
-
-    def is_done(self, name: str) -> bool:
-        """Returns whether an image has points or is marked as empty."""
-        entry = self._known(name)
-        return entry is not None and (entry.done or bool(entry.clicks))
-
-    def is_empty(self, name: str) -> bool:
-        """Returns whether an image is marked as empty."""
-        entry = self._known(name)
-        return entry is not None and entry.done
-
-    def counts(self) -> list[int]:
-        """Returns the number of points per class over all images."""
-        counts = [0] * len(self.categories)
-        for entry in self._entries.values():
-            for click in entry.clicks.values():
-                counts[click.label - 1] += 1
-        return counts
-
-    def strangers(self, names: Sequence[str]) -> list[str]:
-        """Returns the file's images that are not in `names`; their points are preserved."""
-        listed = {name for name, entry in self._entries.items() if entry.is_listed}
-        return sorted(listed - set(map(self._key, names)))
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
         """Adds a point on the pixel (x, y).
@@ -138,6 +60,57 @@ class Clicks(Changes):
         self.note("add", self._key(name), size=size, label=label, x=x, y=y)
         return click
 
+    def accept(self, name: str, size: tuple[int, int], proposals: Sequence[Proposal]) -> None:
+        """Adds proposals as points; those on the pixel of another point are removed.
+
+        Args:
+            name: name of the image.
+            size: (height, width) of the image.
+            proposals: pending ones; one at another position counts as corrected.
+
+        Raises:
+            UserError: a proposal is not pending, or lies outside the image.
+        """
+        pending = {each.id for each in self.pending(name)}
+        for each in proposals:
+            if each.id not in pending:
+                raise UserError("this proposal no longer exists")
+            self._check_inside(size, each.x, each.y)
+        entry = self._entry(name, size)
+        for each in proposals:
+            if entry.is_free((each.x, each.y)):
+                source = self.proposals.source(name, each.id, each.x, each.y)
+                place = each.x, each.y
+                click = self._new(entry, each.id, each.label, place, self._next_row, source)
+                self._next_row += 1
+                self._put(entry, click)
+            else:
+                self.proposals.rejected.add(each.id)
+        ids = tuple(each.id for each in proposals)
+        self._note(Action("accept", entry.record.id, ids=ids))
+        self.note(
+            "accept", self._key(name), size=size, proposals=[list(each) for each in proposals]
+        )
+
+    def reject(self, name: str, size: tuple[int, int], ids: Sequence[int]) -> None:
+        """Removes pending proposals.
+
+        Args:
+            name: name of the image.
+            size: (height, width) of the image.
+            ids: of the proposals.
+
+        Raises:
+            UserError: a proposal is not pending.
+        """
+        pending = {each.id for each in self.pending(name)}
+        if not pending.issuperset(ids):
+            raise UserError("this proposal no longer exists")
+        entry = self._entry(name, size)
+        self.proposals.rejected.update(ids)
+        self._note(Action("reject", entry.record.id, ids=tuple(ids)))
+        self.note("reject", self._key(name), size=size, ids=list(ids))
+
     def move(self, name: str, id: int, x: int, y: int) -> None:
         """Moves a point to another pixel.
 
@@ -149,7 +122,7 @@ class Clicks(Changes):
             return
         self._check_place(entry, x, y)
         was = value_of(click.text, "point")
-        self._put(entry, _moved(click, x, y))
+        self._put(entry, self._moved(name, click, x, y))
         self._note(Action("move", entry.record.id, id, None, (click.x, click.y), was=was))
         self.note("move", self._key(name), id=id, x=x, y=y)
 
@@ -162,6 +135,8 @@ class Clicks(Changes):
         entry, click = self._find(name, id)
         category = self.categories[click.label - 1].id
         self._take(entry, id)
+        if id in self.proposals.ids:  # it must not be proposed again
+            self.proposals.rejected.add(id)
         about = entry.record.id, id, category, (click.x, click.y)
         self._note(Action("remove", *about, row=click.row, was=click.text))
         self.note("remove", self._key(name), id=id)
@@ -206,43 +181,41 @@ class Clicks(Changes):
         place = found_in(own, action)
         gone = own[place:]
         self._history = [each for each in self._history if all(each is not one for one in gone)]
-        told = self._undone(entry, gone[0] if gone else replace(action, row=None))
+        told = self._undone(name, entry, gone[0] if gone else replace(action, row=None))
         if told is not None:
             self.version += 1
             self.note("undo", self._key(name), action=action.content)
         return told
 
-    def snapshot(self) -> Snapshot:
-        """Returns the content to write: images that have points, are done, or were in the file."""
-        listed = [entry for entry in self._entries.values() if entry.is_listed]
-        ours = {"next_id": self._next, "next_image_id": self._next_image}
-        points = PointSet(
-            images=[entry.record for entry in listed],
-            categories=self.categories,
-            points=[entry.points for entry in listed],
-            info={**self.store.known.info, OURS: ours | remembered(self._entries.values())},
-        )
-        return self.store.snapshot(points, listed, self.categories, self._history)
-
     def make(self, do: str, name: str, values: dict[str, Any]) -> object:
         """Makes a change of the journal again."""
         if do == "undo":
             return self.take_back(name, action_of(values))
-        if do in ("add", "done"):
+        if do in ("add", "done", "accept", "reject"):
             values["size"] = size_of(values)
+        if do == "accept":
+            values["proposals"] = [Proposal(*each) for each in values["proposals"]]
         own: dict[str, Callable[..., object]] = {
             "add": self.add,
             "move": self.move,
             "remove": self.remove,
             "done": self.mark_done,
+            "accept": self.accept,
+            "reject": self.reject,
         }
         return own[do](name, **values)
 
-    def _undone(self, entry: Entry, action: Action) -> str | None:
+    def _undone(self, name: str, entry: Entry, action: Action) -> str | None:
         """Undoes an action; returns None if the action no longer applies."""
         if action.do == "done":
             was, entry.done = entry.done, False
             return "the mark of an empty image" if was else None
+        if action.do in ("accept", "reject"):
+            for each in action.ids:
+                if each in entry.clicks:
+                    self._take(entry, each)
+            self.proposals.rejected.difference_update(action.ids)
+            return f"{action.do}ing {len(action.ids):,} proposed objects"
         id = action.id or 0
         if action.do == "remove":
             label = place_of(self.categories, action.category_id)
@@ -254,6 +227,7 @@ class Clicks(Changes):
             click = self._new(entry, id, label, action.point or (0, 0), row)
             text = entry_or(action.was, click.text, entry.record)
             self._put(entry, replace(click, text=text))
+            self.proposals.rejected.discard(id)
             entry.done = False
             return "a removed point"
         if id not in entry.clicks:
@@ -266,39 +240,25 @@ class Clicks(Changes):
             return None
         x, y = action.point or (0.0, 0.0)
         known = is_point(action.was, x, y, entry.record)
-        self._put(entry, _moved(entry.clicks[id], x, y, action.was if known else None))
+        self._put(entry, self._moved(name, entry.clicks[id], x, y, action.was if known else None))
         return "a move"
 
     def _new(
-        self, entry: Entry, id: int, label: int, point: tuple[float, float], row: int
+        self,
+        entry: Entry,
+        id: int,
+        label: int,
+        point: tuple[float, float],
+        row: int,
+        source: Source | None = None,
     ) -> Click:
         x, y = map(float, point)
-        text = entry_of(id, entry.record.id, self.categories[label - 1].id, x, y)
+        text = entry_of(id, entry.record.id, self.categories[label - 1].id, x, y, source)
         return Click(id, label, x, y, row, text)
-
-    def _known(self, name: str) -> Entry | None:
-        return self._entries.get(self._key(name))
 
     def _note(self, action: Action) -> None:
         self._history = [*self._history[1 - KEPT :], action]
         self.version += 1
-
-    def _key(self, name: str) -> str:
-        """The name of an image in the file."""
-        return self._aliases.get(name, name)
-
-    def _entry(self, name: str, size: tuple[int, int]) -> Entry:
-        entry = self._known(name)
-        if entry is None:
-            record = ImageRecord(self._next_image, name, *size)
-            self._next_image += 1
-            entry = self._entries[name] = Entry(record, json_of(vars(record)))
-        # the image file was replaced by one of another size
-        if not entry.is_listed and size != entry.size:
-            height, width = size
-            entry.record = replace(entry.record, height=height, width=width)
-            entry.text = replace_values(entry.text, {"height": str(height), "width": str(width)})
-        return entry
 
     def _find(self, name: str, id: int) -> tuple[Entry, Click]:
         entry = self._known(name)
@@ -306,10 +266,13 @@ class Clicks(Changes):
             raise UserError("this point no longer exists")
         return entry, entry.clicks[id]
 
+    def _check_inside(self, size: tuple[int, int], x: int, y: int) -> None:
+        height, width = size
+        if not (0 <= x < width and 0 <= y < height):
+            raise UserError(f"({x}, {y}) lies outside the image of {width}x{height}")
+
     def _check_place(self, entry: Entry, x: int, y: int) -> None:
-        record = entry.record
-        if not (0 <= x < record.width and 0 <= y < record.height):
-            raise UserError(f"({x}, {y}) lies outside the image of {record.width}x{record.height}")
+        self._check_inside(entry.size, x, y)
         if not entry.is_free((x, y)):
             raise UserError(f"pixel ({x}, {y}) already has a point; click another pixel")
 
@@ -322,8 +285,11 @@ class Clicks(Changes):
         entry.packed = None
         self.unsaved.pop(id, None)
 
-
-def _moved(click: Click, x: float, y: float, point: str | None = None) -> Click:
-    """Returns the point at another position; the other values of its entry stay."""
-    point = point or json_of([float(x), float(y)])
-    return replace(click, x=float(x), y=float(y), text=replace_values(click.text, {"point": point}))
+    def _moved(
+        self, name: str, click: Click, x: float, y: float, point: str | None = None
+    ) -> Click:
+        """Returns the point at another position; the other values of its entry stay."""
+        values = {"point": point or json_of([float(x), float(y)])}
+        if value_of(click.text, "source") in ('"proposed"', '"corrected"'):
+            values["source"] = json_of(self.proposals.source(name, click.id, x, y))
+        return replace(click, x=float(x), y=float(y), text=replace_values(click.text, values))

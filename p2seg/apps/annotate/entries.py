@@ -14,6 +14,7 @@ import torch
 
 from p2seg.apps.annotate.history import ids_of, is_id
 from p2seg.apps.annotate.layout import Layout, entry_or, json_of
+from p2seg.apps.annotate.proposals import Proposal
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.data.rle import MAX_PIXELS
@@ -95,8 +96,8 @@ class Entry:
         return inside and (x, y) not in taken
 
 
-def points_of(clicks: Sequence[Click]) -> Points:
-    """Returns the clicks of an image as `Points`."""
+def points_of(clicks: Sequence[Click | Proposal]) -> Points:
+    """Returns clicks and proposals of an image as `Points`."""
     return Points(
         yx=torch.tensor([(each.y, each.x) for each in clicks], dtype=torch.float32).reshape(-1, 2),
         labels=torch.tensor([each.label for each in clicks], dtype=torch.int64),

@@ -24,7 +24,7 @@ OURS = "annotate"
 KEPT = 200
 """Most actions that can be undone, of all images together."""
 
-Kind = Literal["add", "remove", "move", "done"]
+Kind = Literal["add", "remove", "move", "done", "accept", "reject"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,16 @@ class Action:
     """One user action.
 
     Attributes:
-        do: `add`, `remove` or `move` a point, or mark an image as `done`.
+        do: `add`, `remove` or `move` a point, mark an image as `done`, or `accept` or `reject`
+            proposals.
         image_id: id of the image.
-        id: id of the point; None for `done`.
+        id: id of the point; None for `done`, `accept` and `reject`.
         category_id: category of the removed point.
         point: (x, y) in pixels before the point was removed or moved.
         was_done: the image was marked as empty before the point was added.
         row: row of the removed point; the row stays reserved.
         was: JSON text of the removed entry, or of `point` before the move.
+        ids: of the proposals that were accepted or rejected.
     """
 
     do: Kind
@@ -50,6 +52,7 @@ class Action:
     was_done: bool = False
     row: int | None = None
     was: str | None = None
+    ids: tuple[int, ...] = ()
 
     @property
     def content(self) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class Action:
         return {
             key: value
             for key, value in asdict(self).items()
-            if value is not None and value is not False
+            if value is not None and value is not False and value != ()
         }
 
 
@@ -177,7 +180,12 @@ def _action(item: Any) -> Action | None:
         return None
     do, image_id, id = item["do"], item.get("image_id"), item.get("id")
     category_id, point = item.get("category_id"), item.get("point")
-    if not is_id(image_id) or (do != "done" and not is_id(id)):
+    if not is_id(image_id):
+        return None
+    if do in ("accept", "reject"):
+        ids = ids_of(item.get("ids"))
+        return Action(do, image_id, ids=tuple(ids)) if ids else None
+    if do != "done" and not is_id(id):
         return None
     if do in ("remove", "move"):
         if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):

@@ -11,6 +11,7 @@ from typing import Any
 
 from p2seg.data.coco_variants import whole
 from p2seg.data.json_text import TextList, extract_lists, replace_values, value_of
+from p2seg.data.proposals import Source
 from p2seg.data.records import ImageRecord
 from p2seg.data.schema import DEEPEST, depth_of, storable, xy_inside
 from p2seg.errors import UserError, shown
@@ -83,10 +84,12 @@ def json_of(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def entry_of(id: int, image_id: int, category_id: int, x: float, y: float) -> str:
-    """Returns the JSON text of a new entry of `annotations`."""
+def entry_of(
+    id: int, image_id: int, category_id: int, x: float, y: float, source: Source | None = None
+) -> str:
+    """Returns the JSON text of a new entry of `annotations`; a click has no source."""
     ids = {"id": id, "image_id": image_id, "category_id": category_id}
-    return json_of({**ids, "point": [x, y]})
+    return json_of({**ids, "point": [x, y], **({} if source is None else {"source": source})})
 
 
 def entry_or(text: Any, own: str, image: ImageRecord) -> str:

@@ -57,6 +57,7 @@ class Session:
         self.tabs: set[Tab] = set()
         self.fault: str | None = None
         clicks.match(album.names)
+        self._numbers = {name: number for number, name in enumerate(album.names)}
         self._appending, self._writing = asyncio.Lock(), asyncio.Lock()
         self._closed = False
 
@@ -117,7 +118,7 @@ class Session:
     def ask_masks(self, number: int) -> None:
         """Requests masks for an image's points."""
         if self.preview is not None:
-            self.preview.ask(number, self.clicks.points(self.album.names[number]))
+            self.preview.ask(number, self.clicks.shown_points(self.album.names[number]))
 
     def found(self, found: Found) -> None:
         """Shows new masks in every tab."""
@@ -131,16 +132,25 @@ class Session:
             tab.refresh()
 
     def left(self) -> int:
-        """Returns the number of readable images that have no points and no mark."""
+        """Returns the number of readable images that are left to annotate."""
         return sum(map(self.is_left, range(len(self.album))))
 
     def is_left(self, number: int) -> bool:
-        """Returns whether a readable image has no points and no mark."""
+        """Returns whether a readable image has neither points nor mark, or pending proposals."""
         name = self.album.names[number]
-        return number not in self.album.faults and not self.clicks.is_done(name)
+        if number in self.album.faults:
+            return False
+        return not self.clicks.is_done(name) or bool(self.clicks.pending(name))
 
     def next_left(self, number: int) -> int | None:
-        """Returns the next image to annotate after `number`, wrapping around, or None."""
+        """Returns the next image to annotate after `number`, wrapping around, or None.
+
+        Images with pending proposals come first, in the order of the proposals file.
+        """
+        for name in self.clicks.proposals.order:
+            place = self._numbers.get(name, number)
+            if place != number and self.is_left(place):
+                return place
         count = len(self.album)
         others = (place % count for place in range(number + 1, number + count))
         return next(filter(self.is_left, others), None)

@@ -21,8 +21,14 @@ KEYS = (
     (("z", "Ctrl+Z"), "undo the last action on this image"),
     (("→", "d"), "next image"),
     (("←", "a"), "previous image"),
-    (("n",), "next image without points"),
-    (("Enter",), "finish this image and go to the next; without points it is marked as empty"),
+    (("n",), "next image that is left; images with proposed objects come first"),
+    (
+        ("Enter",),
+        "finish this image and go to the next: accepts proposed objects; without points the image "
+        "is marked as empty",
+    ),
+    (("y",), "accept all proposed objects (hollow) of this image; click one to accept only it"),
+    (("x",), "remove all proposed objects of this image"),
     (("Space",), "hide or show the masks"),
     (("+", "-", "wheel"), "zoom at the mouse"),
     (("0",), "fit the whole image"),
@@ -77,8 +83,13 @@ class Side:
             here, all_images = own.count(label), total[label - 1]
             text.set_text(f"{here} / {all_images:,}" if all_images else "")
         state = "empty" if clicks.is_empty(name) else _number(len(own), "point")
+        pending = len(clicks.pending(name))
+        self.proposed.set_text(f"{_number(pending, 'proposed object')}")
+        for each in (self.proposed, self.answers):
+            each.set_visibility(pending > 0)
         self.here.set_text(f"This image: {state}")
-        self.done.set_text("Next image" if clicks.is_done(name) else "Nothing here")
+        done = "Next image" if clicks.is_done(name) else "Nothing here"
+        self.done.set_text("Accept, next" if pending else done)
         others = len(album.faults) + len(album.left_out) + len(clicks.strangers(album.names))
         self.faults.set_text(f"{_number(others, 'image')} cannot be shown")
         self.faults.set_visibility(others > 0)
@@ -139,6 +150,14 @@ class Side:
     def _tools(self, command: Command) -> None:
         with _box():
             self.here = ui.label().classes("faint")
+            self.proposed = ui.label().classes("faint")
+            with ui.element("div").classes("row").style("margin-top: 8px") as self.answers:
+                with _button(partial(command, "accept"), "", "wide"):
+                    ui.label("Accept all")
+                    _key("y")
+                with _button(partial(command, "reject"), "", "wide"):
+                    ui.label("Remove all")
+                    _key("x")
             with ui.element("div").classes("row").style("margin-top: 8px"):
                 with _button(partial(command, "undo"), "", "wide"):
                     ui.label("Undo")

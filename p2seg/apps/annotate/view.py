@@ -9,37 +9,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import ui
-from nicegui.element import Element
-from nicegui.events import GenericEventArguments
 
-from p2seg.apps.annotate.classes import color_of, key_of
+from p2seg.apps.annotate.canvas import Canvas, checked
+from p2seg.apps.annotate.classes import color_of
 from p2seg.apps.annotate.preview import Found
+from p2seg.apps.annotate.proposals import Proposal
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.side import Side
-from p2seg.data.schema import is_whole
 from p2seg.errors import UserError
 
 HELD = 0.15
 """Seconds between two images below which a key is being held down."""
-
-FAR = 10**9
-"""Largest number that the page sends."""
-
-
-class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "browser"}):
-    """The image with its points and masks, drawn by the browser.
-
-    Args:
-        names: of the classes.
-        start: unique per start of the server, so that no browser reuses an old cached picture.
-    """
-
-    def __init__(self, names: list[str], start: str) -> None:
-        super().__init__()
-        labels = range(1, len(names) + 1)
-        self._props["names"], self._props["start"] = names, start
-        self._props["colors"] = [color_of(label) for label in labels]
-        self._props["keys"] = [key_of(label) or None for label in labels]
 
 
 class View:
@@ -66,8 +46,9 @@ class View:
         acts: dict[str, Callable[..., Awaitable[None]]] = {}
         acts |= {"ready": self.ready, "click": self.click, "drag": self.drag}
         acts |= {"remove": self.remove, "broken": self.broken, "command": self.key}
+        acts |= {"accept": self.accept}
         for name, act in acts.items():
-            self.canvas.on(name, _checked(act))
+            self.canvas.on(name, checked(act))
 
     async def ready(self, number: int) -> None:
         """Shows the first image; the browser sends the image it showed before a reload."""
@@ -120,16 +101,42 @@ class View:
         await self._act(lambda: clicks.add(name, size, label, x, y))
 
     async def drag(self, number: int, id: str, x: int, y: int) -> None:
-        """Moves a point to another pixel."""
-        if number == self.number:
-            name = self.session.album.names[number]
-            await self._act(lambda: self.session.clicks.move(name, _number(id), x, y))
+        """Moves a point to another pixel; a proposal is accepted there."""
+        if number != self.number:
+            return
+        clicks, name = self.session.clicks, self.session.album.names[number]
+        own = self._pending(_number(id))
+        if own and self._size is not None:
+            size, moved = self._size, [own[0]._replace(x=x, y=y)]
+            await self._act(lambda: clicks.accept(name, size, moved))
+        else:
+            await self._act(lambda: clicks.move(name, _number(id), x, y))
 
     async def remove(self, number: int, id: str) -> None:
-        """Removes a point."""
-        if number == self.number:
-            name = self.session.album.names[number]
-            await self._act(lambda: self.session.clicks.remove(name, _number(id)))
+        """Removes a point or a proposal."""
+        if number != self.number:
+            return
+        clicks, name = self.session.clicks, self.session.album.names[number]
+        if self._pending(_number(id)):
+            await self.answer("reject", _number(id))
+        else:
+            await self._act(lambda: clicks.remove(name, _number(id)))
+
+    async def accept(self, number: int, id: str) -> None:
+        """Accepts a proposal."""
+        if number == self.number and self._pending(_number(id)):
+            await self.answer("accept", _number(id))
+
+    async def answer(self, name: str, id: int | None = None) -> None:
+        """Accepts (`accept`) or removes a proposal of this image, or all of them without an id."""
+        clicks, image, size = self.session.clicks, self.session.album.names[self.number], self._size
+        own = self._pending(id)
+        if not own or size is None:
+            self.note("This image has no proposed objects.")
+        elif name == "accept":
+            await self._act(lambda: clicks.accept(image, size, own))
+        else:
+            await self._act(lambda: clicks.reject(image, size, [each.id for each in own]))
 
     async def broken(self, number: int) -> None:
         """Reads an image again that the browser could not load, to report why."""
@@ -158,6 +165,8 @@ class View:
             await self._next()
         elif name == "done":
             await self._done()
+        elif name in ("accept", "reject"):
+            await self.answer(name)
         elif name == "undo":
             await self._undo()
         elif name == "hide":
@@ -185,7 +194,8 @@ class View:
         # ids are sent as text because JavaScript numbers have only 53 bits
         points = [[str(each.id), each.label, each.x, each.y] for each in clicks]
         unsaved = [str(each.id) for each in clicks if each.id in session.clicks.unsaved]
-        self.canvas.run_method("points", self.number, points, unsaved, self.seen)
+        proposed = [[str(each.id), *each[1:]] for each in session.clicks.pending(name)]
+        self.canvas.run_method("points", self.number, points, unsaved, self.seen, proposed)
         self.side.refresh(session, self.number)
 
     def draw(self, found: Found) -> None:
@@ -217,13 +227,18 @@ class View:
         if number is not None:
             await self.show(number)
         elif self.session.is_left(self.number):
-            self.note("This is the last image without points.")
+            self.note("This is the last image that is left.")
         else:
-            self.note("All images have points or are marked as empty.")
+            self.note("No image is left: all have points or are marked as empty.")
 
     async def _done(self) -> None:
-        """Finishes this image: marks it as empty if it has no points, and goes to the next."""
+        """Finishes this image and goes to the next.
+
+        Pending proposals are accepted. An image without points is marked as empty.
+        """
         name = self.session.album.names[self.number]
+        if self._pending():
+            await self.answer("accept")
         if self._size is not None and not self.session.clicks.is_done(name):
             self.session.clicks.mark_done(name, self._size)
             await self.session.changed(self.number)
@@ -236,6 +251,11 @@ class View:
             return
         self.note(f"Undone: {told}.")
         await self.session.changed(self.number)
+
+    def _pending(self, id: int | None = None) -> list[Proposal]:
+        """Returns the pending proposals of this image, or the one with an id."""
+        own = self.session.clicks.pending(self.session.album.names[self.number])
+        return own if id is None else [each for each in own if each.id == id]
 
     async def _measured(self, number: int) -> tuple[int, int]:
         """Returns the height and width of an image, which is read if necessary."""
@@ -262,22 +282,3 @@ def _sentence(error: UserError) -> str:
 def _number(id: str) -> int:
     """Parses an id from the page; -1, which is never used, for any other text."""
     return int(id) if re.fullmatch("[0-9]{1,19}", id) else -1
-
-
-def _checked(
-    act: Callable[..., Awaitable[None]],
-) -> Callable[[GenericEventArguments], Awaitable[None]]:
-    """Returns an event handler that ignores events which the page cannot send."""
-    wanted = act.__annotations__
-
-    async def handle(event: GenericEventArguments) -> None:
-        given = event.args
-        if not isinstance(given, dict) or given.keys() != wanted.keys() - {"return"}:
-            return
-        for key, value in given.items():
-            fits = isinstance(value, str) if wanted[key] == "str" else is_whole(value)
-            if not fits or (is_whole(value) and abs(value) > FAR):
-                return
-        await act(**given)
-
-    return handle

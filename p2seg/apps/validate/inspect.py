@@ -36,7 +36,7 @@ class Inputs:
     Attributes:
         images: folder of the images.
         points: the points file.
-        semantic: folder of the initial semantic maps.
+        semantic: folder of the initial semantic maps; None: they are not checked.
         gt: instances file of the training images, or None.
         pseudo: file of pseudo masks to check, or None.
         val_images: folder of the validation images, or None.
@@ -45,7 +45,7 @@ class Inputs:
 
     images: Path
     points: Path
-    semantic: Path
+    semantic: Path | None
     gt: Path | None = None
     pseudo: Path | None = None
     val_images: Path | None = None
@@ -107,14 +107,16 @@ def inspect(inputs: Inputs, out: Path, progress: Progress) -> Inspection:
     )
     facts = _facts(clicks, files)
     with_points = len(np.unique(clicks.places))
-    maps = check_semantic(
-        inputs.semantic,
-        inputs.images,
-        inputs.points,
-        clicks,
-        findings,
-        lambda each: progress(each, "initial semantic maps", with_points),
-    )
+    maps: MapCheck | None = None
+    if inputs.semantic is not None:
+        maps = check_semantic(
+            inputs.semantic,
+            inputs.images,
+            inputs.points,
+            clicks,
+            findings,
+            lambda each: progress(each, "initial semantic maps", with_points),
+        )
     if maps is not None:
         facts["initial semantic maps"] = (
             f"{maps.maps} of {maps.images}: {maps.labeled:.0%} of the pixels have a class, "

@@ -15,6 +15,7 @@ from p2seg.cli.photos.folder import MasksFolder, beside, hydra_words
 from p2seg.data.coco import read_instances
 from p2seg.data.maps import map_path, read_map
 from p2seg.data.points import PointSet, read_points
+from p2seg.data.proposals import count_sources
 from p2seg.errors import UserError
 from p2seg.runtime.files import read_json
 from p2seg.runtime.progress import console
@@ -45,9 +46,12 @@ def masks_(options: Namespace) -> int:
     shared = {"data.images": folder.photos, "data.points": folder.points}
     shared |= {"data.semantic": folder.path / "maps", "overwrite": options.overwrite}
     shared |= {"data.candidates": folder.path / "candidates"}
-    console.print(f"{_count(points)} in {folder.points}", markup=False)
+    sources = count_sources(folder.points)
+    console.print(f"{_count(points, sources)} in {folder.points}", markup=False)
 
-    if code := _step("check", "validate", shared | {"out": folder.path / "check"}):
+    # maps of earlier points are not checked, because the next step updates them
+    check = {"data.semantic": "null", "out": folder.path / "check"}
+    if code := _step("check", "validate", shared | check):
         return code
     settings: dict[str, Any] = {"semantic": options.method, "out": folder.path / "maps"}
     if options.checkpoint is not None or options.method == "sam2":
@@ -92,6 +96,7 @@ def masks_(options: Namespace) -> int:
             "roundness": measure,
             "network": network.value,
             "reason": network.reason,
+            "points": sources,
             "masks": count,
             "to_check_first": unsure,
             "review_applied": review["review"] is not None,
@@ -126,10 +131,12 @@ def _step(title: str, command: str, settings: dict[str, Any]) -> int:
     return p2seg(hydra_words(command, settings, ["+exp=photos"]))
 
 
-def _count(points: PointSet) -> str:
-    clicks = sum(map(len, points.points))
+def _count(points: PointSet, sources: dict[str, int]) -> str:
     names = ", ".join(each.name for each in points.categories)
-    return f"{clicks} clicks in {len(points.images)} photographs ({names})"
+    count = f"{sum(sources.values()):,} points in {len(points.images):,} photographs ({names})"
+    if sources.keys() <= {"clicked"}:
+        return count
+    return f"{count}; {', '.join(f'{number:,} {key}' for key, number in sources.items())}"
 
 
 def _roundness(points: PointSet, maps: Path) -> float | None:

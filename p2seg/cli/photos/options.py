@@ -164,14 +164,14 @@ COMMANDS = {
         "SOURCE_predictions/: predictions.json, overlays/",
     ),
     "propose": Plain(
-        "click objects that a trained model finds in photographs without clicks",
+        "propose clicks on photographs without clicks, by a trained model",
         (
             _path("model", "folder that `p2seg train` wrote, or its last.pt"),
             PHOTOS,
             Option("--conf", "smallest score of an object", {"type": float, "default": 0.5}),
         ),
         "PHOTOS_model/last.pt, PHOTOS",
-        "PHOTOS/points.json, PHOTOS/proposed.csv",
+        "PHOTOS/points.proposed.json",
     ),
 }
 """By name. `annotate`, `export`, `train` and `predict` are also commands of settings."""

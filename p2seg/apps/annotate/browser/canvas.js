@@ -53,9 +53,10 @@ export default {
       if (!image.fault) this.load();
       this.draw();
     },
-    points(number, points, unsaved, seen) {
+    points(number, points, unsaved, seen, proposed) {
       if (number !== this.image?.number) return;
-      this.marks = points.map(([id, label, x, y]) => ({ id, label, x, y }));
+      const mark = (isProposed) => ([id, label, x, y]) => ({ id, label, x, y, proposed: isProposed });
+      this.marks = [...proposed.map(mark(true)), ...points.map(mark(false))];
       this.unsaved = new Set(unsaved);
       this.pending = this.pending.filter((each) => each.count > seen);
       this.tellLost();
@@ -184,11 +185,12 @@ export default {
         const dragged = this.press?.mark && this.press.far ? this.press.mark : null;
         paint(this.canvas.getContext("2d"), this, hit, dragged);
         const [sx, sy] = this.mouse ?? [0, 0];
-        const text = hit && !dragged ? this.names[hit.label - 1] : "";
+        const text = hit && !dragged ? this.names[hit.label - 1] + (hit.proposed ? " (proposed)" : "") : "";
         this.tip = { text, style: `left: ${sx + 14}px; top: ${sy + 14}px` };
         this.canvas.style.cursor = dragged || (this.press?.far && !hit) ? "grabbing" : hit ? "pointer" : "crosshair";
         const { zoom, left, top, marks, pending, masks, image, base } = this;
-        const told = { number: image?.number, zoom, left, top, points: marks.length, pending: pending.length,
+        const told = { number: image?.number, zoom, left, top, points: marks.filter((each) => !each.proposed).length,
+          proposed: marks.filter((each) => each.proposed).length, pending: pending.length,
           unsaved: this.unsaved?.size ?? 0, masks: masks.length, ready: !!base, sharp: this.part?.scale ?? 0 };
         Object.assign(this.$el.dataset, told);
       });
@@ -228,7 +230,9 @@ export default {
       this.press = null;
       if (!press || press.button !== 0) return this.draw();
       const place = this.pixel(...(press.far ? this.mouse : press.start));
-      if (press.mark && !press.far) this.note(`This place already has a point: ${this.names[press.mark.label - 1]}. Drag to move it, right click to remove it, or zoom in to click next to it.`);
+      if (press.mark?.proposed && !press.far) {
+        if (this.connected()) this.$emit("accept", { number: this.image.number, id: press.mark.id });
+      } else if (press.mark && !press.far) this.note(`This place already has a point: ${this.names[press.mark.label - 1]}. Drag to move it, right click to remove it, or zoom in to click next to it.`);
       else if (press.mark && press.mark.id && place && this.connected()) {
         Object.assign(press.mark, place);
         this.$emit("drag", { number: this.image.number, id: press.mark.id, ...place });
@@ -261,7 +265,7 @@ export default {
       const label = this.keys.indexOf(/^[1-9]$/.test(key) ? key : event.shiftKey ? key : digit ?? key) + 1;
       const commands = {
         ArrowLeft: "back", a: "back", ArrowRight: "forth", d: "forth", n: "next", Enter: "done",
-        z: "undo", " ": "hide", "?": "help",
+        z: "undo", " ": "hide", "?": "help", y: "accept", x: "reject",
       };
       if (label > 0) this.command(event, "class", label);
       else if (key === "Delete" || key === "Backspace") { event.preventDefault(); this.remove(this.hit()); }

@@ -56,17 +56,28 @@ function paintMark(pen, view, mark, hit, pending = false) {
   const [sx, sy] = view.toScreen(mark);
   if (sx < -20 || sy < -20 || sx > view.width + 20 || sy > view.height + 20) return;
   const hollow = pending || view.unsaved?.has(mark.id);
-  paintDot(pen, sx, sy, view.colors[mark.label - 1], hit ? RADIUS + 2 : RADIUS, hollow);
+  const style = mark.proposed ? "proposed" : hollow ? "unsaved" : "saved";
+  paintDot(pen, sx, sy, view.colors[mark.label - 1], hit ? RADIUS + 2 : RADIUS, style);
 }
 
-function paintDot(pen, sx, sy, color, radius, hollow = false) {
+function paintDot(pen, sx, sy, color, radius, style = "saved") {
   const ring = (size, style) => {
     pen.beginPath();
     pen.arc(sx, sy, size, 0, 2 * Math.PI);
     pen.fillStyle = style;
     pen.fill();
   };
-  if (hollow) { // not saved yet
+  if (style === "proposed") { // a ring, which shows the object below
+    for (const [width, stroke] of [[5.5, "rgba(10, 11, 13, 0.85)"], [3.5, "#fff"], [2, color]]) {
+      pen.beginPath();
+      pen.arc(sx, sy, radius, 0, 2 * Math.PI);
+      pen.lineWidth = width;
+      pen.strokeStyle = stroke;
+      pen.stroke();
+    }
+    return;
+  }
+  if (style === "unsaved") {
     pen.beginPath();
     pen.arc(sx, sy, radius, 0, 2 * Math.PI);
     pen.setLineDash([3, 3]);
