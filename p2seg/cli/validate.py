@@ -2,7 +2,8 @@
 
 p2seg validate data=custom data.images=photos data.points=clicks.json out=validate
 
-Exit code 2 where something would stop training; every mistake is listed, not only the first.
+Exit code 2 if something would stop training; every mistake is listed, not only the first. With
+data.on_error=skip, images that can be skipped do not count.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from p2seg.apps.validate.inspect import inspect
+from p2seg.apps.validate.kinds import SKIP
 from p2seg.apps.validate.page import write_page
 from p2seg.apps.validate.pictures import example_images
 from p2seg.cli.claims import writes
@@ -30,7 +32,10 @@ def run(cfg: DictConfig) -> Path:
     record_run(cfg, "validate", out)
     page = write_page(out, made, example_images(made))
     tell(made, page)
-    if not made.usable:
-        kinds = "; ".join(each.text for each in made.findings.stopping)
+    stopping = made.findings.stopping
+    if cfg.data.on_error == "skip":  # later commands skip these images too
+        stopping = [each for each in stopping if not each.fix.endswith(SKIP)]
+    if stopping:
+        kinds = "; ".join(each.text for each in stopping)
         raise UserError(f"{made.inputs.points} is not usable yet: {kinds}; {page} says what to do")
     return page

@@ -10,7 +10,8 @@ import errno
 import os
 import sys
 import unicodedata
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,6 +67,19 @@ def _drop(stream: IO[str]) -> None:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
+_PHRASES: list[Callable[[str], str]] = []
+
+
+@contextmanager
+def phrased(phrase: Callable[[str], str]) -> Iterator[None]:
+    """Changes the words of everything that terminals print meanwhile."""
+    _PHRASES.append(phrase)
+    try:
+        yield
+    finally:
+        _PHRASES.remove(phrase)
+
+
 class Terminal(Console):
     """A rich console that escapes control characters and tolerates a closed output."""
 
@@ -83,5 +97,7 @@ class Terminal(Console):
         _drop(self.file)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Escapes the text with `printable` before rich renders it."""
+        """Escapes the text with `printable` before rich renders it; see also `phrased`."""
+        for phrase in _PHRASES:
+            text = phrase(text)
         return super().render_str(printable(text), **options)

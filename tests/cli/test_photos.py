@@ -216,10 +216,41 @@ def test_settings_and_plain_options_are_told_apart(tmp_path, monkeypatch):
     (tmp_path / "a=b_masks").mkdir()
     assert is_plain("train", ["a=b_masks"])
     assert is_plain("train", ["photos_masks", "--model", "small"])
+    assert is_plain("train", ["photos_masks", "segmentor.schedule.lr=0.01"])
     assert is_plain("predict", [])
     for words in (["+exp=drawn"], ["gt=x.json"], ["-m", "seed=0,1"], ["--cfg", "job"], ["~model"]):
         assert not is_plain("train", words)
     assert not is_plain("gen_pseudo", ["x"])
+
+
+def test_messages_name_options_and_take_settings(masks, p2seg, tmp_path):
+    words = ("export", masks, "--format", "coco", "--out", "x")
+    assert p2seg(*words, "export.edges=2")[0] == 0
+    code, text = p2seg(*words)
+    assert code == 2
+    assert "--overwrite" in text
+    assert "--out" in text
+    assert "=" not in text.replace(PHOTOS, "")
+    assert p2seg(*words, "overwrite=true")[0] == 0
+    code, text = p2seg("review", masks, "port=0")
+    assert code == 2
+    assert "port=0" in text
+    code, text = p2seg("export", masks, "--format", "coco", "nothing=1")
+    assert code == 2
+    assert "nothing" in text
+
+
+def test_unreadable_photographs_are_skipped_by_a_setting(masks, p2seg, tmp_path):
+    photo = tmp_path / PHOTOS / "2.png"
+    photo.write_bytes(photo.read_bytes()[:-300])
+    code, text = p2seg("masks", PHOTOS, "--network", "no")
+    assert code == 2
+    assert "2.png" in text
+    assert "data.on_error=skip" in text
+    shutil.rmtree(tmp_path / masks)
+    code, text = p2seg("masks", PHOTOS, "--network", "no", "data.on_error=skip")
+    assert code == 0, text
+    assert len(read_instances(tmp_path / masks / "masks.json").images) == 5
 
 
 @pytest.mark.parametrize("name", COMMANDS)

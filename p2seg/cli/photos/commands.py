@@ -31,6 +31,7 @@ def annotate_(options: Namespace) -> int:
     """Serves the page to click objects."""
     photos = _photos(options.photos)
     return _call(
+        options,
         "annotate",
         {
             "images": photos,
@@ -49,7 +50,7 @@ def import_(options: Namespace) -> int:
         raise UserError(f"no file or folder of clicks at {options.file}")
     out = options.out or photos / "points.json"
     settings = {"in": options.file, "images": photos, "out": out, "overwrite": options.overwrite}
-    return _call("import_points", settings)
+    return _call(options, "import_points", settings)
 
 
 def export_(options: Namespace) -> int:
@@ -61,6 +62,7 @@ def export_(options: Namespace) -> int:
     if options.val and options.format not in ("yolo", "coco"):
         raise UserError(f"--val is for yolo and coco; --format {options.format} has no such split")
     return _call(
+        options,
         "export_masks",
         {
             "pred": _masks_of(folder),
@@ -95,7 +97,9 @@ def train(
 
     folder = MasksFolder.of(Path(masks))
     place = beside(folder.photos, "_model") if out is None else Path(out)
-    options = Namespace(masks=folder.path, model=model, epochs=epochs, out=place, overwrite=False)
+    options = Namespace(
+        masks=folder.path, model=model, epochs=epochs, out=place, overwrite=False, settings=[]
+    )
     if code := train_(options):
         raise UserError(f"the training stopped with exit code {code}")
     return load(place / "last.pt")
@@ -127,7 +131,7 @@ def train_(options: Namespace) -> int:
         steps = options.epochs * len(instances.images) / BATCH
         settings |= _small(instances)
         settings["segmentor.schedule.warmup_steps"] = max(1, min(50, round(steps / 10)))
-    return _call("train_segmentor", settings, "+exp=photos")
+    return _call(options, "train_segmentor", settings, "+exp=photos")
 
 
 def predict_(options: Namespace) -> int:
@@ -140,6 +144,7 @@ def predict_(options: Namespace) -> int:
     if source.is_file():  # not among the photographs: an overlay would count as one
         place = beside(source.absolute().parent, f"_{source.stem}_predictions")
     return _call(
+        options,
         "predict",
         {
             "ckpt": model,
@@ -164,8 +169,8 @@ def model_at(place: Path) -> Path:
     return model
 
 
-def _call(command: str, settings: dict[str, Any], *more: str) -> int:
-    return p2seg(hydra_words(command, settings, more))
+def _call(options: Namespace, command: str, settings: dict[str, Any], *more: str) -> int:
+    return p2seg(hydra_words(command, settings, more, options.settings))
 
 
 def _photos(folder: Path) -> Path:

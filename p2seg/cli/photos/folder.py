@@ -83,10 +83,24 @@ def beside(folder: Path, ending: str) -> Path:
     return _short(whole.with_name(f"{name}{ending}"))
 
 
-def hydra_words(command: str, settings: dict[str, Any], more: Sequence[str] = ()) -> list[str]:
-    """The words of a command of settings; None is left out."""
-    words = [f"{key}={_text(value)}" for key, value in settings.items() if value is not None]
-    return [command, *more, *words]
+def hydra_words(
+    command: str, settings: dict[str, Any], more: Sequence[str] = (), own: Sequence[str] = ()
+) -> list[str]:
+    """The words of a command of settings.
+
+    Args:
+        command: its name.
+        settings: by name; None is left out.
+        more: words before the settings.
+        own: words of the user, which replace settings.
+    """
+    replaced = {word.lstrip("+").partition("=")[0] for word in own}
+    words = [
+        f"{key}={_text(value)}"
+        for key, value in settings.items()
+        if value is not None and key not in replaced
+    ]
+    return [command, *more, *words, *own]
 
 
 def _text(value: Any) -> str:

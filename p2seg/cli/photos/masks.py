@@ -51,12 +51,12 @@ def masks_(options: Namespace) -> int:
 
     # maps of earlier points are not checked, because the next step updates them
     check = {"data.semantic": "null", "out": folder.path / "check"}
-    if code := _step("check", "validate", shared | check):
+    if code := _step("check", "validate", shared | check, options.settings):
         return code
     settings: dict[str, Any] = {"semantic": options.method, "out": folder.path / "maps"}
     if options.checkpoint is not None or options.method == "sam2":
         settings["semantic.sam.checkpoint"] = options.checkpoint or SAM2
-    if code := _step("initial semantic maps", "gen_semantic", shared | settings):
+    if code := _step("initial semantic maps", "gen_semantic", shared | settings, options.settings):
         return code
 
     measure = _roundness(points, folder.path / "maps")
@@ -75,15 +75,15 @@ def masks_(options: Namespace) -> int:
     checkpoint = folder.path / "network" / "last.pt"
     if network.value:
         out = {"out": checkpoint.parent}
-        if code := _step("network", "train", shared | method | out):
+        if code := _step("network", "train", shared | method | out, options.settings):
             return code
     own = {"ckpt": checkpoint} if network.value else method
     review = {"review": folder.review if folder.review.is_file() else None}
     settings = {**own, **review, "out": folder.masks}
-    if code := _step("masks", "gen_pseudo", shared | settings):
+    if code := _step("masks", "gen_pseudo", shared | settings, options.settings):
         return code
     page = {"pred": folder.masks, "images": folder.photos, "stages": False, "out": folder.page}
-    if code := _step("page", "gallery", page | {"overwrite": options.overwrite}):
+    if code := _step("page", "gallery", page | {"overwrite": options.overwrite}, options.settings):
         return code
 
     pseudo = read_instances(folder.masks)
@@ -125,10 +125,10 @@ def _folder(options: Namespace) -> MasksFolder:
     return folder
 
 
-def _step(title: str, command: str, settings: dict[str, Any]) -> int:
-    """Runs a command of settings and returns its exit code."""
+def _step(title: str, command: str, settings: dict[str, Any], own: list[str]) -> int:
+    """Runs a command of settings, with the user's own settings, and returns its exit code."""
     console.print(f"{title} ...", markup=False)
-    return p2seg(hydra_words(command, settings, ["+exp=photos"]))
+    return p2seg(hydra_words(command, settings, ["+exp=photos"], own))
 
 
 def _count(points: PointSet, sources: dict[str, int]) -> str:
@@ -148,7 +148,7 @@ def _roundness(points: PointSet, maps: Path) -> float | None:
             own,
         )
         for each, own in zip(points.images, points.points, strict=True)
-        if len(own)
+        if len(own) and map_path(maps, each.file_name).is_file()  # or it was skipped
     )
     return roundness(pairs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,24 @@ class Option:
         name: `--name`, or the name of a positional argument.
         help: one line. Defaults are added to it.
         arguments: of `argparse.ArgumentParser.add_argument`.
+        setting: the setting that it stands for in messages of the commands of settings.
     """
 
     name: str
     help: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    setting: str = ""
+
+    def phrase(self, text: str) -> str:
+        """Returns a message that names this option instead of its setting."""
+        if not self.setting:
+            return text
+        key = rf"(?<![\w.=]){re.escape(self.setting)}="
+        if self.arguments.get("action") == "store_true":
+            return re.sub(rf"{key}(true|false)\b", self.name, text)
+        own = f"{self.name} " if self.name.startswith("--") else ""
+        text = re.sub(rf"{key}\[([^\]]*)\]", rf"{own}\1", text)
+        return re.sub(key, own, text)
 
 
 @dataclass(frozen=True)
@@ -37,20 +51,36 @@ class Plain:
         options: in the order of the help.
         reads: what it reads, for the table of the documentation.
         writes: what it writes.
+        steps: names of the commands of settings that it runs. They take further words `key=value`.
     """
 
     help: str
     options: tuple[Option, ...]
     reads: str
     writes: str
+    steps: tuple[str, ...] = ()
+
+    def phrase(self, name: str, text: str) -> str:
+        """Returns a message of one of its steps in the words of this command.
+
+        Args:
+            name: of this command.
+            text: the message.
+        """
+        for option in self.options:
+            text = option.phrase(text)
+        for step in self.steps:
+            text = re.sub(rf"\bp2seg {step}\b", f"p2seg {name}", text)
+        return text
 
 
 def _expanded(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _path(name: str, help: str, **arguments: Any) -> Option:
-    return Option(name, help, {"type": _expanded, "metavar": name.strip("-").upper()} | arguments)
+def _path(name: str, help: str, setting: str = "", **arguments: Any) -> Option:
+    arguments = {"type": _expanded, "metavar": name.strip("-").upper()} | arguments
+    return Option(name, help, arguments, setting)
 
 
 PHOTOS = _path("photos", "folder of the photographs")
@@ -59,9 +89,10 @@ OVERWRITE = Option(
     "--overwrite",
     "replace files that were not written by this command or were edited since",
     {"action": "store_true"},
+    "overwrite",
 )
-PORT = Option("--port", "of the page; 0: any free port", {"type": int, "default": 8765})
-NO_BROWSER = Option("--no-browser", "only print the address", {"action": "store_true"})
+PORT = Option("--port", "of the page; 0: any free port", {"type": int, "default": 8765}, "port")
+NO_BROWSER = Option("--no-browser", "only print the address", {"action": "store_true"}, "browser")
 METHODS = ("auto", "threshold", "clusters", "grabcut", "sam", "sam2")
 FORMATS = ("yolo", "coco", "labelme", "cvat", "labelstudio", "png")
 
@@ -70,23 +101,34 @@ COMMANDS = {
         "click objects in photographs, in the browser",
         (
             PHOTOS,
-            Option("--classes", "names, separated by commas, as apple,leaf", {"metavar": "NAMES"}),
+            Option(
+                "--classes",
+                "names, separated by commas, as apple,leaf",
+                {"metavar": "NAMES"},
+                "classes",
+            ),
             PORT,
             NO_BROWSER,
         ),
         "PHOTOS",
         "PHOTOS/points.json",
+        ("annotate",),
     ),
     "import": Plain(
         "read clicks, boxes or polygons of other tools",
         (
-            _path("file", "a file, or a folder of files"),
-            _path("--images", "folder of the photographs", required=True),
-            _path("--out", "the points file (default: points.json in the folder of photographs)"),
+            _path("file", "a file, or a folder of files", "in"),
+            _path("--images", "folder of the photographs", "images", required=True),
+            _path(
+                "--out",
+                "the points file (default: points.json in the folder of photographs)",
+                "out",
+            ),
             OVERWRITE,
         ),
         "files of LabelMe, CVAT, Label Studio, COCO, VIA, Datumaro, CSV",
         "PHOTOS/points.json",
+        ("import_points",),
     ),
     "masks": Plain(
         "make one mask per click, and a page to review them",
@@ -97,8 +139,13 @@ COMMANDS = {
                 "--method",
                 "source of the initial semantic maps",
                 {"choices": METHODS, "default": "auto"},
+                "semantic",
             ),
-            _path("--checkpoint", "weights of SAM or SAM 2, if they are not in the usual cache"),
+            _path(
+                "--checkpoint",
+                "weights of SAM or SAM 2, if they are not in the usual cache",
+                "semantic.sam.checkpoint",
+            ),
             Option(
                 "--network",
                 "train a network on all photographs; auto: if it is likely to help",
@@ -109,6 +156,7 @@ COMMANDS = {
         ),
         "PHOTOS, PHOTOS/points.json",
         "PHOTOS_masks/: masks.json, page/, contact_sheet.png, counts.csv, check_first.csv",
+        ("validate", "gen_semantic", "gen_pseudo", "gallery"),
     ),
     "review": Plain(
         "judge the masks in the browser",
@@ -120,17 +168,19 @@ COMMANDS = {
         "write the masks for other tools",
         (
             MASKS,
-            Option("--format", "of the files", {"choices": FORMATS, "required": True}),
+            Option("--format", "of the files", {"choices": FORMATS, "required": True}, "formats"),
             Option(
                 "--val",
                 "share of the photographs for validation (yolo, coco)",
                 {"type": float, "default": 0.0, "metavar": "SHARE"},
+                "val",
             ),
-            _path("--out", "folder of the files (default: PHOTOS_FORMAT)"),
+            _path("--out", "folder of the files (default: PHOTOS_FORMAT)", "out"),
             OVERWRITE,
         ),
         "PHOTOS_masks",
         "PHOTOS_yolo/, ...",
+        ("export_masks",),
     ),
     "train": Plain(
         "train a segmentation model, which needs no clicks, on the masks",
@@ -141,12 +191,18 @@ COMMANDS = {
                 "small: Mask R-CNN with MobileNetV2, for a CPU; r50: with ResNet-50, for a GPU",
                 {"choices": ("small", "r50"), "default": "small"},
             ),
-            Option("--epochs", "passes over the photographs", {"type": float, "default": 24.0}),
-            _path("--out", "folder of the model (default: PHOTOS_model)"),
+            Option(
+                "--epochs",
+                "passes over the photographs",
+                {"type": float, "default": 24.0},
+                "segmentor.schedule.epochs",
+            ),
+            _path("--out", "folder of the model (default: PHOTOS_model)", "out"),
             OVERWRITE,
         ),
         "PHOTOS_masks",
         "PHOTOS_model/last.pt",
+        ("train_segmentor",),
     ),
     "predict": Plain(
         "find objects with a trained segmentation model",
@@ -157,11 +213,13 @@ COMMANDS = {
             _path(
                 "--out",
                 "folder of the results (default: SOURCE_predictions, outside of PHOTOS)",
+                "out",
             ),
             OVERWRITE,
         ),
         "PHOTOS_model/last.pt, photographs or a video",
         "SOURCE_predictions/: predictions.json, overlays/",
+        ("predict",),
     ),
     "propose": Plain(
         "propose clicks on photographs without clicks, by a trained model",
@@ -179,13 +237,12 @@ COMMANDS = {
 ALONE = frozenset(("import", "masks", "propose", "review"))
 """Those that are no commands of settings."""
 
-_SETTING = re.compile(
-    r"^(~|\+{0,2}[\w@./-]+=)|^\+|^(-m|-c|--multirun|--cfg|--help-all|--config-dir)$"
-)
+_SETTING = re.compile(r"^(~|\+|[\w@./-]+=)")
+_HYDRA = re.compile(r"^(-m|-c|--multirun|--cfg|--help-all|--config-dir)$")
 
 
 def is_plain(name: str, words: Sequence[str]) -> bool:
-    """Whether words of the command line are a plain command, and not one of settings.
+    """Returns whether the command line is a plain command; the first word decides.
 
     Args:
         name: of the command.
@@ -193,7 +250,11 @@ def is_plain(name: str, words: Sequence[str]) -> bool:
     """
     if name not in COMMANDS or name in ALONE:
         return name in ALONE
-    return not any(_SETTING.match(word) and not Path(word).exists() for word in words)
+    return not any(map(_is_setting, words[:1])) and not any(map(_HYDRA.match, words))
+
+
+def _is_setting(word: str) -> bool:
+    return bool(_SETTING.match(word)) and not Path(word).exists()
 
 
 def parser_of(name: str) -> Parser:
@@ -209,25 +270,35 @@ def parser_of(name: str) -> Parser:
             told = option.help
         parser.add_argument(option.name, help=told.replace("%", "%%"), **option.arguments)
     parser.epilog = f"Reads: {own.reads}. Writes: {own.writes}."
-    if name not in ALONE:
-        parser.epilog += f" With settings key=value: p2seg experiment {name} --help."
+    if own.steps:
+        parser.epilog += (
+            " Further words key=value are settings; p2seg experiment "
+            f"{own.steps[-1]} --help lists them."
+        )
     return parser
 
 
 def run(name: str, words: list[str]) -> int:
     """Runs a plain command and returns its exit code."""
     from p2seg.cli.arguments import command
+    from p2seg.errors import UserError
+    from p2seg.runtime.terminal import phrased
 
     codes: list[int] = []
 
     @command
     def started(words: list[str]) -> None:
-        options = parser_of(name).parse_args(words)
+        settings = list(filter(_is_setting, words))
+        if settings and not COMMANDS[name].steps:
+            raise UserError(f"p2seg {name} takes no settings ({settings[0]}); see p2seg {name} -h")
+        options = parser_of(name).parse_args([each for each in words if each not in settings])
+        options.settings = settings
         module = name if name in ("masks", "propose", "review") else "commands"
         function = getattr(import_module(f"p2seg.cli.photos.{module}"), f"{name}_")
         codes.append(function(options))
 
-    code = started(words)
+    with phrased(partial(COMMANDS[name].phrase, name)):
+        code = started(words)
     return code or codes[0]
 
 

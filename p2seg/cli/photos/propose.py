@@ -63,8 +63,16 @@ def propose_(options: Namespace) -> int:
     if is_new:
         write_points(file, known)
     write_points(proposals_path(file), proposals)
+    count = sum(map(len, proposals.points))
+    if rest and not count:
+        console.print(
+            f"no objects with a score of {options.conf} or more in {len(rest):,} photographs "
+            "without clicks; a lower --conf proposes more",
+            markup=False,
+        )
+        return 0
     console.print(
-        f"{sum(map(len, proposals.points)):,} objects proposed in {len(rest):,} photographs "
+        f"{count:,} objects proposed in {len(rest):,} photographs "
         f"without clicks; accept or correct them with p2seg annotate {photos}, which shows the "
         "photographs first that the model is least sure of",
         markup=False,
