@@ -29,7 +29,7 @@ def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         *others, last = choices
         known = f"{', '.join(others)} or {last}" if others else last
-        raise UserError(f"{key}={value} is unknown; it is {known}")
+        raise UserError(f"{key}={value} is unknown; choose {known}")
 
 
 def shown(value: object) -> str:

@@ -153,7 +153,7 @@ def ranges() -> dict[str, str]:
     finally:
         sys.path.remove(str(ROOT))
     told = {key: str(number) for key, number in NUMBERS.items()}
-    told["seed"] = "a whole number from 0"  # the highest is that of 64 bits
+    told["seed"] = "an integer >= 0"  # the highest is that of 64 bits
     for key, choices in CHOICES.items():
         if choices != (True, False):
             names = ("null" if each is None else str(each).lower() for each in choices)

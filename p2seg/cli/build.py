@@ -64,7 +64,7 @@ def check_values(function: Callable[..., Any], values: Values) -> None:
         hint = hints.get(parameter, Any)
         if not _fits(value, hint):
             shown = value if isinstance(value, (str, ListConfig)) else repr(value)
-            raise UserError(f"{name}={shown} cannot be; it is {_described(hint)}")
+            raise UserError(f"{name}={shown}: must be {_described(hint)}")
 
 
 def _built(values: dict[str, Any], *arguments: Any) -> Any:
@@ -152,9 +152,9 @@ def _described(hint: Any) -> str:
         count = f"{len(arguments)} " if len(arguments) == 2 and ... not in arguments else ""
         return f"a list of {count}{_described(arguments[0]).split(' ')[-1]}s in square brackets"
     if dataclasses.is_dataclass(hint):
-        return "a group of settings; give one of them, as in group.setting=value"
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    return {**words, Path: "a path", types.NoneType: "null"}.get(hint, "something else")
+        return "a group of settings; set one of them, as in group.setting=value"
+    words = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+    return {**words, Path: "a path", types.NoneType: "null"}.get(hint, "of another type")
 
 
 def plain(node: Any) -> dict[str, Any]:

@@ -180,8 +180,8 @@ def _check_choice(cfg: DictConfig, points: PointSet) -> None:
     _check_select(cfg)
     if not isinstance(cfg.semantic.costs, DictConfig):
         raise UserError(
-            f"semantic.costs={cfg.semantic.costs} cannot be; give one of its costs, as in "
-            "semantic.costs.part=1"
+            f"semantic.costs={cfg.semantic.costs}: must be a group of settings; set one of "
+            "its costs, as in semantic.costs.part=1"
         )
     build(cfg.semantic.costs)
     if cfg.semantic.select == "network":

@@ -49,7 +49,7 @@ def rules_of(cfg: DictConfig, name: str) -> Rules:
 def found_at(cfg: DictConfig, name: str, source: Path) -> Found:
     """What the files say."""
     if cfg.first_class not in (None, 0, 1) or isinstance(cfg.first_class, bool):
-        raise UserError(f"first_class={cfg.first_class} cannot be; it is 0, 1 or null")
+        raise UserError(f"first_class={cfg.first_class}: must be 0, 1 or null")
     texts = {key: None if cfg[key] is None else str(cfg[key]) for key in ("keypoint", "attribute")}
     return FORMATS[name].read(source, Reading(_classes(cfg), **texts, first_class=cfg.first_class))
 

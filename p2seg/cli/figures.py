@@ -42,7 +42,7 @@ class Figures:
         cfg: of p2seg visualize.
 
     Raises:
-        UserError: a setting that cannot be, or files that do not fit each other.
+        UserError: an invalid setting, or files that do not fit each other.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -135,7 +135,7 @@ class Figures:
         given = self.cfg[key]
         texts = [given] if isinstance(given, str) else given
         if not isinstance(texts, (list, ListConfig)) or not all(isinstance(t, str) for t in texts):
-            raise UserError(f"{key}={given} cannot be; it is a list of texts in square brackets")
+            raise UserError(f"{key}={given}: must be a list of strings in square brackets")
         return list(texts)
 
     def _titles(self, names: list[str]) -> list[str]:

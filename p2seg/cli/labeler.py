@@ -54,7 +54,7 @@ def check_export(cfg: DictConfig) -> None:
     """Compares the settings of an export with what they can be.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value is invalid.
     """
     for function, settings in EXPORT.items():
         check_values(function, {p: (s, OmegaConf.select(cfg, s)) for p, s in settings.items()})

@@ -41,7 +41,7 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
         with torch.device("meta"):  # shapes alone: a stranger's settings may be of any size
             planned = network_of(cfg)
         fits, reason = _shapes(planned.state_dict()) == _shapes(weights), "other names or shapes"
-    except Exception as error:  # settings that cannot be come to whatever torch and timm say
+    except Exception as error:  # invalid settings raise errors of any kind in torch and timm
         fits, reason = False, " ".join(str(error).split())[:200]
     if not fits:
         raise UserError(

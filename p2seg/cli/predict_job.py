@@ -184,15 +184,13 @@ def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
     """How many images the model looks at together.
 
     Raises:
-        UserError: `predict.batch_size` is neither auto nor a whole number above 0.
+        UserError: `predict.batch_size` is neither auto nor an integer >= 1.
     """
     value = cfg.predict.batch_size
     if value == "auto":
         return GPU_BATCH if device.type == "cuda" else 1
     if type(value) is not int or value < 1:
-        raise UserError(
-            f"predict.batch_size={value} cannot be; it is auto or a whole number from 1"
-        )
+        raise UserError(f"predict.batch_size={value}: must be an integer >= 1, or auto")
     return value
 
 
@@ -227,7 +225,7 @@ def overlays_of(cfg: DictConfig) -> int | None:
     """
     value = cfg.predict.overlays
     if not isinstance(value, int) or value < 0:
-        raise UserError(f"predict.overlays={value} is unknown; it is true, false or a count")
+        raise UserError(f"predict.overlays={value}: must be true, false or an integer >= 0")
     return None if value is True else int(value)
 
 

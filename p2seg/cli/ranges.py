@@ -29,10 +29,13 @@ class Number:
         return fits and self.low <= value <= self.high and not (self.above and value == self.low)
 
     def __str__(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        start = f"above {self.low}" if self.above else f"from {self.low}"
-        end = "" if math.isinf(self.high) else f" to {self.high}"
-        return f"{kind} {start}{end}" + (" or null" if self.null else "")
+        kind = "an integer" if self.whole else "a number"
+        if math.isinf(self.high) or self.above:
+            bounds = f"{'>' if self.above else '>='} {self.low}"
+            bounds += "" if math.isinf(self.high) else f" and <= {self.high}"
+        else:
+            bounds = f"from {self.low} to {self.high}"
+        return f"{kind} {bounds}" + (", or null" if self.null else "")
 
 
 COUNT, AT_LEAST_ONE = Number(0), Number(1)
@@ -112,18 +115,18 @@ def check_ranges(cfg: DictConfig) -> None:
     """Compares settings with what they can be, where the tool has them.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value is invalid.
     """
     for key, number in NUMBERS.items():
         value = OmegaConf.select(cfg, key, default=_ABSENT, throw_on_missing=False)
         if value is not _ABSENT and not number.takes(value):
-            raise UserError(f"{key}={_shown(value)} cannot be; it is {number}")
+            raise UserError(f"{key}={_shown(value)}: must be {number}")
     for key, choices in CHOICES.items():
         value = OmegaConf.select(cfg, key, default=_ABSENT)
         fits = any(type(value) is type(each) and value == each for each in choices)
         if value is not _ABSENT and not fits:
             known = ", ".join(str(each).lower() for each in choices)
-            raise UserError(f"{key}={_shown(value)} is unknown; it is one of {known}")
+            raise UserError(f"{key}={_shown(value)} is unknown; choose one of {known}")
 
 
 _ABSENT = object()

@@ -80,7 +80,7 @@ def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
             contradict.
 
     Raises:
-        UserError: a word contradicts the checkpoint, or the checkpoint has a value that cannot be.
+        UserError: a setting contradicts the checkpoint, or the checkpoint has an invalid value.
     """
     path = snapshot or Path(cfg.ckpt).expanduser()
     content = load_checkpoint(path, "network")

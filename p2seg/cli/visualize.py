@@ -25,7 +25,7 @@ def run(cfg: DictConfig) -> Path:
     if out.suffix.lower() != ".png" or out.is_dir():
         raise UserError(f"out={out} is no name of a picture; give out=FILE.png")
     if cfg.figure not in FIGURES:
-        raise UserError(f"figure={cfg.figure} is unknown; it is one of {', '.join(FIGURES)}")
+        raise UserError(f"figure={cfg.figure} is unknown; choose one of {', '.join(FIGURES)}")
     write_png(out, FIGURES[cfg.figure](Figures(cfg)))
     console.print(f"wrote {out}", markup=False)
     return out

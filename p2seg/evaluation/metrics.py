@@ -57,7 +57,7 @@ def evaluate(
         UserError: the sets do not belong together, or `kind` is none of the two.
     """
     if kind not in get_args(Kind):
-        raise UserError(f"kind={kind} is unknown; it is pseudo (with points) or model (without)")
+        raise UserError(f"kind={kind} is unknown; choose pseudo (with points) or model (without)")
     pred = align(gt, pred)
     found = voc.overlaps(gt, pred, ranks)
     aps = coco.class_aps(gt, pred, ranks=ranks)

@@ -172,9 +172,7 @@ class P2SegLoss:
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixel_ratio <= 1:
-            raise UserError(
-                f"loss.hard_pixel_ratio={self.hard_pixel_ratio}; it must be above 0 and at most 1"
-            )
+            raise UserError(f"loss.hard_pixel_ratio={self.hard_pixel_ratio}: must be > 0 and <= 1")
 
     def __call__(
         self,

@@ -145,7 +145,7 @@ def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
     theirs = getattr(transformers, processing, None) or getattr(transformers, f"{processing}Fast")
     try:
         asking = getattr(transformers, processor)(theirs(**images))
-    except Exception as error:  # whatever transformers comes to at settings that cannot be
+    except Exception as error:  # invalid settings raise errors of any kind in transformers
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
     return made.to(device).eval(), asking

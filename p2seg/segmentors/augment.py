@@ -48,7 +48,7 @@ class RandomResize:
     def __post_init__(self) -> None:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise UserError(
-                f"segmentor.resize.scale={list(self.scale)} cannot be; it is [lowest,highest] with "
+                f"segmentor.resize.scale={list(self.scale)}: must be [lowest,highest] with "
                 "0 < lowest <= highest"
             )
 

@@ -124,7 +124,7 @@ def load(
             or the limit is invalid.
     """
     if not isinstance(path, (str, Path)):
-        raise UserError(f"path={path!r} cannot be; give the path of a segmentor's checkpoint")
+        raise UserError(f"path={path!r}: must be the path of a segmentor's checkpoint")
     where = device_of(str(device), "device")
     path = Path(path).expanduser()
     check_max_objects(max_objects, "max_objects")
@@ -187,7 +187,7 @@ def predictor_of(
 
 def _check_score(score: Any) -> None:
     if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= float(score) <= 1:
-        raise UserError(f"score={score!r} cannot be; it is a number from 0 to 1")
+        raise UserError(f"score={score!r}: must be a number from 0 to 1")
 
 
 def _of_another_version(path: Path, reason: str) -> UserError:

@@ -127,7 +127,7 @@ def generate(
             `overwrite` is false.
     """
     if on_error not in ("raise", "skip"):
-        raise UserError(f"data.on_error={on_error} is unknown; it is raise or skip")
+        raise UserError(f"data.on_error={on_error} is unknown; choose raise or skip")
     classes = tuple(category.name for category in points.categories)
     jobs = [
         Job(MapTask.of(record, own, images, classes), path, out, product, overwrite)

@@ -99,11 +99,11 @@ class GrabCut(ImageSource):
         small += [name for name in fields if fields[name] <= 0 and name not in small]
         if small:
             told = ", ".join(f"semantic.source.{name}={fields[name]}" for name in small)
-            raise UserError(f"{told} cannot be; GrabCut's settings are all above 0")
+            raise UserError(f"{told}: settings of GrabCut must be > 0")
         if self.trust > 1 or self.max_side < MIN_SIDE:
             raise UserError(
-                f"semantic.source.trust={self.trust} semantic.source.max_side={self.max_side} "
-                f"cannot be; trust is at most 1 and max_side at least {MIN_SIDE}"
+                f"semantic.source.trust={self.trust} semantic.source.max_side={self.max_side}: "
+                f"trust must be <= 1 and max_side >= {MIN_SIDE}"
             )
 
     @property

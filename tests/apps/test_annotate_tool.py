@@ -25,13 +25,13 @@ def folder(tmp_path):
         (["classes=[a,a]"], ("classes lists a twice",)),
         (["classes=3"], ("classes=3 is no list of names",)),
         (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
-        (["preview=sam"], ("preview=sam is unknown; it is grabcut, network or none",)),
+        (["preview=sam"], ("preview=sam is unknown; choose grabcut, network or none",)),
         (["preview=network"], ("give its checkpoint",)),
         (["ckpt=x.pt"], ("add preview=network",)),
         (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
-        (["preview=none", "port=70000"], ("port=70000 cannot be",)),
+        (["preview=none", "port=70000"], ("port=70000: must be",)),
         (["preview=none", "host=203.0.113.9"], ("host=203.0.113.9 is not an address",)),
-        (["preview_side=3"], ("preview_side=3 cannot be",)),
+        (["preview_side=3"], ("preview_side=3: must be",)),
     ],
 )
 def test_invalid_settings_are_rejected(run_tool, folder, words, parts):

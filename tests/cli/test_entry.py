@@ -137,9 +137,9 @@ def said(capsys):
         (["~gt"], "Could not delete from config. 'gt' does not exist."),
         (["mdm.decode=vote,point"], "mdm.decode=vote,point has a comma"),
         (["name=${nope}", "seed=${nope}"], "seed: Interpolation key 'nope' not found"),
-        (["seed=abc"], "seed=abc cannot be; it is a whole number from 0 to 9223372036854775807"),
-        (["seed=-1"], "seed=-1 cannot be"),
-        (["seed=1.5"], "seed=1.5 cannot be"),
+        (["seed=abc"], "seed=abc: must be an integer from 0 to 9223372036854775807"),
+        (["seed=-1"], "seed=-1: must be"),
+        (["seed=1.5"], "seed=1.5: must be"),
     ],
 )
 def test_hydras_own_errors_are_one_sentence_and_exit_code_2(tool, capsys, words, sentence):

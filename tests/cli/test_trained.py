@@ -263,7 +263,7 @@ def decode(value):
         (put("os.system", "method", "_target_"), "the method 'os.system'"),
         (put("${mdm.rounds}", "export", "rounds"), "export.rounds"),
         (decode("x/y"), "mdm.decode='x/y'"),
-        (decode("aside"), "mdm.decode=aside cannot be"),
+        (decode("aside"), "mdm.decode=aside: must be"),
     ],
 )
 def test_a_strangers_checkpoint_chooses_no_file_and_no_code(trained, refusal, tmp_path, edit, told):

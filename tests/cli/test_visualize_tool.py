@@ -83,7 +83,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["figure=heads"], "figure=heads is unknown; it is one of masks, progress"),
+        (["figure=heads"], "figure=heads is unknown; choose one of masks, progress"),
         (["figure=masks"], "give masks=[FILE.json"),
         (["figure=rounds"], "give ckpt=FILE.pt"),
         (["figure=progress"], "give runs=[DIR"),
@@ -94,7 +94,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
         (["masks=[{root}/no.json]"], "no.json"),
         (["figure=masks", "out=x.jpg"], "give out=FILE.png"),
         (["masks=[x.json]", "truth=true"], "instances_train.json"),
-        (["masks=null"], "masks=None cannot be; it is a list of texts"),
+        (["masks=null"], "masks=None: must be a list of strings"),
         (["masks=[x.json]", "titles=[initial semantic map]"], "which other columns are called"),
         (["figure=rounds", "ckpt={root}/run/last.pt", "export.scales=2"], "export.scales=2"),
         (["figure=rounds", "ckpt={root}/run/last.pt", "names=[0.png]"], "has no image 0.png"),
@@ -107,7 +107,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
             marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is"),
         ),
         (["truth=1"], "truth=1 is unknown"),
-        (["cell=3"], "cell=3 cannot be"),
+        (["cell=3"], "cell=3: must be"),
     ],
 )
 def test_mistakes_are_told(trained, run_tool, tmp_path, monkeypatch, more, told):

@@ -104,7 +104,7 @@ def test_comments_go_along(site):
     assert "trainer.max_steps | 50000 | number of optimizer steps." in shown(
         site / "reference" / "config-trainer.html"
     )
-    assert "seed | 0 | random seed; a whole number" in shown(site / "reference" / "base.html")
+    assert "seed | 0 | random seed; an integer" in shown(site / "reference" / "base.html")
 
 
 def raised() -> list[tuple[str, list[str]]]:

@@ -87,7 +87,7 @@ def test_run_says_what_was_scored():
 
 
 def test_an_unknown_kind():
-    with pytest.raises(UserError, match=r"kind=seed is unknown; it is pseudo .* or model"):
+    with pytest.raises(UserError, match=r"kind=seed is unknown; choose pseudo .* or model"):
         evaluate(GT, pseudo(GT), "seed")
 
 
@@ -212,7 +212,7 @@ def test_the_tool_only_prints_without_out(run_tool, tmp_path):
     ("words", "sentence"),
     [
         (["kind=seed"], "kind=seed is unknown"),
-        (["kind=model", "void=maybe"], "void=maybe is unknown; it is count or ignore"),
+        (["kind=model", "void=maybe"], "void=maybe is unknown; choose count or ignore"),
         (["kind=model", "void=ignore"], "void=ignore needs the PNGs of a VOC folder"),
         (["kind=model", "pred=nowhere.json"], "no predictions at nowhere.json"),
         (["kind=model", "gt=nowhere.json"], "no ground-truth file at nowhere.json"),

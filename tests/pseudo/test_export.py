@@ -259,7 +259,7 @@ def test_on_error(exporting, tmp_path):
     made = read_instances(tmp_path / "a.json")
     assert [image.file_name for image in made.images] == [f"part/{k}.png" for k in (0, 1, 3, 4)]
     assert made.info["skipped"] == skipped
-    with pytest.raises(UserError, match=r"data\.on_error=no is unknown; it is raise or skip"):
+    with pytest.raises(UserError, match=r"data\.on_error=no is unknown; choose raise or skip"):
         exporting.run(tmp_path / "a.json", on_error="no")
 
 

@@ -235,12 +235,14 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     none = words(files, tmp_path, "semantic=sam", "semantic.sam.checkpoint=none.pth")
     told("gen_semantic", none, "none.pth", "sam_vit_b_01ec64.pth", "sha256")
     wrong = sam(files, tmp_path, "semantic.sam.model=vit_x")
-    told("gen_semantic", wrong, "semantic.sam.model=vit_x is unknown; it is vit_b, vit_l or vit_h")
+    told("gen_semantic", wrong, "semantic.sam.model=vit_x is unknown; choose vit_b, vit_l or vit_h")
     told("gen_semantic", sam(files, tmp_path, "semantic.select=best"), "semantic.select=best")
     told("gen_semantic", sam(files, tmp_path, "semantic.negatives=some"), "semantic.negatives=some")
     told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=-1"), "no cost is negative")
     told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=x"), "semantic.costs.part=x")
-    told("gen_semantic", sam(files, tmp_path, "semantic.costs=null"), "semantic.costs=None cannot")
+    told(
+        "gen_semantic", sam(files, tmp_path, "semantic.costs=null"), "semantic.costs=None: must be"
+    )
     network = ("semantic.select=network", f"ckpt={files.sam}")
     told("gen_semantic", sam(files, tmp_path, *network), "checkpoint")
     assert not (tmp_path / "candidates").exists()  # all of this is seen before the work

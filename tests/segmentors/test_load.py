@@ -111,14 +111,14 @@ def options_of(content):
 
 
 def test_what_load_and_a_score_can_be(solov2_checkpoint, photo):
-    with pytest.raises(UserError, match="path=None cannot be"):
+    with pytest.raises(UserError, match="path=None: must be"):
         p2seg.load(None)
     with pytest.raises(UserError, match=r"device=cuda:99 is not available"):
         p2seg.load(solov2_checkpoint, device="cuda:99")
     model = p2seg.load(solov2_checkpoint, device=torch.device("cpu"))
     assert model.device == torch.device("cpu")
     for score in ("a", None, 1.5, True, float("nan")):
-        with pytest.raises(UserError, match="cannot be; it is a number from 0 to 1"):
+        with pytest.raises(UserError, match=": must be a number from 0 to 1"):
             model(photo, score=score)
 
 

@@ -1,4 +1,4 @@
-"""Settings of segmentors that cannot be are one sentence, before anything is built."""
+"""Invalid settings of segmentors are reported in one sentence, before anything is built."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_random_scale(scale):
     RandomResize(64, 128, [1, 1])
     with pytest.raises(UserError) as caught:
         RandomResize(64, 128, scale)
-    is_one_sentence(caught, f"segmentor.resize.scale={scale} cannot be", "0 < lowest <= highest")
+    is_one_sentence(caught, f"segmentor.resize.scale={scale}: must be", "0 < lowest <= highest")
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +96,14 @@ def config():
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("short_side=0", "segmentor.short_side=0 cannot be; it is a whole number from 1"),
-        ("long_side=big", "segmentor.long_side=big cannot be"),
-        ("schedule.lr=-1", "segmentor.schedule.lr=-1 cannot be; it is a number above 0"),
-        ("schedule.lr_batch=0", "segmentor.schedule.lr_batch=0 cannot be"),
-        ("schedule.warmup_steps=-1", "segmentor.schedule.warmup_steps=-1 cannot be"),
-        ("ema=maybe", "segmentor.ema=maybe is unknown; it is one of true, false"),
+        ("short_side=0", "segmentor.short_side=0: must be an integer >= 1"),
+        ("long_side=big", "segmentor.long_side=big: must be"),
+        ("schedule.lr=-1", "segmentor.schedule.lr=-1: must be a number > 0"),
+        ("schedule.lr_batch=0", "segmentor.schedule.lr_batch=0: must be"),
+        ("schedule.warmup_steps=-1", "segmentor.schedule.warmup_steps=-1: must be"),
+        ("ema=maybe", "segmentor.ema=maybe is unknown; choose one of true, false"),
         ("allow_mask_pretraining=1", "segmentor.allow_mask_pretraining=1 is unknown"),
-        ("instances.default_boxes=skip", "it is one of mask, box, ignore"),
+        ("instances.default_boxes=skip", "choose one of mask, box, ignore"),
     ],
 )
 def test_what_the_tool_reads_for_itself(config, word, sentence):

@@ -245,8 +245,8 @@ def test_mistakes_are_one_sentence(run_tool: Run, drawn: Drawn, tmp_path: Path) 
         ([maps, f"semantic.gt={names}"], "two categories have the same name 'cat'"),
         ([maps, "semantic.class_map=none.json"], "no class map at none.json"),
         ([maps, f"semantic.class_map={tmp_path / 'classes.json'}"], "label 1 'person'"),
-        ([maps, "semantic.background=2"], "semantic.background=2 cannot be; it is a number from 0"),
-        ([maps, "check=3"], "check=3 is unknown; it is one of true, false"),
+        ([maps, "semantic.background=2"], "semantic.background=2: must be a number from 0"),
+        ([maps, "check=3"], "check=3 is unknown; choose one of true, false"),
     ):
         code, _, err = run_tool("gen_semantic", *words(drawn, "semantic=png", "check=true"), *more)
         assert code == 2, more
