@@ -101,8 +101,8 @@ def test_comments_go_along(site):
     assert "long_side | 512 | maximum of the long side" in shown(
         site / "reference" / "config-segmentor.html"
     )
-    assert "trainer.max_steps | 50000 | number of optimizer steps." in shown(
-        site / "reference" / "config-trainer.html"
+    assert "box_channels | 128 | channels of the box head." in shown(
+        site / "reference" / "config-segmentor.html"
     )
     assert "seed | 0 | random seed; an integer" in shown(site / "reference" / "base.html")
 
