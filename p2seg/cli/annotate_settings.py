@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from p2seg.apps.annotate.clicks import Clicks
+from p2seg.cli.build import build
 from p2seg.cli.labeler import PSEUDO, check_export, labeler_of
 from p2seg.cli.paths import path_of
 from p2seg.data.points import PointSet
@@ -16,8 +17,10 @@ from p2seg.errors import UserError, check_choice
 from p2seg.runtime.devices import device_of
 
 if TYPE_CHECKING:
-    from p2seg.apps.annotate.server import Masks
+    from p2seg.apps.annotate.masks import MaskMaker
 
+SAM_SIDE = 1024
+"""Longest side in pixels of the images that SAM sees, as its authors trained it."""
 NAMES = {"grabcut": "GrabCut", "network": "the network"}
 
 
@@ -60,29 +63,50 @@ def names_of(cfg: DictConfig) -> list[str]:
     return names
 
 
-def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
-    """What makes masks, as `preview` says; None for nobody.
+def masks_of(cfg: DictConfig, clicks: Clicks) -> MaskMaker | None:
+    """Returns what makes the masks of the preview, or None without a preview.
 
     Raises:
-        UserError: there is no such thing, or the network does not fit the classes.
+        UserError: `preview` is unknown, its model is missing, or the network does not fit the
+            classes.
     """
-    from p2seg.apps.annotate.server import Masks
-
-    check_choice("preview", cfg.preview, ("grabcut", "network", "none"))
+    check_choice("preview", cfg.preview, ("grabcut", "sam", "network", "none"))
     if cfg.preview == "none":
         return None
     has_network = cfg.ckpt not in (None, "none")
     if has_network != (cfg.preview == "network"):
         raise UserError(
-            f"ckpt={cfg.ckpt} is not looked at with preview={cfg.preview}; add preview=network"
+            f"ckpt={cfg.ckpt} has no effect with preview={cfg.preview}; add preview=network"
             if has_network
-            else "preview=network asks a network; give its checkpoint: ckpt=FILE.pt"
+            else "preview=network needs a checkpoint; give ckpt=FILE.pt"
         )
+    if cfg.preview == "sam":
+        return _sam_masks(cfg)
+    from p2seg.apps.annotate.masks import LabelerMasks
+
     check_export(cfg)
     cfg.data.num_classes, cfg.data.points = len(clicks.categories), str(clicks.path)
     points = PointSet([], clicks.categories, [])
     labeler, _ = labeler_of(cfg, points, device_of(cfg.trainer.accelerator))
-    return Masks(NAMES[cfg.preview], labeler, cfg.preview_side)
+    return LabelerMasks(NAMES[cfg.preview], labeler, cfg.preview_side)
+
+
+def _sam_masks(cfg: DictConfig) -> MaskMaker:
+    from p2seg.apps.annotate.masks import SamMasks
+    from p2seg.sam.choose import Chooser
+
+    if "sam" not in cfg.semantic:
+        raise UserError("preview=sam needs a model; give semantic=sam or semantic=sam2")
+    select = cfg.semantic.select
+    if select == "network":
+        raise UserError("semantic.select=network does not work with preview=sam; omit it")
+    prompter = build(cfg.semantic.prompter)
+    side = max(cfg.preview_side, SAM_SIDE)
+    costs = build(cfg.semantic.costs)
+    chooser = Chooser(select, costs)
+    return SamMasks(
+        prompter.name, prompter, chooser, cfg.semantic.negatives, cfg.semantic.overlap, side
+    )
 
 
 def check_extra() -> None:

@@ -17,6 +17,7 @@ from p2seg.models.huggingface import model_folder, transformers_of, whole_model
 from p2seg.runtime.devices import device_of
 from p2seg.runtime.files import fingerprint, read_json, sha256
 from p2seg.sam.candidates import Candidate
+from p2seg.sam.embedding import LastEmbedding
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
 
@@ -101,9 +102,12 @@ class HuggingFaceSam:
         # of images with a side of 1 or 3 it would take that for the channels
         shown = {"images": image, "input_data_format": "channels_last"}
         given = processor(**shown, return_tensors="pt").to(device)
-        with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
-            seen = model.get_image_embeddings(given["pixel_values"])
-        seen = _in_float32(seen)
+
+        def embed() -> Any:
+            with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
+                return _in_float32(model.get_image_embeddings(given["pixel_values"]))
+
+        seen = _EMBEDDING((self.folder, self.sha256, device, half), image, embed)
         # HQ-SAM gives the features between its layers as well
         embeddings = (
             dict(zip(("image_embeddings", "intermediate_embeddings"), seen, strict=True))
@@ -132,6 +136,9 @@ class HuggingFaceSam:
             return logits, answer.iou_scores[0]
 
         return answers(prompts, image.shape[:2], ask, THRESHOLD)
+
+
+_EMBEDDING: LastEmbedding[Any] = LastEmbedding()
 
 
 @lru_cache(maxsize=1)

@@ -27,6 +27,7 @@ from p2seg.runtime.archives import oversized
 from p2seg.runtime.devices import device_of
 from p2seg.runtime.files import sha256
 from p2seg.sam.candidates import Candidate
+from p2seg.sam.embedding import LastEmbedding
 from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
 from p2seg.semantic.source import MapTask
 
@@ -130,9 +131,15 @@ class OfficialSam:
                 f"image {task.record.file_name} is {image.shape[1]}x{image.shape[0]}, which SAM "
                 f"shrinks to nothing; cut it, or go on without it with data.on_error=skip"
             )
-        with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
-            predictor.set_image(image)
-        predictor.features = predictor.features.float()
+
+        def embed() -> Tensor:
+            with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
+                predictor.set_image(image)
+            features: Tensor = predictor.features
+            return features.float()
+
+        model = str(self.checkpoint), self.model, device, half
+        predictor.features = _EMBEDDING(model, image, embed)
         size = (image.shape[0], image.shape[1])
 
         def ask(part: Prompts) -> tuple[Tensor, Tensor]:
@@ -145,9 +152,7 @@ class OfficialSam:
             )
             return logits, predicted_iou
 
-        offered = answers(prompts, size, ask, predictor.model.mask_threshold)
-        predictor.reset_image()
-        return offered
+        return answers(prompts, size, ask, predictor.model.mask_threshold)
 
 
 def build_sam(state: State, *, assign: bool = False) -> Sam:
@@ -242,6 +247,9 @@ def load_state(path: Path, model: str) -> State:
             f"semantic.sam.model={theirs}, or for {model} its own file: {_wanted(model)}"
         )
     return cast(State, state)
+
+
+_EMBEDDING: LastEmbedding[Tensor] = LastEmbedding()
 
 
 @lru_cache(maxsize=1)

@@ -59,6 +59,33 @@ class Choice:
         return owner
 
 
+def choice_of(
+    options: Options,
+    points: Points,
+    size: tuple[int, int],
+    chooser: Chooser,
+    score: NDArray[np.float64] | None = None,
+    agreement: NDArray[np.float64] | None = None,
+) -> Choice:
+    """Chooses one mask per point.
+
+    Args:
+        options: the masks of all points.
+        points: K of an image.
+        size: (height, width) of the image, pixels.
+        chooser: chooses among the options.
+        score: `[M]` float64, the score of each option; None: `options.score`.
+        agreement: `[M]` float64 in 0..1 with a network, if the chooser needs it.
+    """
+    chosen = chooser(options, points.labels.numpy(), size[0] * size[1], agreement)
+    scores = options.score if score is None else score
+    masks, own = np.zeros((len(points), *size), bool), np.zeros(len(points))
+    for k, index in enumerate(chosen):
+        if index is not None:
+            masks[k], own[k] = decode(options.rles[index]), scores[index]
+    return Choice(masks, own)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Chooses the masks of images.
@@ -94,19 +121,12 @@ class Selection:
         """
         offered = self.candidates(points.ids.tolist())
         options = Options.of(offered, points.pixels.numpy(), self.evidence is not None)
-        score, agreement = options.score, None
+        score = agreement = None
         if self.evidence is not None and options.rles:
             assert image is not None
             agreement = self.evidence(image, points, options.masks(), options.point)
             score = agreement
-        labels = points.labels.numpy()
-        chosen = self.chooser(options, labels, size[0] * size[1], agreement)
-        masks = np.zeros((len(points), *size), bool)
-        scores = np.zeros(len(points))
-        for k, index in enumerate(chosen):
-            if index is not None:
-                masks[k], scores[k] = decode(options.rles[index]), score[index]
-        return Choice(masks, scores)
+        return choice_of(options, points, size, self.chooser, score, agreement)
 
 
 @dataclass(frozen=True)

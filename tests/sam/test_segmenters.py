@@ -22,9 +22,10 @@ from p2seg.engine.finite import NotFinite
 from p2seg.errors import UserError
 from p2seg.runtime.files import sha256
 from p2seg.sam.huggingface import HuggingFaceSam, _model
-from p2seg.sam.official import OFFICIAL, OfficialSam, build_sam, load_state
+from p2seg.sam.official import OFFICIAL, OfficialSam, _predictor, build_sam, load_state
 from p2seg.sam.prompts import Prompts, candidates_of
 
+CPU, KINDS = torch.device("cpu"), {"sam2": "sam2", "hq": "sam_hq"}
 SIZE = (50, 70)
 YX = np.array([[5, 5], [20, 30], [44, 60]])
 PROMPTS = Prompts.of(YX, np.array([1, 2, 1]), "other_class")
@@ -56,6 +57,26 @@ def same(ours: list[Any], theirs: list[Any]) -> bool:
         for own, other in zip(ours, theirs, strict=True)
         for a, b in zip(own, other, strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["sam", "sam2", "hq"])
+def test_an_image_is_embedded_once(files: dict[str, Path], image: Any, name: str) -> None:
+    def prompter() -> Any:
+        kind = OfficialSam if name == "sam" else HuggingFaceSam
+        return kind(str(files[name]), accelerator="cpu")
+
+    calls: list[int] = []
+    first = asked(prompter(), image)
+    model = _predictor(str(files[name]), "vit_b", CPU).model if name == "sam" else None
+    encoder = model.image_encoder if model else _model(str(files[name]), KINDS[name], CPU)[0]
+    encoder = encoder if name == "sam" else encoder.vision_encoder
+    hook = encoder.register_forward_hook(lambda *_: calls.append(1))
+    assert same(asked(prompter(), image.copy()), first)
+    assert not calls
+    asked(prompter(), 255 - image)
+    assert len(calls) == 1
+    assert same(asked(prompter(), image), first)
+    hook.remove()
 
 
 def test_a_sam_is_built_of_its_tensors_alone(files: dict[str, Path]) -> None:

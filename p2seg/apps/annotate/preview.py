@@ -15,12 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from p2seg.apps.annotate.album import Album
-from p2seg.data.network_input import NetworkInput, Size, moved_points, resized_image, resized_labels
+from p2seg.apps.annotate.masks import MaskMaker
 from p2seg.errors import UserError
 from p2seg.formats.masks.polygons import Ring, parts_of
-from p2seg.pseudo.labeler import Labeler
-from p2seg.pseudo.network import NetworkLabeler
-from p2seg.semantic.grabcut import GrabCut
 from p2seg.structures import Points
 
 SMOOTH = 1.0
@@ -59,17 +56,12 @@ class Preview:
 
     Args:
         album: the images.
-        labeler: assigns each pixel of the initial semantic map to a point. A network labeler gets
-            the image at the size that it uses for export.
-        side: longest side in pixels at which GrabCut and the seeds work.
+        masks: makes the masks.
         tell: called in the preview thread with each result.
     """
 
-    def __init__(
-        self, album: Album, labeler: Labeler, side: int, tell: Callable[[Found], None]
-    ) -> None:
-        self.album, self.labeler, self.tell = album, labeler, tell
-        self.small = NetworkInput(long_side=side)
+    def __init__(self, album: Album, masks: MaskMaker, tell: Callable[[Found], None]) -> None:
+        self.album, self.masks, self.tell = album, masks, tell
         self._wanted: tuple[int, Points] | None = None
         self._changed = threading.Condition()
         self._ended = False
@@ -88,12 +80,11 @@ class Preview:
             self._changed.notify()
 
     def find(self, number: int, points: Points) -> Found:
-        """Computes the masks of an image's points in the calling thread."""
+        """Computes the masks of an image's points in the calling thread; prepares it if none."""
         start = time.perf_counter()
         outlines, fault = [], None
         try:
-            if len(points):
-                outlines = self._outlines(self.album.image(number), points)
+            outlines = self._outlines(self.album.image(number), points)
         except UserError as error:
             fault = str(error)
         except Exception as error:  # the page stays usable without masks
@@ -102,7 +93,7 @@ class Preview:
 
     def _run(self) -> None:
         with suppress(Exception):  # loads the compiled loops early; a later request reports errors
-            self._masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
+            self.masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted is not None or self._ended)
@@ -113,34 +104,11 @@ class Preview:
                 self.tell(self.find(*wanted))
 
     def _outlines(self, image: NDArray[np.uint8], points: Points) -> list[Outline]:
-        own, size = (image.shape[0], image.shape[1]), self._size(image)
-        instances = self._masks(image, points)
-        to = np.array([own[1] / size[1], own[0] / size[0]])
+        instances = self.masks(image, points)
+        to = np.array([image.shape[1] / instances.shape[1], image.shape[0] / instances.shape[0]])
         ids = points.ids.tolist()
         paths = [_path(instances == k + 1, to) for k in range(len(ids))]
         return [Outline(id, path) for id, path in zip(ids, paths, strict=True) if path]
-
-    def _size(self, image: NDArray[np.uint8]) -> Size:
-        """Returns the size (height, width) at which an image's masks are made."""
-        labeler = self.labeler
-        rule = labeler.input if isinstance(labeler, NetworkLabeler) else self.small
-        return rule.size_of(image.shape[0], image.shape[1])
-
-    def _masks(self, image: NDArray[np.uint8], points: Points) -> NDArray[np.int64]:
-        """Returns an instance map at `_size`: 0 for no point, k + 1 for point k."""
-        own, size = (image.shape[0], image.shape[1]), self._size(image)
-        small = self.small.size_of(*own)
-        tensor = torch.tensor(image).movedim(2, 0)
-        drawn = resized_image(tensor, small).movedim(0, 2).contiguous().numpy()
-        near = moved_points(points, own, small)
-        first = GrabCut().segment(drawn, near.pixels.numpy(), near.labels.numpy())
-        found = self.labeler(
-            resized_image(tensor, size).contiguous(),
-            moved_points(points, own, size),
-            resized_labels(torch.from_numpy(first.astype(np.int64)), size),
-        )
-        instances: NDArray[np.int64] = found.instances.cpu().numpy()
-        return instances
 
 
 _MIDDLE = Points(torch.full((1, 2), 16.0), torch.ones(1).long(), torch.zeros(1).long())

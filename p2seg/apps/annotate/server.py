@@ -13,7 +13,7 @@ import warnings
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from tempfile import mkstemp
 from types import FrameType
@@ -25,23 +25,14 @@ from nicegui import Client, ui
 from p2seg.apps.annotate.album import Album, Part
 from p2seg.apps.annotate.clicks import Clicks
 from p2seg.apps.annotate.guard import Guard, is_loopback
+from p2seg.apps.annotate.masks import MaskMaker
 from p2seg.apps.annotate.preview import Found, Preview
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.view import View
 from p2seg.errors import UserError
-from p2seg.pseudo.labeler import Labeler
 from p2seg.runtime.preemption import ASKED, Stopped, handled
 
 STYLE = Path(__file__).parent / "browser" / "style.css"
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Settings of the preview: its name, the labeler, and the longest side in pixels."""
-
-    name: str
-    labeler: Labeler
-    side: int
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -84,7 +75,7 @@ def serve(
     token: str,
     album: Album,
     clicks: Clicks,
-    masks: Masks | None,
+    masks: MaskMaker | None,
     started: Callable[[], None],
 ) -> None:
     """Serves the page until the process is asked to stop, then saves the points.
@@ -94,7 +85,7 @@ def serve(
         token: see `address_of`.
         album: the images.
         clicks: the points of the images.
-        masks: settings of the preview; None for no masks.
+        masks: makes the masks of the preview; None for no masks.
         started: called when the page can be opened.
 
     Raises:
@@ -113,7 +104,7 @@ def serve(
             with suppress(RuntimeError):  # the loop is closed: no tab is open
                 loop.call_soon_threadsafe(session.found, found)
 
-        preview = Preview(album, masks.labeler, masks.side, tell) if masks else None
+        preview = Preview(album, masks, tell) if masks else None
         session = Session(album, clicks, preview)
         _add_page(session, start, masks.name if masks else "none")
         work = asyncio.create_task(session.run())

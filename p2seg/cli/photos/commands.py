@@ -23,6 +23,8 @@ SHORT_SIDE, LONG_SIDE = 384, 640
 """Pixels of a photograph that a segmentation model of `--model small` sees, at most."""
 BATCH = 4
 """Photographs per step of the small models."""
+SAM2 = "facebook/sam2.1-hiera-tiny"
+"""The smallest SAM 2.1, which Hugging Face's hub has."""
 WEIGHTS = "timm/mobilenetv2_100.ra_in1k"
 """ImageNet weights of the backbone of `--model small`."""
 
@@ -39,8 +41,22 @@ def annotate_(options: Namespace) -> int:
             "classes": options.classes.split(",") if options.classes else None,
             "port": options.port,
             "browser": not options.no_browser,
+            **_preview(options),
         },
     )
+
+
+def _preview(options: Namespace) -> dict[str, Any]:
+    """The settings of `--preview`."""
+    if options.preview not in ("sam", "sam2"):
+        return {"preview": options.preview}
+    return {"preview": "sam", **sam_settings(options.preview, options.checkpoint)}
+
+
+def sam_settings(method: str, checkpoint: Path | None) -> dict[str, Any]:
+    """The settings of a SAM by its name on the command line."""
+    default = SAM2 if method == "sam2" else None
+    return {"semantic": method, "semantic.sam.checkpoint": checkpoint or default}
 
 
 def import_(options: Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from p2seg.apps.gallery.lists import write_lists
 from p2seg.cli.main import main as p2seg
+from p2seg.cli.photos.commands import sam_settings
 from p2seg.cli.photos.folder import MasksFolder, beside, hydra_words
 from p2seg.data.coco import read_instances
 from p2seg.data.maps import map_path, read_map
@@ -25,8 +26,6 @@ MOST_CLASSES, LEAST_IMAGES, LEAST_CLICKS = 3, 20, 500
 """A network has helped on one class, 40 images and 1,000 clicks (docs/explanation/results.md)."""
 MINUTES = 14.0
 """Of a training of 600 steps with one thread."""
-SAM2 = "facebook/sam2.1-hiera-tiny"
-"""The smallest SAM 2.1, which Hugging Face's hub has."""
 SIDE = 512
 """Pixels of the short side of a photograph that a network sees, at most."""
 
@@ -54,8 +53,10 @@ def masks_(options: Namespace) -> int:
     if code := _step("check", "validate", shared | check, options.settings):
         return code
     settings: dict[str, Any] = {"semantic": options.method, "out": folder.path / "maps"}
-    if options.checkpoint is not None or options.method == "sam2":
-        settings["semantic.sam.checkpoint"] = options.checkpoint or SAM2
+    if options.method in ("sam", "sam2"):
+        settings |= sam_settings(options.method, options.checkpoint)
+    elif options.checkpoint is not None:
+        raise UserError(f"--checkpoint has no effect with --method {options.method}; omit it")
     if code := _step("initial semantic maps", "gen_semantic", shared | settings, options.settings):
         return code
 

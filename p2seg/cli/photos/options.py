@@ -93,6 +93,12 @@ OVERWRITE = Option(
 )
 PORT = Option("--port", "of the page; 0: any free port", {"type": int, "default": 8765}, "port")
 NO_BROWSER = Option("--no-browser", "only print the address", {"action": "store_true"}, "browser")
+CHECKPOINT = _path(
+    "--checkpoint",
+    "weights of SAM or SAM 2, if they are not in the usual cache",
+    "semantic.sam.checkpoint",
+)
+PREVIEWS = ("grabcut", "sam", "sam2", "none")
 METHODS = ("auto", "threshold", "clusters", "grabcut", "sam", "sam2")
 FORMATS = ("yolo", "coco", "labelme", "cvat", "labelstudio", "png")
 
@@ -107,6 +113,13 @@ COMMANDS = {
                 {"metavar": "NAMES"},
                 "classes",
             ),
+            Option(
+                "--preview",
+                "what makes masks while you click",
+                {"choices": PREVIEWS, "default": "grabcut"},
+                "preview",
+            ),
+            CHECKPOINT,
             PORT,
             NO_BROWSER,
         ),
@@ -141,11 +154,7 @@ COMMANDS = {
                 {"choices": METHODS, "default": "auto"},
                 "semantic",
             ),
-            _path(
-                "--checkpoint",
-                "weights of SAM or SAM 2, if they are not in the usual cache",
-                "semantic.sam.checkpoint",
-            ),
+            CHECKPOINT,
             Option(
                 "--network",
                 "train a network on all photographs; auto: if it is likely to help",
