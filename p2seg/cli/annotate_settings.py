@@ -12,7 +12,7 @@ from p2seg.apps.annotate.clicks import Clicks
 from p2seg.cli.labeler import PSEUDO, check_export, labeler_of
 from p2seg.cli.paths import path_of
 from p2seg.data.points import PointSet
-from p2seg.errors import UserError, check_choice
+from p2seg.errors import UserError
 from p2seg.runtime.devices import device_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
     """
     from p2seg.apps.annotate.server import Masks
 
-    check_choice("preview", cfg.preview, ("grabcut", "network", "none"))
     if cfg.preview == "none":
         return None
     has_network = cfg.ckpt not in (None, "none")

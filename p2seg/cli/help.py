@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2seg.cli.paths import CONFIGS
-from p2seg.runtime.settings import SETTINGS
+from p2seg.runtime.settings.table import SETTINGS
 
 LINE = re.compile(r"^( *)([A-Za-z]\w*): *([^#]*?) *(?:# *(.*))?$")
 DETAILED = ("data", "export", "trainer")

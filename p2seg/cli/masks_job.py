@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from p2seg.cli.build import check_values, plain
+from p2seg.cli.build import plain
+from p2seg.cli.checks import check_values
 from p2seg.cli.outputs import check_folders
 from p2seg.cli.paths import path_of
 from p2seg.data import rle as codec
@@ -76,7 +77,6 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
         UserError: a setting, a file or an image is not what it must be, or `out` has files of an
             earlier export.
     """
-    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
     names = _formats_of(cfg)
     folder = path_of(cfg, "images")
     if not folder.is_dir():

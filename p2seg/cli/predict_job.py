@@ -46,7 +46,6 @@ def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[S
     Raises:
         UserError: there is nothing, `gt` is of other categories, or an image cannot be read.
     """
-    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
     check_choice("predict.views", cfg.predict.views, tuple(VIEWS))
     given = path_of(cfg, "images")
     sources = _walked(given, out) if cfg.gt is None else _listed(cfg, given, categories)
@@ -181,17 +180,10 @@ def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -
 
 
 def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
-    """How many images the model looks at together.
-
-    Raises:
-        UserError: `predict.batch_size` is neither auto nor an integer >= 1.
-    """
-    value = cfg.predict.batch_size
-    if value == "auto":
+    """The number of images per batch; `auto` is 8 on a GPU and 1 on the CPU."""
+    if cfg.predict.batch_size == "auto":
         return GPU_BATCH if device.type == "cuda" else 1
-    if type(value) is not int or value < 1:
-        raise UserError(f"predict.batch_size={value}: must be an integer >= 1, or auto")
-    return value
+    return int(cfg.predict.batch_size)
 
 
 def max_objects_of(cfg: DictConfig) -> int | None:
@@ -218,15 +210,8 @@ def tell_room(model: Segmentor, wanted: int) -> None:
 
 
 def overlays_of(cfg: DictConfig) -> int | None:
-    """How many pictures `predict.overlays` asks for; None: all.
-
-    Raises:
-        UserError: it is neither true, false nor a count.
-    """
-    value = cfg.predict.overlays
-    if not isinstance(value, int) or value < 0:
-        raise UserError(f"predict.overlays={value}: must be true, false or an integer >= 0")
-    return None if value is True else int(value)
+    """The number of pictures with masks that are drawn; None: all."""
+    return None if cfg.predict.overlays is True else int(cfg.predict.overlays)
 
 
 def _walked(given: Path, out: Path) -> list[Source]:

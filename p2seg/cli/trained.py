@@ -13,8 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from p2seg.cli.build import check_node
-from p2seg.cli.ranges import check_ranges
+from p2seg.cli.checks import check_node, check_settings
 from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError, shown
 from p2seg.method.trained_settings import (
@@ -101,7 +100,7 @@ def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
     if snapshot is None:
         _tell(trained, cfg)
     try:
-        check_ranges(cfg)
+        check_settings(cfg)
         check_node(cfg.method)
         check_node(cfg.seeder)
     except UserError as error:
