@@ -1,4 +1,4 @@
-"""Settings of `p2seg annotate`: the classes, the output, and what makes masks."""
+"""Settings of `p2seg annotate`: the classes, the output, and the preview of masks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = {"grabcut": "GrabCut", "network": "the network"}
 
 
 def out_of(cfg: DictConfig) -> Path:
-    """The points file: `out`, else `DIR_clicks.json` beside the folder of images."""
+    """The path of the points file: `out`, or `DIR_clicks.json` next to the folder of images."""
     if cfg.out:
         return Path(cfg.out).expanduser()
     folder = path_of(cfg, "images").absolute()
@@ -30,10 +30,10 @@ def out_of(cfg: DictConfig) -> Path:
 
 
 def check_points(clicks: Clicks) -> None:
-    """Refuses to click on in a file of masks, which has points as well.
+    """Rejects a file of pseudo masks as points file, although it has points.
 
     Raises:
-        UserError: the file that is continued is one of pseudo masks.
+        UserError: the existing file contains pseudo masks.
     """
     if clicks.snapshot().points.info.get("description") == PSEUDO:
         raise UserError(
@@ -43,10 +43,10 @@ def check_points(clicks: Clicks) -> None:
 
 
 def names_of(cfg: DictConfig) -> list[str]:
-    """The classes that are asked for.
+    """The class names of `classes`.
 
     Raises:
-        UserError: they are no list of names.
+        UserError: `classes` is not a list of names.
     """
     given = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
     if not isinstance(given, (list, ListConfig)) or any(not _is_name(each) for each in given):
@@ -61,10 +61,10 @@ def names_of(cfg: DictConfig) -> list[str]:
 
 
 def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
-    """What makes masks, as `preview` says; None for nobody.
+    """The source of the preview masks; None for `preview=none`.
 
     Raises:
-        UserError: there is no such thing, or the network does not fit the classes.
+        UserError: a checkpoint is missing or unused, or the network has other classes.
     """
     from p2seg.apps.annotate.server import Masks
 
@@ -85,7 +85,7 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> Masks | None:
 
 
 def check_extra() -> None:
-    """Refuses to begin without the package that makes the page.
+    """Checks that the package of the page is installed.
 
     Raises:
         UserError: it is not installed.
