@@ -157,12 +157,12 @@ def _settle(cfg: DictConfig, command: str) -> None:
     follows = given and _is_file(cfg.ckpt)
     if not follows and command not in NAMING_METHOD:
         return
-    from p2seg.cli.trained import follow, told_of, uses_network  # imports torch's networks
+    from p2seg.cli.trained import follow, method_summary, uses_network  # imports torch's networks
 
     if follows:
         follow(cfg)
     if command in NAMING_METHOD:
-        console.print(told_of(cfg, network=uses_network(cfg, command)), markup=False)
+        console.print(method_summary(cfg, network=uses_network(cfg, command)), markup=False)
 
 
 def _sweep_of(config: str, words: list[str], program: list[str]) -> Sweep | None:
