@@ -16,20 +16,24 @@ class UserError(Exception):
 
 
 def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
-    """Refuses a setting that is none of its choices.
+    """Rejects a value that is not one of the choices.
 
     Args:
-        key: the setting, as the command line names it.
-        value: what it was set to.
-        choices: what it may be.
+        key: name of the setting.
+        value: value of the setting.
+        choices: allowed values.
 
     Raises:
-        UserError: `value` is none of them.
+        UserError: `value` is not one of `choices`.
     """
     if value not in choices:
-        *others, last = choices
-        known = f"{', '.join(others)} or {last}" if others else last
-        raise UserError(f"{key}={value} is unknown; choose {known}")
+        raise UserError(f"{key}={value} is unknown; choose {alternatives(choices)}")
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """The names as `a, b or c`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def shown(value: object) -> str:

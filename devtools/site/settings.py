@@ -146,19 +146,15 @@ def _package() -> griffe.Object | griffe.Alias:
 
 @cache
 def ranges() -> dict[str, str]:
-    """What settings may be, as the tools check it."""
+    """Allowed values by setting, from the table of settings."""
     sys.path.insert(0, str(ROOT))
     try:
-        from p2seg.cli.ranges import CHOICES, NUMBERS
+        from p2seg.runtime.settings.table import SETTINGS, SWITCH
     finally:
         sys.path.remove(str(ROOT))
-    told = {key: str(number) for key, number in NUMBERS.items()}
-    told["seed"] = "an integer >= 0"  # the highest is that of 64 bits
-    for key, choices in CHOICES.items():
-        if choices != (True, False):
-            names = ("null" if each is None else str(each).lower() for each in choices)
-            told[key] = " or ".join(names)
-    return told
+    allowed = {key: row.values for key, row in SETTINGS.items() if row.values not in (None, SWITCH)}
+    # without the highest seed, 2**63 - 1
+    return {key: str(values) for key, values in allowed.items()} | {"seed": "an integer >= 0"}
 
 
 def commented(config: ConfigFile) -> list[Setting]:

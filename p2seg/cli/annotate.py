@@ -1,4 +1,4 @@
-"""Opens a page to click objects on; points are saved at each click, masks are shown at once.
+"""Opens a page to annotate objects with points, and previews their masks.
 
 p2seg annotate images=DIR classes=[coin,button] out=clicks.json
 """
@@ -24,7 +24,7 @@ from p2seg.runtime.progress import console
 
 @writes("annotate", out_of)
 def run(cfg: DictConfig) -> Path:
-    """Serves the page until it is stopped, and gives the points file."""
+    """Serves the page until the user stops it, and returns the path of the points file."""
     check_extra()
     from p2seg.apps.annotate import server
 

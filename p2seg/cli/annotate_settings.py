@@ -1,4 +1,4 @@
-"""Settings of `p2seg annotate`: the classes, the output, and what makes masks."""
+"""Settings of `p2seg annotate`: the classes, the output, and the preview of masks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from p2seg.cli.build import build
 from p2seg.cli.labeler import PSEUDO, check_export, labeler_of
 from p2seg.cli.paths import path_of
 from p2seg.data.points import PointSet
-from p2seg.errors import UserError, check_choice
+from p2seg.errors import UserError
 from p2seg.runtime.devices import device_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NAMES = {"grabcut": "GrabCut", "network": "the network"}
 
 
 def out_of(cfg: DictConfig) -> Path:
-    """The points file: `out`, else `DIR_clicks.json` beside the folder of images."""
+    """The path of the points file: `out`, or `DIR_clicks.json` next to the folder of images."""
     if cfg.out:
         return Path(cfg.out).expanduser()
     folder = path_of(cfg, "images").absolute()
@@ -33,10 +33,10 @@ def out_of(cfg: DictConfig) -> Path:
 
 
 def check_points(clicks: Clicks) -> None:
-    """Refuses to click on in a file of masks, which has points as well.
+    """Rejects a file of pseudo masks as points file, although it has points.
 
     Raises:
-        UserError: the file that is continued is one of pseudo masks.
+        UserError: the existing file contains pseudo masks.
     """
     if clicks.snapshot().points.info.get("description") == PSEUDO:
         raise UserError(
@@ -46,10 +46,10 @@ def check_points(clicks: Clicks) -> None:
 
 
 def names_of(cfg: DictConfig) -> list[str]:
-    """The classes that are asked for.
+    """The class names of `classes`.
 
     Raises:
-        UserError: they are no list of names.
+        UserError: `classes` is not a list of names.
     """
     given = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
     if not isinstance(given, (list, ListConfig)) or any(not _is_name(each) for each in given):
@@ -67,10 +67,8 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> MaskMaker | None:
     """Returns what makes the masks of the preview, or None without a preview.
 
     Raises:
-        UserError: `preview` is unknown, its model is missing, or the network does not fit the
-            classes.
+        UserError: a model or checkpoint is missing, or the network does not fit the classes.
     """
-    check_choice("preview", cfg.preview, ("grabcut", "sam", "network", "none"))
     if cfg.preview == "none":
         return None
     has_network = cfg.ckpt not in (None, "none")
@@ -110,7 +108,7 @@ def _sam_masks(cfg: DictConfig) -> MaskMaker:
 
 
 def check_extra() -> None:
-    """Refuses to begin without the package that makes the page.
+    """Checks that the package of the page is installed.
 
     Raises:
         UserError: it is not installed.

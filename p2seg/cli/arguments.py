@@ -1,4 +1,4 @@
-"""What the scripts share: plain command lines, progress, and one sentence for a mistake."""
+"""Command lines of the scripts: options, progress bars, and error messages."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CONSOLE = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence."""
+    """An argument parser that raises `UserError`."""
 
     def error(self, message: str) -> NoReturn:
-        """Tells the mistake."""
+        """Raises the message as `UserError`."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 
 def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
-    """Makes a command of a function of the command line's words.
+    """Turns a function of a list of arguments into a command.
 
-    What it makes takes the words (default: those of the process) and returns the exit code: 0, or
-    2 after a user's mistake told in one sentence.
+    The command takes the arguments (default: those of the process) and returns the exit code: 0,
+    or 2 after a `UserError`, which is printed.
     """
 
     def run(words: list[str] | None = None) -> int:
@@ -53,10 +53,10 @@ def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
 
 
 def path(value: str) -> Path:
-    """A path of the command line."""
+    """A path, for `add_argument`."""
     return Path(value).expanduser()
 
 
 def progress(title: str) -> Callable[[list[str]], Iterable[str]]:
-    """A bar around a list."""
+    """Iterates over a list and shows a progress bar."""
     return lambda names: track(names, description=title, console=CONSOLE)

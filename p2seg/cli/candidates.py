@@ -10,14 +10,15 @@ from typing import Any, cast
 import torch
 from omegaconf import DictConfig
 
-from p2seg.cli.build import build, check_values, plain
+from p2seg.cli.build import build, plain
+from p2seg.cli.checks import check_values
 from p2seg.cli.inputs import clicks_sha256
 from p2seg.cli.labeler import PSEUDO, labeler_of
 from p2seg.cli.outputs import candidates_of, inputs_read
 from p2seg.cli.paths import path_of
 from p2seg.data.maps import SemanticMap
 from p2seg.data.points import PointSet
-from p2seg.errors import UserError, check_choice
+from p2seg.errors import UserError
 from p2seg.pseudo.labeler import Labeler
 from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.seeds import SeedFallback
@@ -38,7 +39,6 @@ from p2seg.semantic.generate import generate
 from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.source import MapTask, Source
 
-SELECT = ("score", "largest", "smallest", "consistent", "network")
 SAMPLE = 4000
 """Images that the sizes of classes are learned from."""
 
@@ -136,8 +136,6 @@ def masks_of(
     cfg: DictConfig, points: PointSet, device: torch.device
 ) -> tuple[Labeler, dict[str, Any]]:
     """What labels the images by `export.masks` and `export.snap`, and how the result tells it."""
-    check_choice("export.masks", cfg.export.masks, ("mdm", "sam"))
-    check_choice("export.snap", cfg.export.snap, ("none", "sam"))
     if cfg.export.masks == "mdm":
         labeler, info = labeler_of(cfg, points, device)
         if cfg.export.unclaimed == "seed" and isinstance(labeler, NetworkLabeler):
@@ -168,9 +166,6 @@ def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
 
 
 def _check_select(cfg: DictConfig) -> None:
-    check_choice("semantic.select", cfg.semantic.select, SELECT)
-    check_choice("semantic.negatives", cfg.semantic.negatives, ("other_class", "all", "none"))
-    check_choice("semantic.overlap", cfg.semantic.overlap, ("score", "smaller"))
     if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
         raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
 

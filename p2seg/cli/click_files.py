@@ -33,9 +33,6 @@ def format_of(cfg: DictConfig, source: Path) -> str:
 def rules_of(cfg: DictConfig, name: str) -> Rules:
     """How the clicks of a format become points."""
     check_choice("sampler", cfg.sampler, tuple(SAMPLERS))
-    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
-    check_choice("empty", cfg.empty, ("keep", "drop"))
-    check_choice("pixels", cfg.pixels, ("auto", "center", "edge"))
     return Rules(
         edges=FORMATS[name].edges if cfg.pixels == "auto" else cfg.pixels == "edge",
         sampler=cfg.sampler,
@@ -48,8 +45,6 @@ def rules_of(cfg: DictConfig, name: str) -> Rules:
 
 def found_at(cfg: DictConfig, name: str, source: Path) -> Found:
     """What the files say."""
-    if cfg.first_class not in (None, 0, 1) or isinstance(cfg.first_class, bool):
-        raise UserError(f"first_class={cfg.first_class}: must be 0, 1 or null")
     texts = {key: None if cfg[key] is None else str(cfg[key]) for key in ("keypoint", "attribute")}
     return FORMATS[name].read(source, Reading(_classes(cfg), **texts, first_class=cfg.first_class))
 
@@ -162,7 +157,6 @@ def check_images(points: PointSet, images: Path, on_error: str) -> tuple[PointSe
     Returns:
         The set of them, and how many others are left out, by reason.
     """
-    check_choice("data.on_error", on_error, ("raise", "skip"))
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with images=DIR")
     kept, skipped, left_out = [], [], Counter[str]()

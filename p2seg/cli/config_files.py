@@ -1,7 +1,7 @@
-"""A look at YAML that is not ours, before Hydra reads it: `--config-dir` and `--config-path`.
+"""Checks the YAML files of `--config-dir` and `--config-path` before Hydra reads them.
 
-A config may name any function to call (`_target_`): one from a stranger is a program, and is read
-before it is run. What is refused here would harm before that: files that grow without end.
+A config can call any function (`_target_`), so users must trust it like a program. These checks
+only prevent files that exhaust the memory when they are read.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from p2seg.errors import UserError
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 100_000
-"""Of a file, those counted again that an alias repeats."""
+"""Maximum number of nodes of a file; a node counts once per alias."""
 
 
 def check_configs(folder: Path) -> None:
-    """Looks at every `.yaml` below a folder.
+    """Checks every `.yaml` file below a folder.
 
     Args:
-        folder: of the configs.
+        folder: folder of the configs.
 
     Raises:
-        UserError: one is no YAML, has tags of Python's, or is too large, also once aliases are
-            written out.
+        UserError: a file is not YAML, has Python tags, or is too large, possibly after its aliases
+            are expanded.
     """
     for path in sorted(folder.rglob("*.yaml")):
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
@@ -44,11 +44,11 @@ def check_configs(folder: Path) -> None:
 
 
 def _count(node: yaml.Node, known: dict[int, int], path: Path) -> int:
-    """The nodes below a node and itself, as if no alias were shared."""
+    """The number of nodes of a tree, including its root, with all aliases expanded."""
     if id(node) not in known:
         if not node.tag.startswith("tag:yaml.org,2002:") or ":python" in node.tag:
             raise UserError(f"{path} is no config: it has the tag {node.tag}; remove it")
-        known[id(node)] = MOST_NODES + 1  # an alias of what it lies in has no end
+        known[id(node)] = MOST_NODES + 1  # an alias of its own parent is infinite
         below = node.value if isinstance(node.value, list) else []
         children = [each for pair in below for each in (pair if type(pair) is tuple else (pair,))]
         known[id(node)] = 1 + sum(_count(each, known, path) for each in children)

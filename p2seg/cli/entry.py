@@ -18,11 +18,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from p2seg.cli.checks import check_settings
 from p2seg.cli.help import help_of
 from p2seg.cli.mistakes import sentence_of
 from p2seg.cli.paths import CONFIGS
 from p2seg.cli.program import start_again, words_before
-from p2seg.cli.ranges import check_ranges
 from p2seg.cli.sweep import Sweep
 from p2seg.cli.words import check_words, quoted, read_options
 from p2seg.runtime.lifetime import end_with_parent
@@ -125,7 +125,7 @@ def _run_hydra(
         try:
             from p2seg.runtime.determinism import seed_everything  # imports torch
 
-            check_ranges(cfg)
+            check_settings(cfg)
             seed_everything(cfg.seed, deterministic=cfg.deterministic)
             _settle(cfg, config)
             function(cfg)
@@ -157,12 +157,12 @@ def _settle(cfg: DictConfig, command: str) -> None:
     follows = given and _is_file(cfg.ckpt)
     if not follows and command not in NAMING_METHOD:
         return
-    from p2seg.cli.trained import follow, told_of, uses_network  # imports torch's networks
+    from p2seg.cli.trained import follow, method_summary, uses_network  # imports torch's networks
 
     if follows:
         follow(cfg)
     if command in NAMING_METHOD:
-        console.print(told_of(cfg, network=uses_network(cfg, command)), markup=False)
+        console.print(method_summary(cfg, network=uses_network(cfg, command)), markup=False)
 
 
 def _sweep_of(config: str, words: list[str], program: list[str]) -> Sweep | None:

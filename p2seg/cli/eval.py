@@ -19,8 +19,6 @@ from p2seg.runtime.terminal import Terminal
 @writes("eval", lambda cfg: cfg.out and Path(cfg.out).expanduser() / "metrics.json")
 def run(cfg: DictConfig) -> None:
     """Prints the tables of all scores and writes them to `out`/metrics.json."""
-    if cfg.void not in ("count", "ignore"):
-        raise UserError(f"void={cfg.void} is unknown; choose count or ignore")
     if cfg.out is not None and Path(cfg.out).expanduser().is_file():
         raise UserError(f"out={cfg.out} is a file, but a folder is needed; give out=DIR")
     ranks = ranks_of(cfg)

@@ -14,7 +14,7 @@ from p2seg.cli.build import plain
 from p2seg.cli.figures import Figures
 from p2seg.cli.inputs import reader_of
 from p2seg.cli.paths import path_of
-from p2seg.cli.trained import METHODS, told_of
+from p2seg.cli.trained import METHODS, method_summary
 from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.evaluation.metrics import evaluate_files
@@ -60,7 +60,7 @@ def write_experiment(run: Experiment) -> Path:
     figures = _figures(run, [points.images[i].file_name for i in chosen[:2]])
     settings = {key: value for key, value in plain(run.cfg).items() if key != "out"}
     settings["versions"] = versions()
-    method = told_of(run.cfg, network=run.cfg.pipeline.network)
+    method = method_summary(run.cfg, network=run.cfg.pipeline.network)
     seconds, unseen = run.stages.seconds, _unseen(run)
     write_report(run.home, rows, scores, settings, seconds, figures, method, unseen)
     return run.home / "report.html"

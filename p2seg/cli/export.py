@@ -1,4 +1,4 @@
-"""Writes a trained segmentor for other runtimes, and compares what the file finds with PyTorch.
+"""Exports a trained segmentation model to ONNX or `torch.export`, and compares it with PyTorch.
 
 p2seg export ckpt=outputs/voc_hrnet48/segmentor/last.pt out=model.onnx images=DIR
 """
@@ -33,13 +33,13 @@ SUFFIXES = (".onnx", ".pt2")
 
 
 def file_of(cfg: DictConfig) -> Path:
-    """What is written: `out`, else beside the checkpoint."""
+    """The path of the written file: `out`, or a file next to the checkpoint."""
     return Path(cfg.out).expanduser() if cfg.out else path_of(cfg, "ckpt").with_suffix(".onnx")
 
 
 @writes("export", file_of)
 def run(cfg: DictConfig) -> Path:
-    """Exports and gives the file."""
+    """Exports a model and returns the path of the file."""
     source = path_of(cfg, "ckpt")
     out = file_of(cfg)
     if out.suffix not in SUFFIXES or out.is_dir():
@@ -63,7 +63,7 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _images(cfg: DictConfig) -> Iterator[NDArray[np.uint8]]:
-    """Those of the folder, or endless drawn ones."""
+    """The images of the folder `images`, or an endless stream of synthetic images."""
     if cfg.images is not None:
         yield from (read_image(each.path) for each in sources_at(path_of(cfg, "images")))
         return

@@ -19,7 +19,7 @@ from p2seg.runtime.progress import console
 
 @writes("export_masks", lambda cfg: output_folder(cfg, "masks"), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Writes a folder for each format below `out`, which it gives."""
+    """Writes one folder per format below `out`, and returns `out`."""
     out = output_folder(cfg, "masks")
     job = job_of(cfg, out)
     record_run(cfg, "export_masks", out)

@@ -1,4 +1,4 @@
-"""Takes a points file to other tools: LabelMe, CVAT, Label Studio, COCO keypoints, CSV.
+"""Exports a points file to other tools: LabelMe, CVAT, Label Studio, COCO keypoints, CSV.
 
 p2seg export_points data.points=points.json images=DIR format=labelme out=DIR
 p2seg export_points data.points=points.json images=DIR format=cvat out=clicks.xml
@@ -22,7 +22,7 @@ from p2seg.runtime.progress import console
 
 @writes("export_points", given_file)
 def run(cfg: DictConfig) -> Path:
-    """Reads `data.points`, writes `out` and gives its path."""
+    """Converts `data.points`, and returns the path `out`."""
     images = path_of(cfg, "images")
     target, out = target_of(cfg)
     points = read_points(path_of(cfg, "data.points"))

@@ -36,13 +36,13 @@ from p2seg.runtime.devices import device_of
 
 
 class Figures:
-    """Draws figures of a data set's images.
+    """Draws figures of the images of a data set.
 
     Args:
-        cfg: of p2seg visualize.
+        cfg: configuration of `p2seg visualize`.
 
     Raises:
-        UserError: an invalid setting, or files that do not fit each other.
+        UserError: a setting is invalid, or files do not belong together.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -54,7 +54,7 @@ class Figures:
         self.chosen = self._chosen()
 
     def masks(self) -> Picture:
-        """Every image with the masks of several files. Paper: Fig. 7."""
+        """Every image with the masks of several files, in columns. Paper: Fig. 7."""
         files = [Path(each).expanduser() for each in self._list("masks")]
         if not files:
             raise UserError("figure=masks draws instance files; give masks=[FILE.json,FILE.json]")
@@ -73,7 +73,7 @@ class Figures:
         return grid(pictures, titles, self.cfg.cell)
 
     def progress(self) -> Picture:
-        """What trainings find after more and more steps. Paper: Fig. 8."""
+        """Instances of the snapshots of one or more trainings. Paper: Fig. 8."""
         folders = [Path(each).expanduser() for each in self._list("runs")]
         if not folders:
             raise UserError("figure=progress draws trainings; give runs=[DIR,DIR]")
@@ -90,40 +90,40 @@ class Figures:
         return progress_figure(scenes, runs, self.cfg.cell)
 
     def rounds(self) -> Picture:
-        """One image, the first chosen, on its way through seeds, network and rounds."""
+        """The first chosen image: seeds, network outputs, and the instances of each round."""
         [scene] = self._scenes(1)
         return rounds_figure(scene, self._labeler()[0], build(self.cfg.seeder), self.cfg.cell)
 
     def offset(self) -> Picture:
-        """Offset fields."""
+        """The offset fields of the network."""
         labeler, _ = self._labeler()
         return offset_figure(self._scenes(), labeler, build(self.cfg.seeder), self.cfg.cell)
 
     def affinity(self) -> Picture:
-        """Affinities of all pixels to clicked ones, as they are and to the export's power."""
+        """Affinities of all pixels to the clicked pixels, with and without the export power."""
         cfg, labeler = self.cfg, self._labeler()[0]
         beta = OmegaConf.select(cfg, "export.beta") or OmegaConf.select(cfg, "mdm.beta") or 1.0
         return affinity_figure(self._scenes(), labeler, beta, cfg.clicks, cfg.cell)
 
     def _truth(self) -> InstanceSet | None:
-        """The ground truth, where it is asked for or there."""
+        """The ground truth, if it is requested or exists."""
         wanted, given = self.cfg.truth, OmegaConf.select(self.cfg, "data.gt")
         if wanted is None:
             wanted = given is not None and path_of(self.cfg, "data.gt").is_file()
         return read_instances(path_of(self.cfg, "data.gt")) if wanted else None
 
     def _found(self, ckpt: Path, scenes: list[Scene]) -> tuple[int, list[Tensor]]:
-        """The step of a snapshot, and the instances its network finds in each scene."""
+        """The step of a snapshot, and its instances in each scene."""
         cfg = deepcopy(self.cfg)
         cfg.ckpt = literal(str(ckpt))
         follow(cfg, ckpt)
-        cfg.export.semantic = "network"  # what it has learned, not what it was given
+        cfg.export.semantic = "network"  # shows the silhouette of the network, not the input
         labeler, info = self._labeler(cfg)
         found = [labeler(s.image, s.points, s.first).instances for s in scenes]
         return int(info["step"]), found
 
     def _labeler(self, of: DictConfig | None = None) -> tuple[NetworkLabeler, dict[str, Any]]:
-        cfg = deepcopy(of or self.cfg)  # the checkpoint's own weights are set in it
+        cfg = deepcopy(of or self.cfg)  # `labeler_of` changes the config
         if cfg.ckpt in (None, "none"):
             raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
         device = device_of(cfg.trainer.accelerator)
@@ -131,7 +131,7 @@ class Figures:
         return cast(NetworkLabeler, labeler), info
 
     def _list(self, key: str) -> list[str]:
-        """A setting that is a text or a list of texts."""
+        """The value of a setting that is a string or a list of strings, as a list."""
         given = self.cfg[key]
         texts = [given] if isinstance(given, str) else given
         if not isinstance(texts, (list, ListConfig)) or not all(isinstance(t, str) for t in texts):
@@ -178,7 +178,7 @@ class Figures:
         ]
 
     def _check_images(self, title: str, instances: InstanceSet) -> None:
-        """Masks must be of the images that are drawn."""
+        """Rejects masks of other images than the drawn ones."""
         theirs = {image.id: image for image in instances.images}
         for index in self.chosen:
             own = self.points.images[index]
@@ -189,7 +189,7 @@ class Figures:
                 )
 
     def _true_masks(self, index: int) -> list[Mask] | None:
-        """The true mask of every click, empty where there is none."""
+        """The ground-truth mask of every click; empty if there is none."""
         if self.truth is None:
             return None
         record, own = self.points.images[index], self.points.points[index]

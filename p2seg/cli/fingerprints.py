@@ -1,4 +1,4 @@
-"""Fingerprints of what a command is given: deciding settings, and the content of its inputs."""
+"""Fingerprints of the inputs of a command: deciding settings, and the content of files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def key_of(
     also: Iterable[str] = (),
     without: Iterable[str] = (),
 ) -> str:
-    """A fingerprint of everything that decides the result of a command.
+    """A fingerprint of everything that affects the result of a command.
 
     Args:
-        cfg: as the command gets it.
-        command: its name, as `gen_pseudo`.
-        images: those that it reads from `data.images`, `data.semantic` or `images`.
-        also: other commands whose settings and inputs count as well.
-        without: settings, and groups of them, that do not count this time.
+        cfg: configuration of the command.
+        command: name of the command, such as `gen_pseudo`.
+        images: images that the command reads from `data.images`, `data.semantic` or `images`.
+        also: other commands whose settings and inputs affect the result.
+        without: settings, and groups of settings, to ignore.
     """
     settings: dict[str, Any] = {}
     paths: dict[str, Path] = {}
@@ -53,7 +53,7 @@ def key_of(
 
 
 def inputs_of(cfg: DictConfig, command: str) -> dict[str, Path]:
-    """The paths that a command is given, by their settings."""
+    """The paths of the inputs of a command, by setting."""
     values = {key: OmegaConf.select(cfg, key) for key in paths_read(command)}
     return {
         key: Path(value).expanduser()
@@ -63,18 +63,18 @@ def inputs_of(cfg: DictConfig, command: str) -> dict[str, Path]:
 
 
 def content_at(cfg: DictConfig, key: str, path: Path, images: Sequence[ImageRecord]) -> str | None:
-    """A fingerprint of what lies at the path of a setting; None if nothing does.
+    """A fingerprint of the file or folder at the path of a setting; None if the path is missing.
 
     Args:
-        cfg: of the command.
-        key: the setting.
-        path: its value.
-        images: those that are read where the path is a folder of images or maps.
+        cfg: configuration of the command.
+        key: name of the setting.
+        path: value of the setting.
+        images: images to read if the path is a folder of images or maps.
     """
     if path.is_file():
         return clicks_sha256(cfg) if key == "data.points" else sha256(path)
     if not path.is_dir():
-        return None  # a name on a hub, or an output that is not there yet
+        return None  # a model name, or an output that does not exist yet
     if key in ("data.images", "images"):
         return folder_content(path, images_in(path, images))
     if key == "data.semantic":
@@ -83,12 +83,12 @@ def content_at(cfg: DictConfig, key: str, path: Path, images: Sequence[ImageReco
 
 
 def inputs_info(cfg: DictConfig, semantic: Path, stamps: dict[int, str]) -> dict[str, Any]:
-    """What pseudo masks say about their inputs.
+    """The description of the inputs, for a file of pseudo masks.
 
     Args:
-        cfg: of the command.
+        cfg: configuration of the command.
         semantic: folder of the initial semantic maps.
-        stamps: of images and maps, as of `stamps_of`.
+        stamps: fingerprints of images and maps, returned by `stamps_of`.
     """
     return {
         "points": clicks_sha256(cfg),
@@ -109,7 +109,7 @@ def stamps_of(images: Sequence[ImageRecord], folder: Path, semantic: Path) -> di
 
 
 def contents_read(cfg: DictConfig, images: Sequence[ImageRecord]) -> dict[str, Any]:
-    """Fingerprints of the points, images and maps that a result is made of."""
+    """Fingerprints of the points, images and maps."""
     folder, semantic = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
     return {
         "points": clicks_sha256(cfg),
@@ -122,15 +122,15 @@ def contents_read(cfg: DictConfig, images: Sequence[ImageRecord]) -> dict[str, A
 
 
 def folder_content(folder: Path, files: Iterable[Path]) -> str:
-    """A fingerprint of files of a folder by their content; unchanged ones are not read again."""
+    """A fingerprint of the contents of files in a folder; unchanged files are not read again."""
     return content_of(files, folder, cache_folder())
 
 
 def images_in(folder: Path, images: Iterable[ImageRecord]) -> list[Path]:
-    """The files of images."""
+    """The paths of image files."""
     return [folder / each.file_name for each in images]
 
 
 def maps_in(folder: Path, images: Iterable[ImageRecord]) -> list[Path]:
-    """The files of their initial semantic maps."""
+    """The paths of the initial semantic maps of images."""
     return [map_path(folder, each.file_name) for each in images]

@@ -1,4 +1,4 @@
-"""Makes a page to judge masks on: a folder that opens from the disk, without server or internet.
+"""Writes a page to review masks: a folder that opens without a server or the internet.
 
 p2seg gallery pred=masks.json images=DIR out=gallery
 p2seg gallery +exp=demo pred=outputs/demo/mdm.json ckpt=outputs/demo/network/last.pt
@@ -24,7 +24,7 @@ from p2seg.runtime.progress import console, track
 
 @writes("gallery", lambda cfg: output_folder(cfg, "gallery"), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Makes the gallery and gives the file to open."""
+    """Writes the gallery and returns the path of its page."""
     out, pred = output_folder(cfg, "gallery"), path_of(cfg, "pred")
     material, hint = material_of(cfg, device_of(cfg.trainer.accelerator))
     review = review_of(cfg, material.pred)

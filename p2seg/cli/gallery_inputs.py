@@ -1,4 +1,4 @@
-"""What `p2seg gallery` shows: masks, their ground truth, and what came before them."""
+"""Inputs of `p2seg gallery`: masks, ground truth, and intermediate results."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ HOW = "give the settings that the masks were made with (+exp=NAME or data.semant
 
 
 def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
-    """What the gallery is made of, and why it has not all stages; empty where it has.
+    """The inputs of the gallery, and why intermediate results are missing (empty: none is missing).
 
     Raises:
-        UserError: a file or folder is missing, or they do not fit each other.
+        UserError: a file or folder is missing, or files do not belong together.
     """
     images = path_of(cfg, "images")
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with images=DIR")
-    cfg.data.images = literal(str(images))  # stages are of the same images
+    cfg.data.images = literal(str(images))  # intermediate results are computed from these images
     path = path_of(cfg, "pred")
     clicked = not is_results_list(path)
     pred = _masks(path) if clicked else _predictions(cfg, path)
@@ -54,10 +54,10 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
 
 
 def review_of(cfg: DictConfig, pred: InstanceSet) -> Review | None:
-    """The decisions to begin with.
+    """The existing decisions of the review.
 
     Raises:
-        UserError: a decision is none, or does not fit the image that it is about.
+        UserError: a decision is invalid, or its image is unknown.
     """
     if cfg.review is None:
         return None
@@ -72,21 +72,21 @@ def review_of(cfg: DictConfig, pred: InstanceSet) -> Review | None:
 
 
 def stages_key(cfg: DictConfig) -> str:
-    """A fingerprint of the settings and the checkpoint that decide stages."""
+    """A fingerprint of the settings and the checkpoint that affect intermediate results."""
     given = deciding(plain(cfg), "gen_pseudo")
     network = None if cfg.ckpt in (None, "none") else sha256(path_of(cfg, "ckpt"))
     return fingerprint([given, network])
 
 
 def _masks(path: Path) -> InstanceSet:
-    """Pseudo masks, polygons drawn; crowds are left out, rejected masks are none."""
+    """The pseudo masks, with polygons rasterized; without crowds and rejected masks."""
     pred = read_instances(path, "file of masks").rasterized()
     kept = [[each for each in group if not each.crowd or each.review] for group in pred.instances]
     return replace(pred, instances=kept)
 
 
 def _predictions(cfg: DictConfig, path: Path) -> InstanceSet:
-    """A segmentor's findings, numbered from 1 by their place in the file."""
+    """The predictions of a segmentation model, numbered from 1 in the order of the file."""
     beside = path.with_name("images.json")
     listed = beside if beside.is_file() else cfg.gt and path_of(cfg, "gt")
     if listed is None:
@@ -102,7 +102,7 @@ def _predictions(cfg: DictConfig, path: Path) -> InstanceSet:
 def _stages(
     cfg: DictConfig, pred: InstanceSet, clicked: bool, device: torch.device
 ) -> tuple[Stages | None, str]:
-    """What came before the masks, and why not all of it is there."""
+    """The intermediate results, and why some of them are missing."""
     with_network = cfg.ckpt not in (None, "none")
     asked = cfg.stages is True or with_network
     if asked and (not clicked or cfg.stages is False):
@@ -131,7 +131,7 @@ def _stages(
 
 
 def _check_maps(stages: Stages) -> None:
-    """Every image with a mask needs its map, or the folder is another set's."""
+    """Rejects a folder of maps that lacks the map of an image with masks."""
     folder = stages.reader.semantic
     for image, own in zip(stages.points.images, stages.points.points, strict=True):
         if len(own) and not map_path(folder, image.file_name).is_file():

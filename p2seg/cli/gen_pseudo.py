@@ -1,4 +1,4 @@
-"""Makes pseudo masks of points: by a trained network, or of the seeds alone.
+"""Generates pseudo masks from points, with a trained network or only from the seeds.
 
 p2seg gen_pseudo +exp=voc_hrnet48 ckpt=outputs/voc_hrnet48/network/last.pt
 p2seg gen_pseudo data.images=DIR data.points=FILE data.semantic=DIR out=FILE.json
@@ -30,7 +30,7 @@ from p2seg.runtime.ranks import Ranks
 
 @writes("gen_pseudo", lambda cfg: output_folder(cfg, "pseudo.json"))
 def run(cfg: DictConfig) -> Path:
-    """Labels every image and gives the written file."""
+    """Generates the masks of every image and returns the path of the written file."""
     out = check_file(output_folder(cfg, "pseudo.json"))
     check_export(cfg)
     points, review = clicks_of(cfg), review_of(cfg)

@@ -1,10 +1,10 @@
-"""Makes the first semantic maps: a palette PNG an image, and manifest.json beside them.
+"""Generates initial semantic maps: one palette PNG per image, and manifest.json.
 
 p2seg gen_semantic semantic=grabcut data.images=DIR data.points=FILE out=DIR
-    semantic=png semantic.maps=DIR      takes the maps of any other method
-    semantic=oracle semantic.gt=FILE    paints the ground truth (an upper bound)
-    semantic=sam semantic.sam.checkpoint=FILE    asks SAM with the clicks, and chooses
-    --check                             looks at the maps and the points on them, and makes none
+semantic=png semantic.maps=DIR      uses the maps of another method
+semantic=oracle semantic.gt=FILE    uses the ground truth (an upper bound)
+semantic=sam semantic.sam.checkpoint=FILE    prompts SAM with the points, and chooses masks
+--check                             checks existing maps and their points
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from p2seg.semantic.generate import MAPS, generate
 
 @writes("gen_semantic", maps_folder, folder=True)
 def make(cfg: DictConfig) -> Path:
-    """Makes the maps and gives their folder: `out`, else `data.semantic`."""
+    """Generates the maps and returns their folder: `out`, or `data.semantic`."""
     images = path_of(cfg, "data.images")
     out = maps_folder(cfg)
     if out.is_file():
@@ -53,7 +53,8 @@ def make(cfg: DictConfig) -> Path:
         out,
         MAPS,
         points_sha256=clicks_sha256(cfg),
-        workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,  # a network stays here
+        # a network is not copied to workers
+        workers=0 if asks or ranks.world > 1 else cfg.semantic.workers,
         on_error=cfg.data.on_error,
         overwrite=cfg.overwrite,
         progress=partial(track, what="semantic maps", total=total, shown=ranks.first),
@@ -70,5 +71,5 @@ def make(cfg: DictConfig) -> Path:
 
 
 def run(cfg: DictConfig) -> None:
-    """Makes the maps; with `check` it checks those that are there."""
+    """Generates the maps; with `check=true`, checks existing maps instead."""
     (check if cfg.check else make)(cfg)

@@ -1,4 +1,4 @@
-"""What `p2seg NAME --help` prints: the command's own settings, with the comments of their files."""
+"""The help of a command: its settings with the comments of the YAML files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2seg.cli.paths import CONFIGS
-from p2seg.runtime.settings import SETTINGS
+from p2seg.runtime.settings.table import SETTINGS
 
 LINE = re.compile(r"^( *)([A-Za-z]\w*): *([^#]*?) *(?:# *(.*))?$")
 DETAILED = ("data", "export", "trainer")
-"""Groups whose settings are listed one by one; of the others the choices are enough."""
+"""Groups whose settings are listed one by one; of other groups, only the choices are listed."""
 HIDDEN = ("defaults", "hydra", "seeder", "_target_", "prepare", "name")
 
 
 def help_of(command: str) -> str:
-    """The help of a command.
+    """The text of `p2seg COMMAND --help`.
 
     Args:
-        command: the name of its file in `configs/`.
+        command: name of the command, and of its file in `configs/`.
     """
     own = CONFIGS / f"{command}.yaml"
     head = [line[1:].strip() for line in own.read_text("utf-8").splitlines() if line[:1] == "#"]
@@ -43,7 +43,7 @@ def help_of(command: str) -> str:
 
 
 def _groups_of(command: str) -> dict[str, set[str]]:
-    """The groups with a setting that decides what the command does, and these settings."""
+    """The groups with a setting that affects the result of a command, with these settings."""
     found: dict[str, set[str]] = {}
     for key, row in SETTINGS.items():
         group = key.partition(".")[0]
@@ -64,7 +64,7 @@ def _details(group: str) -> Iterator[str]:
 
 
 def _rows(path: Path, prefix: str = "") -> Iterator[str]:
-    """A line for each setting of a file: its key, its default and its comment."""
+    """One line per setting of a file: key, default and comment."""
     above: list[tuple[int, str]] = []
     for line in path.read_text("utf-8").splitlines():
         match = LINE.match(line)

@@ -1,8 +1,8 @@
-"""Brings clicks of LabelMe, CVAT, Datumaro, Label Studio, COCO, VIA, BESTIE or a CSV in.
+"""Imports points of LabelMe, CVAT, Datumaro, Label Studio, COCO, VIA, BESTIE or a CSV file.
 
 p2seg import_points in=FILE_OR_FOLDER images=DIR out=points.json
-    format=cvat         if the format is not to be recognized
-    classes=[cat,dog]   these classes in this order, all others left out
+format=cvat         if the format is not recognized
+classes=[cat,dog]   imports only these classes, in this order
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from p2seg.runtime.progress import console
 
 @writes("import_points", given_file)
 def run(cfg: DictConfig) -> Path:
-    """Reads `in`, writes `out` and gives its path."""
+    """Imports the points of `in`, and returns the path `out`."""
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     source, out = path_of(cfg, "in"), check_file(Path(cfg.out).expanduser())

@@ -1,4 +1,4 @@
-"""Reads what most commands need: points, images, initial semantic maps, and a review."""
+"""Reads the inputs of most commands: points, images, initial semantic maps, and the review."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from p2seg.runtime.rank_env import is_first
 
 
 def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
-    """The reader of images and first maps, after a look at whether their folders exist."""
+    """The reader of images and initial semantic maps; checks that their folders exist."""
     images, semantic = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
     if not images.is_dir():
         raise UserError(f"no image folder at {images}; give it with data.images=DIR")
@@ -43,54 +43,54 @@ def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
 
 
 def semantic_source(folder: Path) -> str:
-    """What made a folder of maps, by its manifest; "unknown" without one."""
+    """The source of a folder of maps, from its manifest; "unknown" without a manifest."""
     return str(_manifest(folder).get("source", "unknown"))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest beside a folder of maps, empty where there is none."""
+    """The manifest of a folder of maps; empty if there is none."""
     path = folder / "manifest.json"
     manifest = read_json(path, "manifest of semantic maps") if path.is_file() else {}
     return manifest if isinstance(manifest, dict) else {}
 
 
 def points_of(cfg: DictConfig) -> PointSet:
-    """The config's clicks, of as many classes as it says."""
+    """The points of `data.points`; checks the number of classes."""
     points = clicks_of(cfg)
     set_classes(cfg, points.categories, cfg.data.points)
     return points
 
 
 def clicks_of(cfg: DictConfig) -> PointSet:
-    """The config's clicks, those moved that its review has clicked anew."""
+    """The points of `data.points`, with the positions that the review has changed."""
     path, review = path_of(cfg, "data.points"), review_of(cfg)
     points = _points_at(path, stamp_of(path))
-    if cfg.data.name == "custom":  # the count of a named set matters to its networks alone
+    if cfg.data.name == "custom":  # for other sets the number affects only their networks
         set_classes(cfg, points.categories, path)
     return points if review is None else moved(points, review)
 
 
 @lru_cache(maxsize=1)
 def _points_at(path: Path, _stamp: str) -> PointSet:
-    """The points of a file, read once for as long as its stamp stays the same."""
+    """The points of a file, which is read again only if it has changed."""
     return read_points(path)
 
 
 def clicks_sha256(cfg: DictConfig) -> str:
-    """The fingerprint of what `clicks_of` returns."""
+    """The fingerprint of the points returned by `clicks_of`."""
     return points_fingerprint(clicks_of(cfg))
 
 
 def review_of(cfg: DictConfig) -> Review | None:
-    """The review of earlier masks that the config names."""
+    """The review of earlier masks at the path `review`."""
     return None if cfg.review is None else read_review(path_of(cfg, "review"))
 
 
 def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object) -> None:
-    """Takes the class count from a file; one that is given must be that of the file.
+    """Sets the number of classes to that of a file; a number that the user set must be equal.
 
     Raises:
-        UserError: it is not.
+        UserError: the numbers differ.
     """
     count, given = len(categories), cfg.data.num_classes
     if given is None:
@@ -103,7 +103,7 @@ def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object)
 
 
 def tell_skipped(sentences: Iterable[str]) -> None:
-    """Prints which images are skipped, and how many."""
+    """Prints the skipped images and their number."""
     skipped = list(sentences)
     for sentence in skipped:
         console.print(f"skipped: {sentence}", markup=False)
@@ -115,12 +115,12 @@ def tell_skipped(sentences: Iterable[str]) -> None:
 def report_inputs(
     skipped: Iterable[str], folder: Path | None = None, images: Iterable[ImageRecord] = ()
 ) -> None:
-    """Prints which images are skipped, how many, and which are not read as they are.
+    """Prints the skipped images, their number, and the images that are converted when read.
 
     Args:
-        skipped: a sentence for each skipped image.
-        folder: of the images.
-        images: those that are read.
+        skipped: one message per skipped image.
+        folder: folder of the images.
+        images: images that are read.
     """
     tell_skipped(skipped)
     if folder is not None and is_first():

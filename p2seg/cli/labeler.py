@@ -10,7 +10,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from p2seg.cli.build import build, check_values, network_input, plain
+from p2seg.cli.build import build, network_input, plain
+from p2seg.cli.checks import check_values
 from p2seg.cli.inputs import set_classes
 from p2seg.cli.networks import load_network
 from p2seg.data.points import PointSet

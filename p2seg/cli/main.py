@@ -1,7 +1,7 @@
-"""The command `p2seg`: finds the command that is asked for, and imports no other.
+"""The command `p2seg`, which imports only the module of the requested command.
 
-A command is a module of its name in this folder. One of settings has `run(cfg)` and a file of its
-name in the configs; one of options has `main(words)`.
+A command is a module of this folder. A command with settings has `run(cfg)` and a YAML file of its
+name in `configs/`. A command with options has `main(words)`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SETTINGS = {
         "visualize": "draw figures of masks, of a training or of a network",
     },
 }
-"""The commands of settings (`key=value`), by topic, with one line of help."""
+"""Commands with settings (`key=value`), by topic, with their line of help."""
 
 OPTIONS = {
     "Start here": {"demo": "run the whole method on images that are part of p2seg"},
@@ -54,23 +54,23 @@ OPTIONS = {
         "prepare_demo": "write the images and masks of the demo into a folder",
     },
 }
-"""The commands of options (`--key value`)."""
+"""Commands with options (`--key value`)."""
 
 ALIASES = {"pseudo": "gen_pseudo"}
-"""Names that `p2seg experiment` also knows."""
+"""Commands that also exist as `p2seg experiment NAME`."""
 
 SWITCHES = {"gen_semantic": ("check",)}
-"""Settings that may also be written as options: `--check` is `check=true`."""
+"""Settings that can also be written as options: `--check` is `check=true`."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        words: the command's name and its own words; None: those of this process.
+        words: name and arguments of the command; None: those of the process.
 
     Returns:
-        The exit code: see `p2seg.cli.entry.entry`.
+        The exit code, see `p2seg.cli.entry.entry`.
     """
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -100,7 +100,7 @@ def commands() -> list[str]:
 
 
 def _experiment(words: list[str]) -> int:
-    """Runs a command of settings by its name, also one that plain options would take."""
+    """Runs a command with settings, even if a command with options has the same name."""
     name = ALIASES.get(words[0], words[0].replace("-", "_")) if words else ""
     names = [each for group in SETTINGS.values() for each in group]
     if name in names:
@@ -158,5 +158,5 @@ def _unknown(word: str) -> str:
 def _version() -> str:
     try:
         return version("p2seg")
-    except PackageNotFoundError:  # a checkout that is not installed
+    except PackageNotFoundError:  # a checkout without an installed package
         return "(not installed)"

@@ -1,8 +1,8 @@
-"""Makes a points file, one click an instance, of a ground-truth file.
+"""Generates a points file with one point per instance of a ground-truth file.
 
 p2seg make_points gt=data/voc2012/instances_trainaug.json sampler=inner seed=0 \
     out=data/voc2012/points_trainaug.json
-    images=DIR   finds the images of paths of another machine, and writes the names they have there
+images=DIR   corrects absolute image paths of another computer to paths below DIR
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from p2seg.runtime.terminal import Terminal
 
 @writes("make_points", given_file)
 def run(cfg: DictConfig) -> Path:
-    """Reads `gt`, writes `out` and gives its path."""
+    """Samples points of the instances of `gt`, and returns the path `out`."""
     if cfg.out is None:
         raise UserError("out is not given; say where to write the points: out=FILE.json")
     gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
@@ -51,8 +51,8 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _names(cfg: DictConfig) -> Callable[[str], str]:
-    """What makes a path below the image folder of a file name."""
+    """A function from a file name of the ground truth to a path below the image folder."""
     if cfg.images is None:
-        return lambda name: name.replace("\\", "/")  # of Windows; a drive and `..` are refused
+        return lambda name: name.replace("\\", "/")  # Windows; a drive or `..` is rejected later
     images = Images(path_of(cfg, "images"))
     return lambda name: images.match([name])

@@ -1,4 +1,4 @@
-"""`p2seg gen_semantic --check`: a look at maps before anything is trained on them."""
+"""`p2seg gen_semantic --check`: checks initial semantic maps before training."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from p2seg.semantic.png import PngMaps
 from p2seg.semantic.source import MapTask
 
 TOLD = 5
-"""Maps that cannot be read which are named; `out=FILE.json` has all."""
+"""Maximum number of printed unreadable maps; `out=FILE.json` lists all."""
 
 
 def _file_of(cfg: DictConfig) -> Path | None:
-    """The file `out`; None where `out` names the maps."""
+    """The path of the report, if `out` is a file; None if `out` is the folder of the maps."""
     out = None if cfg.out is None else path_of(cfg, "out")
     return out if out is not None and out.suffix == ".json" else None
 
 
 @writes("check", _file_of)
 def check(cfg: DictConfig) -> MapCheck:
-    """Prints what maps cover and how points lie on them; writes it to `out`, if that is a .json."""
+    """Prints the coverage of the maps and the classes at the points; writes them as JSON."""
     source, out = _places(cfg)
     points = clicks_of(cfg)
     images = path_of(cfg, "data.images")
@@ -65,7 +65,7 @@ def check(cfg: DictConfig) -> MapCheck:
 
 
 def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
-    """The maps to look at, and the file to write."""
+    """The maps to check, and the path of the report."""
     out, file = None if cfg.out is None else path_of(cfg, "out"), _file_of(cfg)
     if file is not None:
         check_file(file)
@@ -82,11 +82,11 @@ def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
 
 
 def _truth(cfg: DictConfig, points: PointSet) -> MapScores | None:
-    """What maps are measured against: `semantic.gt`, else `data.gt` where that file is there."""
+    """The ground truth for the maps: `semantic.gt`, or `data.gt` if that file exists."""
     key = "semantic.gt" if OmegaConf.select(cfg, "semantic.gt") is not None else "data.gt"
     file = OmegaConf.select(cfg, key)
     path = Path(str(file)).expanduser()
-    if file == cfg.data.gt and not path.is_file():  # nobody asked for it by name
+    if file == cfg.data.gt and not path.is_file():  # the default path; the user did not set it
         console.print(f"no ground truth at {file}: no mean IoU", markup=False)
         return None
     gt = read_instances(path)

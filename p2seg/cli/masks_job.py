@@ -1,4 +1,4 @@
-"""The job of `p2seg export_masks`: which masks, of which images, in which formats."""
+"""The job of `p2seg export_masks`: masks, images and formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from p2seg.cli.build import check_values, plain
+from p2seg.cli.build import plain
+from p2seg.cli.checks import check_values
 from p2seg.cli.outputs import check_folders
 from p2seg.cli.paths import path_of
 from p2seg.data import rle as codec
@@ -28,24 +29,24 @@ from p2seg.runtime.resume_log import Parts
 from p2seg.runtime.settings import deciding
 
 VIEWED = frozenset({"labelme", "cvat", "labelstudio", "yolo"})
-"""Formats whose tools show the image itself, turned by its EXIF."""
+"""Formats of tools that show the image rotated by its EXIF orientation."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be written.
+    """The images and masks to export.
 
     Attributes:
-        masks: of all images.
-        folder: of the images.
-        indices: of the images that can be used.
-        formats: what is written.
-        names: of the formats.
-        score: masks below it are left out.
-        parts: remembers which images are done.
-        skipped: why an image is left out.
-        count: masks that are written.
-        left: masks that are not, in words.
+        masks: masks of all images.
+        folder: folder of the images.
+        indices: indices of the usable images.
+        formats: the formats to write.
+        names: names of the formats.
+        score: minimum score of a mask.
+        parts: log of the finished images.
+        skipped: reasons for skipped images.
+        count: number of masks to write.
+        left: numbers of omitted masks, as text.
     """
 
     masks: InstanceSet
@@ -60,23 +61,21 @@ class Job:
     left: str
 
     def entries(self) -> Iterator[Entry]:
-        """All images, one after the other."""
+        """Iterates over all images."""
         return (self.entry(index) for index in self.indices)
 
     def entry(self, index: int) -> Entry:
-        """An image and what is written of it, best first."""
+        """An image and its masks to write, best first."""
         found = [each for each in self.masks.instances[index] if not _fault(each, self.score)]
         return Entry(self.masks.images[index], sorted(found, key=lambda each: -each.score))
 
 
 def job_of(cfg: DictConfig, out: Path) -> Job:
-    """The job that the settings describe, begun.
+    """Prepares the job that the settings describe.
 
     Raises:
-        UserError: a setting, a file or an image is not what it must be, or `out` has files of an
-            earlier export.
+        UserError: a setting, file or image is invalid, or `out` has files of an earlier export.
     """
-    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
     names = _formats_of(cfg)
     folder = path_of(cfg, "images")
     if not folder.is_dir():
@@ -105,7 +104,7 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
 
 
 def export(job: Job) -> None:
-    """Writes all images, then the files of the whole set; a killed export goes on."""
+    """Writes all images, and then the files of the whole set; resumes after an interruption."""
     done = job.parts.kept().finished
     place_of = places(job.masks.images[index].file_name for index in job.indices)
     with closing(track(job.indices, "export", len(job.indices))) as shown:
@@ -123,10 +122,10 @@ def export(job: Job) -> None:
 
 
 def masks_of(cfg: DictConfig) -> InstanceSet:
-    """The masks of `pred`, an instances file or a results list.
+    """The masks of `pred`, an instances file or a list of COCO results.
 
     Raises:
-        UserError: it is neither, or a results list and nobody says of which images.
+        UserError: the file is neither, or the images of the results are unknown.
     """
     path = path_of(cfg, "pred")
     if not is_results_list(path):
@@ -152,7 +151,7 @@ def _formats_of(cfg: DictConfig) -> list[str]:
 def _usable(
     masks: InstanceSet, folder: Path, on_error: str, *, viewed: bool
 ) -> tuple[list[int], list[str]]:
-    """The images that are there, by their heads, and why others are not used."""
+    """The indices of usable images, and why others are skipped; reads only image headers."""
     indices, skipped = [], []
     for index, record in enumerate(masks.images):
         try:
@@ -184,7 +183,7 @@ def _check(record: ImageRecord, folder: Path, *, viewed: bool) -> None:
 
 
 def _fault(each: Instance, score: float) -> str:
-    """Why a mask is not written; nothing where it is."""
+    """Why a mask is not written; empty if it is."""
     if each.crowd:
         return "rejected" if each.review == "rejected" else "crowds"
     if not np.isfinite(each.score) or each.score < score:

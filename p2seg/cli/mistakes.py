@@ -1,4 +1,4 @@
-"""One sentence for a user's mistake, also where Hydra or OmegaConf tells it in its own words."""
+"""Messages of users' mistakes in one sentence, also for errors of Hydra and OmegaConf."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from p2seg.errors import UserError, refusal
 
 
 def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
-    """The one sentence of a user's mistake, or None when the error is a defect of ours.
+    """The message of a user's mistake; None for a bug in p2seg.
 
     Args:
-        error: what a tool raised.
-        configs: the folder of the configs.
-        config: the tool's own yaml, for the names of its settings.
+        error: exception raised by the command.
+        configs: folder of the configs.
+        config: name of the command's YAML file, for the names of its settings.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -40,7 +40,7 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
             return str(seen)
         if isinstance(seen, OSError) and seen.strerror:
             return refusal(seen)
-        full = "can't allocate memory" in str(seen)  # of torch, on the CPU a plain RuntimeError
+        full = "can't allocate memory" in str(seen)  # torch raises a RuntimeError on the CPU
         if full or isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
             return (
                 "the memory is full; take a smaller trainer.batch_size, segmentor.batch_size, "
@@ -91,7 +91,7 @@ def _of_omegaconf(error: OmegaConfBaseException) -> str:
         full = str(error.full_key or key)
         key = full if full.split(".")[-1] == key else key
         return f"{key} is not given; add {key}=... to the command"
-    # "full_key: x" and "object_type=dict" are OmegaConf's notes to itself
+    # "full_key: x" and "object_type=dict" are debugging hints of OmegaConf
     lines = [
         line
         for line in map(str.strip, str(error).splitlines())
@@ -102,7 +102,7 @@ def _of_omegaconf(error: OmegaConfBaseException) -> str:
 
 
 def _unknown_key(key: str, configs: Path, config: str) -> str:
-    """What is said of a setting that there is not: with the one that was meant, if it is clear."""
+    """The message for an unknown setting, with the most similar known setting if there is one."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs), version_base="1.3"):
         known = list(_keys(compose(config)))

@@ -1,4 +1,4 @@
-"""The network that the settings describe, and its weights."""
+"""Creates the network that the settings describe, and loads its weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def network_of(cfg: DictConfig) -> Trunk:
 
 
 def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) -> Trunk:
-    """The config's network with a checkpoint's weights.
+    """The network of the config with the weights of a checkpoint.
 
     Raises:
-        UserError: the checkpoint is of another model or of other classes.
+        UserError: the checkpoint has another architecture or other classes.
     """
     theirs = [c["name"] for c in checkpoint["categories"]]
     ours = [c.name for c in points.categories]
@@ -34,11 +34,11 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
             f"{cfg.data.points} has {len(ours)} ({', '.join(ours[:5])}...); use a checkpoint of "
             "these classes"
         )
-    cfg.model.pretrained, cfg.model.weights = False, None  # the checkpoint brings its own
+    cfg.model.pretrained, cfg.model.weights = False, None  # the checkpoint has all weights
     averaged = cfg.export.ema and checkpoint["average"] is not None
     weights = checkpoint["average"] if averaged else checkpoint["model"]
     try:
-        with torch.device("meta"):  # shapes alone: a stranger's settings may be of any size
+        with torch.device("meta"):  # allocates nothing: settings of a checkpoint may be huge
             planned = network_of(cfg)
         fits, reason = _shapes(planned.state_dict()) == _shapes(weights), "other names or shapes"
     except Exception as error:  # invalid settings raise errors of any kind in torch and timm

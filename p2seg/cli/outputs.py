@@ -1,4 +1,4 @@
-"""What each command writes, and what it may replace: see `p2seg.runtime.outputs`."""
+"""The files that each command writes and may replace, see `p2seg.runtime.outputs`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OF_A_FILE = frozenset(
 """Commands that write one file, not a folder; `check` is `gen_semantic --check`."""
 
 TRAINED = ("last.pt", "best.pt", "validated.json")
-"""Files that a training writes, or removes because they are of an earlier one."""
+"""Files that a training writes, or removes if they are from an earlier training."""
 
 FILES: dict[str, tuple[str, ...]] = {
     "gen_semantic": (MANIFEST,),
@@ -47,7 +47,7 @@ BESIDE: dict[str, dict[str | None, tuple[str, ...]]] = {
     "annotate": {None: (".history.json", ".journal.jsonl")},
     "export_points": {"cvat": (".labels.json",), "labelstudio": (".config.xml",)},
 }
-"""What commands of one file write next to it, by what they are asked for: endings for its own."""
+"""Endings of files that a command writes next to its output, by format (None: any format)."""
 
 CHECKPOINTS = ("earlier/step_*.pt", "snapshots/step_*.pt")
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -56,7 +56,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "gallery": ("images/[0-9]*/*", "data/*.js"),
     "pipeline": ("report/*", "stages/*.json"),
 }
-"""Files that come in large numbers."""
+"""Patterns of groups of many files."""
 
 ALSO_READ = {
     "check": ("data.semantic", "data.gt"),
@@ -64,11 +64,11 @@ ALSO_READ = {
     "train_segmentor": ("segmentor.model.checkpoint",),
     "visualize": ("masks", "runs"),
 }
-"""Settings that name inputs besides those of `p2seg.runtime.settings`."""
+"""Settings of inputs in addition to those of `p2seg.runtime.settings`."""
 
 
 def record_of(command: str, out: Path) -> Path:
-    """The file that remembers what a command wrote: in a folder, or next to a file."""
+    """The path of the record of the written files: in the folder, or next to the file."""
     return _beside(out, ".run.json") if command in OF_A_FILE else out / "run.json"
 
 
@@ -77,12 +77,12 @@ def _beside(out: Path, ending: str) -> Path:
 
 
 def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
-    """What a command writes.
+    """The files that a command writes.
 
     Args:
-        cfg: of the command.
-        command: its name.
-        out: the file or folder that it writes; of `eval` the file in it.
+        cfg: configuration of the command.
+        command: name of the command.
+        out: the file or folder that the command writes; for `eval`, its file.
     """
     if command == "eval":
         out = out.parent
@@ -139,9 +139,9 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
 
 
 def candidates_of(folder: Path) -> Output:
-    """What `gen_semantic` writes for a segmenter's candidates.
+    """The files that `gen_semantic` writes for the candidates of a promptable model.
 
-    The record is next to the folder: in it, the candidates of run.png are in run.json.
+    The record is next to the folder, because the candidates of run.png are in run.json.
     """
     real = Path(os.path.realpath(folder))
     record = real.with_name(f"{real.name}.run.json")
@@ -158,7 +158,7 @@ def candidates_of(folder: Path) -> Output:
 
 
 def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
-    """The paths that a command is given, each with its setting."""
+    """The paths of the inputs of a command, each with its setting."""
     yield from inputs_of(cfg, "gen_semantic" if command == "check" else command).items()
     for key in ALSO_READ.get(command, ()):
         value = OmegaConf.select(cfg, key)
@@ -171,10 +171,10 @@ def inputs_read(cfg: DictConfig, command: str) -> Iterator[tuple[str, Path]]:
 
 
 def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
-    """No earlier run that is done may have written there, unless its files may be replaced.
+    """Rejects folders of formats that contain files, unless `overwrite=true`.
 
     Raises:
-        UserError: a format's folder below `out` has files, which are possibly edited.
+        UserError: a folder has files of a finished earlier run, which users may have edited.
     """
     for each in formats:
         folder = out / each
@@ -186,7 +186,7 @@ def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
 
 
 def _folders_of(formats: Any, without: str = "") -> tuple[str, ...]:
-    """Patterns of the files of formats, each in a folder of its own."""
+    """File patterns of formats; each format has its own folder."""
     asked = formats if isinstance(formats, ListConfig) else [formats]
     return tuple(f"{each}/*" for each in FORMATS if each in asked and each != without)
 
@@ -205,7 +205,7 @@ def _is_history(file: Path) -> bool:
 
 
 def _is_readable(file: Path) -> bool:
-    """Whether a file lists readable images; any rank writes it, even before the first has begun."""
+    """Whether a file lists readable images; ranks may write it before the run has a record."""
     try:
         content = read_json(file, "list of readable images")
     except UserError:
@@ -222,7 +222,7 @@ def _is_manifest(file: Path) -> bool:
 
 
 def _is_of_candidates(file: Path) -> bool:
-    """Whether a file is a manifest of candidates, and not one of maps."""
+    """Whether a file is a manifest of candidates, not of maps."""
     return _is_manifest(file) and all(
         each.endswith(ENDING) for each in read_manifest(file.parent).files
     )

@@ -1,4 +1,4 @@
-"""Paths that the settings name, and the folder of the configs."""
+"""Paths of settings, and the folder of the configs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PACKAGE = Path(p2seg.__file__).resolve().parent
 CONFIGS = next(
     folder for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if folder.is_dir()
 )
-"""The folder of the configs: part of an installed package, next to the package in a checkout."""
+"""The folder of the configs: inside an installed package, next to the package in a checkout."""
 
 
 def path_of(cfg: DictConfig, key: str) -> Path:
-    """The path of a config key, `~` expanded."""
+    """The path that is the value of a setting, with `~` expanded."""
     value = OmegaConf.select(cfg, key)
     if value is None or value == "":
         raise UserError(f"{key} is not given; add {key}=PATH to the command")
@@ -25,25 +25,25 @@ def path_of(cfg: DictConfig, key: str) -> Path:
 
 
 def output_folder(cfg: DictConfig, place: str) -> Path:
-    """`out` where it is given, else `outputs/<name>/<place>`."""
+    """`out` if it is set, else `outputs/<name>/<place>`."""
     return Path(cfg.out).expanduser() if cfg.out else Path("outputs") / str(cfg.name) / place
 
 
 def maps_folder(cfg: DictConfig) -> Path:
-    """Where `gen_semantic` writes: `out` if it is given, else `data.semantic`."""
+    """The folder of the maps: `out` if it is set, else `data.semantic`."""
     return path_of(cfg, "data.semantic" if cfg.out is None else "out")
 
 
 def given_file(cfg: DictConfig) -> Path | None:
-    """The file `out`, where it is given."""
+    """The path of the file `out`, if it is set."""
     return Path(cfg.out).expanduser() if cfg.out else None
 
 
 def check_file(path: Path) -> Path:
-    """A path that a file can be written to, before the work that it is for.
+    """A path for a new file; checked before the work starts.
 
     Raises:
-        UserError: a folder lies there.
+        UserError: the path is a folder.
     """
     if path.is_dir():
         raise UserError(f"out={path} is a folder, but a file is written; give out=FILE")

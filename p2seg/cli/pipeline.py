@@ -1,4 +1,4 @@
-"""Runs an experiment from its data to its report; what is done and unchanged is skipped.
+"""Runs an experiment from its data to its report; finished and unchanged stages are skipped.
 
 p2seg pipeline +exp=demo
 """
@@ -20,7 +20,7 @@ from p2seg.runtime.progress import console
 
 @writes("pipeline", lambda cfg: output_folder(cfg, ""), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Runs all stages and gives the report."""
+    """Runs all stages and returns the path of the report."""
     if cfg.review is not None:
         raise UserError(
             "review= is of masks that are there, but a pipeline makes all from the clicks; give it "

@@ -1,4 +1,4 @@
-"""Finds instances in images and videos with a trained segmentor: COCO's results, pictures, LabelMe.
+"""Predicts instances in images and videos: COCO results, pictures, files of other tools.
 
 p2seg predict ckpt=outputs/voc_hrnet48/segmentor/last.pt images=DIR out=DIR
 """
@@ -38,7 +38,7 @@ from p2seg.segmentors.predict import Outputs, keep_predictions, predict, write_p
 
 @writes("predict", lambda cfg: output_folder(cfg, "predictions"), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Predicts and gives the file of results."""
+    """Predicts instances and returns the path of the results."""
     path, ranks = path_of(cfg, "ckpt"), ranks_of(cfg)
     device = device_of(cfg.trainer.accelerator)
     out = output_folder(cfg, "predictions")
@@ -51,7 +51,7 @@ def run(cfg: DictConfig) -> Path:
     tell_room(predictor.model, limit or checkpoint.get("objects_per_image", 0))
     job = job_of(cfg, sources_of(cfg, categories, out), sha256(path), out, ranks)
     record_run(cfg, "predict", out)
-    ranks.wait()  # the record comes before the first result of any of them
+    ranks.wait()  # no rank writes a result before the record exists
     score = cfg.predict.overlay_score
     options = Options(prefix=address_of(path_of(cfg, "images")))
     outputs = Outputs(out, formats, overlays, score, categories, job.names, options)

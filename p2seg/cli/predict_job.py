@@ -1,4 +1,4 @@
-"""The job of `p2seg predict`: which images, in which batches, in which formats."""
+"""The job of `p2seg predict`: images, batches and formats."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.views import VIEWS
 
 GPU_BATCH = 8
-"""Images that a GPU looks at together where `predict.batch_size` is auto."""
+"""Images per batch on a GPU for `predict.batch_size=auto`."""
 
 
 def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[Source]:
-    """What `images` means, or the images of the file `gt`, with its ids, below that folder.
+    """The images and videos of `images`, or the images of the file `gt` below that folder.
 
-    What a walk finds below the output folder is of an earlier run and left out. Where an image
-    that cannot be read ends the run, the heads of all are looked at before.
+    Files below the output folder are from an earlier run and are ignored. The headers of all images
+    are read first with `data.on_error=raise`.
 
     Raises:
-        UserError: there is nothing, `gt` is of other categories, or an image cannot be read.
+        UserError: there are no images, `gt` has other categories, or an image cannot be read.
     """
-    check_choice("data.on_error", cfg.data.on_error, ("raise", "skip"))
     check_choice("predict.views", cfg.predict.views, tuple(VIEWS))
     given = path_of(cfg, "images")
     sources = _walked(given, out) if cfg.gt is None else _listed(cfg, given, categories)
@@ -56,10 +55,10 @@ def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[S
 
 
 def formats_of(cfg: DictConfig) -> list[str]:
-    """The formats of `predict.formats` beside COCO's, which is always written.
+    """The names in `predict.formats` except COCO, which is always written.
 
     Raises:
-        UserError: one that nobody knows.
+        UserError: a format is unknown.
     """
     value = cfg.predict.formats
     given = list(value) if isinstance(value, ListConfig) else [value]
@@ -70,14 +69,14 @@ def formats_of(cfg: DictConfig) -> list[str]:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be looked at by this process.
+    """The share of the images that this process predicts.
 
     Attributes:
-        sources: in their order.
-        items: the number of each image that comes of them among all, and the stamp of its file.
-        names: of all sources, also those of other processes and those that are done.
-        stamps: of all images; None where there are videos.
-        parts: where results are kept.
+        sources: images and videos in order.
+        items: by image: its index in the whole set, and the stamp of its file.
+        names: file names of all sources, including those of other processes and finished ones.
+        stamps: stamps of all images; None if there are videos.
+        parts: log of the results.
     """
 
     sources: list[Source]
@@ -88,20 +87,20 @@ class Job:
 
 
 def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, ranks: Ranks) -> Job:
-    """This process's share of the images that no earlier run has finished.
+    """The share of this process in the images that no earlier run has finished.
 
-    Where there are videos, whose frames are counted as they come, the first process does all, and
-    anew.
+    If there are videos, the number of frames is unknown. Then the first process predicts everything
+    from the start.
 
     Args:
-        cfg: of the tool.
-        sources: all.
-        checkpoint: its SHA-256.
+        cfg: configuration of the command.
+        sources: all images and videos.
+        checkpoint: SHA-256 of the checkpoint.
         out: folder of the results.
-        ranks: that share the images; none of them writes before all have got their jobs.
+        ranks: processes that share the images; none writes before all have their jobs.
 
     Raises:
-        UserError: an earlier run, not of this job, has left files where this one would write.
+        UserError: an earlier run of another job has left files in `out`.
     """
     names, path = [source.name for source in sources], out / "predictions.json"
     settings = deciding(plain(cfg), "predict")
@@ -114,7 +113,7 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
         ]
         parts = Parts(path, fingerprint([checkpoint, settings, listed]), ranks.rank)
         _begin(out, cfg, parts, ranks)
-        if ranks.first:  # frames are counted as they come: from the first one on
+        if ranks.first:  # the number of frames is unknown, so all frames are predicted again
             parts.remove()
             parts.begin()
         ranks.wait()
@@ -135,7 +134,7 @@ def job_of(cfg: DictConfig, sources: list[Source], checkpoint: str, out: Path, r
 
 
 def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
-    """Looks for files of others; those of an earlier run of the same job are its own."""
+    """Rejects existing files, except those of an earlier run of the same job."""
     if not parts.begun:
         check_folders(cfg, out, formats_of(cfg))
     ranks.wait()
@@ -147,13 +146,13 @@ def _begin(out: Path, cfg: DictConfig, parts: Parts, ranks: Ranks) -> None:
 def info_of(
     cfg: DictConfig, path: Path, checkpoint: dict[str, Any], max_objects: int
 ) -> dict[str, Any]:
-    """What `images.json` says about the predictions.
+    """The description of the predictions, for `images.json`.
 
     Args:
-        cfg: of the tool.
-        path: of the checkpoint.
-        checkpoint: its content.
-        max_objects: that an image is given at most.
+        cfg: configuration of the command.
+        path: path of the checkpoint.
+        checkpoint: content of the checkpoint.
+        max_objects: maximum number of objects per image.
     """
     return {
         "description": "images of predictions.json",
@@ -170,7 +169,7 @@ def info_of(
 
 
 def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -> None:
-    """Prints which images were skipped, cut, or not read as they are."""
+    """Prints which images were skipped, cut, or converted."""
     report_inputs(made.skipped)
     if made.cut:
         settings = "predict.max_objects=N", "predict.score"
@@ -181,21 +180,14 @@ def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -
 
 
 def batch_size_of(cfg: DictConfig, device: torch.device) -> int:
-    """How many images the model looks at together.
-
-    Raises:
-        UserError: `predict.batch_size` is neither auto nor an integer >= 1.
-    """
-    value = cfg.predict.batch_size
-    if value == "auto":
+    """The number of images per batch; `auto` is 8 on a GPU and 1 on the CPU."""
+    if cfg.predict.batch_size == "auto":
         return GPU_BATCH if device.type == "cuda" else 1
-    if type(value) is not int or value < 1:
-        raise UserError(f"predict.batch_size={value}: must be an integer >= 1, or auto")
-    return value
+    return int(cfg.predict.batch_size)
 
 
 def max_objects_of(cfg: DictConfig) -> int | None:
-    """The most objects that an image is given; None for what the training set needs.
+    """The maximum number of objects per image; None: derived from the training set.
 
     Raises:
         UserError: `predict.max_objects` is neither auto nor an integer >= 1.
@@ -206,7 +198,7 @@ def max_objects_of(cfg: DictConfig) -> int | None:
 
 
 def tell_room(model: Segmentor, wanted: int) -> None:
-    """Reports that a model cannot find as many objects on an image as are wanted."""
+    """Reports that a model finds at most fewer objects per image than wanted."""
     room = model.room()
     if room is not None and room.also_found and wanted > room.objects:
         console.print(
@@ -218,19 +210,12 @@ def tell_room(model: Segmentor, wanted: int) -> None:
 
 
 def overlays_of(cfg: DictConfig) -> int | None:
-    """How many pictures `predict.overlays` asks for; None: all.
-
-    Raises:
-        UserError: it is neither true, false nor a count.
-    """
-    value = cfg.predict.overlays
-    if not isinstance(value, int) or value < 0:
-        raise UserError(f"predict.overlays={value}: must be true, false or an integer >= 0")
-    return None if value is True else int(value)
+    """The number of pictures with masks that are drawn; None: all."""
+    return None if cfg.predict.overlays is True else int(cfg.predict.overlays)
 
 
 def _walked(given: Path, out: Path) -> list[Source]:
-    """The images that `images` means, without what a run into `out` has written among them."""
+    """The images and videos of `images`, without files that a run into `out` has written."""
     sources = sources_at(given)
     start = sources[0].path.parents[len(Path(sources[0].name).parts) - 1].resolve()
     out = out.resolve()

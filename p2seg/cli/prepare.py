@@ -1,4 +1,4 @@
-"""What the commands that prepare data sets share."""
+"""Functions shared by the commands that prepare data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p2seg.runtime.links import write_symlink
 
 
 def fetched(archive: Archive, folder: Path) -> Path:
-    """Downloads an archive under a bar; see `p2seg.data.sets.download.fetch`."""
+    """Downloads an archive with a progress bar; see `p2seg.data.sets.download.fetch`."""
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=CONSOLE) as bar:
         task = bar.add_task(archive.name, total=None)
@@ -26,18 +26,17 @@ def fetched(archive: Archive, folder: Path) -> Path:
 
 
 def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
-    """Makes `folder` a link to the folder of images, so that they stay where they are.
+    """Creates the link `folder` to the folder of images, so that images are not copied.
 
-    A link that is there already is replaced; a real folder (a copy, where the system makes no
-    links) is taken as it is.
+    An existing link is replaced. An existing folder is used as it is, for systems without links.
 
     Args:
-        folder: where the configs look for the images.
-        target: where the images are.
-        images: the images that must be there.
+        folder: path of the link, which the configs use.
+        target: folder of the images.
+        images: images that must exist.
 
     Raises:
-        UserError: links cannot be made here, or an image is missing.
+        UserError: links are not supported, or an image is missing.
     """
     if folder.is_symlink() or not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +56,7 @@ def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
 
 
 def every_nth(instances: InstanceSet, every: int) -> InstanceSet:
-    """The first image of a set and every n-th after it.
+    """The first image of a set and every n-th image after it.
 
     Raises:
         UserError: `every` is below 1.
@@ -76,7 +75,7 @@ def every_nth(instances: InstanceSet, every: int) -> InstanceSet:
 
 
 def summary(path: Path, instances: InstanceSet) -> None:
-    """Says what was written."""
+    """Prints the written file and its numbers."""
     found = [instance for group in instances.instances for instance in group]
     crowds = sum(instance.crowd for instance in found)
     CONSOLE.print(

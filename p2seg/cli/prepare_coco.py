@@ -1,13 +1,13 @@
-"""Makes instance files of COCO 2017, or of any set with a COCO-style json.
+"""Writes instance files of COCO 2017, or of any set with a COCO-style JSON file.
 
-    p2seg prepare_coco --root coco
-    p2seg prepare_coco --root nuclei --out data/nuclei
-    p2seg prepare_coco --json my.json --images my_images --split train --out data/my_set
+p2seg prepare_coco --root coco
+p2seg prepare_coco --root nuclei --out data/nuclei
+p2seg prepare_coco --json my.json --images my_images --split train --out data/my_set
 
 The first form needs `annotations/instances_{train2017,val2017}.json` and the two folders of images
-below the root, the second `instances_{train,val}.json` and the folders `train` and `val`. Polygons,
-run-length codes and crowds are checked and written as run-length codes to `instances_<split>.json`
-in the output folder, with a link `<split>` to the images, which stay where they are. `--every 3`
+below the root. The second form needs `instances_{train,val}.json` and the folders `train` and
+`val`. Polygons, run-length codes and crowds are checked, and written as run-length codes to
+`instances_<split>.json` in the output folder, with a link `<split>` to the images. `--every 3`
 keeps every third training image.
 """
 
@@ -23,11 +23,11 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import sha256
 
 SPLITS = {"annotations": ("train2017", "val2017"), ".": ("train", "val")}
-"""The folder of the json files below the root, and the splits."""
+"""The subfolder of the JSON files, and the splits."""
 
 
 def parser() -> Parser:
-    """The command line."""
+    """The parser of the command line."""
     words = Parser(
         prog="p2seg prepare_coco",
         description="Makes instance files of COCO, or of a COCO-style set.",
@@ -49,7 +49,7 @@ def parser() -> Parser:
 
 
 def prepare(source: Path, images: Path, split: str, out: Path, every: int) -> None:
-    """Checks one json and writes it anew."""
+    """Checks a JSON file and writes its instances file."""
     with CONSOLE.status(f"reading {source}"):
         instances = read_instances(source).rasterized()
     instances = every_nth(instances, 1 if split.startswith("val") else every)
@@ -67,7 +67,7 @@ def prepare(source: Path, images: Path, split: str, out: Path, every: int) -> No
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Runs the command with the arguments `words`."""
     args = parser().parse_args(words)
     if args.root is not None and args.json is None and args.images is None:
         folder = "." if (args.root / "instances_train.json").is_file() else "annotations"

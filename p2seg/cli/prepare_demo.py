@@ -1,9 +1,9 @@
-"""Writes the demo's images and true masks, which are part of the package, into a folder.
+"""Writes the images and ground truth of the demo, which are part of the package, into a folder.
 
-    p2seg prepare_demo --out data/demo
+p2seg prepare_demo --out data/demo
 
-The result is `instances_train.json`, `instances_val.json` and the link `images`. What the images
-show, their source and their license stand in p2seg/demo/nuclei/README.md.
+The result is `instances_train.json`, `instances_val.json` and the link `images`. The source of the
+images and their license are in p2seg/demo/nuclei/README.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from p2seg.data.coco import read_instances, write_instances
 
 
 def parser() -> Parser:
-    """The command line."""
+    """The parser of the command line."""
     words = Parser(
         prog="p2seg prepare_demo",
         description="Writes the demo's images and true masks.",
@@ -31,7 +31,7 @@ def parser() -> Parser:
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Runs the command with the arguments `words`."""
     args = parser().parse_args(words)
     shipped = Path(str(files("p2seg") / "demo" / "nuclei"))
     for split in ("train", "val"):

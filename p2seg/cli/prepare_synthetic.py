@@ -1,9 +1,9 @@
-"""Writes the drawn set in VOC's layout and makes its instance files.
+"""Writes the drawn set in VOC's layout, and its instance files.
 
-    p2seg prepare_synthetic --out data/drawn --seed 0
+p2seg prepare_synthetic --out data/drawn --seed 0
 
-The set lies in `<out>/voc` (`p2seg prepare_voc --devkit <out>/voc --classes ...` reads it as
-well); beside it are `instances_train.json`, `instances_val.json` and the link `images`.
+The set is in `<out>/voc`, which `p2seg prepare_voc --devkit <out>/voc --classes ...` reads, too.
+Next to it are `instances_train.json`, `instances_val.json` and the link `images`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from p2seg.errors import UserError
 
 
 def parser() -> Parser:
-    """The command line."""
+    """The parser of the command line."""
     words = Parser(
         prog="p2seg prepare_synthetic", description="Writes the drawn set.", allow_abbrev=False
     )
@@ -37,7 +37,7 @@ def parser() -> Parser:
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Runs the command with the arguments `words`."""
     args = parser().parse_args(words)
     if args.seed < 0 or min(args.train, args.val) < 1 or args.size < 64:
         raise UserError("give --seed from 0, --train and --val from 1 and --size from 64 up")

@@ -1,12 +1,12 @@
-"""Makes instance files of PASCAL VOC 2007 or 2012, or of any set in VOC's layout.
+"""Writes instance files of PASCAL VOC 2007 or 2012, or of any set in VOC's layout.
 
-    p2seg prepare_voc --download
-    p2seg prepare_voc --devkit VOCdevkit --sbd benchmark_RELEASE
-    p2seg prepare_voc --devkit my_set --classes fruit,leaf --out data/my_set
+p2seg prepare_voc --download
+p2seg prepare_voc --devkit VOCdevkit --sbd benchmark_RELEASE
+p2seg prepare_voc --devkit my_set --classes fruit,leaf --out data/my_set
 
-It writes `instances_<split>.json` into the output folder, and there a link `images` to the images,
-which stay where they are. VOC 2012 with SBD gives the customary lists: trainaug (10,582 images)
-and val (1,449). `--every 3` keeps every third image, except of val.
+The command writes `instances_<split>.json` and a link `images` to the images into the output
+folder. VOC 2012 with SBD has the usual splits: trainaug (10,582 images) and val (1,449).
+`--every 3` keeps every third image, except of val.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from p2seg.errors import UserError
 
 
 def parser() -> Parser:
-    """The command line."""
+    """The parser of the command line."""
     words = Parser(
         prog="p2seg prepare_voc",
         description="Makes instance files of VOC, or of a set in its layout.",
@@ -55,7 +55,7 @@ def parser() -> Parser:
 
 
 def downloaded(devkit: Path, year: int, sbd: Path | None) -> Path | None:
-    """Fetches and unpacks what is not there yet; returns SBD's folder."""
+    """Downloads and unpacks missing archives; returns the folder of SBD."""
     archive = VOC2012 if year == 2012 else VOC2007
     if not (devkit / "VOCdevkit" / f"VOC{year}" / "ImageSets" / "Segmentation").is_dir():
         _unpacked(fetched(archive, devkit), devkit)
@@ -73,7 +73,7 @@ def _unpacked(archive: Path, folder: Path) -> None:
 
 @command
 def main(words: list[str]) -> None:
-    """Runs the command line's words."""
+    """Runs the command with the arguments `words`."""
     args = parser().parse_args(words)
     devkit, year, sbd = args.devkit, args.year, args.sbd
     if args.download:

@@ -1,4 +1,4 @@
-"""How a process of p2seg starts another one, without code of the folder that it runs in."""
+"""Command lines of new p2seg processes that run no code of the working folder."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# `python -m p2seg` would look for modules in the working folder first, and run what it finds there.
+# `python -m p2seg` would import modules of the working folder first.
 _CODE = "import sys; del sys.path[0]; from p2seg.cli.main import main; raise SystemExit(main())"
 
 
 def words_before(command: str, words: Sequence[str]) -> list[str]:
-    """What stands before a command's own words on the command line of this process.
+    """The words before a command's arguments on the command line of this process.
 
     Args:
-        command: its name, which is added where this process was not started by these words.
-        words: its own.
+        command: name of the command; added if this process was started otherwise.
+        words: arguments of the command.
     """
     before = len(sys.argv) - len(words)
     return sys.argv[:before] if sys.argv[before:] == list(words) else [sys.argv[0], command]
 
 
 def start_again(command: str, program: Sequence[str]) -> list[str]:
-    """The words that start a command as this process was started.
+    """The words that start a command in the same way as this process.
 
     Args:
-        command: its name.
-        program: as of `words_before`.
+        command: name of the command.
+        program: returned by `words_before`.
     """
     by_name = getattr(sys.modules["__main__"], "__spec__", None) is not None  # python -m p2seg
     if by_name or not Path(program[0]).is_file():
@@ -35,5 +35,5 @@ def start_again(command: str, program: Sequence[str]) -> list[str]:
 
 
 def start_apart(command: str, words: Sequence[str]) -> list[str]:
-    """The words that start a command of options in a process of its own."""
+    """The words that start a command with options in a new process."""
     return [sys.executable, "-c", _CODE, command, *words]

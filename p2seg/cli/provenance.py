@@ -1,4 +1,4 @@
-"""`run.json`: what a result was made by, of and with, written before the work begins."""
+"""`run.json`: how a result was produced, written before the work starts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from p2seg.runtime.settings import deciding, rounding
 
 
 def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
-    """Adds this start to `run.json`: command, settings, versions, commit, machine, data.
+    """Adds a start to `run.json`: command, settings, versions, commit, machine, inputs.
 
-    The first process of a run does it.
+    Only the first process of a run writes.
 
     Args:
-        cfg: of the tool.
-        tool: its name.
-        out: the folder that it writes, or the file; beside `x.json` lies `x.run.json`.
+        cfg: configuration of the command.
+        tool: name of the command.
+        out: folder or file that the command writes; the record of `x.json` is `x.run.json`.
     """
     if not is_first():
         return
@@ -46,7 +46,7 @@ def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
         "versions": versions(),
         "machine": machine(),
         "data": {
-            # annotate opens a folder before anyone has read all its images
+            # annotate opens a folder before all its images are read
             key: _content(path, quick=tool == "annotate")
             for key, path in inputs_of(cfg, tool).items()
         },
@@ -56,7 +56,7 @@ def record_run(cfg: DictConfig, tool: str, out: Path) -> None:
 
 
 def _content(path: Path, *, quick: bool) -> dict[str, Any]:
-    """Fingerprints of a file or a folder; a quick one is of the names and sizes of files."""
+    """Fingerprints of a file or folder; a quick one covers only names and sizes of files."""
     known: dict[str, Any] = {"path": str(path)}
     if path.is_file():
         return known | {"sha256": sha256(path)}
@@ -70,7 +70,7 @@ def _content(path: Path, *, quick: bool) -> dict[str, Any]:
 
 
 def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[str, Any]:
-    """What a checkpoint says of itself: settings, classes, inputs and versions."""
+    """The metadata of a checkpoint: settings, classes, inputs and versions."""
     keys = ("model", "mdm", "loss", "optim")
     return {
         "config": {
@@ -78,7 +78,7 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
             "data": {"augment": plain(cfg.data.augment), **asdict(network_input(cfg))},
             "trainer": {k: cfg.trainer[k] for k in ("batch_size", "precision", "clip_norm", "ema")},
             **{key: plain(cfg[key]) for key in keys},
-            # runs before this was recorded decayed from step 0 on, with a jump after the warm-up
+            # older runs without this entry decayed from step 0, with a jump after the warm-up
             "schedule": {"decay": "from the end of the warm-up"},
         },
         "method": plain(cfg.method),
@@ -95,13 +95,13 @@ def provenance(cfg: DictConfig, points: PointSet, skipped: list[str]) -> dict[st
 
 
 def weights_read(cfg: DictConfig, key: str) -> str | None:
-    """The SHA-256 of the file of weights that a setting names; None if it names none."""
+    """The SHA-256 of the weights file that a setting names; None if it is null."""
     path = OmegaConf.select(cfg, key)
     return None if path is None else sha256(path_of(cfg, key))
 
 
 def settings_of(cfg: DictConfig, command: str) -> dict[str, Any]:
-    """The settings that a resumed training of a command is compared by."""
+    """The settings to compare when a training is resumed."""
     settings = plain(cfg)
     found = {"versions": versions(), "threads": torch.get_num_threads()}
     return {**deciding(settings, command), **rounding(settings), **found}

@@ -1,4 +1,4 @@
-"""What training, validation and prediction of segmentors build from the settings."""
+"""Objects for training, validating and predicting with segmentation models."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from p2seg.segmentors.validation import Validation
 
 
 def pseudo_of(cfg: DictConfig) -> InstanceSet:
-    """The pseudo masks, which the config must fit; and random weights are better not frozen.
+    """The pseudo masks, after the decisions of the review.
 
-    A whole model to start from must be asked for; its sizes go into the config, and so into the
-    checkpoint.
+    Completes the config: the number of classes, and the sizes of the model that training starts
+    from, which the checkpoint must contain. Warns of frozen random weights.
     """
     instances = read_instances(path_of(cfg, "pseudo"), "file of pseudo masks")
     set_classes(cfg, instances.categories, cfg.pseudo)
@@ -61,25 +61,25 @@ def pseudo_of(cfg: DictConfig) -> InstanceSet:
 
 
 def saw_masks(segmentor: dict[str, Any]) -> bool:
-    """Whether a segmentor's config lets weights in that have seen masks; says so if it does."""
-    said = segmentor.get("allow_mask_pretraining") is True
-    if said:
+    """Whether initial weights may come from training with masks; prints a warning if so."""
+    allowed = segmentor.get("allow_mask_pretraining") is True
+    if allowed:
         console.print(
             "segmentor.allow_mask_pretraining=true: the segmentor may have started from weights "
             "trained on masks, which clicks do not have; its results say so",
             markup=False,
         )
-    return said
+    return allowed
 
 
 def trainer_of(cfg: DictConfig, trainer: Trainer, schedule: EpochSchedule, images: int) -> Trainer:
-    """The trainer of a segmentor: its own steps, batch, clipping and average.
+    """The trainer of a segmentation model, with its own steps, batch size, clipping and average.
 
     Args:
-        cfg: of the tool.
-        trainer: the config's, of the network.
-        schedule: of the segmentor.
-        images: of the data set.
+        cfg: configuration of the command.
+        trainer: trainer settings of the network.
+        schedule: schedule of the segmentation model.
+        images: number of training images.
     """
     batch = cfg.segmentor.batch_size
     return replace(
@@ -94,7 +94,7 @@ def trainer_of(cfg: DictConfig, trainer: Trainer, schedule: EpochSchedule, image
 
 
 def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> InstanceDataset:
-    """What the config trains a segmentor on."""
+    """The training data of a segmentation model."""
     return InstanceDataset(
         instances,
         folder,
@@ -106,7 +106,7 @@ def dataset_of(cfg: DictConfig, instances: InstanceSet, folder: Path) -> Instanc
 
 
 def limit_of(model: Segmentor, instances: InstanceSet) -> None:
-    """Sets how many objects the model finds on an image; reports what it has no room for."""
+    """Sets the maximum number of objects per image; reports limits of the model."""
     objects, name = most_objects(instances)
     model.limit_objects(max_objects_for(objects))
     room = model.room()
@@ -117,7 +117,7 @@ def limit_of(model: Segmentor, instances: InstanceSet) -> None:
 def segmentor_provenance(
     cfg: DictConfig, instances: InstanceSet, skipped: list[str], validation: Validation | None
 ) -> dict[str, Any]:
-    """What a segmentor's checkpoint says of itself: settings, classes, inputs and versions."""
+    """The metadata of a checkpoint: settings, classes, inputs and versions."""
     pseudo = sha256(path_of(cfg, "pseudo"))
     review = None if cfg.review is None else sha256(path_of(cfg, "review"))
     folder = path_of(cfg, "data.images")
@@ -126,7 +126,7 @@ def segmentor_provenance(
         "validated_on": None if validation is None else validation.key,
         "config": {
             "seed": cfg.seed,
-            # validation moves no weight
+            # validation does not affect the weights
             "segmentor": {k: v for k, v in plain(cfg.segmentor).items() if k != "validate"},
             "trainer": {"precision": cfg.trainer.precision},
         },
@@ -146,12 +146,12 @@ def segmentor_provenance(
 
 
 def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Validation | None:
-    """What the config asks for; None where it asks for none or has no ground truth.
+    """The validation that the config describes; None if it is off or there is no ground truth.
 
-    The processes of the run have been started; every one calls this.
+    Every process of the run calls this function.
 
     Raises:
-        UserError: ground truth of other classes, or an image of it that cannot be read.
+        UserError: the ground truth has other classes, or an image cannot be read.
     """
     if cfg.segmentor.validate.every is None or not cfg.data.get("val_gt"):
         return None

@@ -1,7 +1,7 @@
-"""Several settings of a command at once (`-m seed=0,1,2`): each job is a process of its own.
+"""Sweeps over settings (`-m seed=0,1,2`): each job is a process.
 
-Hydra's launchers start the jobs: here one after the other, by `hydra/launcher=submitit_local` at
-once, by `hydra/launcher=submitit_slurm` as jobs of a cluster.
+Hydra's launchers start the jobs: the default one after the other, `hydra/launcher=submitit_local`
+in parallel, `hydra/launcher=submitit_slurm` on a cluster.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from p2seg.runtime.lifetime import naming_parent
 from p2seg.runtime.preemption import ASKED, RETRY, Stopped
 
 FORWARDED = (*ASKED, getattr(signal, "SIGUSR2", signal.SIGINT), signal.SIGINT)
-"""What ends a job early: the process below is told to write what it has (submitit takes USR2)."""
+"""Signals that ask a job to save its state and stop; submitit sends USR2."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The task of Hydra's launchers: a job's settings in a process of its own.
+    """The task of a launcher: runs one job in a new process.
 
     Attributes:
-        command: the words that start it, as `python tools/train.py`.
-        words: of the command line, those of Hydra itself left out.
-        swept: the keys with several values.
+        command: words that start the command, such as `python tools/train.py`.
+        words: arguments of the command, without Hydra's options.
+        swept: keys with several values.
     """
 
     command: list[str]
@@ -45,8 +45,8 @@ class Sweep:
         """Runs a job.
 
         Raises:
-            UserError: it failed; it has said why itself.
-            SystemExit: it was told to stop, and can go on later.
+            UserError: the job failed; it has printed the reason.
+            SystemExit: the job was asked to stop, and can be resumed.
         """
         given = (word.partition("=") for word in HydraConfig.get().overrides.task)
         of_job = {key: value for key, _, value in given}
@@ -73,12 +73,12 @@ class Sweep:
 
 
 def own_place(cfg: DictConfig, tag: str, swept: Sequence[str]) -> list[str]:
-    """The words that give a job a name, and an `out` where there is one, of its own.
+    """Overrides that give a job its own name, and its own `out` if there is one.
 
     Args:
-        cfg: of the job.
-        tag: what tells it from the others.
-        swept: keys with several values: what is chosen there is left as it is.
+        cfg: configuration of the job.
+        tag: text that distinguishes the job from the others.
+        swept: keys with several values, which are not changed.
     """
     words = []
     if tag and "name" not in swept and "name" in cfg:
@@ -97,10 +97,10 @@ def _tag(key: str, value: str) -> str:
 
 
 def _call(command: Sequence[str]) -> int:
-    """The exit code of a command that is sent the signals of this process; 128 + n after one."""
+    """The exit code of a command to which signals are forwarded; 128 + n after signal n."""
     with _forwarded() as started:
         with naming_parent():
-            # in a session of its own: signals of the terminal come from here, once
+            # in its own session, so that a signal of the terminal arrives only once, from here
             started.append(subprocess.Popen(command, start_new_session=True))
         code = started[0].wait()
     return 128 - code if code < 0 else code
@@ -108,8 +108,9 @@ def _call(command: Sequence[str]) -> int:
 
 @contextmanager
 def _forwarded() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Sends signals on to the process that is put into the list; the handler from before, such as
-    submitit's, comes after it has ended. A signal that is ignored stays ignored."""
+    """Forwards signals to the process in the list, and calls the previous handler, such as that of
+    submitit, after the process has ended. An ignored signal stays ignored.
+    """
     before: dict[signal.Signals, Any] = {}
     started: list[subprocess.Popen[bytes]] = []
     heard: list[int] = []
@@ -117,7 +118,7 @@ def _forwarded() -> Iterator[list[subprocess.Popen[bytes]]]:
     def handle(number: int, _: FrameType | None) -> None:
         if not started:
             raise Stopped(number)
-        # no more than that: this process is within `wait`, which cannot be called twice
+        # only this: the process is inside of `wait`, which cannot be nested
         started[0].send_signal(signal.SIGUSR1 if number == signal.SIGUSR2 else number)
         heard.append(number)
 

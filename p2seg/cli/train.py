@@ -1,4 +1,4 @@
-"""Trains the network: points and first semantic maps in, class, offset and affinity out.
+"""Trains the network of classes, offsets and affinities on points and initial semantic maps.
 
 p2seg train +exp=voc_hrnet48
 """
@@ -29,7 +29,7 @@ from p2seg.structures import Batch
 
 @writes("train", lambda cfg: output_folder(cfg, "network"), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Trains and gives the last checkpoint."""
+    """Trains the network and returns the path of the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic, one_size=True)  # crops
     out = output_folder(cfg, "network")
     trainer: Trainer = build(cfg.trainer)

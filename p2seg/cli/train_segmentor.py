@@ -1,4 +1,4 @@
-"""Trains a segmentor on pseudo masks, or on any other instances file.
+"""Trains a segmentation model on pseudo masks, or on any other instances file.
 
 p2seg train_segmentor +exp=voc_hrnet48 pseudo=outputs/voc_hrnet48/pseudo.json
 """
@@ -32,7 +32,7 @@ from p2seg.segmentors.training import segmentor_losses
 
 @writes("train_segmentor", lambda cfg: output_folder(cfg, "segmentor"), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Trains and gives the last checkpoint."""
+    """Trains the model and returns the path of the last checkpoint."""
     seed_everything(cfg.seed, deterministic=cfg.deterministic)
     instances = pseudo_of(cfg)
     folder, out = path_of(cfg, "data.images"), output_folder(cfg, "segmentor")

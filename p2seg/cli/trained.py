@@ -1,4 +1,4 @@
-"""A command's settings where a trained network decides them, and the line that names the method."""
+"""Applies the settings of a trained network to a command, and prints the method."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from p2seg.cli.build import check_node
-from p2seg.cli.ranges import check_ranges
+from p2seg.cli.checks import check_node, check_settings
 from p2seg.engine.checkpoint import load_checkpoint
 from p2seg.errors import UserError, shown
 from p2seg.method.trained_settings import (
@@ -34,28 +33,28 @@ METHODS = {
     "p2seg.method.p2seg.P2Seg": ("P2Seg", "paper"),
     "p2seg.method.bestie.Bestie": ("BESTIE", "bestie"),
 }
-"""By what `method._target_` names: the method's name, and the `mdm=...` of its paper."""
+"""By `method._target_`: the name of the method, and the `mdm=...` of its paper."""
 
 CHOSEN_BY = {"mdm": ("mdm", "loss"), "model": ("model",), "data": INPUT}
-"""The settings that a word such as `mdm=paper` chooses."""
+"""The settings that an override such as `mdm=paper` sets."""
 
 COMPARED = ("mdm", "loss", "model.detail", "export")
-"""What can depart from the paper; backbone, width and schedule are an experiment's own."""
+"""Settings to compare with the paper; backbone, width and schedule depend on the experiment."""
 SCHEDULE = "mdm.start_step"
 
 MOST = 3
-"""Differing settings that a message names; the rest are counted."""
+"""Maximum number of differing settings in a message; the rest are counted."""
 
 
 @dataclass(frozen=True)
-class Word:
-    """One setting on the command line.
+class Override:
+    """One override on the command line.
 
     Attributes:
-        text: as Hydra takes it.
-        key: its name with dots, or a group such as `mdm`.
-        settings: those that it sets, and groups of them.
-        group: it chooses a file of settings, as `mdm=paper` does.
+        text: the override in Hydra's syntax.
+        key: dotted name of a setting, or a group such as `mdm`.
+        settings: settings, and groups of settings, that the override sets.
+        group: whether the override chooses a file of settings, such as `mdm=paper`.
     """
 
     text: str
@@ -64,7 +63,7 @@ class Word:
     group: bool
 
     def sets(self, key: str) -> bool:
-        """Whether the word sets a setting."""
+        """Whether the override sets a setting."""
         repeated = self.group and key.startswith("model.network.")
         return is_in(key, self.settings) and not repeated
 
@@ -72,12 +71,12 @@ class Word:
 def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
     """Sets method, network and export to those of a training, in place.
 
-    Words on the command line choose what is free (`p2seg.method.trained_settings.FREE`).
+    Overrides on the command line can set free settings (`p2seg.method.trained_settings.FREE`).
 
     Args:
-        cfg: of a command.
-        snapshot: the checkpoint, whatever the words say; None: that of `ckpt`, which they must not
-            contradict.
+        cfg: configuration of the command.
+        snapshot: path of a checkpoint that overrides may contradict; None: that of `ckpt`, which
+            they must not contradict.
 
     Raises:
         UserError: a setting contradicts the checkpoint, or the checkpoint has an invalid value.
@@ -85,34 +84,34 @@ def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
     path = snapshot or Path(cfg.ckpt).expanduser()
     content = load_checkpoint(path, "network")
     if "config" not in content:
-        return  # the command says what the checkpoint lacks
-    trained, words, given = Trained.of(path, content), _words(), _settings(cfg)
+        return  # the command reports what the checkpoint lacks
+    trained, overrides, given = Trained.of(path, content), _overrides(), _settings(cfg)
     method = _method_of(trained, cfg)
     if snapshot is None:
-        _refuse_contradictions(trained, method, cfg, words)
+        _refuse_contradictions(trained, method, cfg, overrides)
     if method != cfg.method._target_:
-        _change_method(cfg, METHODS[method][1], words)
+        _change_method(cfg, METHODS[method][1], overrides)
     chosen = {
         key: value
         for key, value in given.items()
-        if is_free(key) and any(word.sets(key) and not word.group for word in words)
+        if is_free(key) and any(override.sets(key) and not override.group for override in overrides)
     }
     _take(cfg, trained, chosen)
     if snapshot is None:
         _tell(trained, cfg)
     try:
-        check_ranges(cfg)
+        check_settings(cfg)
         check_node(cfg.method)
         check_node(cfg.seeder)
     except UserError as error:
         raise UserError(f"with the settings of {path}: {error}") from error
 
 
-def told_of(cfg: DictConfig, *, network: bool) -> str:
-    """One line: the method, and each setting that departs from its paper's.
+def method_summary(cfg: DictConfig, *, network: bool) -> str:
+    """One line of text: the method, and each setting that differs from its paper.
 
     Args:
-        cfg: of a command.
+        cfg: configuration of the command.
         network: whether a network is trained or used.
     """
     if not network:
@@ -134,41 +133,43 @@ def told_of(cfg: DictConfig, *, network: bool) -> str:
 
 
 def uses_network(cfg: DictConfig, command: str) -> bool:
-    """Whether a command trains a network or labels with one."""
+    """Whether a command trains or uses a network."""
     if command == "pipeline":
         return bool(cfg.pipeline.network)
     return command == "train" or cfg.ckpt not in (None, "none")
 
 
-def _words() -> list[Word]:
-    """The settings on the command line of this run."""
+def _overrides() -> list[Override]:
+    """The overrides on the command line of this run."""
     texts = list(HydraConfig.get().overrides.task)
-    words = []
+    overrides = []
     for text, each in zip(texts, OverridesParser.create().parse_overrides(texts), strict=True):
         key, value = str(each.key_or_group), each.value()
         if isinstance(value, dict):
-            words.append(Word(text, key, tuple(f"{key}.{name}" for name in leaves(value)), False))
+            overrides.append(
+                Override(text, key, tuple(f"{key}.{name}" for name in leaves(value)), False)
+            )
         else:
-            words.append(Word(text, key, CHOSEN_BY.get(key, (key,)), key in CHOSEN_BY))
-    return words
+            overrides.append(Override(text, key, CHOSEN_BY.get(key, (key,)), key in CHOSEN_BY))
+    return overrides
 
 
 def _settings(cfg: DictConfig) -> dict[str, Any]:
-    """Values of the settings that a checkpoint can hold, by their names with dots."""
+    """Values of the settings that a checkpoint can contain, by dotted name."""
     nodes = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in (*FIXED, "export")}
     return leaves(nodes) | {key: OmegaConf.select(cfg, key) for key in INPUT}
 
 
 @cache
-def _composed(word: str) -> DictConfig:
-    """The base config with one word; none but the defaults for an empty one."""
-    return compose("base", [word] if word else [])
+def _composed(override: str) -> DictConfig:
+    """The base config with one override; an empty override gives the defaults."""
+    return compose("base", [override] if override else [])
 
 
 def _method_of(trained: Trained, cfg: DictConfig) -> str:
-    """The method of a checkpoint, by a name that this command knows itself."""
+    """The `_target_` of a checkpoint's method, from the methods known to p2seg."""
     own = str(cfg.method._target_)
-    if trained.method is None:  # from before methods were saved: networks tell them apart
+    if trained.method is None:  # old checkpoints without a method: the network identifies it
         networks = {own: cfg.model.network._target_}
         for each, (_, group) in METHODS.items():
             networks[each] = _composed(f"mdm={group}").model.network._target_
@@ -185,28 +186,28 @@ def _method_of(trained: Trained, cfg: DictConfig) -> str:
 
 
 def _refuse_contradictions(
-    trained: Trained, method: str, cfg: DictConfig, words: Sequence[Word]
+    trained: Trained, method: str, cfg: DictConfig, overrides: Sequence[Override]
 ) -> None:
     own, given, path = str(cfg.method._target_), _settings(cfg), trained.path
     if method != own:
-        named = next((w for w in words if w.key == "mdm" and w.group), None)
+        named = next((each for each in overrides if each.key == "mdm" and each.group), None)
         if named is None and own != _composed("").method._target_:
-            named = next((word for word in words if word.key == "exp"), None)
+            named = next((override for override in overrides if override.key == "exp"), None)
         if named is not None:
             raise UserError(
                 f"{named.text} is of the method {_name(own)}, but {path} was trained with "
                 f"{_name(method)}; leave {named.text} out, or train again with it"
             )
     fixed = [key for key in trained.differing(given) if not is_free(key)]
-    for word in sorted(words, key=lambda each: each.group):  # single settings first
-        other = [key for key in fixed if word.sets(key)]
-        if other and word.group:
+    for override in sorted(overrides, key=lambda each: each.group):  # single settings first
+        other = [key for key in fixed if override.sets(key)]
+        if other and override.group:
             was = [f"{key}={written(trained.values[key])}" for key in other]
             now = [f"{key}={written(given[key])}" for key in other[:MOST]]
             more = f" and {len(other) - MOST} more" if len(other) > MOST else ""
             raise UserError(
-                f"{word.text} gives {', '.join(now)}{more}, but {path} was trained with "
-                f"{', '.join(was[:MOST])}{more}; leave {word.text} out, or train again with it"
+                f"{override.text} gives {', '.join(now)}{more}, but {path} was trained with "
+                f"{', '.join(was[:MOST])}{more}; leave {override.text} out, or train again with it"
             )
         if other:
             key = other[0]
@@ -217,20 +218,20 @@ def _refuse_contradictions(
                 f"{key}={written(trained.values[key])}; leave {key} out, or train again with it"
                 f"{instead}"
             )
-        alien = [key for key in given if word.sets(key) and key not in trained.values]
-        if method != own and not word.group and any(is_in(key, FIXED) for key in alien):
+        alien = [key for key in given if override.sets(key) and key not in trained.values]
+        if method != own and not override.group and any(is_in(key, FIXED) for key in alien):
             raise UserError(
                 f"{alien[0]}={written(given[alien[0]])} is of the method {_name(own)}, but {path} "
                 f"was trained with {_name(method)}; leave {alien[0]} out, or train again with it"
             )
 
 
-def _change_method(cfg: DictConfig, group: str, words: Sequence[Word]) -> None:
-    """Replaces the settings of one method by those of another, as `mdm=...` does.
+def _change_method(cfg: DictConfig, group: str, overrides: Sequence[Override]) -> None:
+    """Replaces the settings of one method by those of another, like `mdm=...`.
 
-    What an experiment says about the first method is dropped.
+    Settings of an experiment for the first method are dropped.
     """
-    kept = [word.text for word in words if word.key.split(".")[0] not in FIXED]
+    kept = [override.text for override in overrides if override.key.split(".")[0] not in FIXED]
     again = compose(HydraConfig.get().job.config_name, [*kept, f"mdm={group}"])
     pure = _composed(f"mdm={group}")
     with open_dict(cfg):
@@ -239,8 +240,8 @@ def _change_method(cfg: DictConfig, group: str, words: Sequence[Word]) -> None:
 
 
 def _take(cfg: DictConfig, trained: Trained, chosen: dict[str, Any]) -> None:
-    """Sets what was another in training; settings that refer to others come last."""
-    for references in (False, True):  # most of them follow what they refer to
+    """Sets the settings that differed in training; settings that refer to others come last."""
+    for references in (False, True):  # most change together with the setting that they refer to
         for key in trained.differing(_settings(cfg)):
             if key not in chosen and (references or not _refers(cfg, key)):
                 OmegaConf.update(cfg, key, trained.value(key))
@@ -249,7 +250,7 @@ def _take(cfg: DictConfig, trained: Trained, chosen: dict[str, Any]) -> None:
 
 
 def _refers(cfg: DictConfig, key: str) -> bool:
-    """Whether a setting, or a group that it is in, is a reference to another one."""
+    """Whether a setting, or a group that contains it, refers to another setting."""
     node: Any = cfg
     for name in key.split("."):
         if OmegaConf.is_interpolation(node, name):
@@ -259,15 +260,17 @@ def _refers(cfg: DictConfig, key: str) -> bool:
 
 
 def _tell(trained: Trained, cfg: DictConfig) -> None:
-    """Prints what the checkpoint of an older version lacks, or has too much."""
+    """Prints the settings that a checkpoint of another version lacks or has in addition."""
     own = _settings(cfg)
     missing, unknown = trained.missing(own), trained.unknown(own)
     if missing:
-        told = f"it does not hold {_listed(missing)}, which this command takes from its own config"
-        console.print(f"{trained.path} is of an older version: {told}", markup=False)
+        reason = (
+            f"it does not hold {_listed(missing)}, which this command takes from its own config"
+        )
+        console.print(f"{trained.path} is of an older version: {reason}", markup=False)
     if unknown:
-        told = f"it holds {_listed(unknown)}, which this version does not have and does not use"
-        console.print(f"{trained.path} is of another version: {told}", markup=False)
+        reason = f"it holds {_listed(unknown)}, which this version does not have and does not use"
+        console.print(f"{trained.path} is of another version: {reason}", markup=False)
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
-"""Says in one page what is in a data set, what is wrong with it and how to fix it.
+"""Reports on one page the contents of a data set, its problems and their fixes.
 
 p2seg validate data=custom data.images=photos data.points=clicks.json out=validate
 
-Exit code 2 if something would stop training; every mistake is listed, not only the first. With
-data.on_error=skip, images that can be skipped do not count.
+The exit code is 2 if a problem would stop training. All problems are listed, not only the first.
+Images that can be skipped do not count with data.on_error=skip.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from p2seg.errors import UserError
 
 @writes("validate", lambda cfg: output_folder(cfg, "validate"), folder=True)
 def run(cfg: DictConfig) -> Path:
-    """Writes the page and gives its file."""
+    """Writes the page and returns its path."""
     out = output_folder(cfg, "validate")
     made = inspect(inputs_of(cfg), out, shown_on)
-    cfg.data.num_classes = len(made.clicks.categories)  # nobody needs to give it here
+    cfg.data.num_classes = len(made.clicks.categories)  # users need not set it here
     record_run(cfg, "validate", out)
     page = write_page(out, made, example_images(made))
     tell(made, page)

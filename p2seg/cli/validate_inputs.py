@@ -1,4 +1,4 @@
-"""Inputs of `p2seg validate`, and what it prints."""
+"""Inputs of `p2seg validate`, and its output on the terminal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from p2seg.runtime.progress import console, track
 
 
 def inputs_of(cfg: DictConfig) -> Inputs:
-    """The files of the data set; ground truth and validation where they are there.
+    """The files of the data set; ground truth and validation files are optional.
 
     Raises:
-        UserError: `pseudo` names no file.
+        UserError: `pseudo` is not a file.
     """
     pseudo = path_of(cfg, "pseudo") if cfg.pseudo is not None else None
     if pseudo is not None and not pseudo.is_file():
@@ -38,19 +38,19 @@ def inputs_of(cfg: DictConfig) -> Inputs:
 
 
 def _there(cfg: DictConfig, key: str) -> Path | None:
-    """The path of a setting, if something is there: these have defaults that few sets have."""
+    """The path of a setting if it exists; most sets lack the files of the defaults."""
     value = OmegaConf.select(cfg, key)
     path = Path(str(value)).expanduser()
     return path if value and path.exists() else None
 
 
 def shown_on(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
-    """Shows the items going by on the terminal."""
+    """Iterates over items and shows their progress on the terminal."""
     return track(items, what, count)
 
 
 def tell(made: Inspection, page: Path) -> None:
-    """Says the findings, the worst first, a line each; notes are on the page alone."""
+    """Prints one line per problem, the worst first; notes are only on the page."""
     facts = [f"{made.facts[key]} {key}" for key in ("images", "points", "classes")]
     console.print(f"{made.inputs.points}: {', '.join(facts)}", markup=False)
     for each in made.findings.worst_first:

@@ -1,4 +1,4 @@
-"""Draws figures: masks side by side, how a network learns, what it sees of an image.
+"""Draws figures: masks side by side, or what a network has learned about an image.
 
 p2seg visualize +exp=demo figure=masks masks=[outputs/demo/mdm.json] out=masks.png
 p2seg visualize +exp=demo figure=rounds ckpt=outputs/demo/network/last.pt out=rounds.png
@@ -14,18 +14,17 @@ from p2seg.apps.report.pictures import write_png
 from p2seg.cli.claims import writes
 from p2seg.cli.figures import FIGURES, Figures
 from p2seg.cli.paths import output_folder
-from p2seg.errors import UserError
+from p2seg.errors import UserError, check_choice
 from p2seg.runtime.progress import console
 
 
 @writes("visualize", lambda cfg: output_folder(cfg, f"figures/{cfg.figure}.png"))
 def run(cfg: DictConfig) -> Path:
-    """Draws one figure and gives its file."""
+    """Draws a figure, and returns the path of its file."""
     out = output_folder(cfg, f"figures/{cfg.figure}.png")
     if out.suffix.lower() != ".png" or out.is_dir():
-        raise UserError(f"out={out} is no name of a picture; give out=FILE.png")
-    if cfg.figure not in FIGURES:
-        raise UserError(f"figure={cfg.figure} is unknown; choose one of {', '.join(FIGURES)}")
+        raise UserError(f"out={out} is not a file name of a picture; give out=FILE.png")
+    check_choice("figure", cfg.figure, tuple(FIGURES))
     write_png(out, FIGURES[cfg.figure](Figures(cfg)))
     console.print(f"wrote {out}", markup=False)
     return out

@@ -1,4 +1,4 @@
-"""The words of a command line: settings with plain paths, as Hydra must see them."""
+"""Arguments of a command line, rewritten for Hydra: paths and other values are quoted."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from p2seg.runtime.settings import path_settings
 OVERRIDE = re.compile(r"^(\+{0,2}[\w@./-]+)=(.*)$", re.DOTALL)
 DELETION = re.compile(r"^~[\w@./-]+(=.*)?$", re.DOTALL)
 REMEDY = "settings are written key=value"
-# Values of these keys are paths, taken to the letter; other values follow Hydra's grammar and are
-# taken to the letter only where that fails.
+# Values of these keys are paths and always quoted. Other values follow Hydra's grammar, and are
+# quoted only if Hydra cannot parse them.
 PATH_KEYS = path_settings() | {"out", "url", "data.root"}
 
 
 def literal(text: str) -> str:
-    """A text as a config must hold it so that `${` in it refers to nothing."""
+    """The text with `${` escaped, so that a config does not read it as a reference."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def quoted(override: str) -> str:
-    """The override as Hydra must see it: paths and whatever it cannot parse in quotes."""
+    """The override for Hydra, with paths and unparsable values in quotes."""
     match = OVERRIDE.match(override)
     if not match:
         return override
@@ -49,7 +49,7 @@ def quoted(override: str) -> str:
 
 
 def _is_parsed(override: str) -> bool:
-    """Whether Hydra takes an override as it is."""
+    """Whether Hydra can parse an override."""
     try:
         OverridesParser.create().parse_override(override)
     except HydraException:
@@ -58,7 +58,7 @@ def _is_parsed(override: str) -> bool:
 
 
 def _list_of_texts(value: str) -> str:
-    """`[été 2024, b (c)]`, which Hydra refuses, with its texts in quotes; or the value."""
+    """A list such as `[été 2024, b (c)]` with quoted texts; other values as they are."""
     if not (value.startswith("[") and value.endswith("]")) or not value.isprintable():
         return value
     [texts] = csv.reader([value[1:-1]], quotechar="'", skipinitialspace=True)
@@ -72,7 +72,7 @@ def _in_quotes(text: str) -> str:
 
 
 class Options(argparse.ArgumentParser):
-    """Hydra's own options, as far as p2seg lets them through."""
+    """Hydra's options that p2seg accepts."""
 
     def __init__(self) -> None:
         super().__init__(add_help=False)
@@ -98,21 +98,21 @@ class Options(argparse.ArgumentParser):
         self.add_argument("--info", "-i", nargs="?", const="all")
 
     def error(self, message: str) -> NoReturn:
-        """Refuses what is none of these."""
+        """Raises the message as `UserError`."""
         raise UserError(f"{message}; {REMEDY}")
 
 
 def read_options(words: list[str]) -> argparse.Namespace:
-    """Hydra's options among the words, and the settings as `overrides`.
+    """Hydra's options among the arguments, and the settings as `overrides`.
 
     Raises:
-        UserError: an option that there is not.
+        UserError: an option is unknown.
     """
     return Options().parse_args(words)
 
 
 def check_words(words: list[str]) -> None:
-    """Refuses words that are neither settings nor Hydra's options."""
+    """Rejects arguments that are neither settings nor options of Hydra."""
     options = read_options(words)
     for folder in filter(None, (options.config_dir, options.config_path)):
         check_configs(Path(folder))

@@ -25,7 +25,7 @@ def folder(tmp_path):
         (["classes=[a,a]"], ("classes lists a twice",)),
         (["classes=3"], ("classes=3 is no list of names",)),
         (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
-        (["preview=best"], ("preview=best is unknown; choose grabcut, sam, network or none",)),
+        (["preview=best"], ("preview=best is unknown; choose",)),
         (["preview=sam"], ("give semantic=sam or semantic=sam2",)),
         (["preview=network"], ("give ckpt=FILE.pt",)),
         (["ckpt=x.pt"], ("add preview=network",)),

@@ -144,7 +144,7 @@ def test_predictions_are_numbered_and_have_no_clicks(made, tmp_path, run_tool):
         (["images=nowhere"], "no image folder at nowhere"),
         (["gt=nowhere.json"], "no ground-truth file at nowhere.json"),
         (["review=nowhere.json"], "no review at nowhere.json"),
-        (["stages=maybe"], "choose one of auto, true, false"),
+        (["stages=maybe"], "choose auto, true or false"),
         (["stages=true", "data=custom", "data.num_classes=2"], "no folder of first semantic maps"),
         (["stages=false", "ckpt=x.pt"], "no stages with stages=false"),
     ],

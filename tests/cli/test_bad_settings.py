@@ -226,7 +226,7 @@ def test_a_training_whose_images_break_on_the_way(made, tools, monkeypatch):
         ("train", "model.embedding=0", "model.embedding=0: must be"),
         ("train", "seed=99999999999999999999999", ": must be an integer from 0 to"),
         ("train", "data.workers=abc", "data.workers=abc: must be"),
-        ("gen_pseudo", "trainer.accelerator=tpu", "choose one of auto, cpu, cuda"),
+        ("gen_pseudo", "trainer.accelerator=tpu", "choose auto, cpu, cuda"),
         ("seeds", "export.min_pixels=0", "export.min_pixels=0: must be an integer >= 1"),
         ("seeds", "export.rounds=-1", "export.rounds=-1: must be"),
         ("seeds", "mdm.snap_radius=-5", "mdm.snap_radius=-5: must be a number >= 0"),

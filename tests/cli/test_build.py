@@ -71,8 +71,8 @@ def test_values_that_can_be(values):
         ({"ends": 1.0}, "group.thing.ends=1.0: must be"),
         ({"sizes": ["a"]}, "group.thing.sizes=['a']: must be a list of numbers in square"),
         ({"parts": "ab"}, "group.thing.parts=ab: must be a list of strings in square"),
-        ({"_target_": "p2seg.nothing"}, "group.thing._target_=p2seg.nothing names nothing"),
-        ({"other": 3}, "there is no setting group.thing.other: Thing takes no other"),
+        ({"_target_": "p2seg.nothing"}, "group.thing._target_=p2seg.nothing is not an importable"),
+        ({"other": 3}, "there is no setting group.thing.other: Thing has no parameter other"),
     ],
 )
 def test_values_that_cannot_be_are_named(values, sentence):

@@ -11,7 +11,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from p2seg.cli.build import build, check_values, network_input
+from p2seg.cli.build import build, network_input
+from p2seg.cli.checks import check_values
 from p2seg.cli.labeler import EXPORT
 from p2seg.cli.main import SETTINGS
 from p2seg.cli.provenance import provenance

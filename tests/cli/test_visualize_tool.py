@@ -83,7 +83,7 @@ def test_progress_of_two_trainings(trained, tmp_path, run_tool):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["figure=heads"], "figure=heads is unknown; choose one of masks, progress"),
+        (["figure=heads"], "figure=heads is unknown; choose masks, progress"),
         (["figure=masks"], "give masks=[FILE.json"),
         (["figure=rounds"], "give ckpt=FILE.pt"),
         (["figure=progress"], "give runs=[DIR"),

@@ -20,8 +20,8 @@ from segmentor_sets import TINY, write_set
 from video_sets import write_video
 
 from p2seg.cli import predict as predict_tool
+from p2seg.cli.checks import check_settings
 from p2seg.cli.paths import CONFIGS
-from p2seg.cli.ranges import check_ranges
 from p2seg.cli.words import literal
 from p2seg.data.image_sources import read_frames, sources_at
 from p2seg.data.rle import decode
@@ -81,7 +81,7 @@ def tool(checkpoint, config, tmp_path, capsys):
             OmegaConf.update(cfg, key, literal(str(path)))
         capsys.readouterr()
         try:
-            check_ranges(cfg)
+            check_settings(cfg)
             predict_tool.run(cfg)
         except UserError as error:
             return 2, "", f"{error}\n"

@@ -8,8 +8,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from segmentor_sets import TINY
 
+from p2seg.cli.checks import check_settings
 from p2seg.cli.paths import CONFIGS
-from p2seg.cli.ranges import check_ranges
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
@@ -101,13 +101,13 @@ def config():
         ("schedule.lr=-1", "segmentor.schedule.lr=-1: must be a number > 0"),
         ("schedule.lr_batch=0", "segmentor.schedule.lr_batch=0: must be"),
         ("schedule.warmup_steps=-1", "segmentor.schedule.warmup_steps=-1: must be"),
-        ("ema=maybe", "segmentor.ema=maybe is unknown; choose one of true, false"),
+        ("ema=maybe", "segmentor.ema=maybe is unknown; choose true or false"),
         ("allow_mask_pretraining=1", "segmentor.allow_mask_pretraining=1 is unknown"),
-        ("instances.default_boxes=skip", "choose one of mask, box, ignore"),
+        ("instances.default_boxes=skip", "choose mask, box or ignore"),
     ],
 )
 def test_what_the_tool_reads_for_itself(config, word, sentence):
-    check_ranges(config)
+    check_settings(config)
     with pytest.raises(UserError) as caught:
-        check_ranges(OmegaConf.merge(config, OmegaConf.from_dotlist([f"segmentor.{word}"])))
+        check_settings(OmegaConf.merge(config, OmegaConf.from_dotlist([f"segmentor.{word}"])))
     is_one_sentence(caught, sentence)

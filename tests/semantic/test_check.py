@@ -246,7 +246,7 @@ def test_mistakes_are_one_sentence(run_tool: Run, drawn: Drawn, tmp_path: Path) 
         ([maps, "semantic.class_map=none.json"], "no class map at none.json"),
         ([maps, f"semantic.class_map={tmp_path / 'classes.json'}"], "label 1 'person'"),
         ([maps, "semantic.background=2"], "semantic.background=2: must be a number from 0"),
-        ([maps, "check=3"], "check=3 is unknown; choose one of true, false"),
+        ([maps, "check=3"], "check=3 is unknown; choose true or false"),
     ):
         code, _, err = run_tool("gen_semantic", *words(drawn, "semantic=png", "check=true"), *more)
         assert code == 2, more
