@@ -142,7 +142,7 @@ def review(page: Any) -> list[Frame]:
     """The review page in its own order: the list, decisions, and a mask in the large view."""
     page.wait_for_timeout(1500)
     frames = [(page.screenshot(), 1500)]
-    for key in ("r", "a", "a", "a"):
+    for key in ("x", "y", "y", "y"):
         page.keyboard.press(key)
         page.wait_for_timeout(300)
         frames.append((page.screenshot(), 500))

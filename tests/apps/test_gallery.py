@@ -189,7 +189,7 @@ def test_stages_and_layers_change_what_is_drawn(gallery):
     assert len({*seen.values()}) >= 3  # the seed may be the final mask
     assert len({seen["semantic"], seen["final"], seen["truth"]}) == 3
     gallery.keyboard.press("3")
-    for key in "mopn":
+    for key in "mopb":
         before = settled(gallery)
         gallery.keyboard.press(key)
         assert settled(gallery) != before, key
@@ -221,7 +221,7 @@ def test_codes_are_drawn_at_their_masks(gallery, made):
 
 def test_keys_judge_and_a_review_is_saved(gallery, made, tmp_path):
     gallery.select_option("#sort", "name")  # 8, 1, 2, 3
-    for key in ("a", "r", "u", "r", "ArrowRight", "r", "u"):
+    for key in ("y", "x", "z", "x", "ArrowRight", "x", "z"):
         gallery.keyboard.press(key)
     assert decided(gallery) == {"8": "accept", "1": "reject"}
     gallery.click(".tile[data-place='2']")
@@ -263,7 +263,7 @@ def test_keys_judge_and_a_review_is_saved(gallery, made, tmp_path):
 def test_decisions_survive_a_reload_and_a_file(gallery, made, home, tmp_path, run_tool):
     gallery.click(".tile[data-place='0']")
     gallery.click(".decide.accept")
-    gallery.keyboard.press("r")
+    gallery.keyboard.press("x")
     before = decided(gallery)
     assert sorted(before.values()) == ["accept", "reject"]
     gallery.reload()
@@ -277,7 +277,7 @@ def test_decisions_survive_a_reload_and_a_file(gallery, made, home, tmp_path, ru
     gallery.set_input_files("#file", path)
     until(gallery, "P2SEG.decisions.all().length === 2")
     assert decided(gallery) == before
-    gallery.keyboard.press("u")
+    gallery.keyboard.press("z")
     assert decided(gallery) == {}
     # the tool puts a review into the page, where it can be taken back for good
     own = [f"pred={made}/masks.json", f"images={made}/images", f"review={path}"]
@@ -310,7 +310,7 @@ def test_a_moved_click_is_judged_again_and_never_forgotten(gallery, made, tmp_pa
     again = json.loads(saved(gallery, tmp_path).read_text())["decisions"]
     assert {each["id"]: each["point"] for each in again} == points
     gallery.evaluate("P2SEG.grid.choose(1)")
-    for key in "ara":
+    for key in "yxy":
         gallery.keyboard.press(key)
     assert gallery.inner_text(".judged") == "3 judged, 1 left"
     one, two, three = json.loads(saved(gallery, tmp_path).read_text())["decisions"]
@@ -327,7 +327,7 @@ def test_a_moved_click_is_judged_again_and_never_forgotten(gallery, made, tmp_pa
     gallery.wait_for_selector("body[data-ready=yes]")
     gallery.select_option("#sort", "name")
     gallery.evaluate("P2SEG.grid.choose(1)")
-    gallery.keyboard.press("r")
+    gallery.keyboard.press("x")
     one, *_ = json.loads(saved(gallery, tmp_path).read_text())["decisions"]
     assert one == {"id": 1, "image_id": 4, "decision": "reject", "point": [17, 20]}
 
@@ -336,10 +336,10 @@ def test_two_tabs_see_each_other(gallery, home, tmp_path):
     other = gallery.context.new_page()
     other.goto((home / "out" / "index.html").as_uri())
     other.wait_for_selector("body[data-ready=yes]")
-    gallery.keyboard.press("a")
+    gallery.keyboard.press("y")
     until(other, "document.querySelector('.judged').innerText.startsWith('1 judged')")
     other.keyboard.press("ArrowRight")
-    other.keyboard.press("r")
+    other.keyboard.press("x")
     assert len(json.loads(saved(other, tmp_path).read_text())["decisions"]) == 2
     gallery.keyboard.press("Control+z")  # its own, not the other's
     until(gallery, "P2SEG.decisions.all().length === 1")
@@ -376,7 +376,7 @@ def test_a_browser_without_storage_is_reported(gallery, tmp_path):
         " throw new DOMException('', 'QuotaExceededError') } }"
     )
     assert gallery.is_hidden("#warning")
-    gallery.keyboard.press("a")
+    gallery.keyboard.press("y")
     assert "save the review" in gallery.inner_text("#warning")
     assert len(json.loads(saved(gallery, tmp_path).read_text())["decisions"]) == 1
 
@@ -388,7 +388,7 @@ def test_a_selected_file_is_updated_after_every_decision(gallery):
         " async close() { written.push(this.text) } }) }) }"
     )
     gallery.evaluate("P2SEG.files.keep()")
-    for count, key in enumerate("ar", 1):
+    for count, key in enumerate("yx", 1):
         gallery.keyboard.press(key)
         gallery.wait_for_timeout(500)  # the page's policy refuses to poll texts as scripts
         assert gallery.evaluate("JSON.parse(written.at(-1)).decisions.length") == count
@@ -399,16 +399,16 @@ def test_images_are_judged_as_a_whole_and_empty_ones_are_listed(gallery):
     assert gallery.inner_text(".shown") == "3 of 3 images"
     place = ids(gallery).index("4")
     gallery.evaluate(f"P2SEG.grid.choose({place})")
-    gallery.keyboard.press("a")
+    gallery.keyboard.press("y")
     assert decided(gallery) == {"1": "accept", "2": "accept", "3": "accept"}
-    gallery.keyboard.press("u")
+    gallery.keyboard.press("z")
     assert decided(gallery) == {}
     opened(gallery, ids(gallery).index("6"))
     assert "No mask" in gallery.inner_text("#panel")
     gallery.keyboard.press("Escape")
     opened(gallery, place)
     for _ in range(3):
-        gallery.keyboard.press("r")
+        gallery.keyboard.press("x")
     assert decided(gallery) == {"1": "reject", "2": "reject", "3": "reject"}
 
 

@@ -31,7 +31,7 @@ def test_decisions_are_saved_in_the_folder_of_the_masks(page, tmp_path, monkeypa
             found = (re.search(r"open (http://\S+)", line) for line in process.stdout)
             page.goto(next(filter(None, found))[1])
             page.wait_for_selector("#save")
-            page.keyboard.press("r")
+            page.keyboard.press("x")
             page.keyboard.press("s")
             said = "review.json holds 1 decisions"
             while said not in page.evaluate("document.body.textContent"):

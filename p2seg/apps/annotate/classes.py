@@ -40,7 +40,7 @@ def place_of(categories: list[Category], id: int | None) -> int | None:
     return next((k for k, each in enumerate(categories, 1) if each.id == id), None)
 
 
-RESERVED = "adnz"
+RESERVED = "adnxyz"
 """Letters that the page uses for other commands."""
 
 

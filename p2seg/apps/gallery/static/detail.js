@@ -4,7 +4,7 @@
 (() => {
   const { make } = P2SEG;
   const byId = (id) => document.getElementById(id);
-  const LAYERS = { masks: ["Fill", "m"], outline: ["Outline", "o"], points: ["Clicks", "p"], neighbors: ["Neighbors", "n"] };
+  const LAYERS = { masks: ["Fill", "m"], outline: ["Outline", "o"], points: ["Clicks", "p"], neighbors: ["Neighbors", "b"] };
   const layers = { masks: true, outline: true, points: true, neighbors: true };
   const state = { image: null, mask: null, content: null, stage: "final", bare: false, clicking: false };
   const camera = { scale: 1, x: 0, y: 0, fitted: true }; // canvas pixels per image pixel; position of the image's corner

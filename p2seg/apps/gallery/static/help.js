@@ -4,16 +4,17 @@
 (() => {
   const { make } = P2SEG;
   const KEYS = [
-    ["arrows", "select another tile; in the large view, left and right change the tile, up and down the mask of the image"],
+    ["arrows  a  d", "select another tile; in the large view, left and right change the tile, up and down the mask of the image"],
+    ["n", "next tile without a decision"],
     ["enter", "open the tile"],
-    ["a", "accept: later exports keep the mask unchanged"],
-    ["r", "reject: training ignores the pixels of the mask"],
+    ["y", "accept: later exports keep the mask unchanged"],
+    ["x", "reject: training ignores the pixels of the mask"],
     ["c", "click again: click the object, and the next export makes a new mask from this click"],
-    ["u  ctrl+z", "undo the last decision"],
+    ["z  ctrl+z", "undo the last decision"],
     ["1 .. 9", "select a stage in the large view"],
-    ["m  o  p  n", "show or hide masks, outlines, clicks, neighbors"],
+    ["m  o  p  b", "show or hide masks, outlines, clicks, neighbors"],
     ["space", "hold to hide all overlays"],
-    ["+  -  0  z", "zoom in, zoom out, fit the image, fit the mask"],
+    ["+  -  0  f", "zoom in, zoom out, fit the image, fit the mask"],
     ["s", "save the review"],
     ["esc", "back"],
   ];

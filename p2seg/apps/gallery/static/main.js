@@ -69,6 +69,15 @@
     if (P2SEG.detail.open) open(place);
   }
 
+  /* Selects the next item with a mask that has no decision. */
+  function next() {
+    const { items, chosen } = P2SEG.grid;
+    const isLeft = (item) => (item.image ? [item] : item.masks).some((mask) => !P2SEG.decisions.word(mask.id));
+    const place = items.findIndex((item, k) => k > chosen && isLeft(item));
+    if (place < 0) { P2SEG.say("No later one is left to judge"); return; }
+    go(place - chosen);
+  }
+
   /* Opens the next item after a decision in the large view; other masks of the image come first. */
   function moveOn(mask) {
     if (order.view === "images") {
@@ -122,15 +131,15 @@
   const across = (by) => () => go(by);
   const down = (by) => () => (P2SEG.detail.open ? P2SEG.detail.step(by) : P2SEG.grid.choose(P2SEG.grid.chosen + by * P2SEG.grid.columns));
   const KEYS = {
-    ArrowLeft: across(-1), ArrowRight: across(1), ArrowUp: down(-1), ArrowDown: down(1),
+    ArrowLeft: across(-1), a: across(-1), ArrowRight: across(1), d: across(1), n: next, ArrowUp: down(-1), ArrowDown: down(1),
     Enter: () => { if (!P2SEG.detail.open) open(P2SEG.grid.chosen); },
-    Escape: escape, a: () => judge("accept"), r: () => judge("reject"), c: reclick, u: undo,
+    Escape: escape, y: () => judge("accept"), x: () => judge("reject"), c: reclick, z: undo,
     m: toggleMasks, o: inDetail(() => P2SEG.detail.toggle("outline")),
-    p: inDetail(() => P2SEG.detail.toggle("points")), n: inDetail(() => P2SEG.detail.toggle("neighbors")),
+    p: inDetail(() => P2SEG.detail.toggle("points")), b: inDetail(() => P2SEG.detail.toggle("neighbors")),
     s: () => P2SEG.files.save(), "?": P2SEG.help, " ": inDetail(() => P2SEG.detail.bare(true)),
     "+": inDetail(() => P2SEG.detail.zoom.in()), "=": inDetail(() => P2SEG.detail.zoom.in()),
     "-": inDetail(() => P2SEG.detail.zoom.out()), 0: inDetail(() => P2SEG.detail.zoom.fit()),
-    z: inDetail(() => P2SEG.detail.zoom.mask()),
+    f: inDetail(() => P2SEG.detail.zoom.mask()),
   };
 
   function keyboard() {

@@ -27,8 +27,8 @@
       class: `decide ${name}`, "aria-pressed": word === name, onclick: run,
     }, make("span", { textContent: text }), make("kbd", { textContent: key }));
     const row = make("div", { class: "decides" },
-      button("accept", "Accept", "A", () => actions.decide("accept")),
-      button("reject", "Reject", "R", () => actions.decide("reject")));
+      button("accept", "Accept", "Y", () => actions.decide("accept")),
+      button("reject", "Reject", "X", () => actions.decide("reject")));
     if (P2SEG.about.clicked) row.append(button("reclick", "Click again", "C", actions.reclick));
     return row;
   }
