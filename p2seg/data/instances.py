@@ -52,6 +52,11 @@ class Instance:
     from_seed: bool = False
     review: Verdict = ""
 
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask, `[H, W]` bool."""
+        return codec.decode(self.rle)
+
 
 class Columns:
     """Append-only columns of instance fields.

@@ -57,8 +57,8 @@ def label(
         method: source of the initial semantic maps.
 
     Returns:
-        For each image K instances in the order of its clicks. An instance has `mask` as
-        `p2seg.data.coco.decode(instance)`, `label`, `point` (y, x) and `score`.
+        For each image K instances in the order of its clicks. An instance has `mask` (`[H, W]`
+        bool), `label`, `point` (y, x) and `score`.
 
     Raises:
         UserError: an image cannot be read, or clicks and classes do not fit the images.

@@ -152,7 +152,7 @@ def test_the_largest_number_of_classes(tool, page, tmp_path):
     page.locator(".class").nth(253).click()
     stage.click(120, 30)
     stage.wait(points=2, unsaved=0, pending=0)
-    content = json.loads((tmp_path / "photos_clicks.json").read_text())
+    content = json.loads(settled(tmp_path / "photos_clicks.json").read_text())
     assert [each["category_id"] for each in content["annotations"]] == [29, 254]
     code, said = started.end()
     assert code == 75, said

@@ -5,69 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from photo_sets import PHOTOS
+from photo_sets import masks as masks
+from photo_sets import p2seg as p2seg
+from photo_sets import start as start
 from PIL import Image
 
-from p2seg.apps.annotate.clicks import Clicks
 from p2seg.apps.gallery.server import application
-from p2seg.cli.main import main
 from p2seg.cli.photos.options import COMMANDS, is_plain, table
 from p2seg.data.coco import read_instances
-from p2seg.data.points import read_points
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """A folder of six drawn micrographs, and a table of their clicks, in a folder of its own."""
-    home = tmp_path_factory.mktemp("start")
-    photos = home / "my cells=1, ü"
-    photos.mkdir()
-    rows = ["image,x,y,class"]
-    y, x = np.mgrid[:64, :96]
-    for k in range(6):
-        image = np.random.default_rng(k).normal(30, 4, (64, 96))
-        for cy, cx in ((16, 14 + k), (18, 50), (44, 30), (46, 47), (40, 78)):
-            image[(y - cy) ** 2 / 64 + (x - cx) ** 2 / 90 <= 1] += 150
-            rows.append(f"{k}.png,{cx},{cy},cell")
-        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).convert("RGB").save(
-            photos / f"{k}.png"
-        )
-    (home / "clicks.csv").write_text("\n".join(rows) + "\n")
-    return home
-
-
-@pytest.fixture
-def p2seg(start, tmp_path, monkeypatch, capsys):
-    """Runs a plain command in a copy of the folder: exit code and all that was printed."""
-    shutil.copytree(start, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        capsys.readouterr()
-        try:
-            code = main([*map(str, words)])
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
-
-    return run
-
-
-PHOTOS = "my cells=1, ü"
-
-
-@pytest.fixture
-def masks(p2seg):
-    """The folder of masks that two commands make of the clicks."""
-    assert p2seg("import", "clicks.csv", "--images", PHOTOS)[0] == 0
-    code, text = p2seg("masks", PHOTOS)
-    assert code == 0, text
-    return f"{PHOTOS}_masks"
 
 
 def test_masks_says_what_it_decides_and_fills_one_folder(masks, p2seg, tmp_path):
@@ -140,34 +89,6 @@ def test_a_trained_model_finds_objects_in_photographs_without_clicks(masks, p2se
     assert (tmp_path / f"{PHOTOS}_0_predictions" / "predictions.json").is_file()
 
 
-def test_accepted_proposals_are_points_with_a_source(masks, p2seg, tmp_path):
-    assert p2seg("train", masks, "--epochs", "0.5")[0] == 0
-    photos = tmp_path / PHOTOS
-    shutil.copy(photos / "0.png", photos / "new.png")
-    before, clicked = (photos / "points.json").read_bytes(), read_points(photos / "points.json")
-    code, text = p2seg("propose", f"{PHOTOS}_model", PHOTOS, "--conf", "0.0")
-    assert code == 0, text
-    assert (photos / "points.json").read_bytes() == before, "proposals are no clicks"
-    proposals = read_points(photos / "points.proposed.json")
-    assert [each.file_name for each in proposals.images] == ["new.png"]
-    [ids] = [own.ids.tolist() for own in proposals.points]
-    assert len(ids) == len(set(ids)) > 0
-    assert min(ids) > max(id for own in clicked.points for id in own.ids.tolist())
-
-    page = Clicks(photos / "points.json")
-    size = proposals.images[0].height, proposals.images[0].width
-    first, *others = page.pending("new.png")
-    page.accept("new.png", size, others)
-    page.accept("new.png", size, [first._replace(x=0, y=0)])
-    page.write(page.snapshot())
-    code, text = p2seg("masks", PHOTOS, "--network", "no")
-    assert code == 0, text
-    places = {(each.x, each.y) for each in others}  # one point per pixel
-    assert f"30 clicked, {len(places)} proposed, 1 corrected" in text
-    assert p2seg("propose", f"{PHOTOS}_model", PHOTOS)[0] == 0
-    assert not read_points(photos / "points.proposed.json").images, "all photographs have points"
-
-
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -238,19 +159,6 @@ def test_messages_name_options_and_take_settings(masks, p2seg, tmp_path):
     code, text = p2seg("export", masks, "--format", "coco", "nothing=1")
     assert code == 2
     assert "nothing" in text
-
-
-def test_unreadable_photographs_are_skipped_by_a_setting(masks, p2seg, tmp_path):
-    photo = tmp_path / PHOTOS / "2.png"
-    photo.write_bytes(photo.read_bytes()[:-300])
-    code, text = p2seg("masks", PHOTOS, "--network", "no")
-    assert code == 2
-    assert "2.png" in text
-    assert "data.on_error=skip" in text
-    shutil.rmtree(tmp_path / masks)
-    code, text = p2seg("masks", PHOTOS, "--network", "no", "data.on_error=skip")
-    assert code == 0, text
-    assert len(read_instances(tmp_path / masks / "masks.json").images) == 5
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -13,6 +13,7 @@ from p2seg.cli.main import main as p2seg
 from p2seg.cli.photos.folder import MasksFolder, beside, hydra_words
 from p2seg.data import rle
 from p2seg.data.coco import InstanceSet, read_instances
+from p2seg.data.points import read_points
 from p2seg.errors import UserError
 from p2seg.runtime.progress import console
 
@@ -65,14 +66,33 @@ def import_(options: Namespace) -> int:
     if not options.file.exists():
         raise UserError(f"no file or folder of clicks at {options.file}")
     out = options.out or photos / "points.json"
+    if not options.overwrite:
+        _refuse_other_clicks(out, options.file)
     settings = {"in": options.file, "images": photos, "out": out, "overwrite": options.overwrite}
     return _call(options, "import_points", settings)
+
+
+def _refuse_other_clicks(out: Path, file: Path) -> None:
+    """Refuses to replace the points of another import.
+
+    Raises:
+        UserError: `out` has points that came from another file.
+    """
+    if not out.is_file():
+        return
+    known = read_points(out)
+    source = known.info.get("source")
+    if isinstance(source, str) and Path(source).absolute() != file.absolute():
+        raise UserError(
+            f"{out} has {sum(map(len, known.points)):,} points of {source}; --overwrite replaces "
+            "them, and --out FILE.json keeps them"
+        )
 
 
 def export_(options: Namespace) -> int:
     """Writes the masks of a folder for another tool."""
     folder = MasksFolder.of(options.masks)
-    out = options.out or beside(folder.photos, f"_{options.format}")
+    out = options.out or beside(folder.path, f"_{options.format}")
     if not 0 <= options.val < 1:
         raise UserError(f"--val {options.val}: must be at least 0 and below 1")
     if options.val and options.format not in ("yolo", "coco"):
@@ -112,7 +132,7 @@ def train(
     from p2seg.segmentors.load import load  # imports the models
 
     folder = MasksFolder.of(Path(masks))
-    place = beside(folder.photos, "_model") if out is None else Path(out)
+    place = beside(folder.path, "_model") if out is None else Path(out)
     options = Namespace(
         masks=folder.path, model=model, epochs=epochs, out=place, overwrite=False, settings=[]
     )
@@ -139,8 +159,9 @@ def train_(options: Namespace) -> int:
         "segmentor": group,
         "segmentor.schedule.epochs": options.epochs,
         "segmentor.validate.every": "null",
-        "out": options.out or beside(folder.photos, "_model"),
+        "out": options.out or beside(folder.path, "_model"),
         "overwrite": options.overwrite,
+        "resume": "never" if options.overwrite else None,
     }
     if options.model == "small":
         instances = read_instances(masks)
@@ -156,7 +177,8 @@ def predict_(options: Namespace) -> int:
     if not 0 <= options.conf <= 1:
         raise UserError(f"--conf {options.conf}: must be between 0 and 1")
     source = options.source
-    place = beside(source, "_predictions")
+    pattern = any(each in source.name for each in "*?[") and not source.exists()
+    place = beside(source.absolute().parent if pattern else source, "_predictions")
     if source.is_file():  # not among the photographs: an overlay would count as one
         place = beside(source.absolute().parent, f"_{source.stem}_predictions")
     return _call(

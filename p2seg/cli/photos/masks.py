@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from p2seg.cli.photos.commands import sam_settings
 from p2seg.cli.photos.folder import MasksFolder, beside, hydra_words
 from p2seg.data.coco import read_instances
 from p2seg.data.maps import map_path, read_map
-from p2seg.data.points import PointSet, read_points
+from p2seg.data.points import PointSet, points_fingerprint, read_points
 from p2seg.data.proposals import count_sources
 from p2seg.errors import UserError
-from p2seg.runtime.files import read_json
+from p2seg.runtime.files import fingerprint, read_json, sha256, write_json
 from p2seg.runtime.progress import console
 from p2seg.semantic.roundness import ROUND, roundness
 
@@ -75,11 +76,12 @@ def masks_(options: Namespace) -> int:
     console.print(f"network: {network.reason}", markup=False)
     checkpoint = folder.path / "network" / "last.pt"
     if network.value:
+        _keep_network(folder, points, {**method, "settings": options.settings})
         out = {"out": checkpoint.parent}
         if code := _step("network", "train", shared | method | out, options.settings):
             return code
     own = {"ckpt": checkpoint} if network.value else method
-    review = {"review": folder.review if folder.review.is_file() else None}
+    review = {"review": _review_of(folder, points)}
     settings = {**own, **review, "out": folder.masks}
     if code := _step("masks", "gen_pseudo", shared | settings, options.settings):
         return code
@@ -130,6 +132,41 @@ def _step(title: str, command: str, settings: dict[str, Any], own: list[str]) ->
     """Runs a command of settings, with the user's own settings, and returns its exit code."""
     console.print(f"{title} ...", markup=False)
     return p2seg(hydra_words(command, settings, ["+exp=photos"], own))
+
+
+def _keep_network(folder: MasksFolder, points: PointSet, settings: dict[str, Any]) -> None:
+    """Removes a network of other points, maps or settings, so that a new one is trained."""
+    network, record = folder.path / "network", folder.path / "network.json"
+    maps = sha256(folder.path / "maps" / "manifest.json")
+    inputs = {"inputs": fingerprint([points_fingerprint(points), maps, settings])}
+    if network.is_dir() and not (
+        record.is_file() and read_json(record, "inputs of a network") == inputs
+    ):
+        console.print("the points, maps or settings have changed, so a new network is trained")
+        shutil.rmtree(network)
+    write_json(record, inputs)
+
+
+def _review_of(folder: MasksFolder, points: PointSet) -> Path | None:
+    """The decisions about existing points, or None without a review."""
+    if not folder.review.is_file():
+        return None
+    content = read_json(folder.review, "review")
+    decisions = content.get("decisions") if isinstance(content, dict) else None
+    if not isinstance(decisions, list):
+        return folder.review  # the next step reports what is wrong
+    ids = {id for own in points.points for id in own.ids.tolist()}
+    kept = [each for each in decisions if not isinstance(each, dict) or each.get("id") in ids]
+    if len(kept) == len(decisions):
+        return folder.review
+    console.print(
+        f"decisions of {folder.review} about removed points are ignored "
+        f"({len(decisions) - len(kept)})",
+        markup=False,
+    )
+    current = folder.path / "review_current.json"
+    write_json(current, {**content, "decisions": kept})
+    return current
 
 
 def _count(points: PointSet, sources: dict[str, int]) -> str:

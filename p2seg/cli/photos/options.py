@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -71,7 +71,8 @@ class Plain:
             text = option.phrase(text)
         for step in self.steps:
             text = re.sub(rf"\bp2seg {step}\b", f"p2seg {name}", text)
-        return text
+        # whoever gives no settings did not choose them
+        return re.sub(r"^(method: \w+); departs from .*", r"\1", text)
 
 
 def _expanded(text: str) -> Path:
@@ -87,7 +88,7 @@ PHOTOS = _path("photos", "folder of the photographs")
 MASKS = _path("masks", "folder that `p2seg masks` wrote, as photos_masks")
 OVERWRITE = Option(
     "--overwrite",
-    "replace files that were not written by this command or were edited since",
+    "replace files that this command did not write or that were edited since",
     {"action": "store_true"},
     "overwrite",
 )
@@ -207,7 +208,7 @@ COMMANDS = {
                 "segmentor.schedule.epochs",
             ),
             _path("--out", "folder of the model (default: PHOTOS_model)", "out"),
-            OVERWRITE,
+            replace(OVERWRITE, help="start over, and replace the files of an earlier training"),
         ),
         "PHOTOS_masks",
         "PHOTOS_model/last.pt",
