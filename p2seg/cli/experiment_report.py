@@ -1,4 +1,4 @@
-"""The report of an experiment: scores of every stage, pictures, and the page that shows them."""
+"""The report of an experiment: scores of every stage, and pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PSEUDO_TITLES = {
 
 
 def write_experiment(run: Experiment) -> Path:
-    """Scores of every stage, pictures, and the page that shows them."""
+    """Scores every stage, writes the report, and returns its path."""
     scores: dict[str, dict[str, Any]] = {
         "semantic": semantic_scores(run.maps, read_instances(run.gt))
     }
@@ -67,7 +67,7 @@ def write_experiment(run: Experiment) -> Path:
 
 
 def _figures(run: Experiment, names: list[str]) -> dict[str, Picture]:
-    """What the network sees of some images, and how it learned to."""
+    """Figures of the network's outputs on some images, and of its training."""
     if "mdm" not in run.masks or not names:
         return {}
     layout = {
@@ -89,7 +89,7 @@ def _figures(run: Experiment, names: list[str]) -> dict[str, Picture]:
 
 
 def _unseen(run: Experiment) -> list[ReportRow]:
-    """What the segmentors find in images that they never saw."""
+    """Predictions of the segmentation models on validation images."""
     if not run.segmentors:
         return []
     truth = read_instances(run.val_gt)

@@ -26,9 +26,9 @@ from p2seg.apps.report.rows import MaskColumn, crowded, report_rows
 from p2seg.cli.build import build
 from p2seg.cli.inputs import clicks_of, reader_of
 from p2seg.cli.labeler import check_export, labeler_of
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import path_of
 from p2seg.cli.trained import follow
-from p2seg.cli.words import literal
 from p2seg.data.coco import InstanceSet, decode, read_instances
 from p2seg.errors import UserError
 from p2seg.pseudo.network import NetworkLabeler

@@ -14,8 +14,8 @@ from p2seg.apps.gallery.stages import Stages, clicks_of
 from p2seg.cli.build import build, plain
 from p2seg.cli.inputs import reader_of
 from p2seg.cli.labeler import check_export, labeler_of
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import path_of
-from p2seg.cli.words import literal
 from p2seg.data.coco import InstanceSet, read_instances
 from p2seg.data.maps import map_path
 from p2seg.data.schema import naming

@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from p2seg.cli.claims import writes
-from p2seg.cli.click_files import format_of, found_at, rules_of, source_of, tell_some, told
+from p2seg.cli.click_files import format_of, found_at, rules_of, source_of, summary_of, tell_some
 from p2seg.cli.paths import check_file, given_file, path_of
 from p2seg.cli.provenance import record_run
 from p2seg.data.coco_variants import sentences_of
@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> Path:
         write_points(out, replace(points, info=info))
     guessed = " (recognized)" if cfg.format == "auto" else ""
     tell_some(report.problems)
-    console.print(told(report, f"{out}: clicks of {name}{guessed}"))
+    console.print(summary_of(report, f"{out}: clicks of {name}{guessed}"))
     for note in sentences_of(found.notes):
         console.print(f"note: {note}", markup=False)
     return out

@@ -85,7 +85,7 @@ def follow(cfg: DictConfig, snapshot: Path | None = None) -> None:
     content = load_checkpoint(path, "network")
     if "config" not in content:
         return  # the command reports what the checkpoint lacks
-    trained, overrides, given = Trained.of(path, content), _words(), _settings(cfg)
+    trained, overrides, given = Trained.of(path, content), _overrides(), _settings(cfg)
     method = _method_of(trained, cfg)
     if snapshot is None:
         _refuse_contradictions(trained, method, cfg, overrides)

@@ -16,7 +16,7 @@ from tool_sets import refused
 
 from p2seg.cli.entry import entry
 from p2seg.cli.main import SETTINGS
-from p2seg.cli.words import PATH_KEYS, literal, quoted
+from p2seg.cli.overrides import PATH_KEYS, literal, quoted
 from p2seg.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent

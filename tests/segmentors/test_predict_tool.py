@@ -21,8 +21,8 @@ from video_sets import write_video
 
 from p2seg.cli import predict as predict_tool
 from p2seg.cli.checks import check_settings
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import CONFIGS
-from p2seg.cli.words import literal
 from p2seg.data.image_sources import read_frames, sources_at
 from p2seg.data.rle import decode
 from p2seg.data.video import Video
