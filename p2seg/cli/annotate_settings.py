@@ -48,10 +48,10 @@ def names_of(cfg: DictConfig) -> list[str]:
     Raises:
         UserError: `classes` is not a list of names.
     """
-    given = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
-    if not isinstance(given, (list, ListConfig)) or any(not _is_name(each) for each in given):
+    names = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
+    if not isinstance(names, (list, ListConfig)) or any(not _is_name(each) for each in names):
         raise UserError(f"classes={cfg.classes} is no list of names; write classes=[coin,button]")
-    names = [str(name) for name in given]
+    names = [str(name) for name in names]
     if isinstance(cfg.classes, str) and (names[0].startswith("[") or names[0].endswith("]")):
         raise UserError(
             f"classes={cfg.classes} is no list, for a bracket or a quote is not closed; write "

@@ -64,7 +64,7 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
     output, inputs = candidates_of(folder), inputs_read(cfg, "gen_semantic")
     refuse_inputs(output, (each for each in inputs if each[0] != "data.candidates"))
     with claim(folder, folder=True), replacing(output, overwrite=cfg.overwrite):
-        manifest, made = generate(
+        manifest, count = generate(
             Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
             points,
             images,
@@ -81,9 +81,9 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
         )
     if not ranks.first:
         return
-    kept = len(manifest.files) - made
+    kept = len(manifest.files) - count
     there = f", {kept} were there already" if kept else ""
-    message = f"{folder}: candidates of {made} images by {manifest.source} made{there}"
+    message = f"{folder}: candidates of {count} images by {manifest.source} made{there}"
     console.print(message, markup=False)
     for name, reason in manifest.skipped.items():
         console.print(f"no candidates of {name}: {reason}", markup=False)

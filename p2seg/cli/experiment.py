@@ -43,11 +43,13 @@ class Experiment:
         self.images, self.maps = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
         self.clicks, self.gt = path_of(cfg, "data.points"), path_of(cfg, "data.gt")
         self.val_gt = path_of(cfg, "data.val_gt")
-        given = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
-        self.network = self.home / "network" / "last.pt" if given is None else given
-        if given is not None:
-            load_checkpoint(given, "network")  # rejects a wrong file before work starts
-        if not cfg.pipeline.network and (given is not None or "mdm" in cfg.pipeline.segmentors):
+        checkpoint = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
+        self.network = self.home / "network" / "last.pt" if checkpoint is None else checkpoint
+        if checkpoint is not None:
+            load_checkpoint(checkpoint, "network")  # rejects a wrong file before work starts
+        if not cfg.pipeline.network and (
+            checkpoint is not None or "mdm" in cfg.pipeline.segmentors
+        ):
             raise UserError(
                 "pipeline.network=false makes no masks of MDM and takes no checkpoint; leave ckpt "
                 "out and give pipeline.segmentors=[], or [control]"
@@ -208,14 +210,14 @@ class Experiment:
             outputs=[ckpt],
             training=self.home / name,
         )
-        found = self.predictions_file(name)
+        predictions = self.predictions_file(name)
         val = {"images": path_of(self.cfg, "data.val_images"), "gt": self.val_gt}
-        predicting = self.changed(ckpt=ckpt, out=found.parent, **val)
+        predicting = self.changed(ckpt=ckpt, out=predictions.parent, **val)
         self.stages.run(
             f"{name}_predict",
             lambda: predict.run(predicting),
             key=lambda: key_of(predicting, "predict", read_instances(self.val_gt).images),
-            outputs=[found],
+            outputs=[predictions],
         )
         self.segmentors.append(name)
 

@@ -78,8 +78,8 @@ def _figures(run: Experiment, names: list[str]) -> dict[str, Picture]:
         "clicks": 2,
         "cell": 240,
     }
-    given = {"truth": True, "ckpt": run.network, "runs": run.network.parent}
-    drawer = Figures(run.changed(**layout, **given, names=names))
+    inputs = {"truth": True, "ckpt": run.network, "runs": run.network.parent}
+    drawer = Figures(run.changed(**layout, **inputs, names=names))
     figures = {"One image through the rounds": drawer.rounds(), "Offsets": drawer.offset()}
     if OmegaConf.select(run.cfg, "model.network.embedding"):
         figures["Affinities of clicked pixels"] = drawer.affinity()
@@ -95,8 +95,8 @@ def _unseen(run: Experiment) -> list[ReportRow]:
     truth = read_instances(run.val_gt)
     columns = [MaskColumn("ground truth", truth)]
     for name in run.segmentors:
-        found = read_predictions(run.predictions_file(name), truth)
-        columns.append(MaskColumn(name.replace("_", " "), found, SHOWN_SCORE))
+        predictions = read_predictions(run.predictions_file(name), truth)
+        columns.append(MaskColumn(name.replace("_", " "), predictions, SHOWN_SCORE))
     labels = [[each.label for each in own if not each.crowd] for own in truth.instances]
     chosen = crowded(truth.images, labels, run.cfg.pipeline.rows)
     return unseen_rows(truth.images, path_of(run.cfg, "data.val_images"), columns, chosen)

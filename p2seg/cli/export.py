@@ -51,14 +51,14 @@ def run(cfg: DictConfig) -> Path:
     with atomic_path(out) as temporary:
         if out.suffix == ".pt2":
             export_program(predictor.model, temporary)
-            told = "the network up to matrix NMS"
+            result = "the network up to matrix NMS"
         else:
             info = {"checkpoint": sha256(source), "step": checkpoint["step"]}
             export_onnx(predictor, temporary, {**info, "versions": versions()})
             images = islice(_images(cfg), cfg.compare)
-            told = f"as PyTorch on {agreement(predictor, onnx_session(temporary), images)}"
-            told += f"; at most {predictor.model.max_objects} objects per image"
-    console.print(f"wrote {out}: {told}", markup=False)
+            result = f"as PyTorch on {agreement(predictor, onnx_session(temporary), images)}"
+            result += f"; at most {predictor.model.max_objects} objects per image"
+    console.print(f"wrote {out}: {result}", markup=False)
     return out
 
 

@@ -132,10 +132,10 @@ class Figures:
 
     def _list(self, key: str) -> list[str]:
         """The value of a setting that is a string or a list of strings, as a list."""
-        given = self.cfg[key]
-        texts = [given] if isinstance(given, str) else given
+        value = self.cfg[key]
+        texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, (list, ListConfig)) or not all(isinstance(t, str) for t in texts):
-            raise UserError(f"{key}={given}: must be a list of strings in square brackets")
+            raise UserError(f"{key}={value}: must be a list of strings in square brackets")
         return list(texts)
 
     def _titles(self, names: list[str]) -> list[str]:

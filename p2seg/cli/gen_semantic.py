@@ -46,7 +46,7 @@ def make(cfg: DictConfig) -> Path:
     source, total = maps_of(cfg, points), len(ranks.share(points.images))
     record_run(cfg, "gen_semantic", out)
     asks = prompted and cfg.semantic.select == "network"
-    manifest, made = generate(
+    manifest, count = generate(
         source,
         points,
         images,
@@ -62,9 +62,9 @@ def make(cfg: DictConfig) -> Path:
     )
     if not ranks.first:
         return out
-    kept = len(manifest.files) - made
+    kept = len(manifest.files) - count
     there = f", {kept} were there already" if kept else ""
-    console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)
+    console.print(f"{out}: {count} maps by {manifest.source} made{there}", markup=False)
     skipped = (f"{name}: {reason}" for name, reason in manifest.skipped.items())
     report_inputs(skipped, images, points.images)
     return out

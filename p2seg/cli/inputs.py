@@ -92,12 +92,12 @@ def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object)
     Raises:
         UserError: the numbers differ.
     """
-    count, given = len(categories), cfg.data.num_classes
-    if given is None:
+    count, setting = len(categories), cfg.data.num_classes
+    if setting is None:
         cfg.data.num_classes = count
-    elif given != count:
+    elif setting != count:
         raise UserError(
-            f"{source} has {count} categories but data.num_classes is {given}; add "
+            f"{source} has {count} categories but data.num_classes is {setting}; add "
             f"data.num_classes={count}, or with data=custom leave it out: the file has it"
         )
 

@@ -68,8 +68,8 @@ def labeler_of(
     rules = plain(cfg.export)
     seeds = cfg.ckpt in (None, "none")
     if rules["foreground"] != 1 and not rules["edges"] and (seeds or rules["semantic"] == "S0"):
-        told = "changes nothing in the first map; it needs export.edges or export.semantic=network"
-        console.print(f"export.foreground={rules['foreground']} {told}", markup=False)
+        note = "changes nothing in the first map; it needs export.edges or export.semantic=network"
+        console.print(f"export.foreground={rules['foreground']} {note}", markup=False)
     info: dict[str, Any] = {"description": PSEUDO, "export": rules}
     if seeds:
         info["export"] = {key: rules[key] for key in OF_SEEDS}

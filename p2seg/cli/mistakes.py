@@ -34,20 +34,20 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
         configs: folder of the configs.
         config: name of the command's YAML file, for the names of its settings.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UserError):
-            return str(seen)
-        if isinstance(seen, OSError) and seen.strerror:
-            return refusal(seen)
-        full = "can't allocate memory" in str(seen)  # torch raises a RuntimeError on the CPU
-        if full or isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.strerror:
+            return refusal(cause)
+        full = "can't allocate memory" in str(cause)  # torch raises a RuntimeError on the CPU
+        if full or isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
             return (
                 "the memory is full; take a smaller trainer.batch_size, segmentor.batch_size, "
                 "predict.batch_size, data.augment.crop or data.workers "
-                f"({_in_one_line(str(seen))})"
+                f"({_in_one_line(str(cause))})"
             )
-        seen = seen.__cause__
+        cause = cause.__cause__
     if isinstance(error, HydraException):
         return _of_hydra(error, configs, config)
     if isinstance(error, OmegaConfBaseException):

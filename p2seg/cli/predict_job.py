@@ -61,10 +61,10 @@ def formats_of(cfg: DictConfig) -> list[str]:
         UserError: a format is unknown.
     """
     value = cfg.predict.formats
-    given = list(value) if isinstance(value, ListConfig) else [value]
-    for each in given:
+    names = list(value) if isinstance(value, ListConfig) else [value]
+    for each in names:
         check_choice("predict.formats", each, tuple(FORMATS))
-    return [each for each in dict.fromkeys(given) if each != "coco"]
+    return [each for each in dict.fromkeys(names) if each != "coco"]
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,14 @@ def info_of(
     }
 
 
-def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -> None:
+def report_written(cfg: DictConfig, job: Job, written: Written, max_objects: int) -> None:
     """Prints which images were skipped, cut, or converted."""
-    report_inputs(made.skipped)
-    if made.cut:
+    report_inputs(written.skipped)
+    if written.cut:
         settings = "predict.max_objects=N", "predict.score"
-        console.print(cut_message(made.cut, made.images, max_objects, *settings), markup=False)
+        console.print(
+            cut_message(written.cut, written.images, max_objects, *settings), markup=False
+        )
     stills = [each.path for each in job.sources if not each.is_video]
     for sentence in notes_on(stills, path_of(cfg, "images") if cfg.gt is None else None):
         console.print(sentence, markup=False)

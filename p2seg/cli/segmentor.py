@@ -157,8 +157,8 @@ def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Val
         return None
     path = path_of(cfg, "data.val_gt")
     if not path.exists():
-        told = f"no validation: there is no ground truth at {path}; data.val_gt=FILE names one"
-        console.print(told, markup=False)
+        message = f"no validation: there is no ground truth at {path}; data.val_gt=FILE names one"
+        console.print(message, markup=False)
         return None
     gt = read_ground_truth(path, "val")
     if gt.categories != categories:

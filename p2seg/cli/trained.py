@@ -174,15 +174,15 @@ def _method_of(trained: Trained, cfg: DictConfig) -> str:
         for each, (_, group) in METHODS.items():
             networks[each] = _composed(f"mdm={group}").model.network._target_
         fitting = [each for each in (own, *METHODS) if networks[each] == trained.network]
-        found = fitting[0] if fitting else trained.network or own
+        method = fitting[0] if fitting else trained.network or own
     else:
-        found = trained.method
-    if found not in (own, *METHODS):
+        method = trained.method
+    if method not in (own, *METHODS):
         raise UserError(
-            f"{trained.path} was trained with the method {shown(found)}, which this command does "
+            f"{trained.path} was trained with the method {shown(method)}, which this command does "
             "not know; add the mdm=NAME that it was trained with"
         )
-    return found
+    return method
 
 
 def _refuse_contradictions(
