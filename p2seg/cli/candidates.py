@@ -98,8 +98,8 @@ def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
     """The choice among existing candidates that the config describes."""
     if not is_prompted(cfg):
         raise UserError(
-            "there is nothing to choose among candidates by; give semantic=sam, or the "
-            "semantic=... that they were made with"
+            "the config does not describe how to choose among candidates; set semantic=sam, or the "
+            "semantic=NAME that made the candidates"
         )
     _check_checkpoint(cfg)
     folder, select = folder_of(cfg, points), cfg.semantic.select
@@ -157,8 +157,8 @@ def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
     """The choice among candidates for `export.snap`, which needs no network."""
     if not is_prompted(cfg):
         raise UserError(
-            "export.snap=sam takes borders of candidates; give semantic=sam, or the semantic=... "
-            "that they were made with"
+            "export.snap=sam needs candidates; set semantic=sam, or the semantic=NAME that they "
+            "were made with"
         )
     changed = deepcopy(cfg)
     changed.semantic.select = "consistent"
@@ -167,7 +167,7 @@ def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
 
 def _check_checkpoint(cfg: DictConfig) -> None:
     if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
-        raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
+        raise UserError("semantic.select=network needs a trained network; add ckpt=FILE.pt")
 
 
 def _check_settings(cfg: DictConfig, points: PointSet) -> None:
@@ -186,8 +186,8 @@ def _check_settings(cfg: DictConfig, points: PointSet) -> None:
 def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
     if source != cfg.semantic.segmenter:
         raise UserError(
-            f"the candidates in {folder} are of {source}, but semantic={cfg.semantic.segmenter} is "
-            f"asked for; give semantic={source}, or another data.candidates=DIR"
+            f"the candidates in {folder} are of {source}, but semantic={cfg.semantic.segmenter} "
+            f"is set; set semantic={source}, or another data.candidates=DIR"
         )
 
 

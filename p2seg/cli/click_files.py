@@ -53,7 +53,7 @@ def _classes(cfg: DictConfig) -> list[str] | None:
     if cfg.classes is None:
         return None
     if not isinstance(cfg.classes, ListConfig) or not cfg.classes:
-        raise UserError(f"classes={cfg.classes} is no list; write classes=[{cfg.classes}]")
+        raise UserError(f"classes={cfg.classes} is not a list; write classes=[{cfg.classes}]")
     return [str(name) for name in cfg.classes]
 
 
@@ -131,12 +131,12 @@ def target_of(cfg: DictConfig) -> tuple[Callable[[Writing], str], Path]:
     target = known[cfg.format]
     where = f"FILE{target.ending}" if target.ending else "DIR"
     if not cfg.out:
-        raise UserError(f"out is not given; say where to write the clicks: out={where}")
+        raise UserError(f"out is not set; add out={where}")
     out = Path(cfg.out).expanduser()
     if target.ending and (out.is_dir() or out.suffix.lower() != target.ending):
-        raise UserError(f"out={out} is no {target.ending} file; give out={where}")
+        raise UserError(f"out={out} is not a {target.ending} file; set out={where}")
     if not target.ending and out.is_file():
-        raise UserError(f"out={out} is a file, but a folder is needed; give out={where}")
+        raise UserError(f"out={out} is a file, but a folder is needed; set out={where}")
     assert target.write is not None
     return target.write, out
 
@@ -158,7 +158,7 @@ def check_images(points: PointSet, images: Path, on_error: str) -> tuple[PointSe
         The points of these images, and the number of other images by reason.
     """
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with images=DIR")
+        raise UserError(f"no image folder at {images}; set images=DIR")
     kept, skipped, left_out = [], [], Counter[str]()
     for place, record in enumerate(points.images):
         path = images / record.file_name

@@ -78,10 +78,10 @@ def entry(
                 with stopping():
                     _run_hydra(config, function, arguments, program)
             except KeyboardInterrupt:
-                _say("stopped by the keyboard; what was written is whole")
+                _say("stopped by Ctrl-C; all written files are complete")
                 return 130
             except Stopped as stopped:
-                _say(f"{stopped}; what was written is whole, and the same command goes on")
+                _say(f"{stopped}; all written files are complete, and the same command resumes")
                 return 0 if is_started_by_another() else stopped.code
             except Exception as error:
                 return _end(error, config)

@@ -51,18 +51,18 @@ class Experiment:
             checkpoint is not None or "mdm" in cfg.pipeline.segmentors
         ):
             raise UserError(
-                "pipeline.network=false makes no masks of MDM and takes no checkpoint; leave ckpt "
-                "out and give pipeline.segmentors=[], or [control]"
+                "pipeline.network=false uses no network; remove ckpt, and set "
+                "pipeline.segmentors=[] or [control]"
             )
         if cfg.pipeline.reselect and not (cfg.pipeline.network and is_prompted(cfg)):
             raise UserError(
-                "pipeline.reselect=true lets a trained network choose among candidates; give "
-                "semantic=sam and pipeline.network=true"
+                "pipeline.reselect=true needs candidates and a network; set semantic=sam and "
+                "pipeline.network=true"
             )
         if cfg.pipeline.network:
             check_affinities(cfg)
         if "sam" in cfg.pipeline.segmentors and not is_prompted(cfg):
-            raise UserError("pipeline.segmentors=[sam] is of chosen candidates; give semantic=sam")
+            raise UserError("pipeline.segmentors=[sam] needs candidates; set semantic=sam")
         self.masks: list[str] = []
         self.segmentors: list[str] = []
 

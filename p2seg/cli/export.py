@@ -43,7 +43,9 @@ def run(cfg: DictConfig) -> Path:
     source = path_of(cfg, "ckpt")
     out = file_of(cfg)
     if out.suffix not in SUFFIXES or out.is_dir():
-        raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
+        raise UserError(
+            f"out={out} is not a file name that ends in .onnx or .pt2; set out=FILE.onnx"
+        )
     record_run(cfg, "export", out)
     checkpoint = load_checkpoint(source, "segmentor")
     most, cpu = max_objects_of(cfg), torch.device("cpu")

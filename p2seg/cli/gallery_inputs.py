@@ -37,13 +37,13 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
     """
     images = path_of(cfg, "images")
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with images=DIR")
+        raise UserError(f"no image folder at {images}; set images=DIR")
     cfg.data.images = literal(str(images))  # intermediate results are computed from these images
     path = path_of(cfg, "pred")
     clicked = not is_results_list(path)
     pred = _masks(path) if clicked else _predictions(cfg, path)
     if not pred.images:
-        raise UserError(f"{path} has no image; there is nothing to show")
+        raise UserError(f"{path} has no images; set another pred=FILE")
     truth = None
     if cfg.gt is not None:
         gt = path_of(cfg, "gt")
@@ -91,8 +91,8 @@ def _predictions(cfg: DictConfig, path: Path) -> InstanceSet:
     listed = beside if beside.is_file() else cfg.gt and path_of(cfg, "gt")
     if listed is None:
         raise UserError(
-            f"{path} is a results list, and no images.json lies beside it; keep the two that "
-            "p2seg predict wrote together, or give gt=FILE"
+            f"{path} is a list of results without images.json next to it; keep the two files of "
+            "p2seg predict together, or set gt=FILE"
         )
     pred = read_predictions(path, read_instances(listed, "list of images"))
     found = [[replace(each, id=-each.id) for each in group] for group in pred.instances]

@@ -32,14 +32,14 @@ def make(cfg: DictConfig) -> Path:
     images = path_of(cfg, "data.images")
     out = maps_folder(cfg)
     if out.is_file():
-        raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
+        raise UserError(f"out={out} is a file, but a folder is needed; set out=DIR")
     prompted = is_prompted(cfg)
     for key in ("maps", "gt"):
         if key in (cfg.semantic.prompter if prompted else cfg.semantic.source):
             path_of(cfg, f"semantic.{key}")
     points = clicks_of(cfg)
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+        raise UserError(f"no image folder at {images}; set data.images=DIR")
     ranks = ranks_of(cfg)
     if prompted:
         make_candidates(cfg, points, images, ranks)

@@ -27,7 +27,7 @@ from p2seg.runtime.progress import console
 def run(cfg: DictConfig) -> Path:
     """Imports the points of `in`, and returns the path `out`."""
     if cfg.out is None:
-        raise UserError("out is not given; say where to write the points: out=FILE.json")
+        raise UserError("out is not set; add out=FILE.json")
     source, out = path_of(cfg, "in"), check_file(Path(cfg.out).expanduser())
     images = Images(path_of(cfg, "images"))
     with console.status(f"clicks of {source}"):

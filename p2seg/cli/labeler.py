@@ -68,7 +68,9 @@ def labeler_of(
     rules = plain(cfg.export)
     seeds = cfg.ckpt in (None, "none")
     if rules["foreground"] != 1 and not rules["edges"] and (seeds or rules["semantic"] == "S0"):
-        note = "changes nothing in the first map; it needs export.edges or export.semantic=network"
+        note = (
+            "has no effect on the initial semantic map; set export.edges or export.semantic=network"
+        )
         console.print(f"export.foreground={rules['foreground']} {note}", markup=False)
     info: dict[str, Any] = {"description": PSEUDO, "export": rules}
     if seeds:
@@ -81,7 +83,9 @@ def labeler_of(
     checkpoint = load_checkpoint(path, "network")
     missing = NEEDED - checkpoint.keys()
     if missing:
-        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of p2seg train")
+        raise UserError(
+            f"{path} lacks {', '.join(sorted(missing))}; use a checkpoint of p2seg train"
+        )
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     info["network_input"] = asdict(network_input(cfg))
@@ -129,5 +133,5 @@ def check_affinities(cfg: DictConfig) -> None:
         if cfg.export[key] != none:
             raise UserError(
                 f"export.{key}={cfg.export[key]} needs affinities, which this network does not "
-                "have; leave it out, or train with mdm=paper"
+                "have; remove it, or train with mdm=paper"
             )

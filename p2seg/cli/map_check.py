@@ -73,7 +73,7 @@ def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
         path_of(cfg, "semantic.maps")
         if out is not None and file is None:
             raise UserError(
-                f"out={out} is no .json file; a check makes no maps: leave out away, or give "
+                f"out={out} is not a .json file, and a check writes no maps; remove out, or set "
                 "out=FILE.json"
             )
         return build(cfg.semantic.source), file
@@ -93,8 +93,8 @@ def _truth(cfg: DictConfig, points: PointSet) -> MapScores | None:
     names, theirs = ([c.name for c in each.categories] for each in (points, gt))
     if names != theirs:
         raise UserError(
-            f"{path} has the classes {', '.join(theirs)} but the points file has "
-            f"{', '.join(names)}; give the instances file of these points with {key}=FILE"
+            f"{path} has the classes {', '.join(theirs)}, but the points file has "
+            f"{', '.join(names)}; set the instances file of these points with {key}=FILE"
         )
     return MapScores(gt)
 

@@ -43,7 +43,7 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
         full = "can't allocate memory" in str(cause)  # torch raises a RuntimeError on the CPU
         if full or isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
             return (
-                "the memory is full; take a smaller trainer.batch_size, segmentor.batch_size, "
+                "the memory is full; set a smaller trainer.batch_size, segmentor.batch_size, "
                 "predict.batch_size, data.augment.crop or data.workers "
                 f"({_in_one_line(str(cause))})"
             )
@@ -62,7 +62,7 @@ def _of_hydra(error: HydraException, configs: Path, config: str) -> str:
     if isinstance(error, MissingConfigException):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if group == "hydra/launcher" and name.startswith("submitit"):
-            return f"{group}={name} needs a package more; pip install 'p2seg[slurm]'"
+            return f"{group}={name} needs another package; pip install 'p2seg[slurm]'"
         return f"there is no {group}={name}; choose from {', '.join(_choices(configs, group))}"
     loading = re.search(r"Could not load '([^']*)/([^'/]*)'", text)
     if loading:

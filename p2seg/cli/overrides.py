@@ -118,4 +118,4 @@ def check_arguments(arguments: list[str]) -> None:
         check_configs(Path(folder))
     for override in options.overrides:
         if not OVERRIDE.match(override) and not DELETION.match(override):
-            raise UserError(f"{override!r} is no setting; {REMEDY}")
+            raise UserError(f"{override!r} is not a setting; {REMEDY}")

@@ -231,8 +231,8 @@ def _walked(given: Path, out: Path) -> list[Source]:
     ]
     if not kept:
         raise UserError(
-            f"every image of {given} lies below out={out}, whose images are those of earlier runs; "
-            "give another out=DIR"
+            f"every image of {given} is in the output folder out={out}, where images are ignored; "
+            "set another out=DIR"
         )
     return kept
 
@@ -241,7 +241,7 @@ def _listed(cfg: DictConfig, folder: Path, categories: list[Category]) -> list[S
     """The images of the file `gt`."""
     if not folder.is_dir():
         raise UserError(
-            f"no image folder at {folder}; with gt=FILE give the folder of its images, images=DIR"
+            f"no image folder at {folder}; gt=FILE needs the folder of its images, images=DIR"
         )
     given = read_instances(path_of(cfg, "gt"))
     if given.categories != categories:

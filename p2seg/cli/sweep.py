@@ -62,8 +62,8 @@ class Sweep:
         if code:
             job = " ".join(f"{key}={value}" for key, value in values.items())
             raise UserError(
-                f"the job {job} failed with exit code {code}; it says why above, or in its log in "
-                f"{HydraConfig.get().sweep.dir}/.submitit"
+                f"the job {job} failed with exit code {code}; the reason is printed above, or in "
+                f"its log in {HydraConfig.get().sweep.dir}/.submitit"
             )
 
     @staticmethod

@@ -23,10 +23,10 @@ def folder(tmp_path):
     [
         (["classes=[]"], ("photos_clicks.json", "classes=[cat,dog]")),
         (["classes=[a,a]"], ("classes lists a twice",)),
-        (["classes=3"], ("classes=3 is no list of names",)),
+        (["classes=3"], ("classes=3 is not a list of names",)),
         (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
         (["preview=sam"], ("preview=sam is unknown; choose grabcut, network or none",)),
-        (["preview=network"], ("give its checkpoint",)),
+        (["preview=network"], ("add ckpt=FILE.pt",)),
         (["ckpt=x.pt"], ("add preview=network",)),
         (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
         (["preview=none", "port=70000"], ("port=70000: must be",)),

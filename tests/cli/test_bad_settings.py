@@ -245,7 +245,7 @@ def test_a_number_out_of_range(tools, tool, word, sentence):
 
 
 def test_a_folder_where_a_file_is_written_is_seen_before_the_work(made, tools, tmp_path):
-    refused(tools("seeds", f"out={made.images}"), "is a folder, but a file is written")
+    refused(tools("seeds", f"out={made.images}"), "is a folder, but a file is needed")
     assert not list(made.images.parent.glob("*.parts"))
 
 

@@ -216,7 +216,7 @@ def test_a_defect_met_while_handling_a_mistake_is_no_mistake():
 
 def test_the_keyboard_stops_it(capsys):
     assert failing(KeyboardInterrupt())([]) == 130
-    assert "stopped by the keyboard" in said(capsys)
+    assert "stopped by Ctrl-C" in said(capsys)
 
 
 def test_nothing_is_left_behind(tool, tmp_path, monkeypatch):
