@@ -90,7 +90,7 @@ def _of_omegaconf(error: OmegaConfBaseException) -> str:
         key = missing[1]
         full = str(error.full_key or key)
         key = full if full.split(".")[-1] == key else key
-        return f"{key} is not given; add {key}=... to the command"
+        return f"{key} is not set; add {key}=... to the command"
     # "full_key: x" and "object_type=dict" are debugging hints of OmegaConf
     lines = [
         line

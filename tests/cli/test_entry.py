@@ -156,13 +156,13 @@ def test_hydras_own_errors_are_one_sentence_and_exit_code_2(tool, capsys, words,
 def test_a_mandatory_setting_that_is_not_given_is_named(config, key, capsys):
     command = entry(config)(lambda cfg: cfg[key])
     assert command([]) == 2
-    assert said(capsys) == f"{key} is not given; add {key}=... to the command"
+    assert said(capsys) == f"{key} is not set; add {key}=... to the command"
 
 
 def test_a_mandatory_setting_behind_a_reference_is_named(capsys):
     command = entry("train")(lambda cfg: cfg.seeder.conflict)
     assert command(["mdm.conflict=???"]) == 2
-    assert said(capsys) == "mdm.conflict is not given; add mdm.conflict=... to the command"
+    assert said(capsys) == "mdm.conflict is not set; add mdm.conflict=... to the command"
 
 
 def failing(error):
