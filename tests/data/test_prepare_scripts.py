@@ -146,7 +146,7 @@ def test_a_coco_style_set(run: RunScript, tmp_path: Path) -> None:
     (tmp_path / "in" / "photos" / "000000000009.jpg").unlink()
     code, said = run("prepare_coco", *words)
     assert code == 2
-    assert "1 of 1 images are not in in/photos, the first is 000000000009.jpg" in said
+    assert "1 of 1 images are missing in in/photos, such as 000000000009.jpg" in said
 
 
 @pytest.mark.parametrize("kept", [1, 2])

@@ -253,7 +253,7 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
 
     works(run_tool("gen_semantic", *simulated(files, tmp_path / "made")))
     own = words(files, tmp_path / "made", f"out={tmp_path}/p.json")
-    told("gen_pseudo", [*own, "export.masks=sam"], "give semantic=sam")
+    told("gen_pseudo", [*own, "export.masks=sam"], "set semantic=sam")
     told("gen_pseudo", [*own, "export.masks=all"], "export.masks=all is unknown")
     told("gen_pseudo", [*own, "export.snap=on"], "export.snap=on is unknown")
     told(
