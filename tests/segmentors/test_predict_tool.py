@@ -404,7 +404,7 @@ def test_a_folder_in_which_nothing_but_results_lies(tool, album):
     (album / "found").mkdir()
     for file in album.glob("*.png"):
         file.rename(album / "found" / file.name)
-    refused(tool(album, out=album / "found"), "every image of", "give another out=DIR")
+    refused(tool(album, out=album / "found"), "every image of", "set another out=DIR")
 
 
 def test_a_run_that_was_killed_goes_on(tool, album, tmp_path, monkeypatch):
