@@ -73,9 +73,9 @@ def review_of(cfg: DictConfig, pred: InstanceSet) -> Review | None:
 
 def stages_key(cfg: DictConfig) -> str:
     """A fingerprint of the settings and the checkpoint that affect intermediate results."""
-    given = deciding(plain(cfg), "gen_pseudo")
+    settings = deciding(plain(cfg), "gen_pseudo")
     network = None if cfg.ckpt in (None, "none") else sha256(path_of(cfg, "ckpt"))
-    return fingerprint([given, network])
+    return fingerprint([settings, network])
 
 
 def _masks(path: Path) -> InstanceSet:
@@ -104,16 +104,16 @@ def _stages(
 ) -> tuple[Stages | None, str]:
     """The intermediate results, and why some of them are missing."""
     with_network = cfg.ckpt not in (None, "none")
-    asked = cfg.stages is True or with_network
-    if asked and (not clicked or cfg.stages is False):
-        why = "stages=false" if clicked else f"{cfg.pred}, which holds a segmentor's findings"
-        raise UserError(f"there are no stages with {why}; leave ckpt= and stages=true out")
+    requested = cfg.stages is True or with_network
+    if requested and (not clicked or cfg.stages is False):
+        reason = "stages=false" if clicked else f"{cfg.pred}, which holds a segmentor's findings"
+        raise UserError(f"there are no stages with {reason}; leave ckpt= and stages=true out")
     if not clicked:
         return None, "A segmentor finds masks in one step: there are no stages."
     if cfg.stages is False:
         return None, f"Stages were left out (stages=false). To see them, {HOW}."
     semantic = OmegaConf.select(cfg, "data.semantic", throw_on_missing=False)
-    if not asked and not (semantic and Path(semantic).expanduser().is_dir()):
+    if not requested and not (semantic and Path(semantic).expanduser().is_dir()):
         return None, f"To see the semantic map and the seed, {HOW}; with ckpt=FILE the rounds, too."
     try:
         check_export(cfg)
@@ -121,7 +121,7 @@ def _stages(
         stages = Stages(points, reader_of(cfg, points), build(cfg.seeder))
         _check_maps(stages)
     except UserError as error:
-        if asked:
+        if requested:
             raise
         return None, f"No stages are shown: {error}."
     if with_network:

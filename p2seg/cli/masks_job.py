@@ -140,12 +140,12 @@ def masks_of(cfg: DictConfig) -> InstanceSet:
 
 
 def _formats_of(cfg: DictConfig) -> list[str]:
-    given = list(cfg.formats) if isinstance(cfg.formats, ListConfig) else [cfg.formats]
-    for each in given:
+    names = list(cfg.formats) if isinstance(cfg.formats, ListConfig) else [cfg.formats]
+    for each in names:
         check_choice("formats", each, tuple(FORMATS))
-    if not given:
+    if not names:
         raise UserError(f"formats=[] is empty; choose some of {', '.join(FORMATS)}")
-    return list(dict.fromkeys(given))
+    return list(dict.fromkeys(names))
 
 
 def _usable(
