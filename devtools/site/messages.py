@@ -69,7 +69,7 @@ _OF_FILES = (
         8,
     ),
     (r"p2seg/engine/(checkpoint|state|finite)\.py|weights\.py|p2seg/models/", 9),
-    (r"p2seg/(runtime/(?!files|temporary|settings)|ops/|method/|engine/)", 10),
+    (r"p2seg/(runtime/(?!files|json_streams|temporary|settings)|ops/|method/|engine/)", 10),
     (r"p2seg/segmentors/|p2seg/cli/(segmentor|train_segmentor|export|predict)", 11),
     (r"p2seg/evaluation/|p2seg/apps/report/|p2seg/cli/(eval|figures|visualize)\.py", 12),
     (

@@ -40,8 +40,7 @@ def check_points(clicks: Clicks) -> None:
     """
     if clicks.snapshot().points.info.get("description") == PSEUDO:
         raise UserError(
-            f"out={clicks.path} is a file of pseudo masks, but points are clicked; give another "
-            "out=FILE.json"
+            f"out={clicks.path} contains pseudo masks, not points; set another out=FILE.json"
         )
 
 
@@ -51,13 +50,15 @@ def names_of(cfg: DictConfig) -> list[str]:
     Raises:
         UserError: `classes` is not a list of names.
     """
-    given = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
-    if not isinstance(given, (list, ListConfig)) or any(not _is_name(each) for each in given):
-        raise UserError(f"classes={cfg.classes} is no list of names; write classes=[coin,button]")
-    names = [str(name) for name in given]
+    names = [cfg.classes] if isinstance(cfg.classes, str) else cfg.classes
+    if not isinstance(names, (list, ListConfig)) or any(not _is_name(each) for each in names):
+        raise UserError(
+            f"classes={cfg.classes} is not a list of names; write classes=[coin,button]"
+        )
+    names = [str(name) for name in names]
     if isinstance(cfg.classes, str) and (names[0].startswith("[") or names[0].endswith("]")):
         raise UserError(
-            f"classes={cfg.classes} is no list, for a bracket or a quote is not closed; write "
+            f"classes={cfg.classes} is not a list, because a bracket or quote is not closed; write "
             "'classes=[coin,café crème]'"
         )
     return names
@@ -74,9 +75,9 @@ def masks_of(cfg: DictConfig, clicks: Clicks) -> MaskMaker | None:
     has_network = cfg.ckpt not in (None, "none")
     if has_network != (cfg.preview == "network"):
         raise UserError(
-            f"ckpt={cfg.ckpt} has no effect with preview={cfg.preview}; add preview=network"
+            f"ckpt={cfg.ckpt} is not used with preview={cfg.preview}; add preview=network"
             if has_network
-            else "preview=network needs a checkpoint; give ckpt=FILE.pt"
+            else "preview=network needs a trained network; add ckpt=FILE.pt"
         )
     if cfg.preview == "sam":
         return _sam_masks(cfg)
@@ -114,7 +115,7 @@ def check_extra() -> None:
         UserError: it is not installed.
     """
     if find_spec("nicegui") is None:
-        raise UserError("p2seg annotate needs a package more; pip install 'p2seg[annotate]'")
+        raise UserError("p2seg annotate needs another package; pip install 'p2seg[annotate]'")
 
 
 def _is_name(value: object) -> bool:

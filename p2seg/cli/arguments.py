@@ -45,7 +45,7 @@ def command(function: Callable[[list[str]], Any]) -> Callable[..., int]:
             CONSOLE.print(refusal(error))
             return 2
         except KeyboardInterrupt:
-            CONSOLE.print("stopped by the keyboard; what was written is whole")
+            CONSOLE.print("stopped by Ctrl-C; all written files are complete")
             return 130
         return 0
 

@@ -1,4 +1,4 @@
-"""A segmenter's candidates, built from the config: made, chosen among, and used at export."""
+"""Mask candidates of a promptable model: prompting, choice, and use in the export."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ from p2seg.semantic.manifest import MANIFEST, read_manifest
 from p2seg.semantic.source import MapTask, Source
 
 SAMPLE = 4000
-"""Images that the sizes of classes are learned from."""
+"""Maximum number of images from which the sizes of classes are estimated."""
 
 
 def is_prompted(cfg: DictConfig) -> bool:
-    """Whether the first maps are made of a segmenter's candidates."""
+    """Whether initial semantic maps are made from candidates of a promptable model."""
     return "prompter" in cfg.semantic
 
 
 def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Ranks) -> None:
-    """Makes the candidates of every point that are not there yet, in `data.candidates`."""
+    """Generates the missing candidates of all points, in `data.candidates`."""
     folder, clicks = path_of(cfg, "data.candidates"), clicks_sha256(cfg)
-    _check_choice(cfg, points)
+    _check_settings(cfg, points)
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         _check_source(cfg, folder, manifest.source)
-        unasked = "sam" in cfg.semantic and cfg.semantic.sam.checkpoint is None
-        if unasked and manifest.points_sha256 == clicks:
+        no_checkpoint = "sam" in cfg.semantic and cfg.semantic.sam.checkpoint is None
+        if no_checkpoint and manifest.points_sha256 == clicks:
             if ranks.first:
-                told = f"{folder}: candidates as they are, no checkpoint given"
-                console.print(told, markup=False)
+                message = f"{folder}: candidates as they are, no checkpoint given"
+                console.print(message, markup=False)
             return
     output, inputs = candidates_of(folder), inputs_read(cfg, "gen_semantic")
     refuse_inputs(output, (each for each in inputs if each[0] != "data.candidates"))
     with claim(folder, folder=True), replacing(output, overwrite=cfg.overwrite):
-        manifest, made = generate(
+        manifest, count = generate(
             Prompting(build(cfg.semantic.prompter), cfg.semantic.negatives),
             points,
             images,
@@ -81,27 +81,27 @@ def make_candidates(cfg: DictConfig, points: PointSet, images: Path, ranks: Rank
         )
     if not ranks.first:
         return
-    kept = len(manifest.files) - made
+    kept = len(manifest.files) - count
     there = f", {kept} were there already" if kept else ""
-    told = f"{folder}: candidates of {made} images by {manifest.source} made{there}"
-    console.print(told, markup=False)
+    message = f"{folder}: candidates of {count} images by {manifest.source} made{there}"
+    console.print(message, markup=False)
     for name, reason in manifest.skipped.items():
         console.print(f"no candidates of {name}: {reason}", markup=False)
 
 
 def folder_of(cfg: DictConfig, points: PointSet) -> CandidateFolder:
-    """The candidates of the config's points."""
+    """The candidates of the points, read on demand."""
     return CandidateFolder.of(path_of(cfg, "data.candidates"), points, clicks_sha256(cfg))
 
 
 def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
-    """The choice that the config describes among the candidates that are there."""
+    """The choice among existing candidates that the config describes."""
     if not is_prompted(cfg):
         raise UserError(
-            "there is nothing to choose among candidates by; give semantic=sam, or the "
-            "semantic=... that they were made with"
+            "the config does not describe how to choose among candidates; set semantic=sam, or the "
+            "semantic=NAME that made the candidates"
         )
-    _check_select(cfg)
+    _check_checkpoint(cfg)
     folder, select = folder_of(cfg, points), cfg.semantic.select
     _check_source(cfg, folder.folder, read_manifest(folder.folder).source)
     if select in ("score", "largest", "smallest"):
@@ -113,7 +113,7 @@ def selection_of(cfg: DictConfig, points: PointSet) -> Selection:
 
 
 def maps_of(cfg: DictConfig, points: PointSet) -> Source[SemanticMap]:
-    """The source of first maps; with a segmenter those painted from the chosen masks."""
+    """The source of initial semantic maps, which may be the chosen candidates."""
     if not is_prompted(cfg):
         source = build(cfg.semantic.source)
         return _chosen(cfg, source, points) if isinstance(source, Auto) else source
@@ -123,7 +123,7 @@ def maps_of(cfg: DictConfig, points: PointSet) -> Source[SemanticMap]:
 
 
 def _chosen(cfg: DictConfig, auto: Auto, points: PointSet) -> Source[SemanticMap]:
-    """The source that suits the images best."""
+    """The source that `semantic=auto` chooses for the images."""
     folder, classes = path_of(cfg, "data.images"), tuple(c.name for c in points.categories)
     pairs = zip(points.images, points.points, strict=True)
     choice = auto.choose([MapTask.of(record, own, folder, classes) for record, own in pairs])
@@ -135,7 +135,7 @@ def _chosen(cfg: DictConfig, auto: Auto, points: PointSet) -> Source[SemanticMap
 def masks_of(
     cfg: DictConfig, points: PointSet, device: torch.device
 ) -> tuple[Labeler, dict[str, Any]]:
-    """What labels the images by `export.masks` and `export.snap`, and how the result tells it."""
+    """The labeler for `export.masks` and `export.snap`, and its description for the result."""
     if cfg.export.masks == "mdm":
         labeler, info = labeler_of(cfg, points, device)
         if cfg.export.unclaimed == "seed" and isinstance(labeler, NetworkLabeler):
@@ -154,25 +154,25 @@ def masks_of(
 
 
 def _for_borders(cfg: DictConfig, points: PointSet) -> Selection:
-    """The choice of candidates whose borders masks take: the masks stand for the network."""
+    """The choice among candidates for `export.snap`, which needs no network."""
     if not is_prompted(cfg):
         raise UserError(
-            "export.snap=sam takes borders of candidates; give semantic=sam, or the semantic=... "
-            "that they were made with"
+            "export.snap=sam needs candidates; set semantic=sam, or the semantic=NAME that they "
+            "were made with"
         )
     changed = deepcopy(cfg)
     changed.semantic.select = "consistent"
     return selection_of(changed, points)
 
 
-def _check_select(cfg: DictConfig) -> None:
+def _check_checkpoint(cfg: DictConfig) -> None:
     if cfg.semantic.select == "network" and cfg.ckpt in (None, "none"):
-        raise UserError("semantic.select=network asks a trained network; give ckpt=FILE.pt")
+        raise UserError("semantic.select=network needs a trained network; add ckpt=FILE.pt")
 
 
-def _check_choice(cfg: DictConfig, points: PointSet) -> None:
-    """What chooses is looked at before the work that comes first."""
-    _check_select(cfg)
+def _check_settings(cfg: DictConfig, points: PointSet) -> None:
+    """Checks the settings of the choice before the candidates are generated."""
+    _check_checkpoint(cfg)
     if not isinstance(cfg.semantic.costs, DictConfig):
         raise UserError(
             f"semantic.costs={cfg.semantic.costs}: must be a group of settings; set one of "
@@ -186,29 +186,29 @@ def _check_choice(cfg: DictConfig, points: PointSet) -> None:
 def _check_source(cfg: DictConfig, folder: Path, source: str) -> None:
     if source != cfg.semantic.segmenter:
         raise UserError(
-            f"the candidates in {folder} are of {source}, but semantic={cfg.semantic.segmenter} is "
-            f"asked for; give semantic={source}, or another data.candidates=DIR"
+            f"the candidates in {folder} are of {source}, but semantic={cfg.semantic.segmenter} "
+            f"is set; set semantic={source}, or another data.candidates=DIR"
         )
 
 
 def _evidence(cfg: DictConfig, points: PointSet) -> Evidence:
     labeler, info = labeler_of(cfg, points, device_of(cfg.trainer.accelerator))
-    asked = {key: plain(cfg.export)[key] for key in ("flip", "scales", "ema")}
-    given = {key: info[key] for key in ("checkpoint", "network_input")}
-    return Evidence(cast(NetworkLabeler, labeler), {**given, "export": asked})
+    export = {key: plain(cfg.export)[key] for key in ("flip", "scales", "ema")}
+    inputs = {key: info[key] for key in ("checkpoint", "network_input")}
+    return Evidence(cast(NetworkLabeler, labeler), {**inputs, "export": export})
 
 
 def _images(points: PointSet, folder: CandidateFolder) -> list[Image]:
-    """What sizes are learned of, from images spread over the set; bad ones are left out."""
+    """A sample of usable images, from which the sizes of classes are estimated."""
     pairs = [pair for pair in zip(points.images, points.points, strict=True) if len(pair[1])]
     count = min(SAMPLE, len(pairs))
-    made = []
+    images = []
     sample = [pairs[n * len(pairs) // count] for n in range(count)]
     for record, own in track(sample, "sizes of classes", count):
         try:
             offered = folder(own.ids.tolist())
         except UserError:
-            continue  # told where it matters
+            continue  # reported when the image is used
         options = Options.of(offered, own.pixels.numpy(), unions=False)
-        made.append(Image(options, own.labels.numpy(), record.height * record.width))
-    return made
+        images.append(Image(options, own.labels.numpy(), record.height * record.width))
+    return images

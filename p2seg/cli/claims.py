@@ -1,4 +1,4 @@
-"""A command claims its output while it runs, and replaces nothing that it did not write.
+"""Locks the output of a running command, and protects files that the command did not write.
 
 See `p2seg.runtime.claims` and `p2seg.runtime.outputs`.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from p2seg.cli.outputs import inputs_read, output_of
-from p2seg.cli.words import literal
+from p2seg.cli.overrides import literal
 from p2seg.runtime.claims import claim
 from p2seg.runtime.outputs import refuse_inputs, replacing
 
@@ -24,12 +24,12 @@ OutOf = Callable[[DictConfig], Path | None]
 
 
 def writes(command: str, out_of: OutOf, *, folder: bool = False) -> Callable[[Run], Run]:
-    """Makes a tool's `run` claim what it writes, and refuse to replace what is not its own.
+    """Makes the `run` of a command lock its output, and reject foreign files.
 
     Args:
-        command: its name.
-        out_of: the output, by the config; None where there is none.
-        folder: nobody else may write to the folder; else to the one file.
+        command: name of the command.
+        out_of: a function from the config to the output; returns None if there is none.
+        folder: locks the whole folder, not only one file.
     """
 
     def decorate(run: Run) -> Run:
@@ -52,10 +52,10 @@ def writes(command: str, out_of: OutOf, *, folder: bool = False) -> Callable[[Ru
 
 
 def _behind(link: Path) -> Path:
-    """The file that a link points to.
+    """The target of a link.
 
     Raises:
-        OSError: it points to itself.
+        OSError: the link is circular.
     """
     try:
         return link.resolve(strict=link.exists())

@@ -1,4 +1,4 @@
-"""Settings and reports of the commands that read and write other tools' clicks."""
+"""Settings and reports of the commands that import and export points of other tools."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from p2seg.runtime.progress import console
 from p2seg.runtime.terminal import printable
 
 SHOWN = 8
-"""Lines of one kind that are printed; the points file's `info` has the counts."""
+"""Maximum number of printed messages of one kind; `info` of the points file has the counts."""
 
 
 def format_of(cfg: DictConfig, source: Path) -> str:
-    """The format that is asked for, or that the files are seen to be of."""
+    """The format that is set, or recognized from the files."""
     check_choice("format", cfg.format, ("auto", *FORMATS))
     return recognized(source) if cfg.format == "auto" else str(cfg.format)
 
 
 def rules_of(cfg: DictConfig, name: str) -> Rules:
-    """How the clicks of a format become points."""
+    """The rules for converting annotations of a format to points."""
     check_choice("sampler", cfg.sampler, tuple(SAMPLERS))
     return Rules(
         edges=FORMATS[name].edges if cfg.pixels == "auto" else cfg.pixels == "edge",
@@ -44,7 +44,7 @@ def rules_of(cfg: DictConfig, name: str) -> Rules:
 
 
 def found_at(cfg: DictConfig, name: str, source: Path) -> Found:
-    """What the files say."""
+    """The content of the files."""
     texts = {key: None if cfg[key] is None else str(cfg[key]) for key in ("keypoint", "attribute")}
     return FORMATS[name].read(source, Reading(_classes(cfg), **texts, first_class=cfg.first_class))
 
@@ -53,12 +53,12 @@ def _classes(cfg: DictConfig) -> list[str] | None:
     if cfg.classes is None:
         return None
     if not isinstance(cfg.classes, ListConfig) or not cfg.classes:
-        raise UserError(f"classes={cfg.classes} is no list; write classes=[{cfg.classes}]")
+        raise UserError(f"classes={cfg.classes} is not a list; write classes=[{cfg.classes}]")
     return [str(name) for name in cfg.classes]
 
 
 def source_of(name: str, source: Path, rules: Rules, report: Report) -> dict[str, Any]:
-    """Where points come from and what became of everything: the `info` of their file."""
+    """The source of the points and the counts of an import, for `info` of the points file."""
     files = sorted(each for each in source.rglob("*") if each.is_file()) if source.is_dir() else []
     hashes = [[each.relative_to(source).as_posix(), sha256(each)] for each in files]
     return {
@@ -73,8 +73,8 @@ def source_of(name: str, source: Path, rules: Rules, report: Report) -> dict[str
     }
 
 
-def told(report: Report, title: str) -> Table:
-    """What was taken and what was not, for the terminal."""
+def summary_of(report: Report, title: str) -> Table:
+    """A table of imported and omitted annotations, for the terminal."""
     table = Table(title=Text(printable(title)), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -106,7 +106,7 @@ def told(report: Report, title: str) -> Table:
 
 
 def tell_some(sentences: Sequence[str]) -> None:
-    """Prints what is skipped, at most `SHOWN` sentences."""
+    """Prints at most `SHOWN` messages about skipped images."""
     tell_skipped(sentences[:SHOWN])
     if len(sentences) > SHOWN:
         console.print(f"skipped: {len(sentences) - SHOWN} more of these")
@@ -125,24 +125,24 @@ def _counted(kinds: Counter[str], what: str) -> str:
 
 
 def target_of(cfg: DictConfig) -> tuple[Callable[[Writing], str], Path]:
-    """What writes the asked format, and where to."""
+    """The function that writes the format, and the path of the output."""
     known = {name: each for name, each in FORMATS.items() if each.write is not None}
     check_choice("format", cfg.format, tuple(known))
     target = known[cfg.format]
     where = f"FILE{target.ending}" if target.ending else "DIR"
     if not cfg.out:
-        raise UserError(f"out is not given; say where to write the clicks: out={where}")
+        raise UserError(f"out is not set; add out={where}")
     out = Path(cfg.out).expanduser()
     if target.ending and (out.is_dir() or out.suffix.lower() != target.ending):
-        raise UserError(f"out={out} is no {target.ending} file; give out={where}")
+        raise UserError(f"out={out} is not a {target.ending} file; set out={where}")
     if not target.ending and out.is_file():
-        raise UserError(f"out={out} is a file, but a folder is needed; give out={where}")
+        raise UserError(f"out={out} is a file, but a folder is needed; set out={where}")
     assert target.write is not None
     return target.write, out
 
 
 def order_of(cfg: DictConfig, points: PointSet) -> str:
-    """How the classes come back in their order, where the format does not keep it."""
+    """A hint on the order of the classes, if the format does not keep it."""
     names = [category.name for category in points.categories]
     used = {names[label - 1] for each in points.points for label in each.labels.tolist()}
     if FORMATS[cfg.format].classes or names == sorted(used):
@@ -152,13 +152,13 @@ def order_of(cfg: DictConfig, points: PointSet) -> str:
 
 
 def check_images(points: PointSet, images: Path, on_error: str) -> tuple[PointSet, Counter[str]]:
-    """The images that are there as they were annotated, and as other tools show them: upright.
+    """The points of images that exist, have the annotated size, and are not rotated by EXIF.
 
     Returns:
-        The set of them, and how many others are left out, by reason.
+        The points of these images, and the number of other images by reason.
     """
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with images=DIR")
+        raise UserError(f"no image folder at {images}; set images=DIR")
     kept, skipped, left_out = [], [], Counter[str]()
     for place, record in enumerate(points.images):
         path = images / record.file_name

@@ -29,17 +29,19 @@ def check_configs(folder: Path) -> None:
     """
     for path in sorted(folder.rglob("*.yaml")):
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} is no config: it is no file, or above {MOST_BYTES} bytes")
+            raise UserError(
+                f"{path} is not a config: it is not a file, or larger than {MOST_BYTES} bytes"
+            )
         try:
             root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
             nodes = 0 if root is None else _count(root, {}, path)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             reason = " ".join(f"{error!s:.200}".split())
-            raise UserError(f"{path} is no readable config: {reason}; mend it") from error
+            raise UserError(f"{path} is not a readable config: {reason}; fix it") from error
         if nodes > MOST_NODES:
             raise UserError(
-                f"{path} is no config: its aliases (*name) stand for {nodes:.3g} values; write "
-                "them out"
+                f"{path} is not a config: its aliases (*name) expand to {nodes:.3g} values; "
+                "remove the aliases"
             )
 
 
@@ -47,7 +49,7 @@ def _count(node: yaml.Node, known: dict[int, int], path: Path) -> int:
     """The number of nodes of a tree, including its root, with all aliases expanded."""
     if id(node) not in known:
         if not node.tag.startswith("tag:yaml.org,2002:") or ":python" in node.tag:
-            raise UserError(f"{path} is no config: it has the tag {node.tag}; remove it")
+            raise UserError(f"{path} is not a config: it has the tag {node.tag}; remove it")
         known[id(node)] = MOST_NODES + 1  # an alias of its own parent is infinite
         below = node.value if isinstance(node.value, list) else []
         children = [each for pair in below for each in (pair if type(pair) is tuple else (pair,))]

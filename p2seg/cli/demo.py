@@ -15,12 +15,12 @@ from pathlib import Path
 from p2seg.cli.main import main as p2seg
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Runs `p2seg pipeline` with the settings of the demo, and returns its exit code."""
-    if {"-h", "--help"} & set(words):
+    if {"-h", "--help"} & set(arguments):
         sys.stdout.write(__doc__ or "")
         return 0
-    given = [word for word in words[:1] if "=" not in word and not word.startswith("-")]
-    places = [f"out={folder}" for folder in given]
-    places += [f"data.root={Path(folder) / 'data'}" for folder in given]
-    return p2seg(["pipeline", "+exp=demo", *places, *words[len(given) :]])
+    folders = [each for each in arguments[:1] if "=" not in each and not each.startswith("-")]
+    places = [f"out={folder}" for folder in folders]
+    places += [f"data.root={Path(folder) / 'data'}" for folder in folders]
+    return p2seg(["pipeline", "+exp=demo", *places, *arguments[len(folders) :]])

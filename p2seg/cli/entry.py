@@ -1,6 +1,6 @@
-"""Makes a command of a function: Hydra composes its settings, and a mistake is one sentence.
+"""Turns functions into commands, with settings of Hydra and messages of one sentence.
 
-The package outside of `p2seg.cli` knows nothing of Hydra; `build` makes its objects.
+Only `p2seg.cli` uses Hydra; `p2seg.cli.build` creates the objects of the rest of the package.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from omegaconf import DictConfig
 from p2seg.cli.checks import check_settings
 from p2seg.cli.help import help_of
 from p2seg.cli.mistakes import sentence_of
+from p2seg.cli.overrides import check_arguments, quoted, read_options
 from p2seg.cli.paths import CONFIGS
-from p2seg.cli.program import start_again, words_before
+from p2seg.cli.program import launch_prefix, start_again
 from p2seg.cli.sweep import Sweep
-from p2seg.cli.words import check_words, quoted, read_options
 from p2seg.runtime.lifetime import end_with_parent
 from p2seg.runtime.preemption import Stopped, stopping
 from p2seg.runtime.progress import console
@@ -42,46 +42,46 @@ WITH_NETWORK = frozenset(
 )
 """Commands whose `ckpt` is a trained network."""
 NAMING_METHOD = frozenset(("train", "gen_pseudo", "pipeline"))
-"""Commands that begin with a line about the method."""
+"""Commands that first print a line about the method."""
 
 
 def entry(
     config: str, *, switches: tuple[str, ...] = ()
 ) -> Callable[[Callable[[DictConfig], Any]], Callable[..., int]]:
-    """Makes a command of a function of the composed config.
+    """Turns a function of a config into a command.
 
     Args:
-        config: name of the yaml in `configs/`.
-        switches: settings that may also be written as options: `--check` is `check=true`.
+        config: name of the YAML file in `configs/`.
+        switches: settings that can also be written as options: `--check` is `check=true`.
 
     Returns:
-        A decorator. What it makes takes the command line's words (default: those of the process)
-        and returns the exit code: 0; 2 after a user's mistake told in one sentence; 75 where it was
-        asked to stop and the same command goes on; 130 after the keyboard's word.
+        A decorator. The decorated function takes the arguments of the command line (default: those
+        of the process) and returns the exit code. 0: success. 2: a user's mistake, which was
+        printed. 75: stopped by a signal; the same command resumes. 130: stopped by Ctrl-C.
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[..., int]:
-        def run(words: list[str] | None = None) -> int:
+        def run(arguments: list[str] | None = None) -> int:
             end_with_parent()
-            words = sys.argv[1:] if words is None else words
-            program = words_before(config, words)
+            arguments = sys.argv[1:] if arguments is None else arguments
+            program = launch_prefix(config, arguments)
             options = {f"--{name}": f"{name}=true" for name in switches}
-            words = [options.get(word, word) for word in words]
-            if {"--help", "-h"} & {*words}:
+            arguments = [options.get(word, word) for word in arguments]
+            if {"--help", "-h"} & {*arguments}:
                 Terminal(soft_wrap=True, highlight=False, markup=False, emoji=False).print(
                     help_of(config)
                 )
                 return 0
-            words = ["--help" if word == "--help-all" else word for word in words]
+            arguments = ["--help" if word == "--help-all" else word for word in arguments]
             try:
-                check_words(words)
+                check_arguments(arguments)
                 with stopping():
-                    _run_hydra(config, function, words, program)
+                    _run_hydra(config, function, arguments, program)
             except KeyboardInterrupt:
-                _say("stopped by the keyboard; what was written is whole")
+                _say("stopped by Ctrl-C; all written files are complete")
                 return 130
             except Stopped as stopped:
-                _say(f"{stopped}; what was written is whole, and the same command goes on")
+                _say(f"{stopped}; all written files are complete, and the same command resumes")
                 return 0 if is_started_by_another() else stopped.code
             except Exception as error:
                 return _end(error, config)
@@ -95,10 +95,10 @@ def entry(
 
 
 def _end(error: Exception, config: str) -> int:
-    """Says why a tool ends, once for all processes of a run, and gives the exit code.
+    """Prints why a command failed, once for all processes of a run, and returns the exit code.
 
     Raises:
-        Exception: a defect of ours, with its traceback.
+        Exception: a bug in p2seg, with its traceback.
     """
     if is_of_a_lost_peer(error):
         if not anything_was_said():
@@ -114,14 +114,14 @@ def _end(error: Exception, config: str) -> int:
 
 
 def _run_hydra(
-    config: str, function: Callable[[DictConfig], Any], words: list[str], program: list[str]
+    config: str, function: Callable[[DictConfig], Any], arguments: list[str], program: list[str]
 ) -> None:
-    """Composes the config and calls the function, whose exception comes through as it is."""
+    """Composes the config and calls the function; raises its exception unchanged."""
     failures: list[BaseException] = []
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
 
     def job(cfg: DictConfig) -> None:
-        sys.argv = [*program, *words]  # Fabric starts other processes with them
+        sys.argv = [*program, *arguments]  # Fabric starts other processes with them
         try:
             from p2seg.runtime.determinism import seed_everything  # imports torch
 
@@ -129,15 +129,15 @@ def _run_hydra(
             seed_everything(cfg.seed, deterministic=cfg.deterministic)
             _settle(cfg, config)
             function(cfg)
-        except BaseException as error:  # kept from Hydra, which prints and goes on its own way
+        except BaseException as error:  # Hydra would print it and exit
             failures.append(error)
 
-    task = _sweep_of(config, words, program) or job
-    sys.argv = [config, *map(quoted, words)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process itself, with code 1
+    task = _sweep_of(config, arguments, program) or job
+    sys.argv = [config, *map(quoted, arguments)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits with code 1
     GlobalHydra.instance().clear()
     try:
-        # of a job that failed Hydra repeats all settings, and the job has said why
+        # Hydra prints all settings of a failed job, which has already printed the reason
         with redirect_stderr(io.StringIO()) if task is not job else nullcontext():
             hydra.main(config_path=str(CONFIGS), config_name=config, version_base="1.3")(task)()
         if failures:
@@ -151,26 +151,25 @@ def _run_hydra(
 
 
 def _settle(cfg: DictConfig, command: str) -> None:
-    """Takes from the checkpoint what it decides, and prints what the method is."""
-    # a path that is no file is refused by the command, if it reads it at all
-    given = command in WITH_NETWORK and cfg.ckpt not in (None, "none")
-    follows = given and _is_file(cfg.ckpt)
-    if not follows and command not in NAMING_METHOD:
+    """Applies the settings of the checkpoint, and prints the method."""
+    # a path that is not a file is rejected by the command, if the command reads it
+    has_network = command in WITH_NETWORK and cfg.ckpt not in (None, "none") and _is_file(cfg.ckpt)
+    if not has_network and command not in NAMING_METHOD:
         return
     from p2seg.cli.trained import follow, method_summary, uses_network  # imports torch's networks
 
-    if follows:
+    if has_network:
         follow(cfg)
     if command in NAMING_METHOD:
         console.print(method_summary(cfg, network=uses_network(cfg, command)), markup=False)
 
 
-def _sweep_of(config: str, words: list[str], program: list[str]) -> Sweep | None:
-    """The task of a command with `-m`, whose jobs are processes of the same tool."""
-    asked = read_options(words)
-    if not asked.multirun:
+def _sweep_of(config: str, arguments: list[str], program: list[str]) -> Sweep | None:
+    """The task of a command with `-m`, which runs each job in a process; None without `-m`."""
+    options = read_options(arguments)
+    if not options.multirun:
         return None
-    own = [word for word in asked.overrides if not word.startswith(("hydra/", "hydra."))]
+    own = [word for word in options.overrides if not word.startswith(("hydra/", "hydra."))]
     parsed = zip(own, OverridesParser.create().parse_overrides([*map(quoted, own)]), strict=True)
     swept = [word.partition("=")[0] for word, each in parsed if each.is_sweep_override()]
     return Sweep(start_again(config, program), own, swept)
@@ -179,7 +178,7 @@ def _sweep_of(config: str, words: list[str], program: list[str]) -> Sweep | None
 def _is_file(text: str) -> bool:
     try:
         return Path(text).expanduser().is_file()
-    except RuntimeError:  # `~name` of nobody here
+    except RuntimeError:  # `~name` of an unknown user
         return False
 
 

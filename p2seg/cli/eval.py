@@ -20,7 +20,7 @@ from p2seg.runtime.terminal import Terminal
 def run(cfg: DictConfig) -> None:
     """Prints the tables of all scores and writes them to `out`/metrics.json."""
     if cfg.out is not None and Path(cfg.out).expanduser().is_file():
-        raise UserError(f"out={cfg.out} is a file, but a folder is needed; give out=DIR")
+        raise UserError(f"out={cfg.out} is a file, but a folder is needed; set out=DIR")
     ranks = ranks_of(cfg)
     metrics = evaluate_files(
         Path(cfg.gt).expanduser(),
@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> None:
         ranks=ranks,
     )
     if not metrics["run"]["instances"]:
-        raise UserError(f"{cfg.gt} has no instance; there is nothing to measure against")
+        raise UserError(f"{cfg.gt} has no instances; set gt to a file with ground truth")
     if not ranks.first:
         return
     console = Terminal()

@@ -1,4 +1,4 @@
-"""The stages of an experiment: each calls the tool that does it alone."""
+"""The stages of an experiment; each stage calls a command."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from p2seg.cli.candidates import is_prompted
 from p2seg.cli.experiment_report import write_experiment
 from p2seg.cli.fingerprints import key_of
 from p2seg.cli.labeler import check_affinities
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import output_folder, path_of
 from p2seg.cli.program import start_apart
-from p2seg.cli.words import literal
 from p2seg.data.coco import read_instances
 from p2seg.data.points import read_points
 from p2seg.data.records import ImageRecord
@@ -30,10 +30,10 @@ from p2seg.semantic.manifest import MANIFEST
 
 
 class Experiment:
-    """One experiment in its folder `outputs/<name>`.
+    """An experiment in its folder `outputs/<name>`.
 
     Args:
-        cfg: of p2seg pipeline.
+        cfg: configuration of `p2seg pipeline`.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -43,43 +43,44 @@ class Experiment:
         self.images, self.maps = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
         self.clicks, self.gt = path_of(cfg, "data.points"), path_of(cfg, "data.gt")
         self.val_gt = path_of(cfg, "data.val_gt")
-        given = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
-        self.network = self.home / "network" / "last.pt" if given is None else given
-        if given is not None:
-            load_checkpoint(given, "network")  # a wrong one is told before any work
-        if not cfg.pipeline.network and (given is not None or "mdm" in cfg.pipeline.segmentors):
+        checkpoint = None if cfg.ckpt in (None, "none") else path_of(cfg, "ckpt")
+        self.network = self.home / "network" / "last.pt" if checkpoint is None else checkpoint
+        if checkpoint is not None:
+            load_checkpoint(checkpoint, "network")  # rejects a wrong file before work starts
+        if not cfg.pipeline.network and (
+            checkpoint is not None or "mdm" in cfg.pipeline.segmentors
+        ):
             raise UserError(
-                "pipeline.network=false makes no masks of MDM and takes no checkpoint; leave ckpt "
-                "out and give pipeline.segmentors=[], or [control]"
+                "pipeline.network=false uses no network; remove ckpt, and set "
+                "pipeline.segmentors=[] or [control]"
             )
         if cfg.pipeline.reselect and not (cfg.pipeline.network and is_prompted(cfg)):
             raise UserError(
-                "pipeline.reselect=true lets a trained network choose among candidates; give "
-                "semantic=sam and pipeline.network=true"
+                "pipeline.reselect=true needs candidates and a network; set semantic=sam and "
+                "pipeline.network=true"
             )
         if cfg.pipeline.network:
             check_affinities(cfg)
         if "sam" in cfg.pipeline.segmentors and not is_prompted(cfg):
-            raise UserError("pipeline.segmentors=[sam] is of chosen candidates; give semantic=sam")
+            raise UserError("pipeline.segmentors=[sam] needs candidates; set semantic=sam")
         self.masks: list[str] = []
         self.segmentors: list[str] = []
 
     def prepare(self) -> None:
-        """Instance files of the data set, by the command that `data.prepare` names."""
+        """Prepares the instance files of the data set with the command `data.prepare`."""
         if self.cfg.data.prepare is None:
             return
-        command, *words = map(str, self.cfg.data.prepare)
+        command, *arguments = map(str, self.cfg.data.prepare)
         self.stages.run(
             "prepare",
-            lambda: _call(command, words),
+            lambda: _call(command, arguments),
             key=lambda: key_of(self.cfg, "prepare", []),
             outputs=[self.gt, self.val_gt],
             makes_inputs=True,
         )
 
     def points(self) -> None:
-        """Clicks: an existing file that this stage did not make, or that was edited since; else one
-        per instance of the ground truth."""
+        """Samples one point per ground-truth instance, unless the user provides the points file."""
         if self.clicks.is_file() and not self.stages.are_made("points", [self.clicks]):
             console.print(f"points: {self.clicks} as it is", markup=False)
             return
@@ -93,7 +94,7 @@ class Experiment:
 
     @property
     def manifest(self) -> Path:
-        """Of the first maps."""
+        """The path of the manifest of the initial semantic maps."""
         return self.maps / MANIFEST
 
     @cached_property
@@ -102,7 +103,7 @@ class Experiment:
         return list(read_points(self.clicks).images)
 
     def semantic(self) -> None:
-        """First semantic maps."""
+        """Generates the initial semantic maps."""
         cfg = self.changed(out=self.maps)
         self.stages.run(
             "semantic",
@@ -112,7 +113,7 @@ class Experiment:
         )
 
     def reselect(self) -> None:
-        """First maps of the masks that the trained network chooses; exports go on from these."""
+        """Generates initial semantic maps from the candidates that the trained network chooses."""
         maps = self.home / "maps_network"
         self.cfg = self.changed(**{"semantic.select": "network", "data.semantic": maps})
         cfg = self.changed(out=maps, ckpt=self.network)
@@ -127,11 +128,11 @@ class Experiment:
         self.maps = maps
 
     def train(self) -> None:
-        """The network, unless `ckpt` gives one."""
+        """Trains the network, unless `ckpt` is set."""
         if self.cfg.ckpt not in (None, "none"):
             console.print(f"network: {self.network} as it is", markup=False)
             return
-        kept = sorted({0, *self.cfg.trainer.snapshots})  # 0: what the untrained network is
+        kept = sorted({0, *self.cfg.trainer.snapshots})  # 0: the untrained network
         cfg = self.changed(**{"out": self.home / "network", "trainer.snapshots": kept})
         self.stages.run(
             "train",
@@ -143,14 +144,18 @@ class Experiment:
 
     @property
     def untrained(self) -> Path:
-        """The weights that the training began with; there is none of a network from elsewhere."""
+        """The path of the network before its training; missing if `ckpt` is set."""
         return self.home / "network" / "snapshots" / "step_000000.pt"
 
     def pseudo(self, stage: str) -> None:
-        """Masks: `seed` (as trained on), `control` (the export's rules, Eq. 1, no network),
-        `geodesic` and `mixture` (as the control, by that `mdm.split`), `mdm`, `untrained` (as
-        `mdm`, by the network before its training), `sam` (the chosen candidates as they are),
-        `sam_network` (those that the network chooses)."""
+        """Generates the masks of a stage.
+
+        Args:
+            stage: `seed`: the labels of training. `control`: the export's rules with Eq. 1, without
+                a network. `geodesic`, `mixture`: like the control, with that `mdm.split`. `mdm`:
+                the network. `untrained`: the network before its training. `sam`: the chosen
+                candidates. `sam_network`: the candidates that the network chooses.
+        """
         asks = stage in ("mdm", "untrained", "sam_network")
         chooses, without = stage.startswith("sam"), set[str]()
         change: dict[str, Any] = {"out": self.masks_file(stage)}
@@ -162,7 +167,7 @@ class Experiment:
         if stage == "seed":
             change["export.orphans"] = "drop"
         if stage in ("control", "geodesic", "mixture"):
-            # the yardsticks of every experiment, no network; the control is Eq. 1
+            # baselines without a network; the control is Eq. 1
             split = "euclidean" if stage == "control" else stage
             change |= {"mdm.split": split, "mdm.conflict": "points_first"}
         if not asks:
@@ -185,7 +190,7 @@ class Experiment:
         self.masks.append(stage)
 
     def segmentor(self, masks: str) -> None:
-        """A segmentor on masks of a stage, or on `gt`, and what it finds in the val images."""
+        """Trains a model on masks of a stage or on `gt`, and predicts the validation images."""
         name = "segmentor" if masks == "mdm" else f"segmentor_{masks}"
         source = self.gt if masks == "gt" else self.masks_file(masks)
         ckpt = self.home / name / "last.pt"
@@ -197,36 +202,39 @@ class Experiment:
                 cfg,
                 "train_segmentor",
                 read_instances(source).images,
-                without=("data.val_images", "data.val_gt"),  # a validation moves no weight
+                without=(
+                    "data.val_images",
+                    "data.val_gt",
+                ),  # validation does not affect the weights
             ),
             outputs=[ckpt],
             training=self.home / name,
         )
-        found = self.predictions_file(name)
+        predictions = self.predictions_file(name)
         val = {"images": path_of(self.cfg, "data.val_images"), "gt": self.val_gt}
-        predicting = self.changed(ckpt=ckpt, out=found.parent, **val)
+        predicting = self.changed(ckpt=ckpt, out=predictions.parent, **val)
         self.stages.run(
             f"{name}_predict",
             lambda: predict.run(predicting),
             key=lambda: key_of(predicting, "predict", read_instances(self.val_gt).images),
-            outputs=[found],
+            outputs=[predictions],
         )
         self.segmentors.append(name)
 
     def report(self) -> Path:
-        """Writes the page of scores and pictures, and gives it."""
+        """Writes the page of scores and pictures, and returns its path."""
         return write_experiment(self)
 
     def masks_file(self, stage: str) -> Path:
-        """Where the masks of a stage are."""
+        """The path of the masks of a stage."""
         return self.home / f"{stage}.json"
 
     def predictions_file(self, name: str) -> Path:
-        """Where the predictions of a segmentor are."""
+        """The path of the predictions of a segmentation model."""
         return self.home / name / "val" / "predictions.json"
 
     def changed(self, **change: Any) -> DictConfig:
-        """The config with some keys changed; their names may have dots."""
+        """A copy of the config with some settings changed, by dotted name."""
         changed = deepcopy(self.cfg)
         for key, value in change.items():
             value = literal(str(value)) if isinstance(value, Path) else value
@@ -234,11 +242,11 @@ class Experiment:
         return changed
 
 
-def _call(command: str, words: list[str]) -> None:
-    """Runs a command that prepares data in a process of its own."""
+def _call(command: str, arguments: list[str]) -> None:
+    """Runs a command that prepares data in a new process."""
     with naming_parent():
         done = subprocess.run(
-            start_apart(command, words), stderr=subprocess.PIPE, text=True, check=False
+            start_apart(command, arguments), stderr=subprocess.PIPE, text=True, check=False
         )
     if done.returncode:
         raise UserError((done.stderr.strip().splitlines() or [f"{command} failed"])[-1])

@@ -1,4 +1,4 @@
-"""The report of an experiment: scores of every stage, pictures, and the page that shows them."""
+"""The report of an experiment: scores of every stage, and pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PSEUDO_TITLES = {
 
 
 def write_experiment(run: Experiment) -> Path:
-    """Scores of every stage, pictures, and the page that shows them."""
+    """Scores every stage, writes the report, and returns its path."""
     scores: dict[str, dict[str, Any]] = {
         "semantic": semantic_scores(run.maps, read_instances(run.gt))
     }
@@ -67,7 +67,7 @@ def write_experiment(run: Experiment) -> Path:
 
 
 def _figures(run: Experiment, names: list[str]) -> dict[str, Picture]:
-    """What the network sees of some images, and how it learned to."""
+    """Figures of the network's outputs on some images, and of its training."""
     if "mdm" not in run.masks or not names:
         return {}
     layout = {
@@ -78,8 +78,8 @@ def _figures(run: Experiment, names: list[str]) -> dict[str, Picture]:
         "clicks": 2,
         "cell": 240,
     }
-    given = {"truth": True, "ckpt": run.network, "runs": run.network.parent}
-    drawer = Figures(run.changed(**layout, **given, names=names))
+    inputs = {"truth": True, "ckpt": run.network, "runs": run.network.parent}
+    drawer = Figures(run.changed(**layout, **inputs, names=names))
     figures = {"One image through the rounds": drawer.rounds(), "Offsets": drawer.offset()}
     if OmegaConf.select(run.cfg, "model.network.embedding"):
         figures["Affinities of clicked pixels"] = drawer.affinity()
@@ -89,14 +89,14 @@ def _figures(run: Experiment, names: list[str]) -> dict[str, Picture]:
 
 
 def _unseen(run: Experiment) -> list[ReportRow]:
-    """What the segmentors find in images that they never saw."""
+    """Predictions of the segmentation models on validation images."""
     if not run.segmentors:
         return []
     truth = read_instances(run.val_gt)
     columns = [MaskColumn("ground truth", truth)]
     for name in run.segmentors:
-        found = read_predictions(run.predictions_file(name), truth)
-        columns.append(MaskColumn(name.replace("_", " "), found, SHOWN_SCORE))
+        predictions = read_predictions(run.predictions_file(name), truth)
+        columns.append(MaskColumn(name.replace("_", " "), predictions, SHOWN_SCORE))
     labels = [[each.label for each in own if not each.crowd] for own in truth.instances]
     chosen = crowded(truth.images, labels, run.cfg.pipeline.rows)
     return unseen_rows(truth.images, path_of(run.cfg, "data.val_images"), columns, chosen)

@@ -43,7 +43,9 @@ def run(cfg: DictConfig) -> Path:
     source = path_of(cfg, "ckpt")
     out = file_of(cfg)
     if out.suffix not in SUFFIXES or out.is_dir():
-        raise UserError(f"out={out} is no file that can be written; it ends in .onnx or .pt2")
+        raise UserError(
+            f"out={out} is not a file name that ends in .onnx or .pt2; set out=FILE.onnx"
+        )
     record_run(cfg, "export", out)
     checkpoint = load_checkpoint(source, "segmentor")
     most, cpu = max_objects_of(cfg), torch.device("cpu")
@@ -51,14 +53,14 @@ def run(cfg: DictConfig) -> Path:
     with atomic_path(out) as temporary:
         if out.suffix == ".pt2":
             export_program(predictor.model, temporary)
-            told = "the network up to matrix NMS"
+            result = "the network up to matrix NMS"
         else:
             info = {"checkpoint": sha256(source), "step": checkpoint["step"]}
             export_onnx(predictor, temporary, {**info, "versions": versions()})
             images = islice(_images(cfg), cfg.compare)
-            told = f"as PyTorch on {agreement(predictor, onnx_session(temporary), images)}"
-            told += f"; at most {predictor.model.max_objects} objects per image"
-    console.print(f"wrote {out}: {told}", markup=False)
+            result = f"as PyTorch on {agreement(predictor, onnx_session(temporary), images)}"
+            result += f"; at most {predictor.model.max_objects} objects per image"
+    console.print(f"wrote {out}: {result}", markup=False)
     return out
 
 

@@ -26,9 +26,9 @@ from p2seg.apps.report.rows import MaskColumn, crowded, report_rows
 from p2seg.cli.build import build
 from p2seg.cli.inputs import clicks_of, reader_of
 from p2seg.cli.labeler import check_export, labeler_of
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import path_of
 from p2seg.cli.trained import follow
-from p2seg.cli.words import literal
 from p2seg.data.coco import InstanceSet, decode, read_instances
 from p2seg.errors import UserError
 from p2seg.pseudo.network import NetworkLabeler
@@ -57,7 +57,7 @@ class Figures:
         """Every image with the masks of several files, in columns. Paper: Fig. 7."""
         files = [Path(each).expanduser() for each in self._list("masks")]
         if not files:
-            raise UserError("figure=masks draws instance files; give masks=[FILE.json,FILE.json]")
+            raise UserError("figure=masks needs instance files; set masks=[FILE.json,FILE.json]")
         columns = [
             MaskColumn(title, read_instances(file))
             for title, file in zip(self._titles([f.stem for f in files]), files, strict=True)
@@ -76,7 +76,7 @@ class Figures:
         """Instances of the snapshots of one or more trainings. Paper: Fig. 8."""
         folders = [Path(each).expanduser() for each in self._list("runs")]
         if not folders:
-            raise UserError("figure=progress draws trainings; give runs=[DIR,DIR]")
+            raise UserError("figure=progress needs folders of trainings; set runs=[DIR,DIR]")
         scenes = self._scenes()
         runs: dict[str, dict[int, list[Tensor]]] = {}
         names = [f.parent.name if f.name == "network" else f.name for f in folders]
@@ -125,28 +125,28 @@ class Figures:
     def _labeler(self, of: DictConfig | None = None) -> tuple[NetworkLabeler, dict[str, Any]]:
         cfg = deepcopy(of or self.cfg)  # `labeler_of` changes the config
         if cfg.ckpt in (None, "none"):
-            raise UserError(f"figure={cfg.figure} draws what a network sees; give ckpt=FILE.pt")
+            raise UserError(f"figure={cfg.figure} needs a trained network; add ckpt=FILE.pt")
         device = device_of(cfg.trainer.accelerator)
         labeler, info = labeler_of(cfg, self.points, device)
         return cast(NetworkLabeler, labeler), info
 
     def _list(self, key: str) -> list[str]:
         """The value of a setting that is a string or a list of strings, as a list."""
-        given = self.cfg[key]
-        texts = [given] if isinstance(given, str) else given
+        value = self.cfg[key]
+        texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, (list, ListConfig)) or not all(isinstance(t, str) for t in texts):
-            raise UserError(f"{key}={given}: must be a list of strings in square brackets")
+            raise UserError(f"{key}={value}: must be a list of strings in square brackets")
         return list(texts)
 
     def _titles(self, names: list[str]) -> list[str]:
         titles = self._list("titles") or names
         taken = {"image and clicks", "initial semantic map", "ground truth"} & set(titles)
         if taken:
-            raise UserError(f"titles has {', '.join(taken)}, which other columns are called")
+            raise UserError(f"titles has {', '.join(taken)}: another column has this title")
         if len(titles) != len(names) or len(set(titles)) != len(titles):
             raise UserError(
-                f"{len(names)} columns or rows need as many different titles, but they are "
-                f"{', '.join(titles)}; give titles=[NAME,NAME]"
+                f"{len(names)} columns or rows need as many different titles, but titles has "
+                f"{', '.join(titles)}; set titles=[NAME,NAME]"
             )
         return titles
 
@@ -158,7 +158,9 @@ class Figures:
             found = crowded(self.points.images, labels, self.cfg.count)
             some = [i for i, own in enumerate(self.points.points) if len(own)]
             if not some:
-                raise UserError(f"no image of {self.cfg.data.points} has a click; draw another set")
+                raise UserError(
+                    f"no image of {self.cfg.data.points} has a point; use another data set"
+                )
             return found or some[: self.cfg.count]
         place = {image.file_name: i for i, image in enumerate(self.points.images)}
         missing = [name for name in names if name not in place]
@@ -166,7 +168,7 @@ class Figures:
             raise UserError(f"{self.cfg.data.points} has no image {', '.join(missing)}")
         empty = [name for name in names if not len(self.points.points[place[name]])]
         if empty:
-            raise UserError(f"{', '.join(empty)} has no click; choose images that have some")
+            raise UserError(f"{', '.join(empty)} has no point; choose images with points")
         return [place[name] for name in names]
 
     def _scenes(self, count: int | None = None) -> list[Scene]:
@@ -185,7 +187,7 @@ class Figures:
             if theirs.get(own.id) != own:
                 raise UserError(
                     f"{title} has no masks of image {own.id}, {own.file_name} of {own.width}x"
-                    f"{own.height} pixels; give files of the images of {self.cfg.data.points}"
+                    f"{own.height} pixels; use files of the images of {self.cfg.data.points}"
                 )
 
     def _true_masks(self, index: int) -> list[Mask] | None:

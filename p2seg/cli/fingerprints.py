@@ -37,17 +37,17 @@ def key_of(
     """
     settings: dict[str, Any] = {}
     paths: dict[str, Path] = {}
-    left = tuple(without)
+    ignored = tuple(without)
     for each in (command, *also):
         settings |= deciding(plain(cfg), each)
         paths |= inputs_of(cfg, each)
     settings = {
         key: value
         for key, value in settings.items()
-        if not any(key == each or key.startswith(f"{each}.") for each in left)
+        if not any(key == each or key.startswith(f"{each}.") for each in ignored)
     }
     contents = {
-        key: content_at(cfg, key, path, images) for key, path in paths.items() if key not in left
+        key: content_at(cfg, key, path, images) for key, path in paths.items() if key not in ignored
     }
     return fingerprint([settings, contents])
 

@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> Path:
         pass
     count = write_page(maker, Title(pred.name, sha256(pred), hint), review)
     if not count:
-        raise UserError(f"no image of {pred} could be used; the first: {maker.skipped[0]}")
+        raise UserError(f"no image of {pred} is usable; the first reason: {maker.skipped[0]}")
     tidy(maker)
     for sentence in maker.skipped:
         console.print(f"skipped: {sentence}", markup=False)

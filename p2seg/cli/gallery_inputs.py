@@ -14,8 +14,8 @@ from p2seg.apps.gallery.stages import Stages, clicks_of
 from p2seg.cli.build import build, plain
 from p2seg.cli.inputs import reader_of
 from p2seg.cli.labeler import check_export, labeler_of
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import path_of
-from p2seg.cli.words import literal
 from p2seg.data.coco import InstanceSet, read_instances
 from p2seg.data.maps import map_path
 from p2seg.data.schema import naming
@@ -37,13 +37,13 @@ def material_of(cfg: DictConfig, device: torch.device) -> tuple[Material, str]:
     """
     images = path_of(cfg, "images")
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with images=DIR")
+        raise UserError(f"no image folder at {images}; set images=DIR")
     cfg.data.images = literal(str(images))  # intermediate results are computed from these images
     path = path_of(cfg, "pred")
     clicked = not is_results_list(path)
     pred = _masks(path) if clicked else _predictions(cfg, path)
     if not pred.images:
-        raise UserError(f"{path} has no image; there is nothing to show")
+        raise UserError(f"{path} has no images; set another pred=FILE")
     truth = None
     if cfg.gt is not None:
         gt = path_of(cfg, "gt")
@@ -73,9 +73,9 @@ def review_of(cfg: DictConfig, pred: InstanceSet) -> Review | None:
 
 def stages_key(cfg: DictConfig) -> str:
     """A fingerprint of the settings and the checkpoint that affect intermediate results."""
-    given = deciding(plain(cfg), "gen_pseudo")
+    settings = deciding(plain(cfg), "gen_pseudo")
     network = None if cfg.ckpt in (None, "none") else sha256(path_of(cfg, "ckpt"))
-    return fingerprint([given, network])
+    return fingerprint([settings, network])
 
 
 def _masks(path: Path) -> InstanceSet:
@@ -91,8 +91,8 @@ def _predictions(cfg: DictConfig, path: Path) -> InstanceSet:
     listed = beside if beside.is_file() else cfg.gt and path_of(cfg, "gt")
     if listed is None:
         raise UserError(
-            f"{path} is a results list, and no images.json lies beside it; keep the two that "
-            "p2seg predict wrote together, or give gt=FILE"
+            f"{path} is a list of results without images.json next to it; keep the two files of "
+            "p2seg predict together, or set gt=FILE"
         )
     pred = read_predictions(path, read_instances(listed, "list of images"))
     found = [[replace(each, id=-each.id) for each in group] for group in pred.instances]
@@ -104,16 +104,16 @@ def _stages(
 ) -> tuple[Stages | None, str]:
     """The intermediate results, and why some of them are missing."""
     with_network = cfg.ckpt not in (None, "none")
-    asked = cfg.stages is True or with_network
-    if asked and (not clicked or cfg.stages is False):
-        why = "stages=false" if clicked else f"{cfg.pred}, which holds a segmentor's findings"
-        raise UserError(f"there are no stages with {why}; leave ckpt= and stages=true out")
+    requested = cfg.stages is True or with_network
+    if requested and (not clicked or cfg.stages is False):
+        reason = "stages=false" if clicked else f"{cfg.pred}, which holds a segmentor's findings"
+        raise UserError(f"there are no stages with {reason}; leave ckpt= and stages=true out")
     if not clicked:
         return None, "A segmentor finds masks in one step: there are no stages."
     if cfg.stages is False:
         return None, f"Stages were left out (stages=false). To see them, {HOW}."
     semantic = OmegaConf.select(cfg, "data.semantic", throw_on_missing=False)
-    if not asked and not (semantic and Path(semantic).expanduser().is_dir()):
+    if not requested and not (semantic and Path(semantic).expanduser().is_dir()):
         return None, f"To see the semantic map and the seed, {HOW}; with ckpt=FILE the rounds, too."
     try:
         check_export(cfg)
@@ -121,7 +121,7 @@ def _stages(
         stages = Stages(points, reader_of(cfg, points), build(cfg.seeder))
         _check_maps(stages)
     except UserError as error:
-        if asked:
+        if requested:
             raise
         return None, f"No stages are shown: {error}."
     if with_network:

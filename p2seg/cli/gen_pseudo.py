@@ -59,8 +59,8 @@ def run(cfg: DictConfig) -> Path:
         masks = pseudo.instances
         assert isinstance(masks, PackedInstances)
         boxes, seeds = masks.default_boxes, masks.from_seeds.sum()
-        told = f"{len(boxes)} masks, of which {seeds} of seeds and {boxes.sum()} default boxes"
-        console.print(f"wrote {out}: {told}", markup=False)
+        message = f"{len(boxes)} masks, of which {seeds} of seeds and {boxes.sum()} default boxes"
+        console.print(f"wrote {out}: {message}", markup=False)
         warn_of_prior(pseudo, lambda text: console.print(text, markup=False))
     ranks.wait()
     return out

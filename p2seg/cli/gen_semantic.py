@@ -32,21 +32,21 @@ def make(cfg: DictConfig) -> Path:
     images = path_of(cfg, "data.images")
     out = maps_folder(cfg)
     if out.is_file():
-        raise UserError(f"out={out} is a file, but the maps need a folder; give out=DIR")
+        raise UserError(f"out={out} is a file, but a folder is needed; set out=DIR")
     prompted = is_prompted(cfg)
     for key in ("maps", "gt"):
         if key in (cfg.semantic.prompter if prompted else cfg.semantic.source):
             path_of(cfg, f"semantic.{key}")
     points = clicks_of(cfg)
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+        raise UserError(f"no image folder at {images}; set data.images=DIR")
     ranks = ranks_of(cfg)
     if prompted:
         make_candidates(cfg, points, images, ranks)
     source, total = maps_of(cfg, points), len(ranks.share(points.images))
     record_run(cfg, "gen_semantic", out)
     asks = prompted and cfg.semantic.select == "network"
-    manifest, made = generate(
+    manifest, count = generate(
         source,
         points,
         images,
@@ -62,9 +62,9 @@ def make(cfg: DictConfig) -> Path:
     )
     if not ranks.first:
         return out
-    kept = len(manifest.files) - made
+    kept = len(manifest.files) - count
     there = f", {kept} were there already" if kept else ""
-    console.print(f"{out}: {made} maps by {manifest.source} made{there}", markup=False)
+    console.print(f"{out}: {count} maps by {manifest.source} made{there}", markup=False)
     skipped = (f"{name}: {reason}" for name, reason in manifest.skipped.items())
     report_inputs(skipped, images, points.images)
     return out

@@ -44,12 +44,12 @@ def help_of(command: str) -> str:
 
 def _groups_of(command: str) -> dict[str, set[str]]:
     """The groups with a setting that affects the result of a command, with these settings."""
-    found: dict[str, set[str]] = {}
+    groups: dict[str, set[str]] = {}
     for key, row in SETTINGS.items():
         group = key.partition(".")[0]
         if command in row.commands and (group == "export" or (CONFIGS / group).is_dir()):
-            found.setdefault(group, set()).add(key)
-    return found
+            groups.setdefault(group, set()).add(key)
+    return groups
 
 
 def _details(group: str) -> Iterator[str]:

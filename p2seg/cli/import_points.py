@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from p2seg.cli.claims import writes
-from p2seg.cli.click_files import format_of, found_at, rules_of, source_of, tell_some, told
+from p2seg.cli.click_files import format_of, found_at, rules_of, source_of, summary_of, tell_some
 from p2seg.cli.paths import check_file, given_file, path_of
 from p2seg.cli.provenance import record_run
 from p2seg.data.coco_variants import sentences_of
@@ -27,7 +27,7 @@ from p2seg.runtime.progress import console
 def run(cfg: DictConfig) -> Path:
     """Imports the points of `in`, and returns the path `out`."""
     if cfg.out is None:
-        raise UserError("out is not given; say where to write the points: out=FILE.json")
+        raise UserError("out is not set; add out=FILE.json")
     source, out = path_of(cfg, "in"), check_file(Path(cfg.out).expanduser())
     images = Images(path_of(cfg, "images"))
     with console.status(f"clicks of {source}"):
@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> Path:
         write_points(out, replace(points, info=info))
     guessed = " (recognized)" if cfg.format == "auto" else ""
     tell_some(report.problems)
-    console.print(told(report, f"{out}: clicks of {name}{guessed}"))
+    console.print(summary_of(report, f"{out}: clicks of {name}{guessed}"))
     for note in sentences_of(found.notes):
         console.print(f"note: {note}", markup=False)
     return out

@@ -27,17 +27,17 @@ def reader_of(cfg: DictConfig, points: PointSet) -> Reader:
     """The reader of images and initial semantic maps; checks that their folders exist."""
     images, semantic = path_of(cfg, "data.images"), path_of(cfg, "data.semantic")
     if not images.is_dir():
-        raise UserError(f"no image folder at {images}; give it with data.images=DIR")
+        raise UserError(f"no image folder at {images}; set data.images=DIR")
     if not semantic.is_dir():
         raise UserError(
-            f"no folder of first semantic maps at {semantic}; make it with p2seg gen_semantic "
-            "or give it with data.semantic=DIR"
+            f"no folder of initial semantic maps at {semantic}; generate them with p2seg "
+            "gen_semantic, or set data.semantic=DIR"
         )
     names, theirs = [c.name for c in points.categories], _manifest(semantic).get("classes")
     if isinstance(theirs, list) and theirs != names:
         raise UserError(
-            f"the maps in {semantic} are of the classes {', '.join(map(str, theirs))} but "
-            f"{cfg.data.points} has {', '.join(names)}; make maps of these points"
+            f"the maps in {semantic} have the classes {', '.join(map(str, theirs))}, but "
+            f"{cfg.data.points} has {', '.join(names)}; generate maps of these points"
         )
     return Reader(images, semantic, len(points.categories))
 
@@ -92,13 +92,13 @@ def set_classes(cfg: DictConfig, categories: Sequence[Category], source: object)
     Raises:
         UserError: the numbers differ.
     """
-    count, given = len(categories), cfg.data.num_classes
-    if given is None:
+    count, setting = len(categories), cfg.data.num_classes
+    if setting is None:
         cfg.data.num_classes = count
-    elif given != count:
+    elif setting != count:
         raise UserError(
-            f"{source} has {count} categories but data.num_classes is {given}; add "
-            f"data.num_classes={count}, or with data=custom leave it out: the file has it"
+            f"{source} has {count} categories but data.num_classes is {setting}; add "
+            f"data.num_classes={count}, or remove it with data=custom, which reads it from the file"
         )
 
 

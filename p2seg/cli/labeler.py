@@ -1,4 +1,4 @@
-"""What labels images, built from the config: the seeds, or a trained network."""
+"""Labelers for pseudo masks: from the seeds, or from a trained network."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ EXPORT: dict[type, dict[str, str]] = {
         "level": "export.level",
     },
 }
-"""The settings that become which parameters."""
+"""By class: parameters and the settings that they come from."""
 
 PSEUDO = "p2seg pseudo masks"
-"""What `info.description` of a file of pseudo masks says."""
+"""`info.description` of a file of pseudo masks."""
 
 OF_SEEDS = ("orphans", "foreground", "edges", "min_pixels", "default_box")
-"""The settings of an export that seeds have too; the first three are `SeedLabeler`'s."""
+"""Settings of an export from seeds; the first three are parameters of `SeedLabeler`."""
 
 NEEDED = {"step", "config", "categories", "model", "average"}
-"""What a checkpoint must hold to label images."""
+"""Entries of a checkpoint that labeling needs."""
 
 
 def check_export(cfg: DictConfig) -> None:
-    """Compares the settings of an export with what they can be.
+    """Compares the settings of an export with their types.
 
     Raises:
         UserError: a value is invalid.
@@ -64,12 +64,14 @@ def check_export(cfg: DictConfig) -> None:
 def labeler_of(
     cfg: DictConfig, points: PointSet, device: torch.device
 ) -> tuple[Labeler, dict[str, Any]]:
-    """What labels the images, and how the result describes it."""
+    """The labeler of the images, and its description for the result."""
     rules = plain(cfg.export)
     seeds = cfg.ckpt in (None, "none")
     if rules["foreground"] != 1 and not rules["edges"] and (seeds or rules["semantic"] == "S0"):
-        told = "changes nothing in the first map; it needs export.edges or export.semantic=network"
-        console.print(f"export.foreground={rules['foreground']} {told}", markup=False)
+        note = (
+            "has no effect on the initial semantic map; set export.edges or export.semantic=network"
+        )
+        console.print(f"export.foreground={rules['foreground']} {note}", markup=False)
     info: dict[str, Any] = {"description": PSEUDO, "export": rules}
     if seeds:
         info["export"] = {key: rules[key] for key in OF_SEEDS}
@@ -81,7 +83,9 @@ def labeler_of(
     checkpoint = load_checkpoint(path, "network")
     missing = NEEDED - checkpoint.keys()
     if missing:
-        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; give one of p2seg train")
+        raise UserError(
+            f"{path} lacks {', '.join(sorted(missing))}; use a checkpoint of p2seg train"
+        )
     info |= {"source": "network", "checkpoint": sha256(path), "step": checkpoint["step"]}
     info |= {"network": checkpoint["config"], "mdm": plain(cfg.mdm)}
     info["network_input"] = asdict(network_input(cfg))
@@ -89,7 +93,7 @@ def labeler_of(
 
 
 def network_labeler(cfg: DictConfig, network: nn.Module) -> NetworkLabeler:
-    """A network with the config's export around it."""
+    """A labeler of a network, with the settings of the export."""
     check_affinities(cfg)
     method: Method = build(cfg.method)
     return NetworkLabeler(
@@ -111,17 +115,17 @@ def network_labeler(cfg: DictConfig, network: nn.Module) -> NetworkLabeler:
 
 
 def _rounds(cfg: DictConfig, mdm: MutualDistillation | None) -> MutualDistillation | None:
-    """The rounds at export, whose power may be another than in training."""
+    """The rounds of the export, possibly with another power than in training."""
     if mdm is None or cfg.export.beta is None:
         return mdm
     return replace(mdm, beta=cfg.export.beta)
 
 
 def check_affinities(cfg: DictConfig) -> None:
-    """Compares the rounds at export with the network.
+    """Compares the rounds of the export with the network.
 
     Raises:
-        UserError: there are rounds, or their power is given, but the network has no affinities.
+        UserError: the export needs affinities, but the network has none.
     """
     if OmegaConf.select(cfg, "model.network.embedding"):
         return
@@ -129,5 +133,5 @@ def check_affinities(cfg: DictConfig) -> None:
         if cfg.export[key] != none:
             raise UserError(
                 f"export.{key}={cfg.export[key]} needs affinities, which this network does not "
-                "have; leave it out, or train with mdm=paper"
+                "have; remove it, or train with mdm=paper"
             )

@@ -1,7 +1,7 @@
 """The command `p2seg`, which imports only the module of the requested command.
 
 A command is a module of this folder. A command with settings has `run(cfg)` and a YAML file of its
-name in `configs/`. A command with options has `main(words)`.
+name in `configs/`. A command with options has `main(arguments)`.
 """
 
 from __future__ import annotations
@@ -63,33 +63,33 @@ SWITCHES = {"gen_semantic": ("check",)}
 """Settings that can also be written as options: `--check` is `check=true`."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        words: name and arguments of the command; None: those of the process.
+        arguments: name and arguments of the command; None: those of the process.
 
     Returns:
         The exit code, see `p2seg.cli.entry.entry`.
     """
-    words = list(sys.argv[1:] if words is None else words)
-    if not words or words[0] in ("-h", "--help", "help"):
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return 0
-    if words[0] == "--version":
+    if arguments[0] == "--version":
         sys.stdout.write(f"p2seg {_version()}\n")
         return 0
-    if is_plain(words[0], words[1:]):
-        return run_plain(words[0], words[1:])
-    if words[0] == "experiment":
-        return _experiment(words[1:])
-    name = words[0].replace("-", "_")
+    if is_plain(arguments[0], arguments[1:]):
+        return run_plain(arguments[0], arguments[1:])
+    if arguments[0] == "experiment":
+        return _experiment(arguments[1:])
+    name = arguments[0].replace("-", "_")
     if any(name in group for group in OPTIONS.values()):
-        code: int = import_module(f"p2seg.cli.{name}").main(words[1:])
+        code: int = import_module(f"p2seg.cli.{name}").main(arguments[1:])
         return code
     if any(name in group for group in SETTINGS.values()):
-        return _of_settings(name)(words[1:])
-    sys.stderr.write(f"{_unknown(words[0])}\n")
+        return _of_settings(name)(arguments[1:])
+    sys.stderr.write(f"{_unknown(arguments[0])}\n")
     return 2
 
 
@@ -99,14 +99,14 @@ def commands() -> list[str]:
     return list(dict.fromkeys((*COMMANDS, "experiment", *names)))
 
 
-def _experiment(words: list[str]) -> int:
+def _experiment(arguments: list[str]) -> int:
     """Runs a command with settings, even if a command with options has the same name."""
-    name = ALIASES.get(words[0], words[0].replace("-", "_")) if words else ""
+    name = ALIASES.get(arguments[0], arguments[0].replace("-", "_")) if arguments else ""
     names = [each for group in SETTINGS.values() for each in group]
     if name in names:
-        return _of_settings(name)(words[1:])
-    if words and words[0] not in ("-h", "--help"):
-        sys.stderr.write(f"there is no experiment command {words[0]!r}; {', '.join(names)}\n")
+        return _of_settings(name)(arguments[1:])
+    if arguments and arguments[0] not in ("-h", "--help"):
+        sys.stderr.write(f"there is no experiment command {arguments[0]!r}; {', '.join(names)}\n")
         return 2
     sys.stdout.write("\n".join(_listed(SETTINGS)).lstrip() + "\n")
     return 0

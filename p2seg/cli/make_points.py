@@ -28,7 +28,7 @@ from p2seg.runtime.terminal import Terminal
 def run(cfg: DictConfig) -> Path:
     """Samples points of the instances of `gt`, and returns the path `out`."""
     if cfg.out is None:
-        raise UserError("out is not given; say where to write the points: out=FILE.json")
+        raise UserError("out is not set; add out=FILE.json")
     gt, out = Path(cfg.gt).expanduser(), check_file(Path(cfg.out).expanduser())
     console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with console.status(f"points of {gt}"):
@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> Path:
         if not count:
             reasons = "; ".join(f"{n} {kind}" for kind, n in left_out.items()) or "no annotations"
             raise UserError(
-                f"{gt} has no instance to make a point of ({reasons}); give a file that has some"
+                f"{gt} has no instance for a point ({reasons}); use a file with instances"
             )
         source = {"source": str(gt), "source_sha256": sha256(gt)}
         record_run(cfg, "make_points", out)

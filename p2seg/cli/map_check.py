@@ -45,23 +45,23 @@ def check(cfg: DictConfig) -> MapCheck:
         for record, own in zip(points.images, points.points, strict=True)
     ]
     truth = _truth(cfg, points)
-    with closing(track(tasks, "semantic maps", len(tasks))) as shown:
-        found = check_maps(
+    with closing(track(tasks, "semantic maps", len(tasks))) as tracked:
+        result = check_maps(
             source,
-            shown,
+            tracked,
             classes,
             cfg.mdm.snap_radius,
             seen=None if truth is None else truth.add,
         )
     scores = None if truth is None else truth.scores()
     console.print(f"{source.maps}:", markup=False)
-    for table in check_tables(found, scores):
+    for table in check_tables(result, scores):
         console.print(table)
-    _tell_unread(found)
+    _tell_unread(result)
     if out is not None:
-        write_json(out, {"folder": source.maps, **asdict(found), "scores": scores}, indent=1)
+        write_json(out, {"folder": source.maps, **asdict(result), "scores": scores}, indent=1)
         console.print(f"written: {out}", markup=False)
-    return found
+    return result
 
 
 def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
@@ -73,7 +73,7 @@ def _places(cfg: DictConfig) -> tuple[PngMaps, Path | None]:
         path_of(cfg, "semantic.maps")
         if out is not None and file is None:
             raise UserError(
-                f"out={out} is no .json file; a check makes no maps: leave out away, or give "
+                f"out={out} is not a .json file, and a check writes no maps; remove out, or set "
                 "out=FILE.json"
             )
         return build(cfg.semantic.source), file
@@ -93,14 +93,14 @@ def _truth(cfg: DictConfig, points: PointSet) -> MapScores | None:
     names, theirs = ([c.name for c in each.categories] for each in (points, gt))
     if names != theirs:
         raise UserError(
-            f"{path} has the classes {', '.join(theirs)} but the points file has "
-            f"{', '.join(names)}; give the instances file of these points with {key}=FILE"
+            f"{path} has the classes {', '.join(theirs)}, but the points file has "
+            f"{', '.join(names)}; set the instances file of these points with {key}=FILE"
         )
     return MapScores(gt)
 
 
-def _tell_unread(found: MapCheck) -> None:
-    for name, reason in list(found.unread.items())[:TOLD]:
+def _tell_unread(result: MapCheck) -> None:
+    for name, reason in list(result.unread.items())[:TOLD]:
         console.print(f"{name}: {reason}", markup=False)
-    if len(found.unread) > TOLD:
-        console.print(f"and {len(found.unread) - TOLD} more", markup=False)
+    if len(result.unread) > TOLD:
+        console.print(f"and {len(result.unread) - TOLD} more", markup=False)

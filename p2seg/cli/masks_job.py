@@ -79,7 +79,7 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     names = _formats_of(cfg)
     folder = path_of(cfg, "images")
     if not folder.is_dir():
-        raise UserError(f"no image folder at {folder}; give the folder of the masks' images")
+        raise UserError(f"no image folder at {folder}; set images=DIR, the folder of the images")
     keys = {key: (key, cfg[key]) for key in ("points", "polygons")}
     prefix = address_of(folder) if cfg.url is None else str(cfg.url)
     check_values(Options, keys)
@@ -133,19 +133,19 @@ def masks_of(cfg: DictConfig) -> InstanceSet:
     beside = path.with_name("images.json")
     if cfg.gt is None and not beside.is_file():
         raise UserError(
-            f"{path} is a results list and no images.json lies beside it, which says what its ids "
-            "mean; give the instances file of these ids with gt=FILE"
+            f"{path} is a list of results without images.json next to it, which explains the image "
+            "ids; set the instances file of these ids with gt=FILE"
         )
     return read_predictions(path, read_instances(path_of(cfg, "gt") if cfg.gt else beside))
 
 
 def _formats_of(cfg: DictConfig) -> list[str]:
-    given = list(cfg.formats) if isinstance(cfg.formats, ListConfig) else [cfg.formats]
-    for each in given:
+    names = list(cfg.formats) if isinstance(cfg.formats, ListConfig) else [cfg.formats]
+    for each in names:
         check_choice("formats", each, tuple(FORMATS))
-    if not given:
-        raise UserError(f"formats=[] names none; give some of {', '.join(FORMATS)}")
-    return list(dict.fromkeys(given))
+    if not names:
+        raise UserError(f"formats=[] is empty; choose some of {', '.join(FORMATS)}")
+    return list(dict.fromkeys(names))
 
 
 def _usable(
@@ -164,7 +164,7 @@ def _usable(
             indices.append(index)
     if not indices:
         first = skipped[0] if skipped else "the file has none"
-        raise UserError(f"there is no image to export masks of: {first}")
+        raise UserError(f"no image is usable, so no masks are exported: {first}")
     return indices, skipped
 
 
@@ -172,8 +172,8 @@ def _check(record: ImageRecord, folder: Path, *, viewed: bool) -> None:
     clip = Path(record.file_name).parent
     if clip.suffix.lower() in VIDEO_SUFFIXES and (folder / clip).is_file():
         raise UserError(
-            f"{record.file_name} is a frame of a video, which is no image file; export while "
-            "predicting, with predict.formats=[...] of p2seg predict"
+            f"{record.file_name} is a frame of a video, not an image file; write such files "
+            "with predict.formats=[NAME] of p2seg predict"
         )
     path, size = folder / record.file_name, (record.height, record.width)
     if viewed:

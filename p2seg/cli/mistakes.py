@@ -34,20 +34,20 @@ def sentence_of(error: BaseException, configs: Path, config: str) -> str | None:
         configs: folder of the configs.
         config: name of the command's YAML file, for the names of its settings.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, UserError):
-            return str(seen)
-        if isinstance(seen, OSError) and seen.strerror:
-            return refusal(seen)
-        full = "can't allocate memory" in str(seen)  # torch raises a RuntimeError on the CPU
-        if full or isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.strerror:
+            return refusal(cause)
+        full = "can't allocate memory" in str(cause)  # torch raises a RuntimeError on the CPU
+        if full or isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
             return (
-                "the memory is full; take a smaller trainer.batch_size, segmentor.batch_size, "
+                "the memory is full; set a smaller trainer.batch_size, segmentor.batch_size, "
                 "predict.batch_size, data.augment.crop or data.workers "
-                f"({_in_one_line(str(seen))})"
+                f"({_in_one_line(str(cause))})"
             )
-        seen = seen.__cause__
+        cause = cause.__cause__
     if isinstance(error, HydraException):
         return _of_hydra(error, configs, config)
     if isinstance(error, OmegaConfBaseException):
@@ -62,7 +62,7 @@ def _of_hydra(error: HydraException, configs: Path, config: str) -> str:
     if isinstance(error, MissingConfigException):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if group == "hydra/launcher" and name.startswith("submitit"):
-            return f"{group}={name} needs a package more; pip install 'p2seg[slurm]'"
+            return f"{group}={name} needs another package; pip install 'p2seg[slurm]'"
         return f"there is no {group}={name}; choose from {', '.join(_choices(configs, group))}"
     loading = re.search(r"Could not load '([^']*)/([^'/]*)'", text)
     if loading:
@@ -90,7 +90,7 @@ def _of_omegaconf(error: OmegaConfBaseException) -> str:
         key = missing[1]
         full = str(error.full_key or key)
         key = full if full.split(".")[-1] == key else key
-        return f"{key} is not given; add {key}=... to the command"
+        return f"{key} is not set; add {key}=... to the command"
     # "full_key: x" and "object_type=dict" are debugging hints of OmegaConf
     lines = [
         line

@@ -30,7 +30,7 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
     ours = [c.name for c in points.categories]
     if theirs != ours:
         raise UserError(
-            f"{cfg.ckpt} was trained on {len(theirs)} classes ({', '.join(theirs[:5])}...) but "
+            f"{cfg.ckpt} was trained on {len(theirs)} classes ({', '.join(theirs[:5])}...), but "
             f"{cfg.data.points} has {len(ours)} ({', '.join(ours[:5])}...); use a checkpoint of "
             "these classes"
         )
@@ -46,7 +46,7 @@ def load_network(cfg: DictConfig, checkpoint: dict[str, Any], points: PointSet) 
     if not fits:
         raise UserError(
             f"{cfg.ckpt} does not hold the weights of the network that its settings describe "
-            f"({reason}); give the file as tools/train.py wrote it, or train again"
+            f"({reason}); use the unchanged file of p2seg train, or train again"
         )
     network = network_of(cfg)
     network.load_state_dict(weights)

@@ -90,9 +90,9 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     if command == "export_points" and cfg.format == "labelme":
         return Output(command, out, out, record, (out / "labels.txt",), edited=("*.json",))
     if command in OF_A_FILE:
-        asked = cfg.get("format" if command == "export_points" else "")
+        kind_of_file = cfg.get("format" if command == "export_points" else "")
         beside = BESIDE.get(command, {}).items()
-        endings = next((own for name, own in beside if name == asked), ())
+        endings = next((own for name, own in beside if name == kind_of_file), ())
         files = tuple(dict.fromkeys((out, *(_beside(out, each) for each in endings))))
         clicked = command == "annotate"
         return Output(
@@ -187,8 +187,8 @@ def check_folders(cfg: DictConfig, out: Path, formats: list[str]) -> None:
 
 def _folders_of(formats: Any, without: str = "") -> tuple[str, ...]:
     """File patterns of formats; each format has its own folder."""
-    asked = formats if isinstance(formats, ListConfig) else [formats]
-    return tuple(f"{each}/*" for each in FORMATS if each in asked and each != without)
+    names = formats if isinstance(formats, ListConfig) else [formats]
+    return tuple(f"{each}/*" for each in FORMATS if each in names and each != without)
 
 
 def _is_map(file: Path) -> bool:

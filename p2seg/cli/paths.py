@@ -20,7 +20,7 @@ def path_of(cfg: DictConfig, key: str) -> Path:
     """The path that is the value of a setting, with `~` expanded."""
     value = OmegaConf.select(cfg, key)
     if value is None or value == "":
-        raise UserError(f"{key} is not given; add {key}=PATH to the command")
+        raise UserError(f"{key} is not set; add {key}=PATH to the command")
     return Path(value).expanduser()
 
 
@@ -46,5 +46,5 @@ def check_file(path: Path) -> Path:
         UserError: the path is a folder.
     """
     if path.is_dir():
-        raise UserError(f"out={path} is a folder, but a file is written; give out=FILE")
+        raise UserError(f"out={path} is a folder, but a file is needed; set out=FILE")
     return path

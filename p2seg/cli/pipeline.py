@@ -23,8 +23,8 @@ def run(cfg: DictConfig) -> Path:
     """Runs all stages and returns the path of the report."""
     if cfg.review is not None:
         raise UserError(
-            "review= is of masks that are there, but a pipeline makes all from the clicks; give it "
-            "to p2seg gen_pseudo and p2seg train_segmentor"
+            "review applies to existing masks, but a pipeline generates all masks; remove review, "
+            "and set it for p2seg gen_pseudo and p2seg train_segmentor"
         )
     experiment = Experiment(cfg)
     record_run(cfg, "pipeline", experiment.home)

@@ -64,8 +64,8 @@ def run(cfg: DictConfig) -> Path:
     ranks.wait()
     if ranks.first:
         info = info_of(cfg, path, checkpoint, predictor.model.max_objects)
-        made = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
-        report_written(cfg, job, made, predictor.model.max_objects)
+        written = write_predictions(out, job.parts, job.stamps, categories, info, outputs)
+        report_written(cfg, job, written, predictor.model.max_objects)
         console.print(f"wrote {out / 'predictions.json'}", markup=False)
     ranks.wait()
     return out / "predictions.json"

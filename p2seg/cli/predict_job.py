@@ -47,8 +47,8 @@ def sources_of(cfg: DictConfig, categories: list[Category], out: Path) -> list[S
         UserError: there are no images, `gt` has other categories, or an image cannot be read.
     """
     check_choice("predict.views", cfg.predict.views, tuple(VIEWS))
-    given = path_of(cfg, "images")
-    sources = _walked(given, out) if cfg.gt is None else _listed(cfg, given, categories)
+    images = path_of(cfg, "images")
+    sources = _walked(images, out) if cfg.gt is None else _listed(cfg, images, categories)
     if cfg.data.on_error == "raise":
         check_sources(sources)
     return sources
@@ -61,10 +61,10 @@ def formats_of(cfg: DictConfig) -> list[str]:
         UserError: a format is unknown.
     """
     value = cfg.predict.formats
-    given = list(value) if isinstance(value, ListConfig) else [value]
-    for each in given:
+    names = list(value) if isinstance(value, ListConfig) else [value]
+    for each in names:
         check_choice("predict.formats", each, tuple(FORMATS))
-    return [each for each in dict.fromkeys(given) if each != "coco"]
+    return [each for each in dict.fromkeys(names) if each != "coco"]
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,14 @@ def info_of(
     }
 
 
-def report_written(cfg: DictConfig, job: Job, made: Written, max_objects: int) -> None:
+def report_written(cfg: DictConfig, job: Job, written: Written, max_objects: int) -> None:
     """Prints which images were skipped, cut, or converted."""
-    report_inputs(made.skipped)
-    if made.cut:
+    report_inputs(written.skipped)
+    if written.cut:
         settings = "predict.max_objects=N", "predict.score"
-        console.print(cut_message(made.cut, made.images, max_objects, *settings), markup=False)
+        console.print(
+            cut_message(written.cut, written.images, max_objects, *settings), markup=False
+        )
     stills = [each.path for each in job.sources if not each.is_video]
     for sentence in notes_on(stills, path_of(cfg, "images") if cfg.gt is None else None):
         console.print(sentence, markup=False)
@@ -214,9 +216,9 @@ def overlays_of(cfg: DictConfig) -> int | None:
     return None if cfg.predict.overlays is True else int(cfg.predict.overlays)
 
 
-def _walked(given: Path, out: Path) -> list[Source]:
+def _walked(images: Path, out: Path) -> list[Source]:
     """The images and videos of `images`, without files that a run into `out` has written."""
-    sources = sources_at(given)
+    sources = sources_at(images)
     start = sources[0].path.parents[len(Path(sources[0].name).parts) - 1].resolve()
     out = out.resolve()
     inside = start in out.parents
@@ -229,8 +231,8 @@ def _walked(given: Path, out: Path) -> list[Source]:
     ]
     if not kept:
         raise UserError(
-            f"every image of {given} lies below out={out}, whose images are those of earlier runs; "
-            "give another out=DIR"
+            f"every image of {images} is in the output folder out={out}, where images are ignored; "
+            "set another out=DIR"
         )
     return kept
 
@@ -239,17 +241,17 @@ def _listed(cfg: DictConfig, folder: Path, categories: list[Category]) -> list[S
     """The images of the file `gt`."""
     if not folder.is_dir():
         raise UserError(
-            f"no image folder at {folder}; with gt=FILE give the folder of its images, images=DIR"
+            f"no image folder at {folder}; gt=FILE needs the folder of its images, images=DIR"
         )
-    given = read_instances(path_of(cfg, "gt"))
-    if given.categories != categories:
+    gt = read_instances(path_of(cfg, "gt"))
+    if gt.categories != categories:
         raise UserError(
             f"{cfg.ckpt} was trained on {len(categories)} categories "
             f"({', '.join(c.name for c in categories[:5])}...) but {cfg.gt} has "
-            f"{len(given.categories)} ({', '.join(c.name for c in given.categories[:5])}...), or "
+            f"{len(gt.categories)} ({', '.join(c.name for c in gt.categories[:5])}...), or "
             "other ids; use a checkpoint of these categories"
         )
     return [
         Source(folder / image.file_name, image.file_name, image.id, (image.height, image.width))
-        for image in given.images
+        for image in gt.images
     ]

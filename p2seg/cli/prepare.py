@@ -44,14 +44,14 @@ def link(folder: Path, target: Path, images: Sequence[ImageRecord]) -> None:
             write_symlink(folder, target)
         except OSError as error:
             raise UserError(
-                f"this system makes no link from {folder} to {target} ({error.strerror}); "
-                "copy the folder there and run again"
+                f"cannot create a link from {folder} to {target} ({error.strerror}); "
+                "copy the folder to {folder} and run the command again"
             ) from error
     missing = [image.file_name for image in images if not (folder / image.file_name).is_file()]
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(images)} images are not in {target}, the first is "
-            f"{missing[0]}; add them, or take them out of the annotations"
+            f"{len(missing)} of {len(images)} images are missing in {target}, such as "
+            f"{missing[0]}; add them, or remove them from the annotations"
         )
 
 

@@ -40,7 +40,7 @@ def main(words: list[str]) -> None:
     """Runs the command with the arguments `words`."""
     args = parser().parse_args(words)
     if args.seed < 0 or min(args.train, args.val) < 1 or args.size < 64:
-        raise UserError("give --seed from 0, --train and --val from 1 and --size from 64 up")
+        raise UserError("--seed must be >= 0, --train and --val >= 1, and --size >= 64")
     root = args.out / "voc"
     write_synthetic(root, args.seed, args.train, args.val, args.size, progress("drawing"))
     for split in ("train", "val"):

@@ -80,10 +80,10 @@ def main(words: list[str]) -> None:
         devkit, year = devkit or Path("data/downloads"), year or 2012
         sbd = downloaded(devkit, year, sbd)
     if devkit is None:
-        raise UserError("give the folder of VOC with --devkit DIR, or --download")
+        raise UserError("the folder of VOC is not set; add --devkit DIR or --download")
     root = find_voc(devkit, year)
     if sbd is not None and args.classes:
-        raise UserError("--sbd has VOC's classes; leave --classes out")
+        raise UserError("--sbd has the classes of VOC; remove --classes")
     classes = args.classes.split(",") if args.classes else CLASSES
     out = args.out or Path("data") / root.resolve().name.lower()
     sets = {

@@ -10,23 +10,23 @@ from pathlib import Path
 _CODE = "import sys; del sys.path[0]; from p2seg.cli.main import main; raise SystemExit(main())"
 
 
-def words_before(command: str, words: Sequence[str]) -> list[str]:
-    """The words before a command's arguments on the command line of this process.
+def launch_prefix(command: str, arguments: Sequence[str]) -> list[str]:
+    """The command line of this process, without the arguments of the command.
 
     Args:
         command: name of the command; added if this process was started otherwise.
-        words: arguments of the command.
+        arguments: arguments of the command.
     """
-    before = len(sys.argv) - len(words)
-    return sys.argv[:before] if sys.argv[before:] == list(words) else [sys.argv[0], command]
+    before = len(sys.argv) - len(arguments)
+    return sys.argv[:before] if sys.argv[before:] == list(arguments) else [sys.argv[0], command]
 
 
 def start_again(command: str, program: Sequence[str]) -> list[str]:
-    """The words that start a command in the same way as this process.
+    """The command line that starts a command in the same way as this process.
 
     Args:
         command: name of the command.
-        program: returned by `words_before`.
+        program: returned by `launch_prefix`.
     """
     by_name = getattr(sys.modules["__main__"], "__spec__", None) is not None  # python -m p2seg
     if by_name or not Path(program[0]).is_file():
@@ -34,6 +34,6 @@ def start_again(command: str, program: Sequence[str]) -> list[str]:
     return [sys.executable, str(Path(program[0]).absolute()), *program[1:]]
 
 
-def start_apart(command: str, words: Sequence[str]) -> list[str]:
-    """The words that start a command with options in a new process."""
-    return [sys.executable, "-c", _CODE, command, *words]
+def start_apart(command: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that starts a command with options."""
+    return [sys.executable, "-c", _CODE, command, *arguments]

@@ -103,5 +103,5 @@ def weights_read(cfg: DictConfig, key: str) -> str | None:
 def settings_of(cfg: DictConfig, command: str) -> dict[str, Any]:
     """The settings to compare when a training is resumed."""
     settings = plain(cfg)
-    found = {"versions": versions(), "threads": torch.get_num_threads()}
-    return {**deciding(settings, command), **rounding(settings), **found}
+    environment = {"versions": versions(), "threads": torch.get_num_threads()}
+    return {**deciding(settings, command), **rounding(settings), **environment}

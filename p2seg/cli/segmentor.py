@@ -157,15 +157,15 @@ def validation_of(cfg: DictConfig, categories: list[Category], out: Path) -> Val
         return None
     path = path_of(cfg, "data.val_gt")
     if not path.exists():
-        told = f"no validation: there is no ground truth at {path}; data.val_gt=FILE names one"
-        console.print(told, markup=False)
+        message = f"no validation: there is no ground truth at {path}; data.val_gt=FILE names one"
+        console.print(message, markup=False)
         return None
     gt = read_ground_truth(path, "val")
     if gt.categories != categories:
         raise UserError(
             f"{path} has other categories than {cfg.pseudo} ("
-            f"{', '.join(c.name for c in gt.categories[:5])}..., or other ids); give ground truth "
-            "of these with data.val_gt=FILE, or segmentor.validate.every=null"
+            f"{', '.join(c.name for c in gt.categories[:5])}..., or other ids); set ground truth "
+            "of these categories with data.val_gt=FILE, or segmentor.validate.every=null"
         )
     count = cfg.segmentor.validate.images
     if count is not None and count < len(gt.images):

@@ -32,13 +32,13 @@ class Sweep:
     """The task of a launcher: runs one job in a new process.
 
     Attributes:
-        command: words that start the command, such as `python tools/train.py`.
-        words: arguments of the command, without Hydra's options.
+        command: command line that starts the command, such as `python tools/train.py`.
+        arguments: arguments of the command, without Hydra's options.
         swept: keys with several values.
     """
 
     command: list[str]
-    words: list[str]
+    arguments: list[str]
     swept: list[str]
 
     def __call__(self, cfg: DictConfig) -> None:
@@ -48,28 +48,28 @@ class Sweep:
             UserError: the job failed; it has printed the reason.
             SystemExit: the job was asked to stop, and can be resumed.
         """
-        given = (word.partition("=") for word in HydraConfig.get().overrides.task)
-        of_job = {key: value for key, _, value in given}
+        overrides = (each.partition("=") for each in HydraConfig.get().overrides.task)
+        of_job = {key: value for key, _, value in overrides}
         values = {key: of_job[key] for key in self.swept}
-        words = [self._of_job(word, values) for word in self.words]
+        arguments = [self._of_job(each, values) for each in self.arguments]
         tag = "_".join(_tag(key, value) for key, value in values.items())
-        words += own_place(cfg, tag, self.swept)
-        code = _call([*self.command, *words])
+        arguments += own_place(cfg, tag, self.swept)
+        code = _call([*self.command, *arguments])
         if code == 130:
             raise KeyboardInterrupt
         if code == RETRY:
             raise SystemExit(RETRY)
         if code:
-            told = " ".join(f"{key}={value}" for key, value in values.items())
+            job = " ".join(f"{key}={value}" for key, value in values.items())
             raise UserError(
-                f"the job {told} failed with exit code {code}; it says why above, or in its log in "
-                f"{HydraConfig.get().sweep.dir}/.submitit"
+                f"the job {job} failed with exit code {code}; the reason is printed above, or in "
+                f"its log in {HydraConfig.get().sweep.dir}/.submitit"
             )
 
     @staticmethod
-    def _of_job(word: str, values: dict[str, str]) -> str:
-        key = word.partition("=")[0]
-        return f"{key}={values[key]}" if key in values else word
+    def _of_job(override: str, values: dict[str, str]) -> str:
+        key = override.partition("=")[0]
+        return f"{key}={values[key]}" if key in values else override
 
 
 def own_place(cfg: DictConfig, tag: str, swept: Sequence[str]) -> list[str]:
@@ -80,13 +80,13 @@ def own_place(cfg: DictConfig, tag: str, swept: Sequence[str]) -> list[str]:
         tag: text that distinguishes the job from the others.
         swept: keys with several values, which are not changed.
     """
-    words = []
+    arguments = []
     if tag and "name" not in swept and "name" in cfg:
-        words.append(f"name={cfg.name}_{tag}")
+        arguments.append(f"name={cfg.name}_{tag}")
     if tag and "out" not in swept and cfg.get("out"):
         out = Path(cfg.out)
-        words.append(f"out={out.with_name(f'{out.stem}_{tag}{out.suffix}')}")
-    return words
+        arguments.append(f"out={out.with_name(f'{out.stem}_{tag}{out.suffix}')}")
+    return arguments
 
 
 def _tag(key: str, value: str) -> str:

@@ -38,8 +38,8 @@ def run(cfg: DictConfig) -> Path:
     points, skipped = readable_subset(points, reader, cfg.data.on_error, out / "readable.json")
     report_inputs(skipped, reader.images, points.images)
     if cfg.mdm.rounds and cfg.mdm.start_step >= trainer.max_steps:
-        told = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
-        console.print(f"no round of MDM takes part: {told}", markup=False)
+        message = f"mdm.start_step={cfg.mdm.start_step} is not reached in {trainer.max_steps} steps"
+        console.print(f"no round of MDM takes part: {message}", markup=False)
     method: Method = build(cfg.method)
     augment = build(cfg.data.augment, network_input(cfg))
     dataset = PointDataset(points, reader, build(cfg.seeder), augment, cfg.seed)

@@ -174,15 +174,15 @@ def _method_of(trained: Trained, cfg: DictConfig) -> str:
         for each, (_, group) in METHODS.items():
             networks[each] = _composed(f"mdm={group}").model.network._target_
         fitting = [each for each in (own, *METHODS) if networks[each] == trained.network]
-        found = fitting[0] if fitting else trained.network or own
+        method = fitting[0] if fitting else trained.network or own
     else:
-        found = trained.method
-    if found not in (own, *METHODS):
+        method = trained.method
+    if method not in (own, *METHODS):
         raise UserError(
-            f"{trained.path} was trained with the method {shown(found)}, which this command does "
-            "not know; add the mdm=NAME that it was trained with"
+            f"{trained.path} was trained with the method {shown(method)}, which this version does "
+            "not know; add the mdm=NAME of its training"
         )
-    return found
+    return method
 
 
 def _refuse_contradictions(
@@ -196,7 +196,7 @@ def _refuse_contradictions(
         if named is not None:
             raise UserError(
                 f"{named.text} is of the method {_name(own)}, but {path} was trained with "
-                f"{_name(method)}; leave {named.text} out, or train again with it"
+                f"{_name(method)}; remove {named.text}, or train again with it"
             )
     fixed = [key for key in trained.differing(given) if not is_free(key)]
     for override in sorted(overrides, key=lambda each: each.group):  # single settings first
@@ -207,22 +207,22 @@ def _refuse_contradictions(
             more = f" and {len(other) - MOST} more" if len(other) > MOST else ""
             raise UserError(
                 f"{override.text} gives {', '.join(now)}{more}, but {path} was trained with "
-                f"{', '.join(was[:MOST])}{more}; leave {override.text} out, or train again with it"
+                f"{', '.join(was[:MOST])}{more}; remove {override.text}, or train again with it"
             )
         if other:
             key = other[0]
             free = f"export.{key.rpartition('.')[2]}"
-            instead = f", or give {free}" if key.startswith("mdm.") and free in given else ""
+            instead = f", or set {free}" if key.startswith("mdm.") and free in given else ""
             raise UserError(
                 f"{key}={written(given[key])} contradicts {path}, which was trained with "
-                f"{key}={written(trained.values[key])}; leave {key} out, or train again with it"
+                f"{key}={written(trained.values[key])}; remove {key}, or train again with it"
                 f"{instead}"
             )
         alien = [key for key in given if override.sets(key) and key not in trained.values]
         if method != own and not override.group and any(is_in(key, FIXED) for key in alien):
             raise UserError(
                 f"{alien[0]}={written(given[alien[0]])} is of the method {_name(own)}, but {path} "
-                f"was trained with {_name(method)}; leave {alien[0]} out, or train again with it"
+                f"was trained with {_name(method)}; remove {alien[0]}, or train again with it"
             )
 
 
@@ -264,12 +264,10 @@ def _tell(trained: Trained, cfg: DictConfig) -> None:
     own = _settings(cfg)
     missing, unknown = trained.missing(own), trained.unknown(own)
     if missing:
-        reason = (
-            f"it does not hold {_listed(missing)}, which this command takes from its own config"
-        )
+        reason = f"it lacks {_listed(missing)}; the values of the command's config are used"
         console.print(f"{trained.path} is of an older version: {reason}", markup=False)
     if unknown:
-        reason = f"it holds {_listed(unknown)}, which this version does not have and does not use"
+        reason = f"its settings {_listed(unknown)} do not exist in this version and are ignored"
         console.print(f"{trained.path} is of another version: {reason}", markup=False)
 
 

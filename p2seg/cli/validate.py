@@ -27,15 +27,17 @@ from p2seg.errors import UserError
 def run(cfg: DictConfig) -> Path:
     """Writes the page and returns its path."""
     out = output_folder(cfg, "validate")
-    made = inspect(inputs_of(cfg), out, shown_on)
-    cfg.data.num_classes = len(made.clicks.categories)  # users need not set it here
+    inspection = inspect(inputs_of(cfg), out, shown_on)
+    cfg.data.num_classes = len(inspection.clicks.categories)  # users need not set it here
     record_run(cfg, "validate", out)
-    page = write_page(out, made, example_images(made))
-    tell(made, page)
-    stopping = made.findings.stopping
+    page = write_page(out, inspection, example_images(inspection))
+    tell(inspection, page)
+    stopping = inspection.findings.stopping
     if cfg.data.on_error == "skip":  # later commands skip these images too
         stopping = [each for each in stopping if not each.fix.endswith(SKIP)]
     if stopping:
         kinds = "; ".join(each.text for each in stopping)
-        raise UserError(f"{made.inputs.points} is not usable yet: {kinds}; {page} says what to do")
+        raise UserError(
+            f"{inspection.inputs.points} is not usable yet: {kinds}; {page} says what to do"
+        )
     return page

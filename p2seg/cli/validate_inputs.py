@@ -49,16 +49,16 @@ def shown_on(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
     return track(items, what, count)
 
 
-def tell(made: Inspection, page: Path) -> None:
+def tell(inspection: Inspection, page: Path) -> None:
     """Prints one line per problem, the worst first; notes are only on the page."""
-    facts = [f"{made.facts[key]} {key}" for key in ("images", "points", "classes")]
-    console.print(f"{made.inputs.points}: {', '.join(facts)}", markup=False)
-    for each in made.findings.worst_first:
+    facts = [f"{inspection.facts[key]} {key}" for key in ("images", "points", "classes")]
+    console.print(f"{inspection.inputs.points}: {', '.join(facts)}", markup=False)
+    for each in inspection.findings.worst_first:
         if each.severity == NOTE:
             continue
         first = f", such as {each.examples[0]}" if each.examples else ""
         console.print(f"{each.severity}: {each.text}{first}", markup=False)
         console.print(f"    {each.fix}", markup=False)
-    notes = sum(each.severity == NOTE for each in made.findings.worst_first)
+    notes = sum(each.severity == NOTE for each in inspection.findings.worst_first)
     more = f"; {notes} note{'s' * (notes > 1)}" if notes else ""
-    console.print(f"{verdict(made)[1]}{more}: {page}", markup=False)
+    console.print(f"{verdict(inspection)[1]}{more}: {page}", markup=False)

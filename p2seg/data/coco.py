@@ -20,7 +20,7 @@ from p2seg.data.records import Category, ImageRecord
 from p2seg.data.rle import encode
 from p2seg.data.schema import is_number, shown
 from p2seg.errors import UserError
-from p2seg.runtime.files import write_json_object
+from p2seg.runtime.json_streams import write_json_object
 from p2seg.runtime.progress import console
 
 __all__ = [

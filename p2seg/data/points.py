@@ -34,7 +34,7 @@ from p2seg.data.compact_lists import PackedPoints, subset_of
 from p2seg.data.journal import check_no_journal
 from p2seg.data.records import PackedImages
 from p2seg.errors import UserError
-from p2seg.runtime.files import write_json_object
+from p2seg.runtime.json_streams import write_json_object
 from p2seg.structures import IGNORED, Points
 
 Mask = NDArray[np.bool_]

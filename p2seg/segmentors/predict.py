@@ -18,7 +18,8 @@ from p2seg.data.image_sources import Frame
 from p2seg.engine.finite import naming
 from p2seg.errors import UserError
 from p2seg.formats.masks import FORMATS, PLAIN, Entry, Format, Options, places
-from p2seg.runtime.files import write_json, write_json_list
+from p2seg.runtime.files import write_json
+from p2seg.runtime.json_streams import write_json_list
 from p2seg.runtime.resume_log import Kept, Parts
 from p2seg.segmentors.detection import Detection, Detections
 from p2seg.segmentors.overlays import Overlays

@@ -343,7 +343,7 @@ def test_it_stops_on_request_and_leaves_no_file(tool):
     code, said = tool.end(signal.SIGHUP)
     assert code == 75
     assert said.endswith(
-        "stopped by SIGHUP; what was written is whole, and the same command goes on\n"
+        "stopped by SIGHUP; all written files are complete, and the same command resumes\n"
     )
     assert "Traceback" not in said
     home = Path(tool_home(tool))

@@ -23,11 +23,11 @@ def folder(tmp_path):
     [
         (["classes=[]"], ("photos_clicks.json", "classes=[cat,dog]")),
         (["classes=[a,a]"], ("classes lists a twice",)),
-        (["classes=3"], ("classes=3 is no list of names",)),
-        (["classes=[a,b c"], ("classes=[a,b c is no list", "not closed")),
+        (["classes=3"], ("classes=3 is not a list of names",)),
+        (["classes=[a,b c"], ("classes=[a,b c is not a list", "not closed")),
         (["preview=best"], ("preview=best is unknown; choose",)),
         (["preview=sam"], ("give semantic=sam or semantic=sam2",)),
-        (["preview=network"], ("give ckpt=FILE.pt",)),
+        (["preview=network"], ("add ckpt=FILE.pt",)),
         (["ckpt=x.pt"], ("add preview=network",)),
         (["preview=network", "ckpt=missing.pt"], ("missing.pt",)),
         (["preview=none", "port=70000"], ("port=70000: must be",)),
@@ -47,7 +47,7 @@ def test_empty_folders_are_rejected(run_tool, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(run_tool("annotate", f"images={tmp_path}/no", "classes=[a]"), "no image folder at")
     refused(run_tool("annotate", f"images={tmp_path}/empty", "classes=[a]"), "no image in")
-    refused(run_tool("annotate", "classes=[a]"), "images is not given")
+    refused(run_tool("annotate", "classes=[a]"), "images is not set")
 
 
 @pytest.mark.parametrize(

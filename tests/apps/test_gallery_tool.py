@@ -134,7 +134,7 @@ def test_predictions_are_numbered_and_have_no_clicks(made, tmp_path, run_tool):
     assert [mask["id"] for card in cards for mask in card["masks"]] == ["1", "2", "3", "4"]
     refused(run_tool("gallery", *words, "ckpt=x.pt"), "segmentor's findings")
     (home / "images.json").unlink()
-    refused(run_tool("gallery", *words), "no images.json lies beside it")
+    refused(run_tool("gallery", *words), "without images.json next to it")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,10 @@ def test_predictions_are_numbered_and_have_no_clicks(made, tmp_path, run_tool):
         (["gt=nowhere.json"], "no ground-truth file at nowhere.json"),
         (["review=nowhere.json"], "no review at nowhere.json"),
         (["stages=maybe"], "choose auto, true or false"),
-        (["stages=true", "data=custom", "data.num_classes=2"], "no folder of first semantic maps"),
+        (
+            ["stages=true", "data=custom", "data.num_classes=2"],
+            "no folder of initial semantic maps",
+        ),
         (["stages=false", "ckpt=x.pt"], "no stages with stages=false"),
     ],
 )

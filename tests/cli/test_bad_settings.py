@@ -90,7 +90,7 @@ def test_on_error_is_raise_or_skip(tools, tool):
 )
 def test_a_folder_or_file_that_is_not_there(tools, tool, key, tmp_path):
     refused(tools(tool, f"{key}={tmp_path}/nowhere"), f"{tmp_path}/nowhere")
-    refused(tools(tool, f"{key}="), f"{key} is not given; add {key}=PATH to the command")
+    refused(tools(tool, f"{key}="), f"{key} is not set; add {key}=PATH to the command")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_number_out_of_range(tools, tool, word, sentence):
 
 
 def test_a_folder_where_a_file_is_written_is_seen_before_the_work(made, tools, tmp_path):
-    refused(tools("seeds", f"out={made.images}"), "is a folder, but a file is written")
+    refused(tools("seeds", f"out={made.images}"), "is a folder, but a file is needed")
     assert not list(made.images.parent.glob("*.parts"))
 
 

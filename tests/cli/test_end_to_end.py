@@ -249,7 +249,7 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path, run_tool, monkeypatch):
         patch.setattr(P2SegLoss, "__call__", interrupting)
         code, _, error = run_tool("train", *common, f"out={tmp_path}/parts")
     assert code == 130
-    assert error == "stopped by the keyboard; what was written is whole\n"
+    assert error == "stopped by Ctrl-C; all written files are complete\n"
     assert load_checkpoint(tmp_path / "parts" / "last.pt", "network")["step"] == 2
     assert run_tool("train", *common, f"out={tmp_path}/parts")[0] == 0
     whole, parts = (

@@ -16,7 +16,7 @@ from tool_sets import refused
 
 from p2seg.cli.entry import entry
 from p2seg.cli.main import SETTINGS
-from p2seg.cli.words import PATH_KEYS, literal, quoted
+from p2seg.cli.overrides import PATH_KEYS, literal, quoted
 from p2seg.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -130,9 +130,9 @@ def said(capsys):
         (["data=nope"], "there is no data=nope; choose from coco, custom, demo, drawn"),
         (["data="], "there is no data=; choose from coco, custom"),
         (["model=hrnet"], "there is no model=hrnet; choose from hrnet_w48"),
-        (["foo"], "'foo' is no setting; settings are written key=value"),
-        (["=3"], "'=3' is no setting"),
-        (["a b=3"], "'a b=3' is no setting"),
+        (["foo"], "'foo' is not a setting; settings are written key=value"),
+        (["=3"], "'=3' is not a setting"),
+        (["a b=3"], "'a b=3' is not a setting"),
         (["--foo"], "unrecognized arguments: --foo; settings are written key=value"),
         (["~gt"], "Could not delete from config. 'gt' does not exist."),
         (["mdm.decode=vote,point"], "mdm.decode=vote,point has a comma"),
@@ -156,13 +156,13 @@ def test_hydras_own_errors_are_one_sentence_and_exit_code_2(tool, capsys, words,
 def test_a_mandatory_setting_that_is_not_given_is_named(config, key, capsys):
     command = entry(config)(lambda cfg: cfg[key])
     assert command([]) == 2
-    assert said(capsys) == f"{key} is not given; add {key}=... to the command"
+    assert said(capsys) == f"{key} is not set; add {key}=... to the command"
 
 
 def test_a_mandatory_setting_behind_a_reference_is_named(capsys):
     command = entry("train")(lambda cfg: cfg.seeder.conflict)
     assert command(["mdm.conflict=???"]) == 2
-    assert said(capsys) == "mdm.conflict is not given; add mdm.conflict=... to the command"
+    assert said(capsys) == "mdm.conflict is not set; add mdm.conflict=... to the command"
 
 
 def failing(error):
@@ -216,7 +216,7 @@ def test_a_defect_met_while_handling_a_mistake_is_no_mistake():
 
 def test_the_keyboard_stops_it(capsys):
     assert failing(KeyboardInterrupt())([]) == 130
-    assert "stopped by the keyboard" in said(capsys)
+    assert "stopped by Ctrl-C" in said(capsys)
 
 
 def test_nothing_is_left_behind(tool, tmp_path, monkeypatch):

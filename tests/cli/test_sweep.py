@@ -55,7 +55,9 @@ def test_names_and_outputs_that_differ_already_stay(jobs):
 def test_a_job_that_fails_is_one_sentence_after_all_have_run(jobs):
     (code, out, error), seen = jobs("seed=0,1,2", codes=(0, 2, 0))
     assert (code, out) == (2, "")
-    assert error.startswith("the job seed=1 failed with exit code 2; it says why above, or in")
+    assert error.startswith(
+        "the job seed=1 failed with exit code 2; the reason is printed above, or in"
+    )
     assert error.count("\n") == 1
     assert len(seen) == 3
 
@@ -71,7 +73,7 @@ def test_a_launcher_that_is_not_installed_names_its_package(run_tool):
     code, _, error = run_tool("train", "-m", "hydra/launcher=submitit_none", "seed=0,1")
     assert (code, error) == (
         2,
-        "hydra/launcher=submitit_none needs a package more; pip install 'p2seg[slurm]'\n",
+        "hydra/launcher=submitit_none needs another package; pip install 'p2seg[slurm]'\n",
     )
 
 

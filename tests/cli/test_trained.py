@@ -132,12 +132,12 @@ def test_every_free_setting_exists():
 @pytest.mark.parametrize(
     ("name", "words", "told"),
     [
-        ("paper", ["mdm.beta=20"], ("mdm.beta=20 contradicts", "with mdm.beta=3; leave mdm.beta")),
-        ("paper", ["mdm.rounds=0"], ("mdm.rounds=1; leave mdm.rounds out", "give export.rounds")),
+        ("paper", ["mdm.beta=20"], ("mdm.beta=20 contradicts", "with mdm.beta=3; remove mdm.beta")),
+        ("paper", ["mdm.rounds=0"], ("mdm.rounds=1; remove mdm.rounds", "set export.rounds")),
         ("paper", ["model.width=16"], ("model.width=16 contradicts", "model.width=8")),
         ("paper", ["mdm.conflict=semantic_first"], ("mdm.conflict=points_first",)),
         ("paper", ["loss={target: first}"], ("loss.target=first", "loss.target=round")),
-        ("paper", ["mdm=best"], ("mdm=best gives", "mdm.decode=vote", "leave mdm=best")),
+        ("paper", ["mdm=best"], ("mdm=best gives", "mdm.decode=vote", "remove mdm=best")),
         ("paper", ["model=mobilenetv2"], ("model.backbone=mobilenetv2_100", "test_resnet")),
         ("paper", ["mdm=bestie"], ("mdm=bestie is of the method BESTIE", "trained with P2Seg")),
         ("paper", ["+exp=drawn_bestie"], ("+exp=drawn_bestie is of the method BESTIE",)),
@@ -148,7 +148,7 @@ def test_every_free_setting_exists():
 )
 def test_a_word_that_contradicts_the_checkpoint_is_refused(trained, refusal, name, words, told):
     path = trained.root / name / "last.pt"
-    refusal([*words, trained.ckpt(name)], *told, str(path), "leave", "out, or train again")
+    refusal([*words, trained.ckpt(name)], *told, str(path), "remove ", ", or train again")
 
 
 def test_weights_and_schedules_are_no_contradiction(trained, label):
@@ -295,7 +295,7 @@ def test_a_checkpoint_of_before_still_works(trained, label, tmp_path, name):
 
     word = trained.changed(tmp_path / "last.pt", name, edit)
     said, masks = label(word, "export.foreground=2", "export.edges=2")
-    assert "last.pt is of an older version: it does not hold export" in said
-    assert "it holds mdm.retired, which this version does not have" in said
+    assert "last.pt is of an older version: it lacks export" in said
+    assert "its settings mdm.retired do not exist in this version" in said
     assert read_network(masks) == name
     assert torch.load(tmp_path / "last.pt", weights_only=True).keys().isdisjoint({"export"})

@@ -417,7 +417,7 @@ def test_the_tool_tells_mistakes(tmp_path: Path, run_tool: RunTool) -> None:
     gt = tmp_path / "gt.json"
     write_instances(gt, set_of(np.ones((5, 7), bool)))
     for words, sentence in [
-        ((f"gt={gt}",), "out is not given"),
+        ((f"gt={gt}",), "out is not set"),
         ((f"gt={gt}", f"out={tmp_path / 'o'}", "sampler=middle"), "no sampler 'middle'"),
         ((f"gt={gt}", f"out={tmp_path / 'o'}", "seed=x"), "seed=x: must be"),
         ((f"gt={tmp_path / 'none.json'}", f"out={tmp_path / 'o'}"), "no instances file at"),

@@ -146,7 +146,7 @@ def test_a_coco_style_set(run: RunScript, tmp_path: Path) -> None:
     (tmp_path / "in" / "photos" / "000000000009.jpg").unlink()
     code, said = run("prepare_coco", *words)
     assert code == 2
-    assert "1 of 1 images are not in in/photos, the first is 000000000009.jpg" in said
+    assert "1 of 1 images are missing in in/photos, such as 000000000009.jpg" in said
 
 
 @pytest.mark.parametrize("kept", [1, 2])
@@ -232,11 +232,11 @@ def test_mistakes_are_one_sentence(run: RunScript, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     (tmp_path / "file").write_text("")
     for sentence, *words in [
-        ("give the folder of VOC with --devkit", "prepare_voc"),
+        ("the folder of VOC is not set; add --devkit", "prepare_voc"),
         ("no VOC20xx/ImageSets/Segmentation in nowhere", "prepare_voc", "--devkit", "nowhere"),
         ("unrecognized arguments: --devkits", "prepare_voc", "--devkits", "x"),
         ("invalid choice: 2008", "prepare_voc", "--year", 2008),
-        ("leave --classes out", "prepare_voc", "--devkit", "VOC2012", "--sbd", "s", "--classes=a"),
+        ("remove --classes", "prepare_voc", "--devkit", "VOC2012", "--sbd", "s", "--classes=a"),
         ("no folder inst in", "prepare_voc", "--devkit", "VOC2012", "--sbd", "s"),
         ("refused file", "prepare_voc", "--devkit", "VOC2012", "--out", "file"),
         ("give either --root", "prepare_coco"),
@@ -244,7 +244,7 @@ def test_mistakes_are_one_sentence(run: RunScript, tmp_path: Path) -> None:
         ("no instances file at", "prepare_coco", "--root", "x"),
         ("--every 0: must be at least 1", "prepare_voc", "--devkit", "VOC2012", "--every", 0),
         ("has no 'images'", "prepare_coco", "--json", "bad.json", "--images", "."),
-        ("give --seed from 0", "prepare_synthetic", "--seed", -1),
+        ("--seed must be >= 0", "prepare_synthetic", "--seed", -1),
     ]:
         code, said = run(*words)
         sentences = [line for line in said.splitlines() if "━" not in line and line.strip()]

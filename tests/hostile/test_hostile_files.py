@@ -275,7 +275,7 @@ def test_a_valid_foreign_config_is_used(tmp_path, run_tool):
     (tmp_path / "exp" / "theirs.yaml").write_text(text)
     code, _, error = run_tool("make_points", "--config-dir", str(tmp_path), "+exp=theirs")
     assert code == 2
-    assert "out is not given" in error
+    assert "out is not set" in error
 
 
 @pytest.mark.parametrize("name", FILES)

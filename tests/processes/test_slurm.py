@@ -194,7 +194,7 @@ def test_a_job_that_is_told_to_stop_comes_back_and_ends_as_if_nothing_was(
     assert "JobState=COMPLETED" in shown, log
     assert "Restarts=1" in shown
     assert f"job {job} is queued again" in log
-    assert "goes on" in log
+    assert "resumes" in log
     assert "Traceback" not in log
     own = weights(cluster, script)
     assert all(torch.equal(own[name], reference[name]) for name in reference)

@@ -18,10 +18,9 @@ from p2seg.runtime.files import (
     sha256,
     write_bytes,
     write_json,
-    write_json_list,
-    write_json_object,
     write_text,
 )
+from p2seg.runtime.json_streams import write_json_list, write_json_object
 from p2seg.runtime.links import write_link, write_second_name
 
 

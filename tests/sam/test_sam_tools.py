@@ -247,16 +247,18 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("gen_semantic", sam(files, tmp_path, *network), "checkpoint")
     assert not (tmp_path / "candidates").exists()  # all of this is seen before the work
     ask = sam(files, tmp_path, "semantic.select=network")
-    told("gen_semantic", ask, "semantic.select=network asks a trained network; give ckpt=FILE.pt")
+    told("gen_semantic", ask, "semantic.select=network needs a trained network; add ckpt=FILE.pt")
     precision = sam(files, tmp_path, "semantic.sam.precision=half")
     told("gen_semantic", precision, "semantic.sam.precision=half")
 
     works(run_tool("gen_semantic", *simulated(files, tmp_path / "made")))
     own = words(files, tmp_path / "made", f"out={tmp_path}/p.json")
-    told("gen_pseudo", [*own, "export.masks=sam"], "give semantic=sam")
+    told("gen_pseudo", [*own, "export.masks=sam"], "set semantic=sam")
     told("gen_pseudo", [*own, "export.masks=all"], "export.masks=all is unknown")
     told("gen_pseudo", [*own, "export.snap=on"], "export.snap=on is unknown")
-    told("gen_pseudo", [*own, "export.snap=sam"], "export.snap=sam takes borders", "semantic=sam")
+    told(
+        "gen_pseudo", [*own, "export.snap=sam"], "export.snap=sam needs candidates", "semantic=sam"
+    )
     told(
         "gen_pseudo",
         [*own, "semantic=sam", "export.masks=sam"],
@@ -275,9 +277,9 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     )
     home = (f"out={tmp_path}/x", f"data.gt={files.drawn.gt}", f"data.val_gt={files.drawn.gt}")
     reselect = [*words(files, tmp_path, *home), "pipeline.reselect=true"]
-    told("pipeline", reselect, "pipeline.reselect=true lets a trained network choose")
+    told("pipeline", reselect, "pipeline.reselect=true needs candidates and a network")
     rows = [*words(files, tmp_path, *home), "pipeline.segmentors=[sam]"]
-    told("pipeline", rows, "pipeline.segmentors=[sam] is of chosen candidates")
+    told("pipeline", rows, "pipeline.segmentors=[sam] needs candidates")
 
 
 @pytest.mark.slow

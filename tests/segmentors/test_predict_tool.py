@@ -21,8 +21,8 @@ from video_sets import write_video
 
 from p2seg.cli import predict as predict_tool
 from p2seg.cli.checks import check_settings
+from p2seg.cli.overrides import literal
 from p2seg.cli.paths import CONFIGS
-from p2seg.cli.words import literal
 from p2seg.data.image_sources import read_frames, sources_at
 from p2seg.data.rle import decode
 from p2seg.data.video import Video
@@ -404,7 +404,7 @@ def test_a_folder_in_which_nothing_but_results_lies(tool, album):
     (album / "found").mkdir()
     for file in album.glob("*.png"):
         file.rename(album / "found" / file.name)
-    refused(tool(album, out=album / "found"), "every image of", "give another out=DIR")
+    refused(tool(album, out=album / "found"), "every image of", "set another out=DIR")
 
 
 def test_a_run_that_was_killed_goes_on(tool, album, tmp_path, monkeypatch):

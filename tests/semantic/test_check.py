@@ -239,7 +239,7 @@ def test_mistakes_are_one_sentence(run_tool: Run, drawn: Drawn, tmp_path: Path) 
         ([f"semantic.maps={empty}"], "none of 8 maps can be checked: no semantic map at"),
         (["semantic.maps=nowhere"], "no folder of maps at nowhere"),
         (["data.semantic=nowhere"], "no folder of maps at nowhere"),
-        ([maps, f"out={empty}"], "is no .json file; a check makes no maps"),
+        ([maps, f"out={empty}"], "is not a .json file, and a check writes no maps"),
         ([maps, "semantic.gt=nowhere.json"], "no instances file at nowhere.json"),
         ([maps, f"semantic.gt={sizes}"], "is 80x60 in the points file but 80x61"),
         ([maps, f"semantic.gt={names}"], "two categories have the same name 'cat'"),

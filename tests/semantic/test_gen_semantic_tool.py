@@ -74,7 +74,7 @@ def test_a_missing_image_stops_or_is_skipped_and_listed(run_tool: Run, drawn: Dr
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["semantic=png"], "semantic.maps is not given"),
+        (["semantic=png"], "semantic.maps is not set"),
         (["semantic=oracle", "semantic.gt=none.json"], "no instances file at none.json"),
         (["semantic=grabcut", "data.images=nowhere"], "no image folder at nowhere"),
         (["semantic=grabcut", "data.points=nowhere.json"], "no points file at nowhere.json"),

@@ -16,7 +16,8 @@ from p2seg.data.rle import decode
 from p2seg.formats.masks.base import Entry, Labeled, SetFormat, click_of
 from p2seg.formats.masks.cvat import run_lengths
 from p2seg.formats.masks.polygons import Ring, parts_of
-from p2seg.runtime.files import write_json_list, write_text
+from p2seg.runtime.files import write_text
+from p2seg.runtime.json_streams import write_json_list
 
 MODEL = "p2seg"
 """The model's name that Label Studio shows."""

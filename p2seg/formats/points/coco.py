@@ -35,7 +35,7 @@ from p2seg.errors import UserError, shown
 from p2seg.formats.points.base import Found, Mark, Picture, Reading, files_at, json_of, size_from
 from p2seg.formats.points.regions import Coded, Region, box
 from p2seg.formats.points.writer import Writing
-from p2seg.runtime.files import write_json_object
+from p2seg.runtime.json_streams import write_json_object
 
 POINT = "click"
 """The one keypoint of the categories that we write."""

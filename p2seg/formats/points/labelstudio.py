@@ -35,7 +35,8 @@ from p2seg.formats.points.base import (
 )
 from p2seg.formats.points.regions import Bitmap, Outline, box, ellipse
 from p2seg.formats.points.writer import Writing, check_xml
-from p2seg.runtime.files import write_json_list, write_text
+from p2seg.runtime.files import write_text
+from p2seg.runtime.json_streams import write_json_list
 
 KINDS = ("keypoint", "rectangle", "ellipse", "polygon", "brush")
 OURS = "p2seg-"

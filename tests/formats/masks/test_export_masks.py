@@ -97,7 +97,7 @@ def predictions(made, name="predictions.json"):
 def test_predictions_with_their_list_of_images(made, run_tool):
     predictions(made)
     command = words(made, "formats=[coco,labelstudio]", pred="predictions.json")
-    refused(run_tool("export_masks", *command), "no images.json lies beside it", "gt=FILE")
+    refused(run_tool("export_masks", *command), "without images.json next to it", "gt=FILE")
     works(run_tool("export_masks", *command, f"gt={made / 'masks.json'}"))
     document = json.loads((made / "masks.json").read_text()) | {"annotations": []}
     (made / "images.json").write_text(json.dumps(document))
@@ -169,7 +169,7 @@ def test_frames_of_a_video_are_sent_to_predict(made, run_tool):
     ("word", "parts"),
     [
         ("formats=[xml]", ("formats=xml is unknown", "labelstudio")),
-        ("formats=[]", ("formats=[] names none", "cvat")),
+        ("formats=[]", ("formats=[] is empty", "cvat")),
         ("score=2", ("score=2", "0 to 1")),
         ("points=5", ("points=5", "true or false")),
         ("polygons=maybe", ("polygons=maybe", "true or false")),

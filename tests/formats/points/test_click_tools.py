@@ -47,7 +47,7 @@ def test_what_the_tool_refuses(tmp_path, marks, run_tool):
     photos, out = tmp_path / "photos", tmp_path / "points.json"
     good = [f"in={marks}", f"images={photos}", f"out={out}"]
     for words, parts in (
-        (good[:2], ["out is not given"]),
+        (good[:2], ["out is not set"]),
         ([*good, "format=yolo"], ["format=yolo is unknown"]),
         ([*good, "classes=dog"], ["classes=[dog]"]),
         ([*good, "classes=[dgo]"], ["names 'dgo'", "'[dog]'"]),

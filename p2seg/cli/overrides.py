@@ -102,20 +102,20 @@ class Options(argparse.ArgumentParser):
         raise UserError(f"{message}; {REMEDY}")
 
 
-def read_options(words: list[str]) -> argparse.Namespace:
+def read_options(arguments: list[str]) -> argparse.Namespace:
     """Hydra's options among the arguments, and the settings as `overrides`.
 
     Raises:
         UserError: an option is unknown.
     """
-    return Options().parse_args(words)
+    return Options().parse_args(arguments)
 
 
-def check_words(words: list[str]) -> None:
+def check_arguments(arguments: list[str]) -> None:
     """Rejects arguments that are neither settings nor options of Hydra."""
-    options = read_options(words)
+    options = read_options(arguments)
     for folder in filter(None, (options.config_dir, options.config_path)):
         check_configs(Path(folder))
-    for word in options.overrides:
-        if not OVERRIDE.match(word) and not DELETION.match(word):
-            raise UserError(f"{word!r} is no setting; {REMEDY}")
+    for override in options.overrides:
+        if not OVERRIDE.match(override) and not DELETION.match(override):
+            raise UserError(f"{override!r} is not a setting; {REMEDY}")
