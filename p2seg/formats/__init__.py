@@ -1,1 +1,1 @@
-"""Files of other tools: clicks (`points`) and masks (`masks`), a file or folder a tool."""
+"""Formats of other tools: clicks (`points`) and masks (`masks`), one module per format."""

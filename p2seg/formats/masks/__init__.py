@@ -1,8 +1,8 @@
-"""Instances in the formats of other tools, whoever found them.
+"""Export of instance masks in the formats of other tools.
 
-Everything takes plain instances (`label`, `score`, `rle`) and the record of their image. Outlines
-are in pixels edge to edge: the first pixel reaches from (0, 0) to (1, 1), as COCO's polygons and
-the windows of LabelMe, CVAT and Label Studio have it.
+Every format takes plain instances (`label`, `score`, `rle`) and the record of their image.
+Outlines run along pixel edges: the first pixel covers (0, 0) to (1, 1), as in COCO, LabelMe, CVAT
+and Label Studio.
 """
 
 from p2seg.formats.masks.base import (
@@ -30,7 +30,7 @@ FORMATS: dict[str, type[Format]] = {
     "yolo": Yolo,
     "png": LabelMaps,
 }
-"""By the name that is also their folder's."""
+"""The formats by name. The name is also the output folder's."""
 
 __all__ = [
     "FORMATS",

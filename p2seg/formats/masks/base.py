@@ -1,7 +1,7 @@
-"""What every format is: a folder that takes the instances of one image after the other.
+"""Base classes of the mask formats: a folder that receives the instances image by image.
 
-Some tools want the whole set in one file. It is written at the end, from a second look at all
-images: so many processes may share the first one, and an export that was killed can go on.
+Some tools expect the whole set in one file. That file is written at the end, from a second pass
+over all images. Several processes can therefore share the first pass, and a killed export resumes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from p2seg.data.coco import Category, ImageRecord, Instance
 from p2seg.runtime.files import write_bytes
 
 Source = Path | NDArray[np.uint8]
-"""The file of an image; or, of an image that is no file, its pixels `[H, W, 3]` RGB."""
+"""The file of an image, or the pixels `[H, W, 3]` RGB of a video frame that has no file."""
 
 
 class Labeled(Protocol):
@@ -45,14 +45,14 @@ class Labeled(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may choose.
+    """Options of an export. A format ignores the options that it has no field for.
 
     Attributes:
-        points: clicks go along, where the format has a place for them and the instance has one.
-        polygons: polygons, where they lose nothing, in formats that have both polygons and masks.
-        prefix: of the pictures' addresses, where a format has addresses.
-        info: what is known of the masks' origin, where a format has a place for it.
-        val: share of the images that YOLO and COCO put into a set for validation.
+        points: also write the click of each instance that has one.
+        polygons: write polygons instead of masks where no pixel changes.
+        prefix: prefix of the image addresses.
+        info: origin of the masks.
+        val: share of the images that YOLO and COCO put into the validation set.
     """
 
     points: bool = False
@@ -66,12 +66,12 @@ PLAIN = Options()
 
 
 def validation_names(names: Iterable[str], share: float) -> frozenset[str]:
-    """The names of a validation set. They do not depend on the order of the names.
+    """The names of the validation set, independent of the order of `names`.
 
     Args:
-        names: of all images.
-        share: of the names that are chosen, 0 to 1. Of two or more names, at least one is chosen
-            if the share is not 0, and at least one is left.
+        names: names of all images.
+        share: share for validation, 0 to 1. With two or more names and a share above 0, neither
+            set is empty.
     """
     ranked = sorted(set(names), key=lambda name: sha256(name.encode()).digest())
     count = round(share * len(ranked))
@@ -81,10 +81,10 @@ def validation_names(names: Iterable[str], share: float) -> frozenset[str]:
 
 
 def address_of(images: Path) -> str:
-    """Where Label Studio has a folder of its local storage, if its root is the folder above.
+    """The Label Studio address of an image folder, if the local storage root is its parent.
 
     Args:
-        images: the folder; of a file or a pattern, that which holds it.
+        images: the folder, or a file or pattern in it.
     """
     folder = images if images.is_dir() else images.parent
     return f"/data/local-files/?d={quote(folder.absolute().name)}/"
@@ -95,8 +95,8 @@ class Entry:
     """An image and its instances.
 
     Attributes:
-        record: of the image.
-        instances: best first, none with an empty mask.
+        record: the image's record.
+        instances: sorted by score, highest first. No mask is empty.
     """
 
     record: ImageRecord
@@ -107,13 +107,13 @@ class Format(ABC):
     """A folder of files in one format.
 
     Args:
-        folder: it is made when the first image is written.
+        folder: the folder, created with the first image.
         categories: class k is `categories[k - 1]`.
-        options: what the user chose.
+        options: options of the export.
     """
 
     whole: ClassVar[bool] = False
-    """Whether `finish` writes something."""
+    """Whether `finish` writes a file of the whole set."""
 
     def __init__(
         self, folder: Path, categories: Sequence[Category], options: Options = PLAIN
@@ -126,68 +126,68 @@ class Format(ABC):
     def write(
         self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
     ) -> None:
-        """Writes the files of an image, also of one without instances.
+        """Writes the files of an image, even without instances.
 
         Args:
-            place: of the files below the folder, without ending; see `places`.
-            record: of the image.
-            source: where the image is; one that is no file is written beside, as PNG.
-            instances: best first, none with an empty mask.
+            place: path of the files below the folder, without suffix; see `places`.
+            record: the image's record.
+            source: the image. One that is not a file is also written, as PNG.
+            instances: sorted by score, highest first. No mask is empty.
         """
         if not self._begun:
             self._begin()
             self._begun = True
         self._write(place, record, source, instances)
 
-    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:  # noqa: B027 - most have none
+    def finish(self, entries_of: Callable[[], Iterable[Entry]]) -> None:  # noqa: B027 - optional
         """Writes the file of the whole set, if the format has one, after the last image.
 
         Args:
-            look: gives all images, one after the other, in the order of the file; it may be called
-                more than once, so that they need not be in memory.
+            entries_of: iterates over all images in the order of the file. It can be called again,
+                so that the images need not be in memory.
         """
 
-    def _begin(self) -> None:  # noqa: B027 - not every format has such files
-        """Writes what the folder has once, before the first image."""
+    def _begin(self) -> None:  # noqa: B027 - optional
+        """Writes the files that describe the set, before the first image."""
 
     @abstractmethod
     def _write(
         self, place: str, record: ImageRecord, source: Source, instances: Sequence[Labeled]
     ) -> None:
-        """`write` of one image."""
+        """Writes the files of one image; see `write`."""
 
 
 class SetFormat(Format):
-    """A format that has the whole set in one file, in which images are called by their names.
+    """A format with the whole set in one file that refers to images by name.
 
-    Of an image that is no file the pixels are written to `images/`.
+    An image that is not a file is written to `images/`.
     """
 
     whole = True
 
     def _write(
         self,
-        place: str,  # noqa: ARG002 - an image is called by its name
+        place: str,  # noqa: ARG002 - the file refers to an image by its name
         record: ImageRecord,
         source: Source,
-        instances: Sequence[Labeled],  # noqa: ARG002 - they come again, in `finish`
+        instances: Sequence[Labeled],  # noqa: ARG002 - `finish` writes them
     ) -> None:
         if not isinstance(source, Path):
             write_picture(self.folder / "images" / record.file_name, source)
 
     @abstractmethod
-    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
+    def finish(self, entries_of: Callable[[], Iterable[Entry]]) -> None:
         """See `Format.finish`."""
 
 
 def places(names: Iterable[str]) -> dict[str, str]:
-    """The path of each image without its ending, where that is no other image's; else with it.
+    """The output path of each image: without suffix if that is unique, else with suffix.
 
     Args:
-        names: paths of images below their folder, all different.
+        names: unique paths of images below their folder.
 
     Returns:
-        By name; all different, also where a file system does not tell A from a.
+        Path by name. All differ, even on a file system that ignores case.
     """
     names = list(names)
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
@@ -200,7 +200,7 @@ def places(names: Iterable[str]) -> dict[str, str]:
 
 
 def click_of(instance: Labeled, record: ImageRecord) -> tuple[float, float] | None:
-    """The click of an instance as (x, y) in pixels edge to edge; None if it has none."""
+    """The click (x, y) of an instance along pixel edges, or None."""
     if not isinstance(instance, Instance) or instance.point is None:
         return None
     x, y = on_edges(*instance.point)
@@ -208,10 +208,10 @@ def click_of(instance: Labeled, record: ImageRecord) -> tuple[float, float] | No
 
 
 def on_edges(y: float, x: float) -> tuple[float, float]:
-    """A point (y, x) as (x, y) along the pixels' edges, where the first pixel reaches from 0 to 1.
+    """Converts a point (y, x) to (x, y) along pixel edges, where the first pixel covers 0 to 1.
 
-    In our files a pixel's center is a whole number, here it is half a pixel beyond. A point stays
-    on its pixel, that of its whole part: 2.7 becomes 2.99, not 3.2.
+    In p2seg files the center of a pixel is an integer; along edges it is 0.5 more. A point stays
+    on the pixel of its integer part: 2.7 becomes 2.99, not 3.2.
     """
     x, y = (floor(each) + min(each % 1 + 0.5, 0.99) for each in (x, y))
     return x, y

@@ -12,30 +12,29 @@ from p2seg.formats.masks.base import Entry, SetFormat, validation_names
 
 
 class Coco(SetFormat):
-    """`instances.json`: valid COCO ground truth with `score`, and `point` where there is one.
+    """`instances.json`: COCO ground truth with `score`, and `point` for instances with a click.
 
-    With a share for validation, `instances_train.json` and `instances_val.json` instead.
+    With a validation share, the files are `instances_train.json` and `instances_val.json`.
 
-    Annotations keep their ids where they have some, as pseudo masks have; else they are counted
-    from 1.
+    Annotations that have ids, such as pseudo masks, keep them. Others are numbered from 1.
     """
 
-    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
-        images = PackedImages([entry.record for entry in look()])
-        instances = PackedInstances.packed(_numbered(look()), images.sides)
+    def finish(self, entries_of: Callable[[], Iterable[Entry]]) -> None:
+        images = PackedImages([entry.record for entry in entries_of()])
+        instances = PackedInstances.packed(_numbered(entries_of()), images.sides)
         info = dict(self.options.info)
-        made = InstanceSet(images, list(self.categories), instances, info)
+        content = InstanceSet(images, list(self.categories), instances, info)
         if not self.options.val:
-            write_instances(self.folder / "instances.json", made)
+            write_instances(self.folder / "instances.json", content)
             return
         chosen = validation_names((each.file_name for each in images), self.options.val)
         for name, is_val in (("train", False), ("val", True)):
             own = [k for k, each in enumerate(images) if (each.file_name in chosen) == is_val]
-            write_instances(self.folder / f"instances_{name}.json", made.subset(own))
+            write_instances(self.folder / f"instances_{name}.json", content.subset(own))
 
 
 def _numbered(entries: Iterable[Entry]) -> Iterator[list[Instance]]:
-    """The instances of each image, all with an id of their own."""
+    """The instances of each image, each with an id."""
     numbers = count(1)
     for entry in entries:
         yield [

@@ -1,4 +1,4 @@
-"""CVAT's file: "CVAT for images 1.1", one XML of the whole set."""
+"""Masks in "CVAT for images 1.1": one XML of the whole set."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from p2seg.formats.masks.polygons import Ring, parts_of
 from p2seg.runtime.files import atomic_path, write_json
 
 NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Letters that XML 1.0 has no way to write."""
+"""Characters that XML 1.0 cannot represent."""
 
 
 class Cvat(SetFormat):
-    """`annotations.xml` and `labels.json`, the labels as CVAT's project page takes them.
+    """`annotations.xml`, and `labels.json` with the labels for CVAT's project page.
 
-    CVAT finds an image by the name that its task gave it: the path below the folder that was
-    uploaded. A letter that XML has no way to write becomes U+FFFD.
+    CVAT finds an image by its name in the task, which is the path below the uploaded folder. A
+    character that XML cannot represent becomes U+FFFD.
     """
 
-    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
+    def finish(self, entries_of: Callable[[], Iterable[Entry]]) -> None:
         names = [category.name for category in self.categories]
         colors = ["#" + bytes(color).hex() for color in palette(len(names))]
         labels = [
@@ -42,7 +42,7 @@ class Cvat(SetFormat):
             with sheet.tag("annotations"):
                 sheet.text("version", "1.1")
                 _write_labels(sheet, names, colors)
-                for number, entry in enumerate(look()):
+                for number, entry in enumerate(entries_of()):
                     self._write_image(sheet, number, entry, names)
         write_json(self.folder / "labels.json", labels, indent=2)
 
@@ -76,11 +76,11 @@ SCORE: dict[str, Any] = {
     "default_value": "",
     "values": [""],
 }
-"""The attribute of every label that shows how sure the model was."""
+"""The attribute of every label for the confidence of the model."""
 
 
 def mask_attributes(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """A mask as CVAT writes it: a window, and the lengths of runs in it, row by row, off first.
+    """CVAT's attributes of a mask: its bounding box, and the row-major run lengths in the box.
 
     Args:
         mask: `[H, W]` bool, not empty.
@@ -95,7 +95,7 @@ def mask_attributes(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def run_lengths(values: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Lengths of the runs of equal values, the first one of False and maybe 0."""
+    """Lengths of the runs of equal values. The first run is False and may have length 0."""
     ends = np.flatnonzero(values[1:] != values[:-1]) + 1
     runs = np.diff(np.concatenate([[0], ends, [len(values)]]))
     return np.concatenate([[0], runs]) if values[0] else runs
@@ -106,7 +106,7 @@ def _corners(ring: Ring) -> str:
 
 
 def _write_labels(sheet: _Sheet, names: Sequence[str], colors: Sequence[str]) -> None:
-    """What the file says of its task."""
+    """Writes the labels of the task."""
     with sheet.tag("meta"), sheet.tag("task"), sheet.tag("labels"):
         for name, color in zip(names, colors, strict=True):
             with sheet.tag("label"):
@@ -119,7 +119,7 @@ def _write_labels(sheet: _Sheet, names: Sequence[str], colors: Sequence[str]) ->
 
 
 class _Sheet:
-    """XML that is written as it comes, a tag a line."""
+    """Streaming XML writer with one tag per line."""
 
     def __init__(self, pen: XMLGenerator) -> None:
         self.pen = pen
@@ -128,7 +128,7 @@ class _Sheet:
     @contextmanager
     def tag(self, name: str, attributes: dict[str, Any] | None = None) -> Iterator[None]:
         self._line()
-        self.pen.startElement(name, _written(attributes or {}))
+        self.pen.startElement(name, _escaped(attributes or {}))
         self._depth += 1
         yield
         self._depth -= 1
@@ -137,7 +137,7 @@ class _Sheet:
 
     def text(self, name: str, text: str, attributes: dict[str, Any] | None = None) -> None:
         self._line()
-        self.pen.startElement(name, _written(attributes or {}))
+        self.pen.startElement(name, _escaped(attributes or {}))
         self.pen.characters(_xml(text))
         self.pen.endElement(name)
 
@@ -149,9 +149,9 @@ class _Sheet:
         self.pen.ignorableWhitespace("\n" + "  " * self._depth)
 
 
-def _written(attributes: dict[str, Any]) -> Any:
+def _escaped(attributes: dict[str, Any]) -> Any:
     return {key: _xml(str(value)) for key, value in attributes.items()}
 
 
 def _xml(text: str) -> str:
-    return NO_XML.sub("\ufffd", text)  # hours of work may lie behind: no reason to end
+    return NO_XML.sub("\ufffd", text)  # a name must not abort a long export at its end

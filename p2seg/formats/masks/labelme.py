@@ -1,4 +1,4 @@
-"""LabelMe's files: one JSON an image, which LabelMe opens with its picture."""
+"""Masks as LabelMe files: one JSON per image, which LabelMe opens with its image."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from p2seg.formats.masks.polygons import Part, parts_of
 from p2seg.runtime.files import write_json, write_text
 
 VERSION = "5.5.0"
-"""The first digit is what LabelMe compares with its own; 5 knows descriptions and masks."""
+"""LabelMe compares the first digit with its own version. Version 5 has descriptions and masks."""
 
 
 class LabelMe(Format):
-    """`PLACE.json`; the picture is referred to, not copied. `labels.txt` has the classes' order."""
+    """`PLACE.json`, which links the image by path, and `labels.txt`, the classes in order."""
 
     def _begin(self) -> None:
         names = [category.name for category in self.categories]
@@ -34,7 +34,7 @@ class LabelMe(Format):
     ) -> None:
         file = self.folder / f"{place}.json"
         if isinstance(source, Path):
-            # LabelMe goes up from where the JSON really is, also behind links
+            # LabelMe resolves the path from the JSON's real folder, even behind symbolic links.
             image = os.path.relpath(source.absolute(), file.parent.resolve())
         else:
             image = f"{file.stem}.png"
@@ -54,19 +54,18 @@ def labelme(
     *,
     points: bool = False,
 ) -> dict[str, Any]:
-    """The content of an image's file.
+    """The content of an image's JSON.
 
-    A part of a mask is a polygon. One with holes, which LabelMe's polygons cannot have, is a shape
-    of LabelMe's kind `mask`, so that nothing is lost. Parts of one instance share a `group_id`, and
-    its click, a shape of the kind `point`, has it too. The score is in `description`, where LabelMe
-    shows it, and in `score`, which it keeps.
+    Each part of a mask is a polygon. LabelMe's polygons have no holes, so a part with holes is a
+    shape of type `mask`. The parts and the click (type `point`) of one instance share a `group_id`.
+    LabelMe shows the score in `description` and preserves it in `score`.
 
     Args:
-        record: of the image.
-        image_path: from the JSON's folder to the picture.
+        record: the image's record.
+        image_path: path of the image from the JSON's folder.
         instances: in the order of the shapes.
         names: class k is `names[k - 1]`.
-        points: whether clicks go along, of instances that have one.
+        points: also write the clicks.
     """
     shapes: list[dict[str, Any]] = []
     for number, instance in enumerate(instances, start=1):
@@ -97,7 +96,7 @@ def labelme(
 
 
 def _geometry(part: Part) -> dict[str, Any]:
-    """A part as a polygon or, with holes, as a mask with the window's first and last pixel."""
+    """A part as a polygon or, with holes, as a mask with the corner pixels of its bounding box."""
     if not part.holes:
         points = part.outline.astype(float).tolist()
         return {"points": points, "shape_type": "polygon", "mask": None}
@@ -109,11 +108,11 @@ def _geometry(part: Part) -> dict[str, Any]:
 
 
 def filled(part: Part, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of a part, `[height, width]` bool of the given size."""
+    """The mask `[height, width]` of a part, rasterized by even-odd filling."""
     turns = np.zeros((size[0] + 1, size[1] + 1), np.int64)
     for ring in (part.outline, *part.holes):
         ends = np.roll(ring, -1, axis=0)
         for (x, y), (_, end) in zip(ring, ends, strict=True):
             low, high = sorted((int(y), int(end)))
-            turns[low:high, int(x)] += 1  # a side between two columns; a row changes over there
+            turns[low:high, int(x)] += 1  # each vertical side toggles the rows that it spans
     return np.asarray(turns.cumsum(1) % 2 == 1)[: size[0], : size[1]]

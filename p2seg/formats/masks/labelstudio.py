@@ -1,4 +1,4 @@
-"""Label Studio's tasks, with the masks as predictions that people accept and mend."""
+"""Masks as Label Studio tasks, whose predictions annotators accept and edit."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from p2seg.runtime.files import write_text
 from p2seg.runtime.json_streams import write_json_list
 
 MODEL = "p2seg"
-"""The model's name that Label Studio shows."""
+"""The model version that Label Studio shows."""
 KINDS = {"brush": "BrushLabels", "polygon": "PolygonLabels", "keypoint": "KeyPointLabels"}
-"""Names of the controls in the labeling config, and what they are."""
+"""Tag of each control in the labeling config, by the control's name."""
 WORD = 8
-"""Bits of a value of the brush's code."""
+"""Bits per value of the brush code."""
 SIZES = (3, 4, 8, 16)
-"""Bits that a run's length may have in it."""
+"""Bit widths of a run length in the brush code."""
 CHANNELS = 4
-"""Values of a pixel in it: red, green, blue and opacity, all 0 or all 255."""
+"""Values per pixel in the brush code: red, green, blue and opacity, all 0 or all 255."""
 
 
 class LabelStudio(SetFormat):
-    """`tasks.json`, and `config.xml`, the labeling config that fits.
+    """`tasks.json`, and `config.xml` with the matching labeling config.
 
-    A mask is a brush region, which loses nothing; or, where polygons are wanted, one of one part
-    without holes is a polygon. The picture's address is the prefix and the image's path, quoted.
+    A mask is a lossless brush region. With the option `polygons`, a mask of one part without holes
+    is a polygon. The image address is the prefix and the quoted path of the image.
     """
 
-    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:
+    def finish(self, entries_of: Callable[[], Iterable[Entry]]) -> None:
         names = [category.name for category in self.categories]
         write_text(self.folder / "config.xml", config(names))
-        write_json_list(self.folder / "tasks.json", map(self._task, look()))
+        write_json_list(self.folder / "tasks.json", map(self._task, entries_of()))
 
     def _task(self, entry: Entry) -> dict[str, Any]:
         names = [category.name for category in self.categories]
@@ -59,7 +59,7 @@ class LabelStudio(SetFormat):
     def _regions(
         self, number: int, instance: Labeled, record: ImageRecord, names: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
-        """The regions of an instance: its mask, and its click where that goes along."""
+        """The regions of an instance: its mask, and its click if clicks are exported."""
         mask, name = decode(instance.rle), names[instance.label - 1]
         parts = parts_of(mask)
         common = {
@@ -88,16 +88,12 @@ def _region(id: str, kind: str, value: dict[str, Any], common: dict[str, Any]) -
 
 
 def _percent(ring: Ring, record: ImageRecord) -> list[list[float]]:
-    """Corners in percent of the image's width and height, as Label Studio counts."""
+    """Corners in percent of the image's width and height."""
     return (100 * ring / (record.width, record.height)).tolist()  # type: ignore[no-any-return]
 
 
 def config(names: Sequence[str]) -> str:
-    """The labeling config: every class as brush, polygon and click, in the project's colors.
-
-    Args:
-        names: of the classes.
-    """
+    """The labeling config: every class as brush, polygon and click, in the p2seg colors."""
     lines = ["<View>", '  <Image name="image" value="$image" zoom="true"/>']
     for control, kind in KINDS.items():
         lines.append(f'  <{kind} name="{control}" toName="image">')
@@ -109,17 +105,17 @@ def config(names: Sequence[str]) -> str:
 
 
 def brush_code(mask: NDArray[np.bool_]) -> list[int]:
-    """A mask as Label Studio's brush has it: bytes of runs of the values of an RGBA picture.
+    """Encodes a mask in Label Studio's brush code: run lengths over the values of an RGBA image.
 
-    The bits are, first to last: 32 of how many values, 5 of a value's bits less 1, four times 4 of
-    the bits that a length may have less 1; then of each run a 1, 2 bits of which of the four, the
-    length less 1, and the value, 0 or 255.
+    The header holds the number of values (32 bits), the bits per value less 1 (5 bits), and four
+    bit widths less 1 (4 bits each). Each run is a 1, the index of a bit width (2 bits), the length
+    less 1 in that width, and the value, 0 or 255.
 
     Args:
         mask: `[H, W]` bool.
 
     Returns:
-        Whole numbers 0..255.
+        Bytes as integers.
     """
     runs = run_lengths(mask.ravel()) * CHANNELS
     head = [(mask.size * CHANNELS, 32), (WORD - 1, 5), *((size - 1, 4) for size in SIZES)]
@@ -137,26 +133,22 @@ def brush_code(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def brush_size(code: Sequence[int]) -> int:
-    """How many pixels a brush's code says that it has.
-
-    Args:
-        code: whole numbers 0..255, of which the first four count the values.
-    """
+    """The number of pixels in the header of a brush code."""
     return int.from_bytes(bytes(code[:4]), "big") // CHANNELS
 
 
 def brush_mask(code: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask of a brush: the inverse of `brush_code`, also with values that are not in runs.
+    """Decodes a brush code, with runs and with literal values, to the mask of opaque pixels.
 
     Args:
-        code: whole numbers 0..255.
+        code: bytes as integers.
         size: (height, width), pixels.
 
     Returns:
-        `[H, W]` bool, where the opacity is not 0.
+        `[H, W]` bool, True where the opacity is not 0.
 
     Raises:
-        ValueError: the code is cut short, or of another size.
+        ValueError: the code is truncated, or of another size.
     """
     total = size[0] * size[1] * CHANNELS
     bits = (np.unpackbits(np.array(code, np.uint8)) + ord("0")).tobytes().decode()
@@ -169,7 +161,7 @@ def brush_mask(code: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
     while filled < total:
         in_run, which = bits[at : at + 1] == "1", bits[at + 1 : at + 3]
         if len(which) < 2:
-            raise ValueError("is a brush that is cut short")
+            raise ValueError("is a truncated brush")
         at += 3 + sizes[int(which, 2)]
         length = int(bits[at - sizes[int(which, 2)] : at] or "0", 2) + 1
         end = at + word * (1 if in_run else length)

@@ -1,4 +1,4 @@
-"""Label maps: every pixel's instance and class as PNGs, as VOC has them."""
+"""Label maps: PNGs of the instance and class of every pixel, as in VOC."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from p2seg.errors import UserError
 from p2seg.formats.masks.base import Format, Labeled, Source
 from p2seg.runtime.files import write_bytes, write_json
 
-DEEPEST = 65535
+LARGEST = 65535
 """The largest value of 16 bits."""
 
 
 class LabelMaps(Format):
-    """`instances/PLACE.png`, `instances/PLACE.json`, `classes/PLACE.png` and, once, `classes.json`.
+    """`instances/PLACE.png`, `instances/PLACE.json`, `classes/PLACE.png` and one `classes.json`.
 
-    The first is a 16-bit map: pixel k belongs to the k-th instance of the JSON beside it, 0 to
-    none; where instances overlap, the better one is seen. The JSON says each one's class and score.
-    The second map has the classes 1..C (8 bits; 16 where there are more than 255), 0 for none, and
-    `classes.json` their names: a class map as `semantic.class_map` takes it.
+    `instances/PLACE.png` is a 16-bit map: value k is the k-th instance of the JSON, 0 is none. Of
+    overlapping instances, the one with the higher score is on top. The JSON lists class and score
+    per instance. `classes/PLACE.png` has classes 1..C, 0 for none, in 8 bits, or in 16 bits above
+    255 classes. `classes.json` names the classes and is valid for `semantic.class_map`.
     """
 
     def _begin(self) -> None:
@@ -37,13 +37,13 @@ class LabelMaps(Format):
         self,
         place: str,
         record: ImageRecord,
-        source: Source,  # noqa: ARG002 - the maps need no picture
+        source: Source,  # noqa: ARG002 - the maps contain no image
         instances: Sequence[Labeled],
     ) -> None:
-        if len(instances) > DEEPEST:
+        if len(instances) > LARGEST:
             raise UserError(
                 f"image {record.file_name} has {len(instances)} instances, but a map of 16 bits "
-                f"holds {DEEPEST}; raise the least score"
+                f"holds {LARGEST}; raise the minimum score"
             )
         numbers = instance_map(record, instances)
         labels = np.array([0, *(each.label for each in instances)], np.uint16)
@@ -65,11 +65,11 @@ class LabelMaps(Format):
 
 
 def instance_map(record: ImageRecord, instances: Sequence[Labeled]) -> NDArray[np.uint16]:
-    """The number of the instance that is seen at each pixel.
+    """The number of the topmost instance at each pixel.
 
     Args:
-        record: of the image.
-        instances: at most 65535, the best first.
+        record: the image's record.
+        instances: at most 65535, highest score first.
 
     Returns:
         `[H, W]` uint16: 1 for the first instance, 0 for none.

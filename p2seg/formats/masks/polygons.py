@@ -1,7 +1,7 @@
-"""Outlines of masks that lose nothing: they run along the pixels' edges.
+"""Lossless outlines of masks along pixel edges.
 
-A polygon through pixel centers, as OpenCV gives it, is half a pixel too small on each side. Ours
-fill exactly the mask's pixels: a pixel's center lies inside where the pixel belongs to the mask.
+A polygon through pixel centers, as OpenCV returns it, is half a pixel too small on each side. A
+polygon along pixel edges contains exactly the centers of the mask's pixels.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ring = NDArray[np.int64]
-"""`[N, 2]` corners (x, y) of pixels along a closed outline, the first not repeated; N >= 4."""
+"""`[N, 2]` pixel corners (x, y) of a closed outline without repeating the first; N >= 4."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A connected part of a mask; pixels that share a corner are connected.
+    """An 8-connected component of a mask.
 
     Attributes:
-        outline: around it; where pixels share but a corner it touches itself.
-        holes: around each of its holes.
+        outline: outer boundary. It touches itself where pixels share only a corner.
+        holes: boundary of each hole.
     """
 
     outline: Ring
@@ -32,20 +32,20 @@ class Part:
 
 
 def parts_of(mask: NDArray[np.bool_]) -> list[Part]:
-    """The parts of a mask, the largest outline's area first.
+    """The components of a mask, by the area of their outlines, largest first.
 
     Args:
         mask: `[H, W]` bool.
 
     Returns:
-        The parts; none of an empty mask. A part inside another's hole is a part of its own.
+        One part per component, including components inside a hole. Empty for an empty mask.
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return []
     top, left = int(rows[0]), int(columns[0])
     window = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
-    # of a mask twice as large a contour's points tell on which side of their pixel they lie
+    # In a mask of twice the size, contour points show on which side of their pixel they lie.
     large = window.repeat(2, 0).repeat(2, 1)
     contours, tree = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings = [_along_edges(contour[:, 0]) + np.array([left, top]) for contour in contours]
@@ -59,16 +59,16 @@ def parts_of(mask: NDArray[np.bool_]) -> list[Part]:
 
 
 def area(ring: Ring) -> float:
-    """Pixels that a ring encloses."""
+    """The area inside a ring, in pixels."""
     x, y = ring.T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
 def joined(rings: Sequence[Ring]) -> Ring:
-    """One polygon of several rings: a way from ring to ring, there and back, encloses nothing.
+    """Joins rings to one polygon by bridges of zero area between nearest corners.
 
     Args:
-        rings: one or more that do not enclose each other.
+        rings: one or more rings that do not enclose each other.
     """
     from scipy.spatial import cKDTree
 
@@ -83,10 +83,9 @@ def joined(rings: Sequence[Ring]) -> Ring:
 
 
 def _along_edges(contour: NDArray[Any]) -> Ring:
-    """A contour of the twice enlarged mask as corners of pixels of the mask."""
+    """Converts a contour of the doubled mask to pixel corners of the mask."""
     ring: Ring = ((contour + 1) // 2).astype(np.int64)
-    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(1)]  # at concave corners two points meet
-    came = np.sign(ring - np.roll(ring, 1, axis=0))
-    goes = np.roll(came, -1, axis=0)
-    turns: Ring = ring[(came != goes).any(1)]
-    return turns
+    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(1)]  # concave corners appear twice
+    incoming = np.sign(ring - np.roll(ring, 1, axis=0))
+    corners: Ring = ring[(incoming != np.roll(incoming, -1, axis=0)).any(1)]
+    return corners

@@ -1,4 +1,4 @@
-"""YOLO's segmentation set: `data.yaml`, `images/` and `labels/`, ready to train on."""
+"""Masks as a YOLO segmentation data set: `data.yaml`, `images/` and `labels/`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _IMAGES = re.compile("images_*", re.IGNORECASE)
 
 
 class Yolo(Format):
-    """`labels/PLACE.txt`, the picture as a link in `images/` and, once, `data.yaml`.
+    """`labels/PLACE.txt`, a link to the image in `images/`, and one `data.yaml`.
 
-    YOLO finds labels by the picture's path, whose last `/images/` becomes `/labels/`; hence the
-    links, and folders of pictures that are called `images` get a `_`. An image without instances
-    has an empty file: YOLO takes it for background. Scores are not written.
+    YOLO finds labels by replacing the last `/images/` of the image path with `/labels/`. A
+    subfolder called `images` therefore gets a `_`. An image without instances has an empty label
+    file, which YOLO reads as background. Scores are not written.
     """
 
     whole = True
@@ -39,8 +39,8 @@ class Yolo(Format):
         sets = ("train.txt", "val.txt") if split else ("images", "images")
         write_text(self.folder / "data.yaml", data_yaml(self.categories, *sets))
 
-    def finish(self, look: Callable[[], Iterable[Entry]]) -> None:  # noqa: ARG002
-        """With a share for validation, the lists of images that `data.yaml` names."""
+    def finish(self, entries_of: Callable[[], Iterable[Entry]]) -> None:  # noqa: ARG002
+        """With a validation share, writes the lists of images that `data.yaml` names."""
         if not self.options.val:
             return
         images = self.folder / "images"
@@ -64,40 +64,36 @@ class Yolo(Format):
 
 
 def yolo_place(place: str) -> str:
-    """A place none of whose folders is `images`: train/images/a becomes train/images_/a.
+    """The place without folders called `images`: train/images/a becomes train/images_/a.
 
-    Folders called `images_` get one more `_`, so that places stay different.
+    Folders called `images_` get one more `_`, so that places stay unique.
     """
     *folders, name = place.split("/")
     return "/".join([*(f"{each}_" if _IMAGES.fullmatch(each) else each for each in folders), name])
 
 
 def data_yaml(categories: Sequence[Category], train: str = "images", val: str = "images") -> str:
-    """The set's description: where its images are, from its own folder, and its classes from 0.
+    """The content of `data.yaml`: relative paths of the images, and the classes from 0.
 
     Args:
         categories: class index k of YOLO is `categories[k]`.
-        train: folder or list of the images for training.
-        val: of those for validation.
+        train: folder or list of the training images.
+        val: folder or list of the validation images.
     """
     names = (f"  {index}: {_quoted(each.name)}" for index, each in enumerate(categories))
     return "\n".join([f"train: {train}", f"val: {val}", "names:", *names]) + "\n"
 
 
 def _quoted(name: str) -> str:
-    """A name in YAML's double quotes: JSON's, without what YAML takes for none or a line's end."""
+    """A name in YAML's double quotes: as in JSON, with unprintable characters escaped."""
     text = json.dumps(name, ensure_ascii=False)
     return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text)
 
 
 def yolo_line(instance: Labeled, record: ImageRecord) -> str:
-    """An instance as YOLO's line: the class's index from 0, then x y of one polygon in 0..1.
+    """An instance as a YOLO line: class index from 0, then x y of one polygon in 0..1.
 
-    YOLO's lines know one polygon without holes: holes are filled, parts are joined.
-
-    Args:
-        instance: its mask is not empty.
-        record: of its image.
+    A YOLO line holds one polygon without holes. Holes are filled and parts are joined.
     """
     polygon = joined([part.outline for part in parts_of(decode(instance.rle))])
     scaled = (polygon / (record.width, record.height)).ravel()

@@ -1,7 +1,8 @@
-"""Clicks in the formats of other tools, read and written: LabelMe, CVAT, Label Studio and more.
+"""Import and export of clicks in the formats of other tools: LabelMe, CVAT, Label Studio and more.
 
-A reader gives what a file says (`base.Found`), in the coordinates of its tool; `gather` compares it
-with the images and makes our points of it; `match` finds the images by the tools' names for them.
+A reader returns the content of a file (`base.Found`) in the coordinates of its tool.
+`match_images` finds the images by the names in the file. `gather` checks the content against the
+images and converts it to a `PointSet`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from p2seg.formats.points import (
     datumaro,
     labelme,
     labelstudio,
+    labelstudio_tasks,
     table,
     via,
 )
@@ -44,15 +46,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Format:
-    """How a tool's clicks are read and written.
+    """Reader and writer of one tool's clicks.
 
     Attributes:
-        read: gives what a file or folder says.
-        edges: its coordinates run along the pixels' edges, the first pixel's center is at (0.5,
-            0.5).
-        write: writes a set and says in a sentence what to do with it; None: it is only read.
-        ending: of the file that is written; empty for a folder.
-        classes: the file lists the classes; else they come back sorted by name.
+        read: reads a file or folder.
+        edges: coordinates run along pixel edges, with the center of the first pixel at (0.5, 0.5).
+        write: writes a set and returns the next step for the user; None for a read-only format.
+        ending: suffix of the written file; empty for a folder.
+        classes: the file lists the classes; otherwise they are sorted by name.
     """
 
     read: Callable[[Path, Reading], Found]
@@ -72,41 +73,35 @@ FORMATS = {
     "bestie": Format(bestie.read, False),
     "csv": Format(table.read, False, table.write, ".csv", classes=False),
 }
-"""By name."""
+"""The formats by name."""
 
 _JSONS = {
     "labelme": labelme.is_labelme,
     "coco": coco.is_coco,
     "datumaro": datumaro.is_datumaro,
-    "labelstudio": labelstudio.is_labelstudio,
+    "labelstudio": labelstudio_tasks.is_labelstudio,
     "via": via.is_via,
 }
-_LOOKED_AT = 20
-"""Files of a folder that are opened to say what it holds."""
+_MAX_OPENED = 20
+"""Files of a folder that are opened to recognize its format."""
 
 
 def recognized(path: Path) -> str:
-    """The format of a file or folder, by what is in it.
-
-    Args:
-        path: it.
-
-    Returns:
-        A name of `FORMATS`.
+    """The format of a file or folder, a key of `FORMATS`, recognized by its content.
 
     Raises:
-        UserError: it is none of them, or a folder holds several.
+        UserError: the format is unknown, or a folder contains several.
     """
     files = files_at(path, (".json", ".xml", ".csv", ".tsv", ".txt"), "files of clicks")
-    # beside other files a text is a list of classes or a readme
+    # Next to other files, a text file is a list of classes or a readme.
     files = [each for each in files if each.suffix.lower() != ".txt"] or files
-    kinds = {kind: file for file in files[:_LOOKED_AT] for kind in [_kind(file)]}
+    kinds = {kind: file for file in files[:_MAX_OPENED] for kind in [_kind(file)]}
     known = {kind: file for kind, file in kinds.items() if kind is not None}
     if len(known) == 1 and len(kinds) == 1:
         return next(iter(known))
     if len(known) > 1:
-        some = ", ".join(f"{kind} ({file.name})" for kind, file in sorted(known.items()))
-        raise UserError(f"{path} holds several formats: {some}; give in=FILE or format=NAME")
+        listed = ", ".join(f"{kind} ({file.name})" for kind, file in sorted(known.items()))
+        raise UserError(f"{path} holds several formats: {listed}; give in=FILE or format=NAME")
     kept = f"; take it out of the folder of {next(iter(known))}" if known else ""
     raise UserError(
         f"the format of {kinds[None]} is unknown: it {_seems(kinds[None])}{kept}; or name the "
@@ -115,7 +110,7 @@ def recognized(path: Path) -> str:
 
 
 def _kind(file: Path) -> str | None:
-    """The format of a file, None where it is none of ours."""
+    """The format of a file, or None if it is unknown."""
     ending = file.suffix.lower()
     if ending == ".json":
         content = json_of(file, "file of clicks")
@@ -132,13 +127,13 @@ def _kind(file: Path) -> str | None:
 
 
 def _text_of_xml(file: Path) -> str:
-    """About what an XML says, whatever its encoding, which its own first line names."""
+    """The beginning of an XML file as ASCII-compatible text, whatever its encoding."""
     with file.open("rb") as stream:
         return stream.read(40_000).replace(b"\0", b"").decode("latin-1")
 
 
 def _seems(file: Path) -> str:
-    """What a file of an unknown format seems to be."""
+    """A phrase that describes a file of an unknown format."""
     ending = file.suffix.lower()
     if ending == ".json":
         return json_seems(json_of(file, "file of clicks"))

@@ -1,4 +1,4 @@
-"""What all readers of clicks share: what a file says before it is compared with any image."""
+"""Types and checks that all readers share: the content of a file before matching with images."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from p2seg.formats.points.regions import Region
 from p2seg.runtime.files import read_json, read_text
 
 MAX_BYTES = 1 << 30
-"""A larger file is refused unread: a million clicks are a tenth of that."""
+"""Larger files are rejected unread. A million clicks take a tenth of that."""
 ID_KEY = "p2seg_id"
-"""Where exported files carry our annotation ids, if their tool has no ids of its own."""
+"""Field for p2seg annotation ids in the files of tools without ids."""
 
 
 Place = tuple[float, float] | Region
-"""A click (y, x), or what a click is derived from."""
+"""A click (y, x), or a region from which a click is derived."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One object as a tool has it.
+    """One object in the coordinates of a tool.
 
     Attributes:
-        label: its class by name; empty if the file gives it none.
-        at: a click (y, x) in the tool's pixels; or what a click is derived from; or, if the file
-            has parts of the image and not pixels, what makes one of these of the image's
-            (height, width).
-        where: of the file's entry, for sentences: "shape 3".
-        id: our annotation id, where the file carries one.
+        label: class name; empty if the file has none.
+        at: click or region in the tool's pixels. If the file has relative coordinates, a function
+            that computes it from the image's (height, width).
+        where: the file's entry, for messages: "shape 3".
+        id: p2seg annotation id, if the file has one.
         group: regions of one label and group are parts of one object.
     """
 
@@ -49,15 +48,15 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image as a tool names it.
+    """One image of a tool's file.
 
     Attributes:
-        names: what the file calls it, the surest name first; sentences show the last one.
+        names: candidate names, most reliable first. Messages show the last one.
         marks: in the file's order.
-        where: the file, and the entry where it has many, for sentences.
-        size: (height, width) in pixels, where the file says it.
-        id: of the image, where the format keeps ours.
-        size_by: what says the size, behind `where` in the sentence of another size.
+        where: the file, and the entry if it has several, for messages.
+        size: (height, width) in pixels, if the file has it.
+        id: p2seg image id, if the file has one.
+        size_by: source of the size, appended to `where` in a message about a different size.
     """
 
     names: tuple[str, ...]
@@ -70,16 +69,15 @@ class Picture:
 
 @dataclass
 class Found:
-    """What a file or folder holds.
+    """The content of a file or folder.
 
     Attributes:
         pictures: in the file's order, or sorted by path.
-        classes: names in the file's own order, with their ids where it has some; None where it has
-            no list of classes.
-        class_ids: ids of `classes` that are worth keeping (COCO's).
-        left_out: what is no click, nor a thing to derive one from: how many of each kind.
-        problems: sentences of entries that cannot be used.
-        notes: what was read in another way than the file has it: how many of each kind.
+        classes: names in the file's order; None if it has no list of classes.
+        class_ids: ids of `classes` to preserve (COCO).
+        left_out: number of entries per kind that are neither clicks nor regions.
+        problems: messages about entries that are invalid.
+        notes: number of entries per kind that were repaired while reading.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -91,7 +89,7 @@ class Found:
 
     @contextmanager
     def entry(self) -> Iterator[None]:
-        """Notes what is wrong with an entry, and goes on behind it."""
+        """Records a `UserError` about an entry, so that the reader continues with the next."""
         try:
             yield
         except UserError as error:
@@ -100,13 +98,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader must be told where its file does not say it.
+    """Options of the readers for what a file does not specify.
 
     Attributes:
-        classes: names of the classes in their order; None: those of the file.
-        keypoint: COCO: which keypoint is the click; None: the middle one of those that are there.
-        attribute: VIA: which region attribute is the class; None: the only or usual one.
-        first_class: BESTIE: the number of the first class, 0 or 1; None: as the numbers show.
+        classes: class names in order; None: those of the file.
+        keypoint: COCO: the keypoint that is the click; None: the most central labeled one.
+        attribute: VIA: the region attribute that is the class; None: the only or usual one.
+        first_class: BESTIE: the number of the first class, 0 or 1; None: inferred.
     """
 
     classes: Sequence[str] | None = None
@@ -116,32 +114,32 @@ class Reading:
 
 
 def files_at(path: Path, endings: tuple[str, ...], what: str) -> list[Path]:
-    """A file, or all files below a folder with some endings, sorted; hidden ones stay out.
+    """The file itself, or all visible files below a folder with one of the suffixes, sorted.
 
     Raises:
-        UserError: nothing is there, or none of the folder's files has such an ending.
+        UserError: the path does not exist, or no file below it has such a suffix.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"no file or folder of {what} at {path}: check in=PATH")
-    found = [
+    files = [
         Path(parent, name)
         for parent, _, names in os.walk(path)
         for name in names
         if name.lower().endswith(endings) and not name.startswith(".")
     ]
-    if not found:
+    if not files:
         raise UserError(f"no {what} below {path}: its files end in {', '.join(endings)}")
-    return sorted(found)
+    return sorted(files)
 
 
 def check_bytes(path: Path) -> None:
-    """Refuses a file that is too large to be a file of clicks."""
+    """Raises a `UserError` if the file is too large to be a file of clicks."""
     if path.is_file() and path.stat().st_size > MAX_BYTES:
         raise UserError(
             f"{path} has {path.stat().st_size} bytes, more than {MAX_BYTES}: split it, and give "
-            "the folder of the parts"
+            "the folder of the parts with in=DIR"
         )
 
 
@@ -156,7 +154,7 @@ def text_of(path: Path, what: str) -> str:
     check_bytes(path)
     text = read_text(path, what)
     if "\0" in text:
-        raise UserError(f"{path} holds zero bytes, so it is not a text; give a {what}")
+        raise UserError(f"{path} contains null bytes, so it is not text; give a {what}")
     return text
 
 
@@ -168,7 +166,7 @@ def object_of(value: Any, where: str) -> dict[str, Any]:
 
 
 def list_at(content: dict[str, Any], key: str, where: str) -> list[Any]:
-    """The list under a key of an object that `where` calls by name; none given is an empty one."""
+    """The list under a key of an object; empty if the key is missing."""
     value = content.get(key)
     if value is None:
         return []
@@ -193,7 +191,7 @@ def pair_of(value: Any, where: str) -> tuple[float, float]:
 
 
 def label_of(value: Any, where: str) -> str:
-    """The name of a class; empty if there is none."""
+    """The class name, or an empty string if there is none."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return ""
     if type(value) is int:
@@ -201,12 +199,12 @@ def label_of(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{where} has the label {shown(value)}; give it the name of a class")
     if len(value) > LONGEST_NAME or not storable(value):
-        raise UserError(f"{where} has a label that is no name ({shown(value)}); rename it")
+        raise UserError(f"{where} has an invalid label ({shown(value)}); rename it")
     return value
 
 
 def id_from(value: Any) -> int | None:
-    """An id as a number or in digits, 7 also as 7.0 or "7.0"; None if it is none."""
+    """An id from 7, 7.0, "7" or "7.0"; None for any other value."""
     if isinstance(value, str) and len(value) < 22 and re.fullmatch(r"[0-9]+(\.0*)?", value):
         value = int(value.partition(".")[0])
     if isinstance(value, float) and value.is_integer():
@@ -215,17 +213,17 @@ def id_from(value: Any) -> int | None:
 
 
 def size_from(height: Any, width: Any, where: str) -> tuple[int, int] | None:
-    """The size of an image, if both sides are given.
+    """The size of an image, or None if neither side is given.
 
     Raises:
-        UserError: one is no whole number above 0.
+        UserError: a side is not an integer above 0.
     """
     if height is None and width is None:
         return None
     sides = []
     for value in (height, width):
         try:
-            side = int(float(value))  # tables have "60.0", too
+            side = int(float(value))  # tables also have "60.0"
             whole = side == float(value)
         except (TypeError, ValueError, OverflowError):
             side, whole = 0, False

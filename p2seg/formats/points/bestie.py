@@ -1,6 +1,6 @@
-"""BESTIE's text files: one an image, a line `x y class confidence` a click.
+"""BESTIE: one text file per image, one line `x y class confidence` per click.
 
-Coordinates are numbers of pixels, as ours; the classes are numbers, whose names nobody wrote down.
+Coordinates are pixel indices, as in p2seg. Classes are numbers without names.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Line = tuple[float, float, int, str]
 
 
 def read(path: Path, reading: Reading) -> Found:
-    """Reads BESTIE's files.
+    """Reads BESTIE files.
 
-    The first class's number is 0 or 1. With names given, the numbers show which: one of 0 says 0,
-    one as large as the count of classes says 1; where there is neither, it must be said.
+    The first class has number 0 or 1. It is inferred from a number 0 or from a number equal to
+    the count of names. Without either, `reading.first_class` is required.
 
     Args:
-        path: a text file, or a folder of them; each is named as its image.
-        reading: names of the classes in the order of the numbers, and the number of the first;
-            without names the classes are called by their numbers.
+        path: a text file with the name of its image, or a folder of such files.
+        reading: class names in the order of the numbers, and the first number. Without names, the
+            numbers are the names.
 
     Raises:
-        UserError: there is none, or the numbers do not fit the names.
+        UserError: no text file exists, or the numbers do not match the names.
     """
     found = Found()
     files = files_at(path, (".txt",), "text files")
@@ -54,7 +54,7 @@ def read(path: Path, reading: Reading) -> Found:
 
 
 def is_line(text: str) -> bool:
-    """Whether a file may begin with this line: a click, or nothing."""
+    """Whether a BESTIE file can begin with this line, which is blank or a click."""
     try:
         return not text.strip() or bool(_line(text, "", ""))
     except UserError:
@@ -72,11 +72,11 @@ def _lines(file: Path, found: Found) -> list[Line]:
 
 
 def _line(text: str, whole: str, where: str) -> Line:
-    words = text.split()
+    fields = text.split()
     try:
-        if len(words) not in (3, 4):  # some leave the confidence out
+        if len(fields) not in (3, 4):  # the confidence is optional
             raise ValueError
-        values = [float(word) for word in words]
+        values = [float(field) for field in fields]
     except ValueError as error:
         raise UserError(f"{whole} is {shown(text)}; it must be x y class confidence") from error
     if not all(map(math.isfinite, values)) or values[2] != int(values[2]) or values[2] < 0:
@@ -84,12 +84,11 @@ def _line(text: str, whole: str, where: str) -> Line:
     return values[0], values[1], int(values[2]), where
 
 
-def _first(numbers: set[int], names: list[str] | None, told: int | None) -> int:
-    """The number of the first class."""
+def _first(numbers: set[int], names: list[str] | None, first: int | None) -> int:
+    """The number of the first class: `first`, or inferred from the numbers if that is None."""
     if names is None or not numbers:
         return 0
     low, high, count = min(numbers), max(numbers), len(names)
-    first = told
     if first is None:
         if low > 0 and high < count:
             raise UserError(

@@ -1,7 +1,7 @@
-"""COCO: one JSON; clicks of keypoints, masks or boxes.
+"""COCO: one JSON with clicks from keypoints, masks or boxes.
 
-Keypoints are numbers of pixels, as Detectron2 reads them too: the first pixel's center is at
-(0, 0), as ours. Boxes and polygons run along the pixels' edges.
+Keypoints are pixel indices, as in Detectron2 and p2seg: the center of the first pixel is (0, 0).
+Boxes and polygons run along pixel edges.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from p2seg.formats.points.writer import Writing
 from p2seg.runtime.json_streams import write_json_object
 
 POINT = "click"
-"""The one keypoint of the categories that we write."""
+"""The only keypoint of the categories that p2seg writes."""
 
 
 def read(path: Path, reading: Reading) -> Found:
@@ -49,23 +49,24 @@ def read(path: Path, reading: Reading) -> Found:
         reading: which keypoint is the click.
 
     Raises:
-        UserError: it is no such file.
+        UserError: the file is not a valid COCO JSON.
     """
     files = files_at(path, (".json",), "COCO JSONs")
     if len(files) > 1:
-        raise UserError(f"{path} has {len(files)} JSONs, and COCO is one; give in=FILE")
+        raise UserError(f"{path} has {len(files)} JSONs, but COCO is one file; give in=FILE")
     file = files[0]
     content = json_of(file, "COCO JSON")
     if not is_coco(content):
         raise UserError(
-            f"{file} has no images, annotations and categories, so it is none of COCO's"
+            f"{file} has no images, annotations and categories, so it is not a COCO file; "
+            "give in=FILE"
         )
     with naming(file):
         return _read(file, content, reading)
 
 
 def is_coco(content: Any) -> bool:
-    """Whether a JSON is one of COCO."""
+    """Whether the content of a JSON is COCO's."""
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
 
 
@@ -97,11 +98,11 @@ def _read(file: Path, content: dict[str, Any], reading: Reading) -> Found:
             id = id_of(item, "id", f"annotations[{place}]", notes)
             picture = pictures.get(image := id_of(item, "image_id", f"annotation {id}", notes))
             if picture is None:
-                raise UserError(f"annotation {id} is of image {image}, which is not listed")
+                raise UserError(f"annotation {id} has image_id {image}, which is not in images")
             label = _label(item, id, by_id, reading, notes)
             crowd = is_crowd(item, id, notes)
             entries.append(_Entry(id, item, picture, label, crowd))
-    if entries and all(entry.crowd for entry in entries):  # nobody marks all objects
+    if entries and all(entry.crowd for entry in entries):  # a wrong flag, not a set of crowds
         notes[ALL_CROWDS] += len(entries)
         entries = [replace(entry, crowd=False) for entry in entries]
     for entry in entries:
@@ -118,7 +119,7 @@ def _read(file: Path, content: dict[str, Any], reading: Reading) -> Found:
 
 @dataclass(frozen=True)
 class _Entry:
-    """An annotation whose ids are checked, the rest of it not yet."""
+    """An annotation whose ids are valid and whose other fields are unchecked."""
 
     id: int
     item: dict[str, Any]
@@ -134,37 +135,38 @@ def _has_category(item: dict[str, Any]) -> bool:
 def _label(
     item: dict[str, Any], id: int, by_id: dict[int, Category], reading: Reading, notes: Notes
 ) -> str:
-    """The class of an annotation; if that is null, the only one that is asked for."""
+    """The class of an annotation. Null stands for the only class of `reading.classes`."""
     if item.get("category_id") is None:
         if reading.classes is not None and len(reading.classes) == 1:
             return reading.classes[0]
         raise UserError(
             f"annotation {id} has no category_id; give it one, or give all such annotations a "
-            "class with classes=[NAME], or go on without it with data.on_error=skip"
+            "class with classes=[NAME], or skip it with data.on_error=skip"
         )
     category = by_id.get(id_of(item, "category_id", f"annotation {id}", notes))
     if category is None:
         raise UserError(
-            f"annotation {id} is of category {shown(item['category_id'])}, which is not listed"
+            f"annotation {id} has category_id {shown(item['category_id'])}, which is not in "
+            "categories"
         )
     return category.name
 
 
 def _check_keypoint(points: dict[int, Any], reading: Reading) -> None:
-    named = sorted(
+    known = sorted(
         {n for names in points.values() if isinstance(names, list) for n in map(str, names)}
     )
-    if reading.keypoint is not None and reading.keypoint not in named:
-        has = f"it has {', '.join(map(shown, named[:20]))}" if named else "it has none"
+    if reading.keypoint is not None and reading.keypoint not in known:
+        has = f"it has {', '.join(map(shown, known[:20]))}" if known else "it has none"
         raise UserError(f"keypoint={reading.keypoint} is no keypoint of its categories; {has}")
 
 
 def _mark(entry: _Entry, names: Any, reading: Reading, found: Found) -> Mark | None:
-    """The object of an annotation; None of one without the keypoint asked for."""
+    """The object of an annotation, or None if it has no usable keypoint, mask or box."""
     id, label, item = entry.id, entry.label, entry.item
     where = f"annotation {id}"
     click = item.get("point")
-    if click is not None:  # our own files of points and masks
+    if click is not None:  # p2seg files of points and masks
         x, y = _numbers(click, 2, f"{where}: its point")
         return Mark(label, (y, x), where, id)
     if item.get("keypoints"):
@@ -189,10 +191,10 @@ def _mark(entry: _Entry, names: Any, reading: Reading, found: Found) -> Mark | N
 
 
 def _keypoint(values: Any, names: Any, reading: Reading, where: str) -> tuple[float, float] | None:
-    """The click (y, x) of an object's keypoints: the one asked for, else the middle one.
+    """The click (y, x) from an object's keypoints: `reading.keypoint`, else the most central one.
 
-    The middle one is the labeled keypoint nearest to the mean of all labeled ones: on the object,
-    unlike the mean itself.
+    The most central one is the labeled keypoint nearest to the mean of all labeled ones. Unlike
+    the mean itself, it lies on the object.
     """
     count = len(values) // 3 if isinstance(values, list) else 0
     numbers = np.array(_numbers(values, 3 * max(count, 1), f"{where}: its keypoints"))
@@ -207,8 +209,8 @@ def _keypoint(values: Any, names: Any, reading: Reading, where: str) -> tuple[fl
     labeled = triples[triples[:, 2] > 0, :2]
     if not len(labeled):
         return None
-    away = ((labeled - labeled.mean(0)) ** 2).sum(1)
-    x, y = labeled[int(away.argmin())].tolist()
+    distances = ((labeled - labeled.mean(0)) ** 2).sum(1)
+    x, y = labeled[int(distances.argmin())].tolist()
     return y, x
 
 
@@ -220,7 +222,7 @@ def _numbers(values: Any, count: int, where: str) -> list[float]:
 
 
 def write(writing: Writing) -> str:
-    """Writes COCO keypoints: one keypoint an object, and a box of one pixel around it."""
+    """Writes COCO keypoints: one keypoint per object, and a box of one pixel around it."""
     category_of = {each.name: each.id for each in writing.points.categories}
     annotations = (
         {

@@ -1,4 +1,4 @@
-"""What other tools' files say, compared with the images and made points of: all checks are here."""
+"""Checks of imported marks against the images, and their conversion to a `PointSet`."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ from p2seg.formats.points.regions import Region
 from p2seg.formats.points.rules import Report, Rules
 from p2seg.structures import IGNORED, Points
 
-HAIR = 1e-3
-"""Pixels outside the image that are on its edge."""
+TOLERANCE = 1e-3
+"""A click this many pixels outside the image counts as on its edge."""
 NO_CLASS = "has no class; give it the name of a class, or all such objects one: classes=[NAME]"
 
 
 Placed = tuple[float, float, Mark]
-"""A point's (y, x), the center of the first pixel at (0, 0), and what it was made of."""
+"""A point's (y, x), with the center of the first pixel at (0, 0), and its mark."""
 
 
 def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report]:
-    """Makes a points file's content of what a file says.
+    """Converts the content of a tool's file to a point set.
 
     Args:
-        found: what a reader gave.
+        found: result of a reader.
         images: the image folder.
-        rules: how.
+        rules: rules of the conversion.
 
     Returns:
-        The set, its images in the order of the file, their points too; and what became of
-        everything. Ids that the file carries are kept; others count on from the largest.
+        The set in the order of the file, and the counts for the report. Ids in the file are
+        preserved. New ids follow the largest one.
 
     Raises:
-        UserError: something cannot be used and the rules do not say to go on; a class is in no
-            file; or no point is left.
+        UserError: an entry is invalid and `rules.skip` is False, a class is not in the file, or no
+            point is left.
     """
     report = Report(left_out=found.left_out.copy())
-    for sentence in found.problems:
-        report.problem("entries that are broken", UserError(sentence), rules)
+    for message in found.problems:
+        report.problem("entries that are broken", UserError(message), rules)
     names = _classes(found, rules, report)
     label_of = {name: label for label, name in enumerate(names, start=1)}
     records: list[ImageRecord] = []
     placed: list[list[Placed]] = []
     pictures = _matched(found, images, rules, report)
     report.unnamed = [name for name in images.names if name not in pictures]
-    image_ids = _free([picture.id for picture in pictures.values()])
+    image_ids = _unique([picture.id for picture in pictures.values()])
     for (name, picture), id in zip(pictures.items(), image_ids, strict=True):
         try:
             size = size_of(images.folder / name, picture.size)
         except UserError as error:
-            sentence = f"{picture.where}{picture.size_by}: {error}"
-            report.problem("images of another size or unreadable", UserError(sentence), rules)
+            message = f"{picture.where}{picture.size_by}: {error}"
+            report.problem("images of another size or unreadable", UserError(message), rules)
             continue
         record = ImageRecord(id, name, *size)
         points = _points(picture, record, label_of, rules, report)
@@ -86,13 +86,13 @@ def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report
 
 
 def _reasons(report: Report) -> str:
-    """What was left out, in brackets."""
+    """The main reasons for skipped entries, in parentheses."""
     reasons = [f"{n} {kind}" for kind, n in report.left_out.most_common()] + report.problems
-    return f" (left out: {'; '.join(reasons[:3])})" if reasons else ""
+    return f" (skipped: {'; '.join(reasons[:3])})" if reasons else ""
 
 
 def _classes(found: Found, rules: Rules, report: Report) -> list[str]:
-    """The classes in their order."""
+    """The class names in order."""
     used = {mark.label for picture in found.pictures for mark in picture.marks}
     if "" in used:
         used.remove("")
@@ -106,14 +106,14 @@ def _classes(found: Found, rules: Rules, report: Report) -> list[str]:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            meant = (
+            hint = (
                 f"did you mean {shown(near[0])}?"
                 if near
                 else f"it has {_listed(known) or 'no classes'}"
             )
-            raise UserError(f"classes= names {shown(name)}, which the file does not have; {meant}")
+            raise UserError(f"classes= names {shown(name)}, which the file does not have; {hint}")
     if not names and not any(picture.marks for picture in found.pictures):
-        raise UserError(f"there is no class and no point in it{_reasons(report)}: check in=PATH")
+        raise UserError(f"the file has no class and no point{_reasons(report)}: check in=PATH")
     if len(names) >= IGNORED:
         raise UserError(
             f"there are {len(names)} classes, more than the {IGNORED - 1} that a semantic map "
@@ -127,7 +127,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _categories(found: Found, names: list[str]) -> list[Category]:
-    """The classes with ids, the file's own where they keep the order."""
+    """The classes with ids: those of the file if they are in order, else 1, 2, ..."""
     if found.class_ids is not None and found.classes is not None:
         known = dict(zip(found.classes, found.class_ids, strict=True))
         ids = [known.get(name, -1) for name in names]
@@ -137,23 +137,23 @@ def _categories(found: Found, names: list[str]) -> list[Category]:
 
 
 def _matched(found: Found, images: Images, rules: Rules, report: Report) -> dict[str, Picture]:
-    """The file's images by their paths below the folder, in the file's order."""
+    """The pictures of the file by image path below the folder, in the file's order."""
     pictures: dict[str, Picture] = {}
     for picture in found.pictures:
-        reason = "images of the file without an image in the folder that is surely theirs"
+        reason = "images of the file without a unique image in the folder"
         try:
             name = images.match(picture.names)
             before = pictures.get(name)
             if before is not None and before.marks and picture.marks:
                 reason = "images that are named twice"
                 raise UserError(
-                    f"it is of image {name}, and so is {before.where}; leave one of them out, or "
-                    "go on with the first with data.on_error=skip"
+                    f"image {name} is also annotated in {before.where}; remove one of the two, or "
+                    "skip the second with data.on_error=skip"
                 )
         except UserError as error:
             report.problem(reason, UserError(f"{picture.where}: {error}"), rules)
             continue
-        if before is None or picture.marks:  # one that says nothing of an image gives way
+        if before is None or picture.marks:  # an entry with marks replaces an empty one
             pictures[name] = picture
     return pictures
 
@@ -163,15 +163,15 @@ def _points(
 ) -> list[Placed]:
     """The points of an image, in the file's order."""
     size = record.height, record.width
-    marks = [_placed(mark, size, rules) for mark in picture.marks]
+    marks = [_resolved(mark, size, rules) for mark in picture.marks]
     largest, broken = _largest_parts(marks, size)
     shift = 0.5 if rules.edges else 0.0
     points: list[Placed] = []
-    there = set[tuple[float, float, str]]()
+    spots = set[tuple[float, float, str]]()
     for number, mark in enumerate(marks):
         if not mark.label:
-            sentence = f"{picture.where}: {mark.where} {NO_CLASS}"
-            report.problem("objects without a class", UserError(sentence), rules)
+            message = f"{picture.where}: {mark.where} {NO_CLASS}"
+            report.problem("objects without a class", UserError(message), rules)
             continue
         if mark.label not in label_of:
             report.left_out[f"of the class {shown(mark.label)}"] += 1
@@ -190,26 +190,26 @@ def _points(
             reason = "objects outside their image, or broken"
             report.problem(reason, UserError(f"{picture.where}: {error}"), rules)
             continue
-        if (y, x, mark.label) in there:
+        if (y, x, mark.label) in spots:
             report.left_out["clicked twice on one spot"] += 1
             continue
-        there.add((y, x, mark.label))
+        spots.add((y, x, mark.label))
         points.append((y, x, mark))
     return points
 
 
-def _placed(mark: Mark, size: tuple[int, int], rules: Rules) -> Mark:
-    """A mark in pixels, and of the one class that is given if the file gives it none."""
+def _resolved(mark: Mark, size: tuple[int, int], rules: Rules) -> Mark:
+    """The mark in pixels. Without a class it has the only one of `rules.classes`."""
     at = mark.at(size) if callable(mark.at) else mark.at
-    one = rules.classes[0] if rules.classes is not None and len(rules.classes) == 1 else ""
-    return replace(mark, at=at, label=mark.label or one)
+    default = rules.classes[0] if rules.classes is not None and len(rules.classes) == 1 else ""
+    return replace(mark, at=at, label=mark.label or default)
 
 
 def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> tuple[set[int], set[int]]:
-    """Which marks are an object of their own, or the click or else the largest part of one.
+    """Selects one mark per object: the click of a group, else its largest part.
 
     Returns:
-        Their numbers, and those of broken parts.
+        The numbers of the selected marks, and those of broken parts.
     """
     clicked = {(mark.label, mark.group) for mark in marks if not isinstance(mark.at, Region)}
     best: dict[tuple[str, int], tuple[float, int]] = {}
@@ -224,7 +224,7 @@ def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> tuple[set[int], 
         try:
             extent = mark.at.extent(size)
         except ValueError:
-            extent = -0.5  # clicked, and so reported, only if there is no other part
+            extent = -0.5  # selected, and therefore reported, only if there is no other part
             broken.add(number)
         best[key] = max(best.get(key, (-1.0, 0)), (extent, -number))
     return alone | {-number for _, number in best.values()}, broken
@@ -233,22 +233,22 @@ def _largest_parts(marks: list[Mark], size: tuple[int, int]) -> tuple[set[int], 
 def _inside(
     mark: Mark, at: tuple[float, float], record: ImageRecord, shift: float
 ) -> tuple[float, float]:
-    """A click in our coordinates, on its image, and on the pixel that was clicked."""
+    """A click in p2seg coordinates, inside the image and on the pixel that was clicked."""
     height, width = record.height, record.width
-    # percents and other tools' arithmetic end a hair behind the edge
+    # Percentages and rounding of other tools end slightly behind the edge.
     y, x = (
-        min(max(value, 0.0), float(side)) if -HAIR < value < side + HAIR else value
+        min(max(value, 0.0), float(side)) if -TOLERANCE < value < side + TOLERANCE else value
         for value, side in zip(at, (height, width), strict=True)
     )
     fits = 0 <= y <= height and 0 <= x <= width if shift else 0 <= y < height and 0 <= x < width
     if not fits:
         raise UserError(
             f"{mark.where}: point ({x:.10g}, {y:.10g}) lies outside image {record.file_name} of "
-            f"{width}x{height}; move it, or go on without it with data.on_error=skip"
+            f"{width}x{height}; move it, or skip it with data.on_error=skip"
         )
     if not shift:
         return y, x
-    # half a pixel less may be the pixel before, since a point is of the pixel of its whole part
+    # A point belongs to the pixel of its integer part, so the shift must not cross into another.
     return max(y - shift, min(floor(y), height - 1)), max(x - shift, min(floor(x), width - 1))
 
 
@@ -265,7 +265,7 @@ def _derived(
     if yx is None:
         raise UserError(
             f"{mark.where}: the {region.kind} lies outside image {record.file_name} of "
-            f"{record.width}x{record.height}, or is empty; move it, or go on without it with "
+            f"{record.width}x{record.height}, or is empty; move it, or skip it with "
             "data.on_error=skip"
         )
     y, x = yx  # a center may lie on the image's last edge
@@ -273,7 +273,7 @@ def _derived(
 
 
 def _packed(placed: list[list[Placed]], label_of: dict[str, int]) -> PackedPoints:
-    ids = iter(_free([mark.id for group in placed for _, _, mark in group]))
+    ids = iter(_unique([mark.id for group in placed for _, _, mark in group]))
     return PackedPoints.packed(
         Points(
             yx=torch.tensor([(y, x) for y, x, _ in group], dtype=torch.float32).reshape(-1, 2),
@@ -284,14 +284,14 @@ def _packed(placed: list[list[Placed]], label_of: dict[str, int]) -> PackedPoint
     )
 
 
-def _free(given: Sequence[int | None]) -> list[int]:
-    """Ids for all: those that are given where nobody had them before, else the next free ones."""
-    following = max([0, *(id for id in given if id is not None)]) + 1
-    taken = set[int]()
+def _unique(wanted: Sequence[int | None]) -> list[int]:
+    """Unique ids: each wanted id where it first occurs, else the next free one."""
+    free = max([0, *(id for id in wanted if id is not None)]) + 1
+    used = set[int]()
     ids = []
-    for id in given:
-        if id is None or id in taken:  # a copied shape carries the id of its original
-            id, following = following, following + 1
-        taken.add(id)
+    for id in wanted:
+        if id is None or id in used:  # a copied shape has the id of its original
+            id, free = free, free + 1
+        used.add(id)
         ids.append(id)
     return ids

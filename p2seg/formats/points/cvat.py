@@ -1,7 +1,7 @@
-"""CVAT: one XML ("CVAT for images 1.1"), all shapes of all images.
+"""CVAT: one XML ("CVAT for images 1.1") with all shapes of all images.
 
-CVAT's canvas draws the image from (0, 0) to (width, height): the first pixel's center is at
-(0.5, 0.5). It turns photographs by their EXIF. A box's `rotation` is about its center.
+CVAT draws the image from (0, 0) to (width, height): the center of the first pixel is (0.5, 0.5).
+It rotates photographs by their EXIF. A box's `rotation` is about its center.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from p2seg.formats.points.writer import Writing, check_xml
 from p2seg.runtime.files import atomic_path, write_json
 
 NO_SHAPES = ("attribute",)
-"""What an image has beside its shapes."""
+"""Child elements of an image that are not shapes."""
 
 
 def read(path: Path, _: Reading) -> Found:
     """Reads CVAT's XML.
 
     Args:
-        path: the file, or a folder of such files (one of each job).
-        _: the file says all itself.
+        path: the file, or a folder with one file per job.
+        _: unused.
 
     Raises:
-        UserError: there is none, or one cannot be read.
+        UserError: no XML exists, or one is not readable.
     """
     found = Found(classes=[])
     for file in files_at(path, (".xml",), "CVAT XMLs"):
@@ -59,21 +59,21 @@ def read(path: Path, _: Reading) -> Found:
         except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
-                f"{file} is not readable as CVAT's XML ({reason[:200]}); export it anew as CVAT "
+                f"{file} is not readable as CVAT's XML ({reason[:200]}); export it again as CVAT "
                 "for images 1.1"
             ) from error
     return found
 
 
 def _read(file: Path, found: Found) -> None:
-    """Adds a file, element by element, so that none of it stays in memory."""
+    """Adds the pictures of a file, one element at a time to limit memory."""
     classes = dict.fromkeys(found.classes or ())
     with file.open("rb") as stream:
         events: Iterator[tuple[str, Any]] = iterparse(stream, events=("start", "end"))
-        above: list[str] = []
+        parents: list[str] = []
         for event, element in events:
             if event == "start":
-                if not above and element.tag != "annotations":
+                if not parents and element.tag != "annotations":
                     raise UserError(
                         f"{file} begins with <{element.tag}>, but CVAT's XML with <annotations>; "
                         "export it as CVAT for images 1.1"
@@ -83,12 +83,12 @@ def _read(file: Path, found: Found) -> None:
                         f"{file} holds tracks of a video; export the task as CVAT for images 1.1, "
                         "which has single frames"
                     )
-                above.append(element.tag)
+                parents.append(element.tag)
                 continue
-            above.pop()
-            if above[-2:] == ["labels", "label"] and element.tag == "name":
+            parents.pop()
+            if parents[-2:] == ["labels", "label"] and element.tag == "name":
                 classes[element.text or ""] = None
-            if element.tag == "image" and above == ["annotations"]:
+            if element.tag == "image" and parents == ["annotations"]:
                 with found.entry():
                     found.pictures.append(_picture(element, file, found))
                 element.clear()
@@ -98,7 +98,7 @@ def _read(file: Path, found: Found) -> None:
 def _picture(element: Any, file: Path, found: Found) -> Picture:
     name = element.get("name")
     if not name:
-        raise UserError(f"{file}: image {shown(element.get('id'))} has no name; export it anew")
+        raise UserError(f"{file}: image {shown(element.get('id'))} has no name; export it again")
     where = f"{file}: image {shown(name)}"
     marks = []
     for number, shape in enumerate(
@@ -111,7 +111,7 @@ def _picture(element: Any, file: Path, found: Found) -> Picture:
 
 
 def _marks(shape: Any, image: str, where: str, found: Found) -> list[Mark]:
-    """The objects of a shape: several only of `points`."""
+    """The objects of a shape. Only `points` can be several."""
     if shape.tag not in PLACES:  # lines, cuboids, skeletons, tags
         found.left_out[f"shapes of the kind {shown(shape.tag)}"] += 1
         return []
@@ -131,7 +131,7 @@ def _numbers(shape: Any, whole: str, *keys: str) -> list[float]:
 def _number(text: str | None, whole: str) -> float:
     with suppress(TypeError, ValueError):
         value = float(text)  # type: ignore[arg-type]
-        if abs(value) < 1e9:  # no NaN either
+        if abs(value) < 1e9:  # False for NaN
             return value
     raise UserError(f"{whole} {shown(text)}; it must be a number")
 
@@ -141,8 +141,8 @@ def _corners(shape: Any, whole: str) -> list[tuple[float, float]]:
     pairs = [pair.split(",") for pair in text.split(";")]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError(f"{whole} has points={shown(text)}; they must be x,y;x,y;..")
-    said = f"{whole} has a coordinate"
-    return [(_number(x, said), _number(y, said)) for x, y in pairs]
+    what = f"{whole} has a coordinate"
+    return [(_number(x, what), _number(y, what)) for x, y in pairs]
 
 
 def _points(shape: Any, whole: str) -> list[Place]:
@@ -168,7 +168,7 @@ def _ellipse(shape: Any, whole: str) -> list[Place]:
 
 
 def _mask(shape: Any, whole: str) -> list[Place]:
-    """Runs of pixels without and with the object, row by row of its own box."""
+    """A bitmap from row-major run lengths in the mask's bounding box."""
     left, top, width, height = (
         int(value) for value in _numbers(shape, whole, "left", "top", "width", "height")
     )
@@ -176,9 +176,9 @@ def _mask(shape: Any, whole: str) -> list[Place]:
         runs = np.array([int(run) for run in (shape.get("rle") or "").split(",")], np.int64)
     except (ValueError, OverflowError):
         runs = np.array([-1])
-    sane = 0 < width * height <= MAX_PIXELS and width > 0
-    if not sane or (runs < 0).any() or (runs > MAX_PIXELS).any() or runs.sum() != width * height:
-        raise UserError(f"{whole} is a mask whose rle does not fill its box; export it anew")
+    valid = 0 < width * height <= MAX_PIXELS and width > 0
+    if not valid or (runs < 0).any() or (runs > MAX_PIXELS).any() or runs.sum() != width * height:
+        raise UserError(f"{whole} is a mask whose rle does not fill its box; export it again")
     decode = partial(_decoded, runs.astype(np.int32), (height, width))
     return [Bitmap(decode, (height, width), top, left)]
 
@@ -197,10 +197,10 @@ PLACES: dict[str, Callable[[Any, str], list[Place]]] = {
 
 
 def write(writing: Writing) -> str:
-    """Writes the XML, and beside it the labels that a task needs (`NAME.labels.json`).
+    """Writes the XML, and next to it the labels of the task (`NAME.labels.json`).
 
-    CVAT finds an image by its number among the task's frames, which it sorts by name: so all
-    images are there, sorted. Our ids are in a text attribute, `p2seg_id`.
+    CVAT finds an image by its number among the frames of the task, which it sorts by name. The
+    XML therefore lists all images, sorted. The text attribute `p2seg_id` has the annotation id.
     """
     names = writing.names
     check_xml([*names, *(record.file_name for record in writing.records)])
@@ -244,8 +244,8 @@ def write(writing: Writing) -> str:
         "values": [""],
         "default_value": "",
     }
-    made = [{"name": name, "type": "points", "attributes": [attribute]} for name in names]
-    write_json(labels, made, indent=1)
+    content = [{"name": name, "type": "points", "attributes": [attribute]} for name in names]
+    write_json(labels, content, indent=1)
     return (
         f"make a CVAT task of the images with the labels of {labels} (Raw), then upload "
         f"{writing.out} as CVAT 1.1"

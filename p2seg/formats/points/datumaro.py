@@ -1,6 +1,6 @@
-"""Datumaro: a JSON a subset below `annotations/`, items with shapes in pixels.
+"""Datumaro: one JSON per subset below `annotations/`, with items whose shapes are in pixels.
 
-Its points are CVAT's, whose first pixel reaches from 0 to 1.
+Points are as in CVAT: the first pixel covers 0 to 1.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ from p2seg.formats.points.base import (
 from p2seg.formats.points.regions import Coded, Outline, box, ellipse
 
 INVISIBLE = 0
-"""Datumaro's visibility of a point that is absent."""
+"""Datumaro's visibility value of an absent point."""
 
 
 def read(path: Path, _: Reading) -> Found:
-    """Reads Datumaro's files.
+    """Reads Datumaro files.
 
     Args:
-        path: a JSON, or a folder of them (one of each subset).
-        _: the files say all themselves.
+        path: a JSON, or a folder with one JSON per subset.
+        _: unused.
 
     Raises:
-        UserError: there is none, or one cannot be read.
+        UserError: no JSON exists, or one is not readable.
     """
     found = Found(classes=[])
     for file in files_at(path, (".json",), "Datumaro JSONs"):
         content = json_of(file, "Datumaro JSON")
         if not is_datumaro(content):
             raise UserError(
-                f"{file} has no items and no label categories, so it is no Datumaro JSON"
+                f"{file} has no items and no label categories, so it is not a Datumaro JSON; "
+                "give in=FILE"
             )
         _read(file, content, found)
     return found
 
 
 def is_datumaro(content: Any) -> bool:
-    """Whether a JSON is one of Datumaro."""
+    """Whether the content of a JSON is Datumaro's."""
     if not isinstance(content, dict) or not isinstance(content.get("items"), list):
         return False
     return isinstance(content.get("categories"), dict)
@@ -88,15 +89,15 @@ def _picture(
     for number, each in enumerate(list_at(item, "annotations", where), start=1):
         with found.entry():
             marks += _marks(each, names, where, f"annotation {number}", found)
-    told = image.get("path")
-    path = [told] if isinstance(told, str) and told else []
-    # Datumaro keeps the images of a subset in a folder of its name
-    named = [f"{subset}/{each}" for each in path] + path + [f"{subset}/{id}", id]
-    return Picture(tuple(named), marks, where, size_from(size[0], size[1], where))
+    path = image.get("path")
+    # Datumaro keeps the images of a subset in a folder with the subset's name.
+    names_of_image = [f"{subset}/{path}", path] if isinstance(path, str) and path else []
+    names_of_image += [f"{subset}/{id}", id]
+    return Picture(tuple(names_of_image), marks, where, size_from(size[0], size[1], where))
 
 
 def _marks(each: Any, names: list[str], image: str, where: str, found: Found) -> list[Mark]:
-    """The objects of an annotation: several only of `points`."""
+    """The objects of an annotation. Only `points` can be several."""
     whole = f"{image}: {where}"
     each = object_of(each, whole)
     kind = each.get("type")
@@ -108,7 +109,7 @@ def _marks(each: Any, names: list[str], image: str, where: str, found: Found) ->
     id = id_from(attributes.get(ID_KEY))
     group = id_from(each.get("group")) or None  # 0 is none
     label = _label(each.get("label_id"), names, whole)
-    turn: Any = attributes.get("rotation")  # of CVAT's boxes and ellipses, about their middle
+    turn: Any = attributes.get("rotation")  # of CVAT's boxes and ellipses, about their center
     places = _places(each, kind, float(turn) if is_number(turn) else 0.0, whole)
     if kind == "points" and len(each["points"]) > 2 * len(places):
         found.left_out["points that are absent"] += len(each["points"]) // 2 - len(places)
@@ -117,7 +118,7 @@ def _marks(each: Any, names: list[str], image: str, where: str, found: Found) ->
 
 
 def _label(value: Any, names: list[str], whole: str) -> str:
-    """The class of an annotation; empty if it has none."""
+    """The class of an annotation, or an empty string."""
     if value is None:
         return ""
     number = id_from(value)
@@ -132,8 +133,8 @@ def _places(each: dict[str, Any], kind: str, turn: float, whole: str) -> list[Pl
     key = "bbox" if "bbox" in each else "points"
     values = each.get(key)
     if not isinstance(values, list) or not all(map(is_number, values)):
-        values = [0.0]  # as bad as any odd count
-    if kind == "rotated_bbox" and len(values) == 5:  # about its middle
+        values = [0.0]  # an odd count, reported below
+    if kind == "rotated_bbox" and len(values) == 5:  # about its center
         x, y, width, height, turn = values
         return [box(x - width / 2, y - height / 2, x + width / 2, y + height / 2, turn)]
     if len(values) % 2:
@@ -141,9 +142,9 @@ def _places(each: dict[str, Any], kind: str, turn: float, whole: str) -> list[Pl
     corners = list(zip(values[::2], values[1::2], strict=True))
     if kind == "points":
         visible = each.get("visibility")
-        seen = visible if isinstance(visible, list) and len(visible) == len(corners) else None
-        there = [c for k, c in enumerate(corners) if seen is None or seen[k] != INVISIBLE]
-        return [(float(y), float(x)) for x, y in there]
+        if isinstance(visible, list) and len(visible) == len(corners):
+            corners = [c for c, flag in zip(corners, visible, strict=True) if flag != INVISIBLE]
+        return [(float(y), float(x)) for x, y in corners]
     if kind == "polygon":
         return [Outline(corners)]
     if len(values) != 4:

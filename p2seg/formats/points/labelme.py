@@ -1,7 +1,7 @@
-"""LabelMe: one JSON an image, shapes in the pixels of the picture as its window shows it.
+"""LabelMe: one JSON per image, with shapes in pixels of the image as LabelMe shows it.
 
-The window draws the picture from (0, 0) to (width, height), so the first pixel reaches from 0 to 1
-and its center is at (0.5, 0.5). The window turns pictures by their EXIF.
+LabelMe draws the image from (0, 0) to (width, height): the center of the first pixel is
+(0.5, 0.5). It rotates images by their EXIF.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ from p2seg.runtime.files import write_json, write_text
 
 CLASSES = "labels.txt"
 NO_CLASSES = ("__ignore__", "_background_")
-"""Labels that LabelMe's own examples have for what is no object."""
+"""Labels of LabelMe's examples that are not classes."""
 UNREADABLE = "is a mask without a readable PNG; draw it again"
 Corners = list[tuple[float, float]]
 
 
 def read(path: Path, _: Reading) -> Found:
-    """Reads LabelMe's files.
+    """Reads LabelMe files.
 
     Args:
-        path: a JSON, or a folder of them; classes are in the order of a `labels.txt` in it, the
-            file that LabelMe takes with --labels.
-        _: LabelMe's files say all themselves.
+        path: a JSON, or a folder of JSONs. A `labels.txt` in the folder, the file of LabelMe's
+            --labels, sets the order of the classes.
+        _: unused.
 
     Raises:
-        UserError: there is none.
+        UserError: no JSON exists.
     """
     found = Found(classes=_listed(path / CLASSES))
     for file in files_at(path, (".json",), "LabelMe JSONs"):
@@ -69,7 +69,7 @@ def read(path: Path, _: Reading) -> Found:
 
 
 def _listed(file: Path) -> list[str] | None:
-    """The classes of a file with one per line, without the names that LabelMe has for no class."""
+    """The classes of a file with one name per line, without LabelMe's names for no class."""
     if not file.is_file():
         return None
     lines = map(str.strip, text_of(file, "list of classes").splitlines())
@@ -77,7 +77,7 @@ def _listed(file: Path) -> list[str] | None:
 
 
 def is_labelme(content: Any) -> bool:
-    """Whether a JSON is one of LabelMe."""
+    """Whether the content of a JSON is LabelMe's."""
     return isinstance(content, dict) and "shapes" in content and "imagePath" in content
 
 
@@ -85,8 +85,8 @@ def _picture(file: Path, found: Found) -> Picture:
     content = json_of(file, "LabelMe JSON")
     if not is_labelme(content):
         raise UserError(
-            f"{file} has no shapes and no imagePath, so it is none of LabelMe's; "
-            "take it out of the folder"
+            f"{file} has no shapes and no imagePath, so it is not a LabelMe file; "
+            "remove it from the folder"
         )
     name = content["imagePath"]
     if not isinstance(name, str) or not name:
@@ -96,13 +96,12 @@ def _picture(file: Path, found: Found) -> Picture:
     for number, shape in enumerate(list_at(content, "shapes", str(file)), start=1):
         with found.entry():
             marks += _marks(shape, f"{file}: shape {number}", f"shape {number}", found)
-    plain = PureWindowsPath(name).as_posix()
-    beside = os.path.normpath(file.parent.absolute() / plain)
-    return Picture((beside, name), marks, str(file), size)
+    path = os.path.normpath(file.parent.absolute() / PureWindowsPath(name).as_posix())
+    return Picture((path, name), marks, str(file), size)
 
 
 def _marks(shape: Any, whole: str, where: str, found: Found) -> list[Mark]:
-    """The objects of a shape: several only of the kind `points`."""
+    """The objects of a shape. Only the kind `points` can be several."""
     shape = object_of(shape, whole)
     label = label_of(shape.get("label"), whole)
     if label in NO_CLASSES:
@@ -129,7 +128,7 @@ def _marks(shape: Any, whole: str, where: str, found: Found) -> list[Mark]:
 
 
 def _bitmap(shape: dict[str, Any], corners: Corners, where: str) -> Bitmap:
-    """A shape of the kind `mask`: a PNG, and where its first pixel lies."""
+    """A shape of the kind `mask`: a PNG, and the position of its first pixel."""
     try:
         png = base64.b64decode(shape.get("mask") or "", validate=True)
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
@@ -138,10 +137,10 @@ def _bitmap(shape: dict[str, Any], corners: Corners, where: str) -> Bitmap:
     except (binascii.Error, TypeError, ValueError) as error:
         raise UserError(f"{where} {UNREADABLE}") from error
     if not corners:
-        raise UserError(f"{where} is a mask without its place; draw it again")
+        raise UserError(f"{where} is a mask without a position; draw it again")
     left, top = corners[0]
     if max(abs(left), abs(top)) > MAX_PIXELS:
-        raise UserError(f"{where} is a mask far outside its picture; draw it again")
+        raise UserError(f"{where} is a mask far outside its image; draw it again")
     sides = height, width
     return Bitmap(partial(_decoded, png), sides, math.floor(top), math.floor(left))
 
@@ -157,7 +156,7 @@ def _decoded(png: bytes) -> NDArray[np.bool_]:
 
 
 def _circle(corners: Corners) -> Region:
-    """By its center and a point of its rim."""
+    """A circle from its center and a point on its rim."""
     (x, y), rim = corners[:2]
     radius = math.dist((x, y), rim)
     return ellipse(x, y, radius, radius, kind="circle")
@@ -167,17 +166,17 @@ REGIONS: dict[str, tuple[int, Callable[[Corners], Region]]] = {
     "polygon": (3, Outline),
     "rectangle": (2, rectangle),
     "oriented_rectangle": (4, rectangle),
-    "rotation": (4, rectangle),  # X-AnyLabeling's turned box
+    "rotation": (4, rectangle),  # X-AnyLabeling's rotated box
     "quadrilateral": (4, Outline),
-    "circle": (2, lambda c: _circle(c)),
+    "circle": (2, _circle),
 }
-"""Of each kind that has an inside, the points it needs and what it is."""
+"""For each kind with an area, the number of points that it needs, and its region."""
 
 
 def write(writing: Writing) -> str:
-    """Writes `NAME.json` of every image below a folder, and `labels.txt`; pictures are referred to.
+    """Writes `NAME.json` for every image, which links the image by path, and `labels.txt`.
 
-    LabelMe keeps fields of shapes that it does not know: our ids are in `p2seg_id`.
+    LabelMe preserves unknown fields of shapes, so `p2seg_id` has the annotation id.
     """
     write_text(writing.out / CLASSES, "\n".join([*writing.names, ""]))
     stems = places(each.file_name for each in writing.records)
@@ -201,7 +200,7 @@ def write(writing: Writing) -> str:
             "version": VERSION,
             "flags": {},
             "shapes": shapes,
-            # LabelMe goes up from where the JSON really is, also behind links
+            # LabelMe resolves the path from the JSON's real folder, even behind symbolic links.
             "imagePath": Path(os.path.relpath(picture, file.parent.resolve())).as_posix(),
             "imageData": None,
             "imageHeight": record.height,

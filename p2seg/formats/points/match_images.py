@@ -1,8 +1,7 @@
-"""Names in other tools' files, matched to the images of a folder.
+"""Matching of image names in the files of other tools to the images of a folder.
 
-A tool names an image as it saw it: by a path of another machine, a URL, with a prefix of its own,
-letters composed in another way. A name fits an image if one of the two paths ends in the other;
-where two images fit equally well, nobody guesses.
+The name can be a path of another machine, a URL, prefixed, or in another Unicode normal form. A
+name matches an image if one of the two paths ends in the other. An ambiguous name is an error.
 """
 
 from __future__ import annotations
@@ -26,17 +25,14 @@ _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
 _LOCAL = re.compile(r".*[?&]d=")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _TURNED = range(5, 9)
-"""EXIF orientations that lay a picture on its side."""
+"""EXIF orientations that swap width and height."""
 
 
 class Images:
-    """The images below a folder, found by the names that other tools have for them.
-
-    Args:
-        folder: of the images.
+    """The images below a folder, searchable by the names of other tools.
 
     Raises:
-        UserError: there is no such folder, or no image in it.
+        UserError: the folder does not exist, or has no image.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,45 +47,43 @@ class Images:
         self._uploads = _Level(self.names, _uploaded)
 
     def match(self, names: Iterable[str]) -> str:
-        """The image that a tool means.
+        """The image with one of the names, as its path below the folder, with `/`.
 
         Args:
-            names: what it calls the image, the surest name first; sentences show the last one.
-
-        Returns:
-            Its path below the folder, with `/`.
+            names: candidate names, most reliable first. Messages show the last one.
 
         Raises:
-            UserError: no image fits, or several do equally well.
+            UserError: no image matches, or several match equally well.
         """
         names = list(names)
         for name in names:
             if "\0" in name or not storable(name):
-                raise UserError(f"{shown(name)} is no file's name; write the image's")
-        asked = [parts for name in names for parts in self._asked(name)]
+                raise UserError(f"{shown(name)} is not a file name; use the name of the image")
+        candidates = [parts for name in names for parts in self._candidates(name)]
         for level in self._levels:
-            for parts in asked:
-                found = level.best(parts)
-                if len(found) == 1:
-                    return found[0]
-                if found:
+            for parts in candidates:
+                matches = level.best(parts)
+                if len(matches) == 1:
+                    return matches[0]
+                if matches:
                     raise UserError(
-                        f"{shown(names[-1])} may be {found[0]} or {found[1]} in {self.folder}; "
-                        "write its folder into the file, or take images= with one of them"
+                        f"{shown(names[-1])} may be {matches[0]} or {matches[1]} in {self.folder}; "
+                        "add the image's folder to its name in the file, or give images= a folder "
+                        "with only one of them"
                     )
         for name in names:
             if "/upload/" in name:
                 base = _UPLOADED.sub("", _parts(unquote(name))[-1])
-                found = self._uploads.best((base,))
-                if len(found) == 1:
-                    return found[0]
+                matches = self._uploads.best((base,))
+                if len(matches) == 1:
+                    return matches[0]
         raise UserError(
-            f"no image in {self.folder} fits {shown(names[-1])}; copy it there, "
-            "or go on without it with data.on_error=skip"
+            f"no image in {self.folder} matches {shown(names[-1])}; copy it there, "
+            "or skip it with data.on_error=skip"
         )
 
-    def _asked(self, name: str) -> list[Parts]:
-        """The paths that a name may mean, the likeliest first."""
+    def _candidates(self, name: str) -> list[Parts]:
+        """The paths that a name can stand for, most likely first."""
         if Path(name).is_absolute():
             real = os.path.realpath(name)
             if real.startswith(self._root + os.sep) and Path(real).is_file():
@@ -104,17 +98,17 @@ class Images:
         plain = [unquote(form) for form in forms]
         address = local or name.startswith("/data/") or _SCHEME.match(name)
         forms = [*plain, *forms] if address else [*forms, *plain]
-        asked = [_parts(form) for form in forms]
-        asked += [
+        candidates = [_parts(form) for form in forms]
+        candidates += [
             (*parts[:-1], _UPLOADED.sub("", parts[-1]))
-            for parts in asked
+            for parts in candidates
             if parts and _UPLOADED.match(parts[-1])
         ]
-        return list(dict.fromkeys(filter(None, asked)))
+        return list(dict.fromkeys(filter(None, candidates)))
 
 
 class _Level:
-    """Images by a form of their names, found by the last part of their paths."""
+    """An index of the images by the normalized last part of their paths."""
 
     def __init__(self, names: list[str], form: Callable[[str], str]) -> None:
         self.form = form
@@ -124,40 +118,40 @@ class _Level:
             self.known.setdefault(parts[-1], []).append((parts, name))
 
     def _formed(self, parts: Parts) -> Parts:
-        if self.form in (_stem, _folded_stem):  # of the file alone: folders have no endings
+        if self.form in (_stem, _folded_stem):  # folders have no suffix
             other = _composed if self.form is _stem else _folded
             return (*map(other, parts[:-1]), self.form(parts[-1]))
         return tuple(map(self.form, parts))
 
     def best(self, parts: Parts) -> list[str]:
-        """The images that fit best, at most two."""
-        if self.form in (_stem, _folded_stem) and _has_ending(parts[-1]):
-            return []  # another ending is another file
+        """The best matching images, at most two."""
+        if self.form in (_stem, _folded_stem) and _has_suffix(parts[-1]):
+            return []  # another suffix is another file
         wanted = self._formed(parts)
-        fits = []
+        matches = []
         for own, name in self.known.get(wanted[-1], ()):
             shared = min(len(own), len(wanted))
             if own[-shared:] == wanted[-shared:]:
-                # the whole path beats any part of it
-                fits.append((own == wanted, shared, name))
-        if not fits:
+                # A match of the whole path ranks above every partial match.
+                matches.append((own == wanted, shared, name))
+        if not matches:
             return []
-        top = max(fits)[:2]
-        return [name for *rank, name in fits if tuple(rank) == top][:2]
+        top = max(matches)[:2]
+        return [name for *rank, name in matches if tuple(rank) == top][:2]
 
 
 def _parts(name: str) -> Parts:
-    """A path's parts, of Windows too, without those that lead nowhere."""
+    """The parts of a POSIX or Windows path without drive, `.` and `..`."""
     plain = _DRIVE.sub("", name).replace("\\", "/")
     return tuple(part for part in plain.split("/") if part not in ("", ".", ".."))
 
 
-def _has_ending(name: str) -> bool:
+def _has_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a name, no file
 
 
 def _composed(part: str) -> str:
-    """Accents joined with their letters: macOS stores them apart."""
+    """The name with composed accents. macOS stores them decomposed."""
     return unicodedata.normalize("NFC", part)
 
 
@@ -167,7 +161,7 @@ def _folded(part: str) -> str:
 
 def _stem(part: str) -> str:
     composed = _composed(part)
-    return os.path.splitext(composed)[0] if _has_ending(composed) else composed  # noqa: PTH122
+    return os.path.splitext(composed)[0] if _has_suffix(composed) else composed  # noqa: PTH122
 
 
 def _folded_stem(part: str) -> str:
@@ -175,47 +169,47 @@ def _folded_stem(part: str) -> str:
 
 
 def _uploaded(part: str) -> str:
-    """A name as Label Studio stores an upload: blanks become `_`, most signs are dropped."""
+    """The name that Label Studio gives an upload: `_` for spaces, without most punctuation."""
     return re.sub(r"[^-\w.]", "", _composed(part).strip().replace(" ", "_"))
 
 
-def size_of(path: Path, told: tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width) of an image as it was annotated, by the head of its file.
+def size_of(path: Path, annotated: tuple[int, int] | None) -> tuple[int, int]:
+    """(height, width) of an image as it was annotated, read from the file's header.
 
     Args:
         path: the image.
-        told: what the annotation says; None: as a viewer shows it, turned by its EXIF.
+        annotated: size in the annotation file; None: as a viewer shows it, rotated by its EXIF.
 
     Raises:
-        UserError: it is no image, or of another size.
+        UserError: the file is not an image, or has a different size.
     """
-    check_image(path, told)
-    if told is not None:
-        return told
+    check_image(path, annotated)
+    if annotated is not None:
+        return annotated
     with opened_image(path) as image:
         try:
             turned = int(image.getexif().get(EXIF_ORIENTATION, 1)) in _TURNED
-        except Exception:  # whatever Pillow comes to in a broken EXIF block, which turns nothing
+        except Exception:  # Pillow raises many types for broken EXIF, which rotates nothing
             turned = False
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def check_upright(path: Path, size: tuple[int, int], what: str) -> None:
-    """Refuses an image that was not annotated as other tools show it.
+    """Raises a `UserError` if other tools show the image with a different size.
 
     Args:
         path: the image.
         size: (height, width) of its annotation.
-        what: is annotated: points, masks.
+        what: the annotations, for the message: points or masks.
 
     Raises:
-        UserError: it is no image, of another size, or turned by its EXIF.
+        UserError: the file is not an image, has a different size, or is rotated by its EXIF.
     """
     size_of(path, size)
     height, width = size_of(path, None)
     if (height, width) != size:
         raise UserError(
-            f"image {path} is turned by its EXIF: other tools show it {width}x{height}, but its "
-            f"{what} are of {size[1]}x{size[0]}; save it without EXIF, or go on without it with "
+            f"image {path} is rotated by its EXIF: other tools show it as {width}x{height}, but "
+            f"its {what} are for {size[1]}x{size[0]}; save it without EXIF, or skip it with "
             "data.on_error=skip"
         )

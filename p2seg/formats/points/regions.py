@@ -1,4 +1,4 @@
-"""What is no click, and the click that is derived of it: boxes, outlines, masks."""
+"""Boxes, outlines and masks, and the click that is derived from each."""
 
 from __future__ import annotations
 
@@ -15,43 +15,44 @@ from p2seg.data import rle as codec
 from p2seg.data.points import SAMPLERS, Mask
 
 CORNERS = 32
-"""Of the polygon that stands for a circle or an ellipse."""
+"""Corners of the polygon that approximates a circle or an ellipse."""
 
 
 class Region(ABC):
     """Pixels of one object, in the coordinates of its tool."""
 
     kind: str
-    """What it is called in counts."""
+    """Noun for counts and messages."""
 
     @abstractmethod
     def click(
         self, size: tuple[int, int], shift: float, sampler: str, rng: np.random.Generator
     ) -> tuple[float, float] | None:
-        """One point of it.
+        """The click that stands for the region.
 
         Args:
-            size: (height, width) of its image, pixels.
-            shift: what takes the tool's coordinates to those that run along the pixels' edges.
+            size: (height, width) of the image, pixels.
+            shift: offset from the tool's coordinates to those along pixel edges.
             sampler: a name of `SAMPLERS`.
-            rng: of the sampler `random`.
+            rng: random numbers of the sampler `random`.
 
         Returns:
-            (y, x), the center of the first pixel at (0, 0); None where none of it is in the image.
+            (y, x), with the center of the first pixel at (0, 0); None if the region lies outside
+            the image.
 
         Raises:
-            ValueError: it cannot be; the words go behind "shape 3".
+            ValueError: the region is invalid. The message continues "shape 3".
         """
 
     @abstractmethod
     def extent(self, size: tuple[int, int]) -> float:
-        """About how large it is, pixels: of the parts of an object the largest one is clicked.
+        """Approximate area in pixels. The largest part of an object receives the click.
 
         Args:
-            size: (height, width) of its image, pixels.
+            size: (height, width) of the image, pixels.
 
         Raises:
-            ValueError: it cannot be; as of `click`.
+            ValueError: the region is invalid, as in `click`.
         """
 
 
@@ -61,10 +62,10 @@ class Outline(Region):
 
     Attributes:
         corners: (x, y) of each, at least three.
-        kind: in words.
-        on_edges: its corners run along the pixels' edges, whatever the clicks do.
-        symmetric: its center is the mean of its corners and inside it. Of all points that are
-            farthest from a box's edge the center is the one that is clicked.
+        kind: noun for counts and messages.
+        on_edges: corners are along pixel edges, even if the tool's clicks are not.
+        symmetric: the mean of the corners is inside and is the click. A box has many points that
+            are farthest from its boundary, so the sampler alone would not choose the center.
     """
 
     corners: Sequence[tuple[float, float]]
@@ -75,7 +76,7 @@ class Outline(Region):
     def click(
         self, size: tuple[int, int], shift: float, sampler: str, rng: np.random.Generator
     ) -> tuple[float, float] | None:
-        """As `Region` says; of a polygon smaller than a pixel, its middle."""
+        """See `Region.click`. A polygon smaller than a pixel gives its center."""
         height, width = size
         xy = np.array(self.corners, np.float64) + (0.0 if self.on_edges else shift)
         far = codec.FAR * max(size)
@@ -94,13 +95,13 @@ class Outline(Region):
         columns, rows = (high - low).tolist()
         polygon = (xy - low).ravel().tolist()
         mask = codec.decode(codec.from_segmentation([polygon], rows, columns))
-        found = _sampled(mask, sampler, rng)
-        if found is None:
+        point = _sampled(mask, sampler, rng)
+        if point is None:
             return (y - 0.5, x - 0.5) if inside else None
-        return found[0] + float(low[1]), found[1] + float(low[0])
+        return point[0] + float(low[1]), point[1] + float(low[0])
 
     def extent(self, size: tuple[int, int]) -> float:
-        """Its area, pixels; none of what lies outside the image."""
+        """See `Region.extent`. The area is 0 outside the image."""
         x, y = np.array(self.corners, np.float64).T
         if max(x.max(), y.max()) < 0 or x.min() > size[1] or y.min() > size[0]:
             return 0.0
@@ -109,14 +110,14 @@ class Outline(Region):
 
 @dataclass(frozen=True)
 class Bitmap(Region):
-    """A mask of a part of the image, decoded when it is asked for: a small file may hold many.
+    """A mask of a window of the image, decoded on demand to save memory.
 
     Attributes:
-        decode: gives `[h, w]` bool, or raises a `ValueError` as `Region.click` does.
-        shape: (h, w), pixels; a larger one than the image is not decoded.
-        top: the image's row of its first one.
-        left: the image's column of its first one.
-        kind: in words.
+        decode: returns `[h, w]` bool, or raises a `ValueError` like `Region.click`.
+        shape: (h, w), pixels. A mask larger than the image is not decoded.
+        top: row of the window in the image.
+        left: column of the window in the image.
+        kind: noun for counts and messages.
     """
 
     decode: Callable[[], Mask]
@@ -128,18 +129,18 @@ class Bitmap(Region):
     def click(
         self, size: tuple[int, int], shift: float, sampler: str, rng: np.random.Generator
     ) -> tuple[float, float] | None:
-        """As `Region` says; pixels have no shift."""
+        """See `Region.click`. Pixels have no shift."""
         del shift
         height, width = size
-        up, before = max(-self.top, 0), max(-self.left, 0)
-        mask = self._mask(size)[up : max(height - self.top, 0), before : max(width - self.left, 0)]
-        found = _sampled(mask, sampler, rng)
-        if found is None:
+        y, x = max(-self.top, 0), max(-self.left, 0)
+        mask = self._mask(size)[y : max(height - self.top, 0), x : max(width - self.left, 0)]
+        point = _sampled(mask, sampler, rng)
+        if point is None:
             return None
-        return found[0] + self.top + up, found[1] + self.left + before
+        return point[0] + self.top + y, point[1] + self.left + x
 
     def extent(self, size: tuple[int, int]) -> float:
-        """Its area, pixels."""
+        """See `Region.extent`."""
         return float(np.count_nonzero(self._mask(size)))
 
     def _mask(self, size: tuple[int, int]) -> Mask:
@@ -156,8 +157,8 @@ class Coded(Region):
     """COCO's segmentation of one object: polygons or a run-length code of the whole image.
 
     Attributes:
-        segmentation: as the file has it.
-        kind: in words.
+        segmentation: raw value of the file.
+        kind: noun for counts and messages.
     """
 
     segmentation: Any
@@ -166,21 +167,21 @@ class Coded(Region):
     def click(
         self, size: tuple[int, int], shift: float, sampler: str, rng: np.random.Generator
     ) -> tuple[float, float] | None:
-        """As `Region` says; COCO's outlines always run along the edges."""
+        """See `Region.click`. COCO's outlines always run along pixel edges."""
         del shift
         return _sampled(
             codec.decode(codec.from_segmentation(self.segmentation, *size)), sampler, rng
         )
 
     def extent(self, size: tuple[int, int]) -> float:
-        """Its area, pixels."""
+        """See `Region.extent`."""
         return float(codec.area(codec.from_segmentation(self.segmentation, *size)))
 
 
 def box(
     x0: float, y0: float, x1: float, y1: float, turn: float = 0.0, kind: str = "box"
 ) -> Outline:
-    """A box by two opposite corners, turned about its center by degrees, clockwise."""
+    """A box from two opposite corners, rotated clockwise about its center by `turn` degrees."""
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     half = [(x0 - x, y0 - y), (x1 - x, y0 - y), (x1 - x, y1 - y), (x0 - x, y1 - y)]
@@ -189,7 +190,7 @@ def box(
 
 
 def rectangle(corners: Sequence[tuple[float, float]], kind: str = "rectangle") -> Outline:
-    """A box by its corners in any order: two opposite ones, three, or all four, also turned."""
+    """A possibly rotated box from two opposite corners, three or all four, in any order."""
     corners = list(corners)
     if len(corners) == 5 and corners[0] == corners[-1]:
         del corners[-1]
@@ -209,7 +210,7 @@ def rectangle(corners: Sequence[tuple[float, float]], kind: str = "rectangle") -
 def ellipse(
     x: float, y: float, rx: float, ry: float, turn: float = 0.0, kind: str = "ellipse"
 ) -> Outline:
-    """An ellipse by its center and radii, turned by degrees, clockwise."""
+    """An ellipse from its center and radii, rotated clockwise by `turn` degrees."""
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     angles = [2 * math.pi * k / CORNERS for k in range(CORNERS)]
     around = [(rx * math.cos(a), ry * math.sin(a)) for a in angles]
@@ -220,7 +221,7 @@ def ellipse(
 def _sampled(
     mask: NDArray[np.bool_], sampler: str, rng: np.random.Generator
 ) -> tuple[float, float] | None:
-    """The sampler's point of a mask, None where it is empty."""
+    """The sampler's point of a mask, or None if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None

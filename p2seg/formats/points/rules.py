@@ -1,4 +1,4 @@
-"""How the marks of other tools become points, and the counts of what became of them."""
+"""Rules for the conversion of imported marks to points, and its report."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from p2seg.errors import UserError, when_skipped
 
 @dataclass(frozen=True)
 class Rules:
-    """How marks become points.
+    """Rules for the conversion of marks to points.
 
     Attributes:
-        edges: the tool's coordinates run along the pixels' edges, its first pixel's center is at
-            (0.5, 0.5); False: pixels' centers are whole numbers.
-        sampler: makes clicks of boxes, outlines and masks: a name of `SAMPLERS`.
-        seed: of the sampler `random`.
-        classes: names in their order, those of all others are left out; None: as the file lists
-            them, or sorted. Objects without a class are of it if it is one.
-        skip: go on without what cannot be used.
-        keep_empty: images without points stay in the set.
+        edges: the tool's coordinates run along pixel edges, with the center of the first pixel at
+            (0.5, 0.5); False: pixel centers are integers.
+        sampler: derives clicks from boxes, outlines and masks: a name of `SAMPLERS`.
+        seed: random seed of the sampler `random`.
+        classes: names of the classes to import, in order; None: all, as the file lists them, or
+            sorted. A single name also applies to objects without a class.
+        skip: skip invalid entries instead of raising.
+        keep_empty: keep images without points.
     """
 
     edges: bool
@@ -34,18 +34,18 @@ class Rules:
 
 @dataclass
 class Report:
-    """What became of everything.
+    """Counts and messages of a conversion.
 
     Attributes:
-        images: those of the set.
+        images: number of images in the set.
         counts: points by class, in the order of the classes.
         empty: images without points.
-        dropped: how many of them the rules leave out of the set.
-        derived: points made of regions, by their kind.
-        left_out: what became no point, by kind or reason.
-        problems: sentences of what could not be used.
-        unusable: how many of them, by reason.
-        unnamed: images of the folder that no file names; they are left out.
+        dropped: number of empty images that the set does not include.
+        derived: points derived from regions, by the region's kind.
+        left_out: marks that did not become points, by kind or reason.
+        problems: messages about invalid entries.
+        unusable: number of invalid entries by reason.
+        unnamed: images of the folder that no file names. The set does not include them.
     """
 
     images: int = 0
@@ -59,10 +59,10 @@ class Report:
     unnamed: list[str] = field(default_factory=list)
 
     def problem(self, reason: str, error: UserError, rules: Rules) -> None:
-        """Notes what cannot be used.
+        """Records an invalid entry.
 
         Raises:
-            UserError: the rules do not say to go on.
+            UserError: `error`, unless `rules.skip`.
         """
         if not rules.skip:
             raise error

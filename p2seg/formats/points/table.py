@@ -1,7 +1,7 @@
-"""CSV: a line a click, with a header: file, x, y, label, and the usual other names for them.
+"""CSV: one line per click, with the columns file, x, y, label or their usual synonyms.
 
-Coordinates are numbers of pixels, the first pixel's center is at (0, 0), as ours;
-`pixels=edge` says that they run along the edges.
+Coordinates are pixel indices, with the center of the first pixel at (0, 0), as in p2seg. With
+`pixels=edge` they run along pixel edges.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ NAMES = {
     "width": ("width", "imagewidth"),
     "height": ("height", "imageheight"),
 }
-"""By what we call a column its names in files, without signs and in small letters."""
-SIZE_BY = ", whose width and height are taken for those of the image and not of a box"
+"""Synonyms of each column in lower case, without punctuation."""
+SIZE_BY = ", whose width and height must be those of the image and not of a box"
 LONGEST_FIELD = 1 << 20
 
 
@@ -46,10 +46,10 @@ def read(path: Path, _: Reading) -> Found:
 
     Args:
         path: the file, or a folder of such files.
-        _: the header says all.
+        _: unused.
 
     Raises:
-        UserError: there is none, or its header does not name what is needed.
+        UserError: no CSV exists, or its header lacks a required column.
     """
     found = Found()
     pictures: dict[str, Picture] = {}
@@ -57,7 +57,7 @@ def read(path: Path, _: Reading) -> Found:
         try:
             _read(file, pictures, found)
         except csv.Error as error:
-            raise UserError(f"{file} is not readable as CSV ({error}); save it anew") from error
+            raise UserError(f"{file} is not readable as CSV ({error}); save it again") from error
     found.pictures = list(pictures.values())
     return found
 
@@ -65,31 +65,28 @@ def read(path: Path, _: Reading) -> Found:
 def header_of(file: Path) -> tuple[int, list[str], str]:
     """The header of a table.
 
-    Args:
-        file: the table.
-
     Returns:
-        The count of lines above the header (blank ones, comments, Excel's `sep=;`), the names of
-        the columns, and what stands between the fields.
+        The number of lines above the header (blank lines, comments, Excel's `sep=;`), the column
+        names, and the separator.
     """
     csv.field_size_limit(LONGEST_FIELD)
     separator = None
     lines = text_of(file, "table").splitlines()
     for above, line in enumerate(lines):
-        told = re.fullmatch(r"sep=(.)", line.strip("\r\n"))
-        if told:
-            separator = told[1]
+        declared = re.fullmatch(r"sep=(.)", line.strip("\r\n"))
+        if declared:
+            separator = declared[1]
             continue
-        between = separator or max(",;\t", key=line.count)
-        header = next(csv.reader([line], delimiter=between), [])
+        delimiter = separator or max(",;\t", key=line.count)
+        header = next(csv.reader([line], delimiter=delimiter), [])
         comment = line.startswith("#") and not {"file", "x", "y"} & set(columns_of(header))
         if line.strip() and not comment:
-            return above, header, between
+            return above, header, delimiter
     return len(lines), [], ","
 
 
 def columns_of(header: list[str]) -> dict[str, int]:
-    """The places of the columns that are known, by what we call them; the first of each."""
+    """The index of the first column for each key of `NAMES` that the header has."""
     plain = ["".join(filter(str.isalnum, name)).lower() for name in header]
     return {
         ours: min(plain.index(name) for name in names if name in plain)
@@ -113,17 +110,17 @@ def _read(file: Path, pictures: dict[str, Picture], found: Found) -> None:
         if not any(field.strip() for field in row):
             continue
         with found.entry():
-            if separator != ",":  # else a comma in a number may stand before thousands
-                row = [_pointed(field) if k in numbers else field for k, field in enumerate(row)]
-            _take(row, columns, len(header), f"{file}: line {rows.line_num}", pictures)
+            if separator != ",":  # there, a comma can be a thousands separator
+                row = [_decimal(field) if k in numbers else field for k, field in enumerate(row)]
+            _add(row, columns, len(header), f"{file}: line {rows.line_num}", pictures)
 
 
-def _take(
+def _add(
     row: list[str], columns: dict[str, int], count: int, whole: str, pictures: dict[str, Picture]
 ) -> None:
-    """Adds a line's click to its image."""
+    """Adds the click of a line to its image."""
     if len(row) < count:
-        raise UserError(f"{whole} has {len(row)} fields, but the header {count}; fill it up")
+        raise UserError(f"{whole} has {len(row)} fields, but the header {count}; fill in the rest")
     fields = {name: row[place].strip() for name, place in columns.items()}
     name = fields["file"]
     if not name:
@@ -137,7 +134,7 @@ def _take(
         raise UserError(
             f"{whole}: width and height are {size[1]}x{size[0]}, but {picture.size[1]}x"
             f"{picture.size[0]} in a line above; they must be those of image {shown(name)} and not "
-            "of a box; rename the columns, and let x and y be the middles of the boxes"
+            "of a box; rename the columns, and set x and y to the centers of the boxes"
         )
     if not (fields["x"] or fields["y"] or fields.get("label")):
         return  # an image without points
@@ -147,8 +144,8 @@ def _take(
     picture.marks.append(Mark(label, (at[0], at[1]), where, id_from(fields.get("id"))))
 
 
-def _pointed(text: str) -> str:
-    """A number's text with a point for its comma."""
+def _decimal(text: str) -> str:
+    """A number's text with its decimal comma replaced by a point."""
     return text.replace(",", ".") if text.count(",") == 1 else text
 
 
@@ -157,13 +154,13 @@ def _number(text: str, axis: str, whole: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not abs(value) < 1e9:  # NaN, too
+    if not abs(value) < 1e9:  # also True for NaN
         raise UserError(f"{whole} has {axis} {shown(text)}; it must be a number, such as 24.5")
     return value
 
 
 def write(writing: Writing) -> str:
-    """Writes a line a click; an image without clicks has a line with its name and size alone."""
+    """Writes one line per click. An image without clicks has one line with its name and size."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["file", "x", "y", "label", "id", "width", "height"])

@@ -1,4 +1,4 @@
-"""What a file of an unknown format seems to be, and what would make it readable."""
+"""Descriptions of files of unknown formats, with the step that makes them readable."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NEEDED = "its first line must name file, x, y and label"
 
 
 def table_seems(header: Sequence[str]) -> str:
-    """What a table seems to be, by its first line, which does not name all that is needed."""
+    """Describes a table whose first line lacks a required column."""
     plain = ["".join(filter(str.isalnum, name)).lower() for name in header]
     names = set(plain)
     if len(header) in (6, 8) and all(map(_is_number, [*header[1:3], *header[-2:]])):
         if len(header) == 8:
             return (
                 "seems to be a table of boxes of make-sense without a header; export its points, "
-                "or make columns file, x, y and label of the middles of the boxes"
+                "or make columns file, x, y and label from the centers of the boxes"
             )
         return (
             "seems to be a table of points of make-sense without a header; put "
@@ -27,12 +27,12 @@ def table_seems(header: Sequence[str]) -> str:
         )
     if {"xmin", "ymin"} <= names or {"bboxx", "bboxy"} <= names or {"x1", "y1", "x2"} <= names:
         return (
-            "seems to be a table of boxes; make columns file, x, y and label of the middles of "
+            "seems to be a table of boxes; make columns file, x, y and label from the centers of "
             "the boxes"
         )
     if names & {"area", "mean", "counter", "roi"} and {"x", "y"} <= names:
         return (
-            "seems to be a table of results of ImageJ; add a column file with the image's name, "
+            "seems to be a results table of ImageJ; add a column file with the image's name, "
             "and a column label, or give the class with classes=[NAME]"
         )
     if header and any(map(_is_number, header)):
@@ -41,7 +41,7 @@ def table_seems(header: Sequence[str]) -> str:
 
 
 def json_seems(content: Any) -> str:
-    """What a JSON seems to be, by the keys of its outermost object."""
+    """Describes a JSON by the keys of its outermost object."""
     one = content[0] if isinstance(content, list) and content else content
     if not isinstance(one, dict):
         return "holds no object with annotations"
@@ -52,21 +52,21 @@ def json_seems(content: Any) -> str:
 
 
 def text_seems(path: Path, text: str) -> str:
-    """What an XML or a text file seems to be."""
+    """Describes an XML or text file."""
     if path.suffix.lower() == ".xml":
         if "<annotation" in text[:10_000]:
             return (
                 "seems to be an XML of boxes of Pascal VOC; make a table (CSV) with the columns "
-                "file, x, y and label of the middles of the boxes"
+                "file, x, y and label of the centers of the boxes"
             )
-        return "is an XML, but none of CVAT; export it as CVAT for images 1.1"
-    words = text.partition("\n")[0].split()
-    if len(words) >= 5 and all(_is_number(word) and 0 <= float(word) <= 1 for word in words[1:]):
+        return "is an XML, but not CVAT's; export it as CVAT for images 1.1"
+    fields = text.partition("\n")[0].split()
+    if len(fields) >= 5 and all(_is_number(each) and 0 <= float(each) <= 1 for each in fields[1:]):
         return (
             "seems to be a file of boxes or polygons of YOLO; make a table (CSV) with the columns "
-            "file, x, y and label of the middles, in pixels"
+            "file, x, y and label from the centers, in pixels"
         )
-    return "is a text without lines of x y class"
+    return "is a text file without lines of x y class"
 
 
 def _is_number(text: str) -> bool:

@@ -1,7 +1,7 @@
 """VIA 1 and 2: a project, or its annotations alone, as JSON or CSV.
 
-Its points are positions of the mouse pointer, rounded to whole numbers: the number of the pixel
-below it, so that the first pixel is 0, as ours.
+Points are mouse positions rounded to integers. They are indices of the pixels below the pointer,
+so the first pixel is 0, as in p2seg.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from p2seg.formats.points.base import (
 from p2seg.formats.points.regions import Outline, Region, box, ellipse
 
 USUAL = ("label", "class", "category", "type", "name", "species")
-"""What the attribute of the class is usually called."""
+"""Usual names of the class attribute."""
 
 
 def read(path: Path, reading: Reading) -> Found:
-    """Reads VIA's files.
+    """Reads VIA files.
 
     Args:
         path: the file, or a folder of such files.
-        reading: which attribute of a region is its class.
+        reading: the region attribute that is the class.
 
     Raises:
-        UserError: there is none, one cannot be read, or the attribute is not clear.
+        UserError: no file exists, one is not readable, or the class attribute is ambiguous.
     """
     files = {}
     for file in files_at(path, (".json", ".csv"), "VIA files"):
@@ -62,7 +62,7 @@ def read(path: Path, reading: Reading) -> Found:
 
 
 def is_via(content: Any) -> bool:
-    """Whether a JSON is one of VIA 2, as its first image shows."""
+    """Whether the content of a JSON is VIA's, judged by its first image."""
     if not isinstance(content, dict):
         return False
     images = content.get("_via_img_metadata", content)
@@ -78,7 +78,7 @@ def is_table(header: Sequence[str]) -> bool:
 
 
 def _of_table(file: Path) -> dict[str, Any]:
-    """The images of VIA's CSV as its JSON has them."""
+    """The images of a VIA CSV in the structure of its JSON."""
     images: dict[str, Any] = {}
     rows = csv.reader(io.StringIO(text_of(file, "VIA CSV")))
     header = [name.strip().lstrip("#") for name in next(rows, [])]
@@ -96,9 +96,9 @@ def _of_table(file: Path) -> dict[str, Any]:
                 for key in ("shape_attributes", "attributes")
             )
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{where} has a region that is not readable; export it anew") from error
-        one = {"shape_attributes": shape, "region_attributes": attributes}
-        regions.setdefault("regions", []).extend([one] if shape else [])
+            raise UserError(f"{where} has an unreadable region; export it again") from error
+        region = {"shape_attributes": shape, "region_attributes": attributes}
+        regions.setdefault("regions", []).extend([region] if shape else [])
     return images
 
 
@@ -111,7 +111,7 @@ def _regions(image: Any) -> list[Any]:
 
 
 def _attribute(files: dict[Path, dict[str, Any]]) -> str | None:
-    """The attribute that is the class: the only one, or one with a usual name."""
+    """The class attribute: the only one, or the only one with a usual name."""
     keys = Counter(
         str(key)
         for images in files.values()
@@ -119,15 +119,15 @@ def _attribute(files: dict[Path, dict[str, Any]]) -> str | None:
         for region in _regions(image)
         if isinstance(region, dict) and isinstance(region.get("region_attributes"), dict)
         for key, value in region["region_attributes"].items()
-        if value not in ("", None, {})  # what nobody has filled in
+        if value not in ("", None, {})
     )
     if len(keys) == 1:
         return next(iter(keys))
     usual = [key for name in USUAL for key in keys if key.lower() == name]
     if len(usual) != 1 and keys:
         raise UserError(
-            f"its regions have the attributes {', '.join(map(shown, sorted(keys)[:10]))}, and none "
-            "of them is surely the class; say which with attribute=NAME"
+            f"regions have the attributes {', '.join(map(shown, sorted(keys)[:10]))}, so the class "
+            "attribute is ambiguous; choose it with attribute=NAME"
         )
     return usual[0] if usual else None
 
@@ -158,7 +158,7 @@ def _picture(image: Any, where: str, attribute: str | None, found: Found) -> Pic
 def _label(region: dict[str, Any], attribute: str | None, whole: str) -> str:
     attributes = object_of(region.get("region_attributes") or {}, f"{whole}: its attributes")
     value = attributes.get(attribute) if attribute else None
-    if isinstance(value, dict):  # of a checkbox
+    if isinstance(value, dict):  # a checkbox attribute
         chosen = [key for key, on in value.items() if on]
         if not chosen:
             return ""
@@ -169,7 +169,7 @@ def _label(region: dict[str, Any], attribute: str | None, whole: str) -> str:
 
 
 def _place(shape: dict[str, Any], whole: str) -> tuple[float, float] | Region | None:
-    """Where a region is; None of what has no inside."""
+    """The click or region of a shape, or None if the shape has no area."""
     kind = shape.get("name")
     if kind == "point":
         x, y = number_at(shape, "cx", whole), number_at(shape, "cy", whole)

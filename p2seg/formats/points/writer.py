@@ -1,4 +1,4 @@
-"""What all writers of clicks are given."""
+"""The input of all writers of clicks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def check_xml(names: Iterable[str]) -> None:
-    """Refuses names with letters that no XML can hold."""
+    """Raises a `UserError` for names with characters that XML cannot represent."""
     for name in names:
         if _NO_XML.search(name):
-            raise UserError(f"{shown(name)} has a letter that no XML can hold; rename it")
+            raise UserError(f"{shown(name)} has a character that XML cannot represent; rename it")
 
 
 @dataclass(frozen=True)
 class Click:
-    """One point as it is written.
+    """One point to write.
 
     Attributes:
         id: annotation id.
-        label: name of its class.
-        y: pixels, the center of the first pixel at 0.
+        label: class name.
+        y: pixels, with the center of the first pixel at 0.
         x: likewise.
     """
 
@@ -40,19 +40,19 @@ class Click:
 
     @property
     def on_edges(self) -> tuple[float, float]:
-        """(x, y) along the pixels' edges, where the first pixel reaches from 0 to 1."""
+        """(x, y) along pixel edges, where the first pixel covers 0 to 1."""
         return on_edges(self.y, self.x)
 
 
 @dataclass(frozen=True)
 class Writing:
-    """A set of points, and where it goes.
+    """A set of points, and its destination.
 
     Attributes:
         points: the set.
-        folder: of its images.
+        folder: folder of the images.
         out: the file or folder to write.
-        url: what Label Studio's addresses of images begin with.
+        url: prefix of Label Studio's image addresses.
     """
 
     points: PointSet
@@ -67,7 +67,7 @@ class Writing:
 
     @property
     def names(self) -> list[str]:
-        """The classes; class k is `names[k - 1]`."""
+        """The class names; class k is `names[k - 1]`."""
         return [category.name for category in self.points.categories]
 
     def images(self) -> Iterator[tuple[ImageRecord, list[Click]]]:
@@ -81,7 +81,7 @@ class Writing:
                     for id, label, (y, x) in zip(
                         points.ids.tolist(),
                         points.labels.tolist(),
-                        # float32's own digits: 0.1 and not 0.10000000149
+                        # The shortest float32 digits: 0.1 and not 0.10000000149.
                         [[float(str(v)) for v in yx] for yx in points.yx.numpy()],
                         strict=True,
                     )

@@ -152,7 +152,7 @@ def test_masks_of_a_picture_that_tools_would_turn(made, run_tool):
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(made / "photos/c.png", exif=exif)
-    said = ("c.png is turned by its EXIF", "show it 3x5", "masks are of 5x3")
+    said = ("c.png is rotated by its EXIF", "show it as 3x5", "masks are for 5x3")
     refused(run_tool("export_masks", *words(made, "formats=[coco,labelme]")), *said)
     works(run_tool("export_masks", *words(made, "formats=[coco,png]")))
 

@@ -158,7 +158,7 @@ def test_label_maps_tell_instances_and_classes(tmp_path):
 
 
 def test_label_maps_hold_what_16_bits_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(label_maps, "DEEPEST", 2)
+    monkeypatch.setattr(label_maps, "LARGEST", 2)
     with pytest.raises(UserError, match=r"b/a\.jpg has 3 instances, but"):
         written("png", tmp_path, found=[instance(STEP)] * 3)
 

@@ -105,7 +105,7 @@ def test_what_cannot_be_used_is_told_and_left_out(tmp_path, images):
 def test_two_files_of_one_image(tmp_path, images):
     for name in ("1", "2"):
         dumped(tmp_path / f"m/{name}.json", labelme("a.jpg", shape("d", "point", [3, int(name)])))
-    with pytest.raises(UserError, match=r"2.json: it is of image a.jpg, and so is .*1.json"):
+    with pytest.raises(UserError, match=r"2.json: image a.jpg is also annotated in .*1.json"):
         taken("labelme", tmp_path / "m", images)
     points, _ = taken("labelme", tmp_path / "m", images, skip=True)
     assert clicks(points) == {"a.jpg": [("d", 3.0, 1.0)]}

@@ -203,7 +203,7 @@ def test_tables(name, content, said, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda r: r.update(image_rotation=90), "turned by 90 degrees"),
+        (lambda r: r.update(image_rotation=90), "rotated by 90 degrees"),
         (lambda r: r.pop("original_width"), "whole numbers"),
         (lambda r: r["value"].update(keypointlabels=["a", "b"]), "give it one"),
         (lambda r: r["value"].update(x=101.0), "lies outside"),

@@ -408,7 +408,7 @@ def test_lines_above_a_header_are_passed_over(tmp_path, images, above):
         ("csv", "3,4\n5,6\n", "no header"),
         ("json", '{"tasks": [], "project": 4}', "'project, tasks'"),
         ("xml", "<annotation><folder>VOC</folder></annotation>", "Pascal VOC"),
-        ("xml", "<html></html>", "none of CVAT"),
+        ("xml", "<html></html>", "not CVAT's"),
         ("txt", "0 0.5 0.5 0.1 0.2\n", "YOLO"),
         ("txt", "my notes\n", "x y class"),
     ],

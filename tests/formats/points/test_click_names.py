@@ -51,7 +51,7 @@ def test_a_name_finds_its_image(tmp_path, there, name, found):
 @pytest.mark.parametrize(
     ("there", "name", "said"),
     [
-        (["b.jpg"], "a.jpg", "no image in .* fits 'a.jpg'.*data.on_error=skip"),
+        (["b.jpg"], "a.jpg", "no image in .* matches 'a.jpg'.*data.on_error=skip"),
         (["val/a.jpg"], "train/a.jpg", "no image"),
         (["x/a.jpg", "y/a.jpg"], "a.jpg", "may be x/a.jpg or y/a.jpg"),
         (["a.png"], "a.jpg", "no image"),

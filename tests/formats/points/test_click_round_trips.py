@@ -177,7 +177,7 @@ def test_label_studios_config_names_every_class(images, tmp_path):
 def test_a_name_that_no_xml_can_hold_is_told(name, images, tmp_path):
     points = one(4, 3)
     points.categories[0] = Category(1, "d\x07g")
-    with pytest.raises(UserError, match=r"'d\\x07g' has a letter that no XML can hold"):
+    with pytest.raises(UserError, match=r"'d\\x07g' has a character that XML cannot represent"):
         written(name, points, images, tmp_path)
     assert not list(tmp_path.iterdir())
 

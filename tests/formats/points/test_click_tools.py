@@ -99,7 +99,7 @@ def test_a_picture_that_tools_would_turn_is_not_exported_on_its_side(tmp_path, r
     }
     points = dumped(tmp_path / "points.json", document)
     words = [f"data.points={points}", f"images={tmp_path}/photos", "format=csv"]
-    refused(run_tool("export_points", *words, f"out={tmp_path}/t.csv"), "turned by its EXIF")
+    refused(run_tool("export_points", *words, f"out={tmp_path}/t.csv"), "rotated by its EXIF")
 
 
 def test_a_format_without_a_list_of_classes_says_how_to_keep_their_order(tmp_path, run_tool):
