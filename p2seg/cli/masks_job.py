@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,6 @@ from omegaconf import DictConfig, ListConfig
 
 from p2seg.cli.build import plain
 from p2seg.cli.checks import check_values
-from p2seg.cli.outputs import check_folders
 from p2seg.cli.paths import path_of
 from p2seg.data import rle as codec
 from p2seg.data.coco import ImageRecord, Instance, InstanceSet, read_instances
@@ -93,7 +93,9 @@ def job_of(cfg: DictConfig, out: Path) -> Job:
     key = fingerprint([settings, prefix, sha256(path_of(cfg, "pred")), str(folder), listed])
     parts = Parts(out / "masks", key)
     if not parts.begun:
-        check_folders(cfg, out, names)
+        if not cfg.overwrite:  # all files there are those of an earlier export, unedited
+            for name in names:
+                shutil.rmtree(out / name, ignore_errors=True)
         parts.begin()
     formats = [FORMATS[name](out / name, masks.categories, options) for name in names]
     faults = Counter(

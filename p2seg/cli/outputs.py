@@ -110,8 +110,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
     if command == "gallery":
         static = (resources("p2seg.apps.gallery") / "static").iterdir()
         names = tuple(each.name for each in static if each.name.endswith((".html", ".css", ".js")))
-    if command == "export_masks":
-        groups = _folders_of(cfg.formats)
+    edited = _folders_of(cfg.formats) if command == "export_masks" else ()
     if command == "predict":
         overlays = () if cfg.predict.overlays is False else ("overlays/*",)
         groups = (*overlays, *_folders_of(cfg.predict.formats, without="coco"))
@@ -133,6 +132,7 @@ def output_of(cfg: DictConfig, command: str, out: Path) -> Output:
             out / name for name in names if name.endswith(".pt") or name.startswith("readable")
         ),
         groups=groups,
+        edited=edited,
         keyed=("*.png",) if command == "gen_semantic" else (),
         is_own=is_own,
     )

@@ -168,7 +168,7 @@ class _State:
             if first is not None and self._is_own_group(pattern):
                 self.hashes[pattern] = None
             elif first is not None and not overwrite:
-                raise self._refusal(first, self._reason(pattern))
+                raise self._refusal(self._changed() or first, self._reason(pattern))
 
     def note(self, temporary: Path, path: Path) -> None:
         """Records the SHA-256 of a finished temporary file before it gets its path."""
@@ -203,8 +203,9 @@ class _State:
         entry = (self.record.files or {}).get(name, {})
         if entry.get("command") != self.output.command:
             return f"was not written by {tool}"
-        what = "or a file of its kind was" if name in self.output.edited else "was"
-        return f"{what} changed after {tool} wrote it"
+        if name in self.output.edited:
+            return f"is not as {tool} wrote it"
+        return f"was changed after {tool} wrote it"
 
     def _write(self, name: str, hashes: list[str] | None) -> None:
         command, path = self.output.command, self.output.record
@@ -247,11 +248,15 @@ class _State:
             return False
         if pattern not in self.output.edited:
             return True
-        try:
-            known = set(self.list.read_bytes().splitlines())
-        except OSError:
-            return False
-        return known.issuperset(self._line(*each) for each in self._edited().items())
+        return self.list.is_file() and self._changed() is None
+
+    def _changed(self) -> Path | None:
+        """The first file of a group that users edit which is not as the command wrote it."""
+        known = set(self.list.read_bytes().splitlines()) if self.list.is_file() else set()
+        files = self._edited().items()
+        return next(
+            (file for file, content in files if self._line(file, content) not in known), None
+        )
 
     def _edited(self) -> dict[Path, str | None]:
         """The files that users edit, with the SHA-256 of each."""

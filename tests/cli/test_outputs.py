@@ -312,7 +312,7 @@ def test_files_that_are_made_to_be_edited(tmp_path):
     for _ in range(2):
         written(own, "marks/1.json", "one")
     put(tmp_path / "marks/0.json")
-    with pytest.raises(UserError, match="a file of its kind was changed"):
+    with pytest.raises(UserError, match="is not as p2seg eval wrote it"):
         written(own, "marks/1.json", "one")
     for overwrite in (True, False):
         written(own, "marks/1.json", "one", overwrite=overwrite)
@@ -323,7 +323,7 @@ def test_an_edit_after_an_interrupted_run_is_not_lost(tmp_path):
     for text, killed in (("1", None), ("2", "before"), ("2", "after"), ("3", "before")):
         written(own, "marks/0.json", text, killed=killed)
     put(tmp_path / "marks/0.json")
-    with pytest.raises(UserError, match="a file of its kind was changed"):
+    with pytest.raises(UserError, match="is not as p2seg eval wrote it"):
         written(own, "marks/0.json", "4")
     assert (tmp_path / "marks/0.json").read_text() == MINE
 

@@ -147,6 +147,8 @@ def test_settings_and_plain_options_are_told_apart(tmp_path, monkeypatch):
 def test_messages_name_options_and_take_settings(masks, p2seg, tmp_path):
     words = ("export", masks, "--format", "coco", "--out", "x")
     assert p2seg(*words, "export.edges=2")[0] == 0
+    assert p2seg(*words)[0] == 0, "its own files, unedited"
+    (tmp_path / "x" / "coco" / "notes.txt").write_text("of the user")
     code, text = p2seg(*words)
     assert code == 2
     assert "--overwrite" in text

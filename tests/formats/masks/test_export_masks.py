@@ -112,10 +112,23 @@ def test_predictions_with_their_list_of_images(made, run_tool):
 def test_edited_files_are_not_written_over(made, run_tool):
     command = words(made, "formats=[labelme]")
     works(run_tool("export_masks", *command))
-    for content in ((made / "out/labelme/c.json").read_text(), "edited"):
-        (made / "out/labelme/c.json").write_text(content)
-        refused(run_tool("export_masks", *command), "possibly edited", "out=DIR")
-        assert (made / "out/labelme/c.json").read_text() == content
+    document = json.loads((made / "masks.json").read_text())
+    document["images"] = document["images"][:1]
+    kept = {each["id"] for each in document["images"]}
+    document["annotations"] = [e for e in document["annotations"] if e["image_id"] in kept]
+    whole = (made / "masks.json").read_text()
+    (made / "masks.json").write_text(json.dumps(document))
+    works(run_tool("export_masks", *command))
+    assert len([*(made / "out/labelme").rglob("*.json")]) == 1, "files of other masks are removed"
+    (made / "masks.json").write_text(whole)
+    works(run_tool("export_masks", *command))
+    (made / "out/labelme/c.json").write_text("edited")
+    refused(run_tool("export_masks", *command), "c.json exists and is not as", "out=PATH")
+    assert (made / "out/labelme/c.json").read_text() == "edited"
+    works(run_tool("export_masks", *command, "overwrite=true"))
+    (made / "out/labelme/own.txt").write_text("of the user")
+    refused(run_tool("export_masks", *command), "own.txt", "out=PATH")
+    assert (made / "out/labelme/own.txt").exists()
 
 
 def test_a_killed_export_goes_on(made, run_tool, monkeypatch):
@@ -131,9 +144,9 @@ def test_a_killed_export_goes_on(made, run_tool, monkeypatch):
         patch.setattr(LabelMe, "_write", dies)
         assert run_tool("export_masks", *command)[0] == 130
     assert not (made / "out/cvat").exists()
-    (made / "out/labelme/b/a 1.json").write_text("mended meanwhile")
+    written = (made / "out/labelme/b/a 1.json").stat().st_mtime_ns
     works(run_tool("export_masks", *command))
-    assert (made / "out/labelme/b/a 1.json").read_text() == "mended meanwhile"
+    assert (made / "out/labelme/b/a 1.json").stat().st_mtime_ns == written
     assert len(read_cvat(made / "out/cvat/annotations.xml")) == 2
     assert not (made / "out/masks.parts").exists()
 
