@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from textwrap import wrap
 from typing import Any
 
-from p2seg.cli.photos.options import COMMANDS, is_plain
-from p2seg.cli.photos.options import run as run_plain
+from p2seg.cli.photos.options import COMMANDS
+from p2seg.cli.photos.run import is_plain, run_plain
 
 SETTINGS = {
     "Points": {

@@ -15,7 +15,8 @@ from photo_sets import start as start
 from PIL import Image
 
 from p2seg.apps.gallery.server import application
-from p2seg.cli.photos.options import COMMANDS, is_plain, table
+from p2seg.cli.photos.options import COMMANDS, table
+from p2seg.cli.photos.run import is_plain
 from p2seg.data.coco import read_instances
 
 

@@ -2,77 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from p2seg.cli.arguments import Parser
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option or an argument of a command.
-
-    Attributes:
-        name: `--name`, or the name of a positional argument.
-        help: one line. Defaults are added to it.
-        arguments: of `argparse.ArgumentParser.add_argument`.
-        setting: the setting that it stands for in messages of the commands of settings.
-    """
-
-    name: str
-    help: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    setting: str = ""
-
-    def phrase(self, text: str) -> str:
-        """Returns a message that names this option instead of its setting."""
-        if not self.setting:
-            return text
-        key = rf"(?<![\w.=]){re.escape(self.setting)}="
-        if self.arguments.get("action") == "store_true":
-            return re.sub(rf"{key}(true|false)\b", self.name, text)
-        own = f"{self.name} " if self.name.startswith("--") else ""
-        text = re.sub(rf"{key}\[([^\]]*)\]", rf"{own}\1", text)
-        return re.sub(key, own, text)
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A plain command.
-
-    Attributes:
-        help: one line.
-        options: in the order of the help.
-        reads: what it reads, for the table of the documentation.
-        writes: what it writes.
-        steps: names of the commands of settings that it runs. They take further words `key=value`.
-    """
-
-    help: str
-    options: tuple[Option, ...]
-    reads: str
-    writes: str
-    steps: tuple[str, ...] = ()
-
-    def phrase(self, name: str, text: str) -> str:
-        """Returns a message of one of its steps in the words of this command.
-
-        Args:
-            name: of this command.
-            text: the message.
-        """
-        for option in self.options:
-            text = option.phrase(text)
-        for step in self.steps:
-            text = re.sub(rf"\bp2seg {step}\b", f"p2seg {name}", text)
-        # whoever gives no settings did not choose them
-        return re.sub(r"^(method: \w+); departs from .*", r"\1", text)
+from p2seg.cli.photos.plain import Option, Plain
 
 
 def _expanded(text: str) -> Path:
@@ -246,70 +180,6 @@ COMMANDS = {
 
 ALONE = frozenset(("import", "masks", "propose", "review"))
 """Those that are no commands of settings."""
-
-_SETTING = re.compile(r"^(~|\+|[\w@./-]+=)")
-_HYDRA = re.compile(r"^(-m|-c|--multirun|--cfg|--help-all|--config-dir)$")
-
-
-def is_plain(name: str, words: Sequence[str]) -> bool:
-    """Returns whether the command line is a plain command; the first word decides.
-
-    Args:
-        name: of the command.
-        words: after it.
-    """
-    if name not in COMMANDS or name in ALONE:
-        return name in ALONE
-    return not any(map(_is_setting, words[:1])) and not any(map(_HYDRA.match, words))
-
-
-def _is_setting(word: str) -> bool:
-    return bool(_SETTING.match(word)) and not Path(word).exists()
-
-
-def parser_of(name: str) -> Parser:
-    """The parser of a plain command."""
-    from p2seg.cli.arguments import Parser  # imports rich
-
-    own = COMMANDS[name]
-    parser = Parser(prog=f"p2seg {name}", description=f"{own.help[0].upper()}{own.help[1:]}.")
-    for option in own.options:
-        default = option.arguments.get("default")
-        told = f"{option.help} (default: {default})" if default is not None else option.help
-        if option.arguments.get("action") == "store_true":
-            told = option.help
-        parser.add_argument(option.name, help=told.replace("%", "%%"), **option.arguments)
-    parser.epilog = f"Reads: {own.reads}. Writes: {own.writes}."
-    if own.steps:
-        parser.epilog += (
-            " Further words key=value are settings; p2seg experiment "
-            f"{own.steps[-1]} --help lists them."
-        )
-    return parser
-
-
-def run(name: str, words: list[str]) -> int:
-    """Runs a plain command and returns its exit code."""
-    from p2seg.cli.arguments import command
-    from p2seg.errors import UserError
-    from p2seg.runtime.terminal import phrased
-
-    codes: list[int] = []
-
-    @command
-    def started(words: list[str]) -> None:
-        settings = list(filter(_is_setting, words))
-        if settings and not COMMANDS[name].steps:
-            raise UserError(f"p2seg {name} takes no settings ({settings[0]}); see p2seg {name} -h")
-        options = parser_of(name).parse_args([each for each in words if each not in settings])
-        options.settings = settings
-        module = name if name in ("masks", "propose", "review") else "commands"
-        function = getattr(import_module(f"p2seg.cli.photos.{module}"), f"{name}_")
-        codes.append(function(options))
-
-    with phrased(partial(COMMANDS[name].phrase, name)):
-        code = started(words)
-    return code or codes[0]
 
 
 def table() -> str:
