@@ -1,7 +1,7 @@
-"""Average precision of COCO, by faster-coco-eval.
+"""COCO's average precision, computed by faster-coco-eval.
 
-`COCOeval.summarize` finds thresholds by the equality of floats and knows .50 and .75 only, so the
-scores are read from `eval["precision"]`.
+`COCOeval.summarize` compares thresholds as floats and supports 0.50 and 0.75 only, so the scores
+are read from `eval["precision"]`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from p2seg.evaluation.voc import THRESHOLDS, Float, mean
 from p2seg.runtime.ranks import Ranks
 
 IOU_THRESHOLDS: Float = np.concatenate([[0.25], np.linspace(0.5, 0.95, 10)])
-"""The rows of `class_aps`: .25, then COCO's own ten."""
+"""The rows of `class_aps`: 0.25, then COCO's ten thresholds."""
 MAX_DETS = 100
-"""Predictions of a class that COCO's protocol takes of an image, the best ones."""
+"""COCO's limit of predictions per class and image, by score."""
 
 
 class Crowded(NamedTuple):
-    """Images that have more of a class than COCO's protocol takes.
+    """Images that exceed COCO's limit of predictions.
 
     Attributes:
-        images: how many there are.
-        max_dets: the most predictions or ground truths of one class on one image.
+        images: number of such images.
+        max_dets: largest number of predictions or ground truths of one class in an image.
     """
 
     images: int
@@ -41,14 +41,14 @@ def crowded(gt: InstanceSet, pred: InstanceSet) -> Crowded:
     """The images with more than `MAX_DETS` predictions or ground truths of one class.
 
     Args:
-        gt: ground truth; its crowd regions do not count.
+        gt: ground truth, whose crowd regions do not count.
         pred: predictions for the same images, in the same order.
     """
     largest = []
     for truths, guesses in zip(gt.instances, pred.instances, strict=True):
-        real = Counter(each.label for each in truths if not each.crowd)
-        found = Counter(each.label for each in guesses)
-        largest.append(max([*real.values(), *found.values()], default=0))
+        objects = Counter(each.label for each in truths if not each.crowd)
+        predictions = Counter(each.label for each in guesses)
+        largest.append(max([*objects.values(), *predictions.values()], default=0))
     return Crowded(sum(count > MAX_DETS for count in largest), max(largest, default=0))
 
 
@@ -62,18 +62,18 @@ def class_aps(
 ) -> Float:
     """AP of each class at each of `IOU_THRESHOLDS`, over objects of all sizes.
 
-    As in COCO's own evaluation an image counts the 100 best predictions of a class, and one that
-    lies in a crowd region of its class counts neither for nor against.
+    As in COCO's evaluation, only the 100 best predictions per class and image count, and
+    predictions in a crowd region of their class are ignored.
 
     Args:
         gt: ground truth with its crowds.
         pred: predictions for the same images and classes, in the same order.
-        scores_one: rank the predictions as if every score were 1 (a tie is in the file's order).
-        ranks: that share the classes; None: this process alone.
-        max_dets: predictions of a class that an image counts, the best ones; COCO's own are 100.
+        scores_one: rank the predictions as if every score were 1, in the file's order.
+        ranks: the ranks that share the classes; None: this process alone.
+        max_dets: limit of predictions per class and image, by score.
 
     Returns:
-        `[11, C]` float64 in 0..1; NaN for a class whose only ground truths are crowds, or none.
+        `[11, C]` float64 in 0..1; NaN for a class without ground truth other than crowds.
     """
     ranks = ranks or Ranks()
     labels = ranks.share(range(1, len(gt.categories) + 1))
@@ -86,17 +86,17 @@ def _of_classes(instances: InstanceSet, labels: Sequence[int]) -> InstanceSet:
     """The instances of some classes."""
     if len(labels) == len(instances.categories):
         return instances
-    wanted = frozenset(labels)
-    kept = [[each for each in own if each.label in wanted] for own in instances.instances]
+    selected = frozenset(labels)
+    kept = [[each for each in own if each.label in selected] for own in instances.instances]
     return replace(instances, instances=kept)
 
 
 def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool, max_dets: int) -> Float:
-    """Those of `class_aps`, NaN also for classes that neither set has."""
+    """`class_aps` in this process, with NaN also for classes that neither set has."""
     aps: Float = np.full((len(IOU_THRESHOLDS), len(gt.categories)), np.nan)
-    real = [truth.label for truths in gt.instances for truth in truths if not truth.crowd]
-    if not real or not any(pred.instances):  # some releases of the evaluator take no empty list
-        aps[:, [label - 1 for label in real]] = 0.0
+    objects = [truth.label for truths in gt.instances for truth in truths if not truth.crowd]
+    if not objects or not any(pred.instances):  # some versions of the evaluator fail on empty lists
+        aps[:, [label - 1 for label in objects]] = 0.0
         return aps
     truth = COCO(_dataset(gt))
     evaluator = COCOeval_faster(truth, truth.loadRes(_results(pred, scores_one)), "segm")
@@ -106,8 +106,8 @@ def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool, max_dets: int) ->
     evaluator.params.areaRngLbl = evaluator.params.areaRngLbl[:1]
     evaluator.evaluate()
     evaluator.accumulate()
-    precision = np.asarray(evaluator.eval["precision"])  # [T, recall, C, area, most detections]
-    # recalls last: the mean of a class must not depend on how many classes lie beside it
+    precision = np.asarray(evaluator.eval["precision"])  # [T, recall, C, area, max detections]
+    # Recalls come last, so that rounding of a class's mean does not depend on the other classes.
     precision = np.ascontiguousarray(precision[:, :, :, 0, -1].transpose(0, 2, 1))
     with_truth = (precision != -1).all(axis=2)
     aps[with_truth] = precision[with_truth].mean(axis=1)
@@ -115,7 +115,7 @@ def _aps(gt: InstanceSet, pred: InstanceSet, scores_one: bool, max_dets: int) ->
 
 
 def coco_scores(aps: Float) -> dict[str, float | None]:
-    """`{"AP", "AP25", "AP50", "AP70", "AP75"}` of `class_aps`; AP is over .50:.05:.95."""
+    """`{"AP", "AP25", "AP50", "AP70", "AP75"}` of `class_aps`; AP is over 0.50:0.05:0.95."""
     scores = {"AP": mean(aps[1:])}
     for name, threshold in THRESHOLDS.items():
         scores[f"AP{name}"] = mean(aps[row_of(threshold)])
@@ -123,14 +123,14 @@ def coco_scores(aps: Float) -> dict[str, float | None]:
 
 
 def row_of(threshold: float) -> int:
-    """The row of `class_aps` of an IoU threshold."""
+    """The row of an IoU threshold in `class_aps`."""
     return int(np.abs(IOU_THRESHOLDS - threshold).argmin())
 
 
 def _dataset(gt: InstanceSet) -> dict[str, Any]:
-    """The ground truth as the evaluator wants it; ids are numbered anew, from 1.
+    """The ground truth in the evaluator's structure, with ids from 1.
 
-    An annotation of id 0 would be taken for "unmatched" by every COCO evaluator.
+    COCO evaluators treat an annotation with id 0 as "unmatched".
     """
     annotations: list[dict[str, Any]] = []
     for image, truths in enumerate(gt.instances, start=1):

@@ -1,4 +1,4 @@
-"""Quality of pseudo masks: each compared with the ground truth its point was clicked on."""
+"""Quality of pseudo masks: the IoU of each with the ground truth of its point."""
 
 from __future__ import annotations
 
@@ -16,41 +16,40 @@ from p2seg.evaluation.voc import iou_matrix
 from p2seg.runtime.ranks import Ranks
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
-"""COCO's sizes: areas in pixels, the lower bound included."""
+"""COCO's sizes: areas in pixels, including the lower bound."""
 LEVELS = {"50": 0.5, "70": 0.7, "90": 0.9}
-"""The IoU an instance must exceed to be counted, by name (Paper: Table 6)."""
+"""IoU levels by name. An instance counts if its IoU is higher (Paper: Table 6)."""
 TOUCHING = 3
-"""Pixels between two true masks of one class up to which the instances count as touching."""
+"""Largest distance in pixels of two touching instances of one class."""
 
 
 def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> dict[str, Any]:
-    """Mean IoU per instance, and how many are good, with the masks matched by annotation id.
+    """Mean IoU and recall of instances, with the masks matched by annotation id.
 
-    An instance without a mask counts IoU 0. Crowds are no instances.
+    An instance without a mask has IoU 0. Crowds are not instances.
 
     Args:
         gt: ground truth.
         pred: pseudo masks for the same images and classes, in the same order.
-        ranks: that share the images; None: this process alone.
+        ranks: the ranks that share the images; None: this process alone.
 
     Returns:
-        What `_summary` gives (`multi`: with another instance of their class in the image;
-        `touching`: with one whose true mask is within 3 pixels), `no_box` (the same with default
-        boxes at IoU 0), `default_boxes` (how many there are), `seed_masks` (how many the seeds
-        gave, for the network found none), and `per_class` and `per_size` with `instances` and
-        `mean_iou` each.
+        The result of `_summary` (`multi`: instances with another of their class in the image;
+        `touching`: instances with another within 3 pixels), `no_box` (the same with IoU 0 for
+        default boxes), `default_boxes` (their number), `seed_masks` (number of masks from seeds,
+        where the network has none), and `per_class` and `per_size` with `instances` and `mean_iou`.
 
     Raises:
-        UserError: an id of `pred` is no instance of that image in `gt`, is of another class
-            there, or comes twice.
+        UserError: an id of `pred` is not in that image of `gt`, has another class there, or is
+            not unique.
     """
     ranks = ranks or Ranks()
     images = list(zip(gt.images, gt.instances, pred.instances, strict=True))
-    made = [
+    share = [
         _image(image, [each for each in truths if not each.crowd], guesses, gt)
         for image, truths, guesses in ranks.share(images)
     ]
-    rows = [row for of_image in ranks.merged(made) for row in of_image]
+    rows = [row for of_image in ranks.merged(share) for row in of_image]
     table = np.array(rows, np.float64).reshape(-1, 7)
     iou, is_box, of_seed, multi, touching, label, area = table.T
     near = {"multi": multi > 0, "touching": touching > 0}
@@ -73,7 +72,7 @@ def quality(gt: InstanceSet, pred: InstanceSet, ranks: Ranks | None = None) -> d
 def _image(
     image: ImageRecord, truths: Sequence[Instance], guesses: Sequence[Instance], gt: InstanceSet
 ) -> list[tuple[float, bool, bool, bool, bool, int, int]]:
-    """For each instance: IoU, default box, of a seed, `multi`, `touching`, class, area."""
+    """Per instance: IoU, default box, from seed, `multi`, `touching`, class and area."""
     masks = _matched(image, truths, guesses, gt)
     labels = [truth.label for truth in truths]
     near = touching(truths)
@@ -90,20 +89,16 @@ def _image(
 
 
 def touching(truths: Sequence[Instance]) -> list[bool]:
-    """Whether each instance of an image is within 3 pixels of another one of its class.
+    """Whether each instance is within 3 pixels of another one of its class, or overlaps it.
 
     Args:
-        truths: of one image, without crowds.
-
-    Returns:
-        A bool per instance: some pixel of its mask and some pixel of another mask of its class are
-        at most 3 pixels apart, or the same.
+        truths: instances of one image, without crowds.
     """
-    reach = np.arange(-TOUCHING, TOUCHING + 1)
-    disc = np.add.outer(reach**2, reach**2) <= TOUCHING**2
-    found = [False] * len(truths)
+    offsets = np.arange(-TOUCHING, TOUCHING + 1)
+    disc = np.add.outer(offsets**2, offsets**2) <= TOUCHING**2
+    result = [False] * len(truths)
     for own in _with_near_boxes(truths):
-        covers = sum(codec.decode(truths[k].rle).astype(np.uint16) for k in own)
+        cover = sum(codec.decode(truths[k].rle).astype(np.uint16) for k in own)
         for k in own:
             x, y, width, height = map(int, codec.box(truths[k].rle))
             window = (
@@ -111,13 +106,13 @@ def touching(truths: Sequence[Instance]) -> list[bool]:
                 slice(max(0, x - TOUCHING), x + width + TOUCHING),
             )
             mask = codec.decode(truths[k].rle)[window].astype(np.uint8)
-            others = np.asarray(covers)[window] > mask
-            found[k] = bool((others & (cv2.dilate(mask, disc.astype(np.uint8)) > 0)).any())
-    return found
+            others = np.asarray(cover)[window] > mask
+            result[k] = bool((others & (cv2.dilate(mask, disc.astype(np.uint8)) > 0)).any())
+    return result
 
 
 def _with_near_boxes(truths: Sequence[Instance]) -> list[list[int]]:
-    """For each class, the instances whose box is near another one's; only these are decoded."""
+    """For each class, the instances with a box near another one's. Only these are decoded."""
     first = np.array([codec.box(truth.rle)[:2] for truth in truths]).reshape(-1, 2)
     last = first + np.array([codec.box(truth.rle)[2:] for truth in truths]).reshape(-1, 2)
     labels = np.array([truth.label for truth in truths])
@@ -131,20 +126,24 @@ def _with_near_boxes(truths: Sequence[Instance]) -> list[list[int]]:
 def _matched(
     image: ImageRecord, truths: Sequence[Instance], guesses: Sequence[Instance], gt: InstanceSet
 ) -> dict[int, Instance]:
-    """The masks of an image by annotation id, each the mask of a ground truth of its class."""
+    """The masks of an image by annotation id.
+
+    Raises:
+        UserError: an id is not unique, is not in the ground truth, or has another class there.
+    """
     masks = {guess.id: guess for guess in guesses}
     if len(masks) < len(guesses):
         raise UserError(
-            f"two pseudo masks of image {image.file_name} have one annotation id; write one mask "
-            "an instance"
+            f"two pseudo masks of image {image.file_name} have the same annotation id; write one "
+            "mask per instance"
         )
     labels = {truth.id: truth.label for truth in truths}
     for guess in guesses:
         if guess.id not in labels:
             raise UserError(
-                f"the mask with annotation id {guess.id} in image {image.file_name} is no instance "
-                "of the ground truth there; quality is matched by id, so give the pseudo masks "
-                "made from points of this ground truth, or kind=model"
+                f"annotation id {guess.id} of a mask in image {image.file_name} is not in the "
+                "ground truth; quality is matched by id, so give pseudo masks made from points of "
+                "this ground truth, or kind=model"
             )
         if guess.label != labels[guess.id]:
             names = [gt.categories[label - 1].name for label in (guess.label, labels[guess.id])]
@@ -157,7 +156,7 @@ def _matched(
 
 
 def _summary(iou: NDArray[Any], near: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Mean IoU, counts above each level and their share (recall), and the parts with neighbors."""
+    """Mean IoU, count and share (recall) above each level, and mean IoU of instances in `near`."""
     instances = len(iou)
     counts = {f"iou{name}": int((iou > level).sum()) for name, level in LEVELS.items()}
     shares = {
@@ -165,8 +164,8 @@ def _summary(iou: NDArray[Any], near: dict[str, NDArray[Any]]) -> dict[str, Any]
     }
     parts = {
         f"{name}_{key}": value
-        for name, those in near.items()
-        for key, value in _part(iou[those]).items()
+        for name, selected in near.items()
+        for key, value in _part(iou[selected]).items()
     }
     return {**_part(iou), **counts, **shares, **parts}
 

@@ -1,4 +1,4 @@
-"""What is to be compared: a ground truth, and predictions brought into its order."""
+"""Reads a ground truth, and predictions in its order of images and classes."""
 
 from __future__ import annotations
 
@@ -20,28 +20,25 @@ ONE_SPLIT = "give predictions of this ground truth's images and ids (p2seg predi
 
 
 def read_ground_truth(path: Path, split: str) -> InstanceSet:
-    """Reads a COCO-style instances file, or a split of a VOC year's folder.
+    """Reads a COCO instances file, or a split of a VOC year's folder.
 
     Args:
-        path: the file, or the folder with `SegmentationObject` in it (`VOCdevkit/VOC2012`).
-        split: the split of a folder (`val`); a file is one split and needs none.
-
-    Returns:
-        The ground truth.
+        path: the file, or the folder with the subfolder `SegmentationObject`.
+        split: the split of a folder (`val`), unused for a file.
 
     Raises:
-        UserError: it cannot be read, or it has no image.
+        UserError: the ground truth is unreadable, or has no image.
     """
     if path.is_dir():
         return read_voc(path, split)
     gt = read_instances(path, "ground-truth file", _below).rasterized()
     if not gt.images:
-        raise UserError(f"{path} has no image; there is nothing to evaluate")
+        raise UserError(f"{path} has no image; give a ground-truth file with images")
     return gt
 
 
 def _below(name: str) -> str:
-    """A path below some folder: of a path of another machine, what follows its root."""
+    """A relative path. A path of another machine loses its root."""
     parts = re.split(r"[\\/]", name)
     if not OTHER_ROOT.match(name) and not name.startswith("/") and ".." not in parts:
         return name
@@ -49,55 +46,50 @@ def _below(name: str) -> str:
 
 
 def read_predictions(path: Path, gt: InstanceSet) -> InstanceSet:
-    """Reads predictions for a ground truth: a COCO results list, or a dataset file.
+    """Reads predictions for a ground truth: a COCO results list, or a COCO instances file.
 
-    A results list holds `{image_id, category_id, segmentation, score}` with the ids of the ground
-    truth. Our own (`predictions.json`) has `images.json` beside it, which says what its ids mean
-    and where it is from. A dataset file is one like our pseudo masks.
+    A results list contains `{image_id, category_id, segmentation, score}` with the ids of the
+    ground truth. For the `predictions.json` of p2seg, `images.json` next to it defines the ids and
+    has the provenance.
 
     Args:
         path: the file.
         gt: the ground truth.
 
     Returns:
-        The predictions with the images and classes of `gt` (see `align`). Those of a results list
-        are numbered -1, -2, ..., since they have no annotation ids.
+        The predictions with the images and classes of `gt` (see `align`). A results list has no
+        annotation ids, so its instances are numbered -1, -2, ...
 
     Raises:
-        UserError: the file cannot be read, or is for other images or classes.
+        UserError: the file is unreadable, or is for other images or classes.
     """
     if not path.is_file():
         raise UserError(f"no predictions at {path}: give the path of an existing JSON file")
-    with path.open("rb") as stream:
-        is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    if not is_list:
+    if not _is_list(path):
         pred = read_instances(path, "predictions file")
         with naming(path):
             return align(gt, pred)
     results = read_json(path, "results list")
-    beside = path.with_name("images.json")
-    ours = path.name == "predictions.json" and beside.is_file()
-    listed = read_instances(beside, "list of images") if ours else replace(gt, info={})
+    images = path.with_name("images.json")
+    is_ours = path.name == "predictions.json" and images.is_file()
+    listed = read_instances(images, "list of images") if is_ours else replace(gt, info={})
     with naming(path):
         return align(gt, replace(listed, instances=_results(results, listed)))
 
 
 def align(gt: InstanceSet, pred: InstanceSet) -> InstanceSet:
-    """Brings predictions into the order of a ground truth.
+    """The predictions in the order of a ground truth's images and classes.
 
-    Images are matched by id, classes by name. An image without an entry has no predictions;
-    a crowd among the predictions is none.
+    Images are matched by id, classes by name. An image without an entry has no predictions.
+    Crowds among the predictions are skipped.
 
     Args:
         gt: ground truth.
         pred: predictions, in any order of images and classes.
 
-    Returns:
-        The predictions with the images and classes of `gt`.
-
     Raises:
-        UserError: `pred` has other classes, an image that `gt` has not, or one of another size or
-            name under the same id.
+        UserError: `pred` has other classes, an image that is not in `gt`, or an image with another
+            size or name under the same id.
     """
     label_of = _labels(gt.categories, pred.categories)
     images = {image.id: image for image in gt.images}
@@ -105,8 +97,8 @@ def align(gt: InstanceSet, pred: InstanceSet) -> InstanceSet:
     for image, guesses in zip(pred.images, pred.instances, strict=True):
         if image.id not in images:
             raise UserError(
-                f"the predictions have image {image.id} ({image.file_name}), the ground truth has "
-                f"not; {ONE_SPLIT}"
+                f"image {image.id} ({image.file_name}) is in the predictions but not in the ground "
+                f"truth; {ONE_SPLIT}"
             )
         _check_same(images[image.id], image)
         instances[image.id] = [
@@ -116,13 +108,13 @@ def align(gt: InstanceSet, pred: InstanceSet) -> InstanceSet:
     return replace(gt, instances=ordered, info=pred.info)
 
 
-def _labels(truth: list[Category], given: list[Category]) -> dict[int, int]:
-    """For each class of `given` the class of the same name in `truth`."""
+def _labels(truth: list[Category], predicted: list[Category]) -> dict[int, int]:
+    """For each class of `predicted`, the class of the same name in `truth`."""
     names = _names(truth, "ground truth")
-    given_names = _names(given, "predictions")
+    predicted_names = _names(predicted, "predictions")
     for there, here, extra in (
-        ("predictions", "ground truth", sorted(set(given_names) - set(names))),
-        ("ground truth", "predictions", sorted(set(names) - set(given_names))),
+        ("predictions", "ground truth", sorted(set(predicted_names) - set(names))),
+        ("ground truth", "predictions", sorted(set(names) - set(predicted_names))),
     ):
         if extra:
             raise UserError(
@@ -130,7 +122,7 @@ def _labels(truth: list[Category], given: list[Category]) -> dict[int, int]:
                 "by name, so give both files the same categories"
             )
     label_of = {name: label for label, name in enumerate(names, start=1)}
-    return {label: label_of[name] for label, name in enumerate(given_names, start=1)}
+    return {label: label_of[name] for label, name in enumerate(predicted_names, start=1)}
 
 
 def _names(categories: list[Category], where: str) -> list[str]:
@@ -141,22 +133,22 @@ def _names(categories: list[Category], where: str) -> list[str]:
     return names
 
 
-def _check_same(truth: ImageRecord, given: ImageRecord) -> None:
-    """An id that means another image would give a score that means nothing."""
-    stems = [PureWindowsPath(image.file_name).stem for image in (truth, given)]
-    sizes = [(image.width, image.height) for image in (truth, given)]
+def _check_same(truth: ImageRecord, predicted: ImageRecord) -> None:
+    """Raises a `UserError` if an id stands for different images, as the scores would be wrong."""
+    stems = [PureWindowsPath(image.file_name).stem for image in (truth, predicted)]
+    sizes = [(image.width, image.height) for image in (truth, predicted)]
     if stems[0] != stems[1] or sizes[0] != sizes[1]:
-        shown_images = [
-            f"{image.file_name} of {image.width}x{image.height}" for image in (given, truth)
+        texts = [
+            f"{image.file_name} of {image.width}x{image.height}" for image in (predicted, truth)
         ]
         raise UserError(
-            f"image {truth.id} is {shown_images[0]} in the predictions and {shown_images[1]} in "
-            f"the ground truth; {ONE_SPLIT}"
+            f"image {truth.id} is {texts[0]} in the predictions and {texts[1]} in the ground "
+            f"truth; {ONE_SPLIT}"
         )
 
 
 def _results(results: list[Any], listed: InstanceSet) -> list[list[Instance]]:
-    """The instances of a results list, image by image, its ids being those of `listed`."""
+    """The instances of a results list per image. `listed` defines the ids."""
     place_of = {image.id: place for place, image in enumerate(listed.images)}
     label_of = {category.id: label for label, category in enumerate(listed.categories, start=1)}
     instances: list[list[Instance]] = [[] for _ in listed.images]
@@ -182,23 +174,28 @@ def _results(results: list[Any], listed: InstanceSet) -> list[list[Instance]]:
 
 
 def _known(item: dict[str, Any], key: str, known: dict[int, int], where: str) -> int:
-    """What `known` has for the id under `key`."""
+    """The value in `known` for the id under `key`."""
     value = whole(item.get(key))
     if type(value) is not int or value not in known:
         raise UserError(
-            f"{where} has {key} {shown(value)}, which is not listed; give results for the images "
-            "and categories of this ground truth"
+            f"{where} has {key} {shown(value)}, which is not in the ground truth; give results for "
+            "its images and categories"
         )
     return known[value]
 
 
 def is_results_list(path: Path) -> bool:
-    """Whether a file of masks is COCO's results list, and no instances file.
+    """Whether a file of masks is a COCO results list, and not an instances file.
 
     Raises:
-        UserError: there is no such file.
+        UserError: the file does not exist.
     """
     if not path.is_file():
         raise UserError(f"no masks at {path}; give pred=FILE.json of gen_pseudo or predict")
+    return _is_list(path)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether the outermost value of a JSON is a list."""
     with path.open("rb") as stream:
         return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")

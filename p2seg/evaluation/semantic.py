@@ -1,4 +1,4 @@
-"""How good semantic maps are, also those of masks: mean IoU over classes against the truth."""
+"""Mean IoU over classes of semantic maps, or of the maps of instance masks."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from p2seg.structures import IGNORED
 def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
     """Compares a folder of semantic maps with the classes of the ground truth.
 
-    A pixel that the map leaves open (255) is wrong for its true class and counts against no
-    other; otherwise a map could be perfect by saying little. Pixels of a crowd that no instance
-    covers are left out. The mean is over background and the classes that the ground truth has.
+    An ignored pixel (255) of a map is a miss of its true class, so that a map cannot improve by
+    ignoring pixels. Crowd pixels that no instance covers are skipped. The mean is over background
+    and the classes in the ground truth.
 
     Args:
-        folder: palette or gray PNGs, one an image of `gt`.
+        folder: palette or gray PNGs, one per image of `gt`.
         gt: ground truth.
 
     Returns:
-        `miou`; `miou_labeled`, the same with the pixels left out that the maps leave open;
-        `labeled`, the share of pixels that they do not; `per_class`, IoU by name, with
-        `background`. Fractions 0..1, None where nothing defines them.
+        `miou`; `miou_labeled`, the same without the ignored pixels of the maps; `labeled`, the
+        share of pixels that are not ignored; `per_class`, IoU by name, including `background`.
+        Fractions 0..1, None if undefined.
 
     Raises:
-        UserError: a map is missing, of another size, or holds a label that is no class.
+        UserError: a map is missing, has another size, or has a label that is not a class.
     """
     classes = len(gt.categories)
     counts = _counts(
@@ -49,11 +49,7 @@ def semantic_scores(folder: Path, gt: InstanceSet) -> dict[str, Any]:
 
 
 class MapScores:
-    """The scores of `semantic_scores` of maps that are read one by one, of some of the images.
-
-    Args:
-        gt: ground truth.
-    """
+    """Accumulates the scores of `semantic_scores` map by map, for some of the images."""
 
     def __init__(self, gt: InstanceSet) -> None:
         self.gt = gt
@@ -63,54 +59,54 @@ class MapScores:
         pairs = zip(gt.images, gt.instances, strict=True)
         self._truth = {image.file_name: (image, own) for image, own in pairs}
 
-    def add(self, name: str, given: NDArray[np.uint8]) -> None:
-        """Counts a map; that of an image without ground truth counts nothing.
+    def add(self, name: str, predicted: NDArray[np.uint8]) -> None:
+        """Adds the map of an image. An image without ground truth is skipped.
 
         Args:
-            name: file name of its image.
-            given: `[H, W]`, 0..C or 255.
+            name: file name of the image.
+            predicted: `[H, W]`, 0..C or 255.
 
         Raises:
-            UserError: the ground truth is of another size.
+            UserError: the ground truth has another size.
         """
         if name not in self._truth:
             return
         image, own = self._truth[name]
-        if given.shape != (image.height, image.width):
+        if predicted.shape != (image.height, image.width):
             raise UserError(
-                f"image {name} is {given.shape[1]}x{given.shape[0]} in the points file but "
+                f"image {name} is {predicted.shape[1]}x{predicted.shape[0]} in the points file but "
                 f"{image.width}x{image.height} in the ground truth; give the instances file of "
                 "these images"
             )
         truth = painted(own, (image.height, image.width))
-        self.counts += confusion(truth, given, len(self.gt.categories))
+        self.counts += confusion(truth, predicted, len(self.gt.categories))
         self.images += 1
 
     def scores(self) -> dict[str, Any]:
-        """Those of `semantic_scores`, and `images`, how many they are of."""
+        """The scores of `semantic_scores`, and `images`, the number of maps."""
         return {"images": self.images, **_scores(self.counts, self.gt)}
 
 
 def _scores(counts: NDArray[np.int64], gt: InstanceSet) -> dict[str, Any]:
     iou = class_ious(counts)
-    closed = counts[:, :-1]
+    labeled = counts[:, :-1]
     total = int(counts.sum())
     names = ["background", *(category.name for category in gt.categories)]
     return {
         "miou": mean(iou),
-        "miou_labeled": mean(class_ious(np.pad(closed, ((0, 0), (0, 1))))),
-        "labeled": int(closed.sum()) / total if total else None,
+        "miou_labeled": mean(class_ious(np.pad(labeled, ((0, 0), (0, 1))))),
+        "labeled": int(labeled.sum()) / total if total else None,
         "per_class": {name: mean(iou[k : k + 1]) for k, name in enumerate(names)},
     }
 
 
 def masks_miou(gt: InstanceSet, masks: InstanceSet, ranks: Ranks | None = None) -> float | None:
-    """mIoU of the class map that instance masks make, by the rules of `semantic_scores`.
+    """mIoU of the class maps of instance masks, by the rules of `semantic_scores`.
 
     Args:
         gt: ground truth.
-        masks: of the same images and classes, in the same order.
-        ranks: that share the images; None: this process alone.
+        masks: masks for the same images and classes, in the same order.
+        ranks: the ranks that share the images; None: this process alone.
 
     Returns:
         A fraction 0..1; None without ground truth.
@@ -127,27 +123,27 @@ def masks_miou(gt: InstanceSet, masks: InstanceSet, ranks: Ranks | None = None) 
 
 
 def _counts(gt: InstanceSet, maps: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
-    """The `confusion` of all images and their maps."""
+    """The sum of `confusion` over all images."""
     classes = len(gt.categories)
     counts = np.zeros((classes + 1, classes + 2), np.int64)
-    for image, own, given in zip(gt.images, gt.instances, maps, strict=True):
-        counts += confusion(painted(own, (image.height, image.width)), given, classes)
+    for image, own, predicted in zip(gt.images, gt.instances, maps, strict=True):
+        counts += confusion(painted(own, (image.height, image.width)), predicted, classes)
     return counts
 
 
 def painted(instances: Sequence[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The semantic map of instances: classes painted by descending area, crowds ignored.
+    """The semantic map of instances, with classes painted by descending area.
 
     Args:
-        instances: of one image.
+        instances: instances of one image.
         size: (height, width), pixels.
 
     Returns:
-        `[H, W]` uint8: 0 background, 1..C, 255 where there is a crowd and no instance.
+        `[H, W]` uint8: 0 background, 1..C, 255 for a crowd without an instance.
     """
     truth = np.zeros(size, np.uint8)
     masks = [(each, decode(each)) for each in instances]
-    # crowds first, then the large before the small, so that what lies on top stays whole
+    # Crowds come first, then instances by descending area, so that small objects stay on top.
     masks.sort(key=lambda pair: (not pair[0].crowd, -int(pair[1].sum())))
     for instance, mask in masks:
         truth[mask] = IGNORED if instance.crowd else instance.label
@@ -155,20 +151,21 @@ def painted(instances: Sequence[Instance], size: tuple[int, int]) -> NDArray[np.
 
 
 def confusion(
-    truth: NDArray[np.uint8], given: NDArray[np.uint8], classes: int
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int
 ) -> NDArray[np.int64]:
-    """How many pixels of each true class bear each label.
+    """The confusion matrix: pixels of each true class (rows) by predicted class (columns).
 
     Args:
-        truth: `[H, W]`, 0..C; pixels of 255 are left out.
-        given: `[H, W]`, 0..C or 255.
+        truth: `[H, W]`, 0..C. Pixels of 255 are skipped.
+        predicted: `[H, W]`, 0..C or 255.
         classes: C.
 
     Returns:
-        `[C+1, C+2]`; the last column counts the pixels that `given` leaves open (255).
+        `[C+1, C+2]`. The last column counts the ignored pixels (255) of `predicted`.
     """
     kept = truth != IGNORED
-    columns = np.where(given[kept] == IGNORED, classes + 1, given[kept]).astype(np.int64)
+    labels = predicted[kept]
+    columns = np.where(labels == IGNORED, classes + 1, labels).astype(np.int64)
     cells = truth[kept].astype(np.int64) * (classes + 2) + columns
     shape = (classes + 1, classes + 2)
     return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)

@@ -1,4 +1,4 @@
-"""The scores of `metrics.json`, and what a check of maps finds, as tables for the terminal."""
+"""Terminal tables of the scores in `metrics.json` and of a check of maps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ AP_COLUMNS = ("AP", "AP25", "AP50", "AP70", "AP75")
 
 
 def score_tables(metrics: dict[str, Any]) -> list[Table]:
-    """AP by every definition in percent, the quality of pseudo masks, and where they are from.
+    """Tables of AP by every definition, of the quality of pseudo masks, and of the provenance.
 
     Args:
-        metrics: what `p2seg.evaluation.metrics.evaluate` gives.
-
-    Returns:
-        The tables to print, in order.
+        metrics: result of `p2seg.evaluation.metrics.evaluate`.
     """
     tables = [_ap_table(metrics)]
     if "quality" in metrics:
@@ -38,14 +35,11 @@ def score_tables(metrics: dict[str, Any]) -> list[Table]:
 
 
 def check_tables(check: MapCheck, scores: dict[str, Any] | None = None) -> list[Table]:
-    """What maps cover, how points lie on them, and which classes nobody clicked.
+    """Tables of the maps' coverage, of the points on the maps, and of classes without points.
 
     Args:
-        check: of the maps.
-        scores: what `p2seg.evaluation.semantic.MapScores` gives, where there is ground truth.
-
-    Returns:
-        The tables to print, in order.
+        check: check of the maps.
+        scores: result of `p2seg.evaluation.semantic.MapScores`, if there is ground truth.
     """
     facts = {
         "images with a map": f"{check.maps} of {check.images}",
@@ -55,7 +49,7 @@ def check_tables(check: MapCheck, scores: dict[str, Any] | None = None) -> list[
     }
     if scores is not None:
         facts["mean IoU"] = f"{percent(scores['miou'])} % on {scores['images']} images"
-    cover = Table(title="first semantic maps", show_header=False)
+    cover = Table(title="initial semantic maps", show_header=False)
     for name, fact in facts.items():
         cover.add_row(name, fact)
     tables = [cover, _points_table(check)]
@@ -65,26 +59,25 @@ def check_tables(check: MapCheck, scores: dict[str, Any] | None = None) -> list[
 
 
 def title(metrics: dict[str, Any]) -> str:
-    """What a table of these scores is called: kind, split, and loudly where masks leaked in."""
+    """The title of a table of scores: kind, split, and a warning about the use of masks."""
     run = metrics["run"]
-    words = [KINDS[run["kind"]]]
+    name = KINDS[run["kind"]]
     if "split" in run:
-        words.append(f"{run['split']} ({run['images']} images)")
-    name = " on ".join(words)
+        name += f" on {run['split']} ({run['images']} images)"
     if run.get("mask_pretraining"):
         name = f"MASK PRETRAINING (the segmentor may have started from weights of masks): {name}"
     return f"ORACLE (semantic maps painted from ground truth): {name}" if run["oracle"] else name
 
 
 def flat(info: dict[str, Any], depth: int = 99) -> dict[str, str]:
-    """Provenance as lines to show: `{"semantic.source": "grabcut"}`.
+    """Provenance as text by dotted key: `{"semantic.source": "grabcut"}`.
 
     Args:
         info: nested objects.
-        depth: how many levels of keys to show.
+        depth: number of levels to include.
 
     Returns:
-        Text by dotted key; hashes are cut to twelve digits.
+        Text by dotted key, with hashes cut to twelve digits.
     """
     lines: dict[str, str] = {}
     for key, value in info.items():
@@ -98,23 +91,24 @@ def flat(info: dict[str, Any], depth: int = 99) -> dict[str, str]:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as percent with one decimal, a dash where there is none."""
+    """A fraction as percent with one decimal, or a dash for None."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
 def fraction(value: float | None) -> str:
-    """A fraction with three decimals, a dash where there is none."""
+    """A fraction with three decimals, or a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def _ap_table(metrics: dict[str, Any]) -> Table:
-    caption = "percent; AP is over IoU .50:.05:.95"
-    every = metrics.get("coco_all")
-    if every is not None:
+    caption = "percent; AP is over IoU 0.50:0.05:0.95"
+    coco_all = metrics.get("coco_all")
+    if coco_all is not None:
         caption += (
-            f"\ncoco takes the best {MAX_DETS} predictions per class and image; {every['images']} "
-            f"of {metrics['run']['images']} images have more predictions or objects. coco_all "
-            f"takes all (max_dets={every['max_dets']}); the other rows have no limit"
+            f"\ncoco uses the best {MAX_DETS} predictions per class and image. "
+            f"{coco_all['images']} of {metrics['run']['images']} images have more predictions or "
+            f"objects. coco_all uses all (max_dets={coco_all['max_dets']}). The other rows have no "
+            "limit"
         )
     table = Table(title=escape(title(metrics)), caption=caption)
     table.add_column("definition")
@@ -126,7 +120,7 @@ def _ap_table(metrics: dict[str, Any]) -> Table:
     for suffix, part in parts:
         for name in ("voc_area", "voc_11pt", "coco", "coco_all"):
             if name in part:
-                # VOC's is a mean over classes and says so: mAP50
+                # VOC's keys begin with m for the mean over classes: mAP50.
                 cells = [part[name].get(c, part[name].get(f"m{c}")) for c in AP_COLUMNS]
                 table.add_row(name + suffix, *map(percent, cells))
         table.add_section()
@@ -135,12 +129,12 @@ def _ap_table(metrics: dict[str, Any]) -> Table:
 
 def _quality_table(quality: dict[str, Any]) -> Table:
     table = Table(
-        title="pseudo masks against the instances they were clicked for",
-        caption="boxes: of unclaimed points; multi: with another of their class in the image; "
-        f"touching: within {TOUCHING} pixels of one",
+        title="pseudo masks compared with the clicked instances",
+        caption="boxes: points without a mask. multi: another instance of the class in the image. "
+        f"touching: another within {TOUCHING} pixels",
     )
     table.add_column("masks")
-    for column in ("instances", "mean IoU", "> .5", "> .7", "> .9", "multi", "mean IoU"):
+    for column in ("instances", "mean IoU", "> 0.5", "> 0.7", "> 0.9", "multi", "mean IoU"):
         table.add_column(column, justify="right")
     for name, part in (("all", quality), ("boxes as 0", quality["no_box"])):
         table.add_row(
@@ -183,7 +177,7 @@ def _facts_table(facts: dict[str, str]) -> Table:
 def _points_table(check: MapCheck) -> Table:
     table = Table(
         title="points on their maps",
-        caption=f"near: off, but within {check.snap_radius:g} pixels of their class",
+        caption=f"near: off, but within {check.snap_radius:g} pixels of the point's class",
     )
     table.add_column("class")
     for column in ("points", "off", "off %", "background", "other", "ignored", "near"):
@@ -200,8 +194,8 @@ def _points_table(check: MapCheck) -> Table:
 
 def _unclicked_table(check: MapCheck) -> Table:
     table = Table(
-        title="classes in maps of images without a point of them",
-        caption="their pixels are ignored in training; percent of the class's pixels",
+        title="classes in maps of images without a point of the class",
+        caption="these pixels are ignored in training; %: share of the class's pixels",
     )
     table.add_column("class")
     for column in ("images", "pixels", "%"):

@@ -1,4 +1,4 @@
-"""VOC's void pixels taken out of predictions, for the score of `void=ignore`."""
+"""Removal of VOC's void pixels from predictions, for the scores of `void=ignore`."""
 
 from __future__ import annotations
 
@@ -16,36 +16,33 @@ from p2seg.structures import IGNORED
 
 
 def without_void(pred: InstanceSet, root: Path, ranks: Ranks | None = None) -> InstanceSet:
-    """The predictions without the pixels that VOC's annotators left undecided.
+    """The predictions without VOC's void pixels.
 
-    A prediction on void alone is left out: nothing is known about it. No ground truth has a void
-    pixel, so that this alone makes an IoU that ignores them.
+    A prediction on void pixels alone is dropped. No ground truth has a void pixel, so that the IoU
+    of the remaining masks ignores void.
 
     Args:
-        pred: predictions with the images of a VOC split.
-        root: a VOC year's folder; `SegmentationObject/<id>.png` holds 255 where it is void.
-        ranks: that share the images; None: this process alone.
-
-    Returns:
-        The predictions with smaller masks.
+        pred: predictions for the images of a VOC split.
+        root: a VOC year's folder, where `SegmentationObject/<id>.png` has 255 for void.
+        ranks: the ranks that share the images; None: this process alone.
     """
     ranks = ranks or Ranks()
     instances = []
     for image, guesses in ranks.share(list(zip(pred.images, pred.instances, strict=True))):
-        decided = _decided(root, image) if guesses else {}
-        instances.append([part for each in guesses if (part := _part(each, decided)) is not None])
+        valid = _valid(root, image) if guesses else {}
+        instances.append([part for each in guesses if (part := _part(each, valid)) is not None])
     return replace(pred, instances=ranks.merged(instances))
 
 
-def _decided(root: Path, image: ImageRecord) -> dict[str, Any]:
-    """The code of the pixels that are not void."""
+def _valid(root: Path, image: ImageRecord) -> dict[str, Any]:
+    """The run-length code of the pixels that are not void."""
     path = root / "SegmentationObject" / PurePosixPath(image.file_name).with_suffix(".png")
     size = image.height, image.width
     return rle.encode(read_labels(path, "mask of objects", size) != IGNORED)
 
 
-def _part(instance: Instance, decided: dict[str, Any]) -> Instance | None:
-    part = rle.plain(codec.merge([instance.rle, decided], intersect=True))
+def _part(instance: Instance, valid: dict[str, Any]) -> Instance | None:
+    part = rle.plain(codec.merge([instance.rle, valid], intersect=True))
     if rle.area(instance.rle) and not rle.area(part):
         return None
     return replace(instance, rle=part)

@@ -1,1 +1,1 @@
-"""SAM and its like: the masks they offer for a point, and the choice among these."""
+"""Promptable models such as SAM: their candidate masks for each point, and the choice of one."""

@@ -1,4 +1,4 @@
-"""The cheapest choice of one option a point when pairs of options cost something together."""
+"""Assignment of one option to each point with minimal unary and pairwise costs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 NODES = 20
-"""Of the search; an image that takes more gets the best choice found so far."""
+"""Node limit of the search. A larger search returns the best choice so far."""
 
-MOST_EDGES = 150
-"""Pairs of points that meet which count, the costliest: the time of the search has an end."""
+MAX_EDGES = 150
+"""Pairs of points with the highest costs that are considered, to limit the search time."""
 
 
 def cheapest(cost: Float, point: Int, count: int) -> list[int | None]:
-    """The cheapest option of each point by itself, the first of several.
+    """The option with the lowest unary cost of each point; ties go to the first.
 
     Args:
         cost: `[M]`.
-        point: `[M]`, the point 0..K-1 that each option is for.
+        point: `[M]`, the point 0..K-1 of each option.
         count: K.
 
     Returns:
-        For each point the index of its option, None where it has none.
+        The index of each point's option, or None for a point without options.
     """
     chosen: list[int | None] = []
     for k in range(count):
@@ -36,83 +36,81 @@ def cheapest(cost: Float, point: Int, count: int) -> list[int | None]:
 
 
 def solve(unary: Float, pair: Float, point: Int, count: int) -> list[int | None]:
-    """The cheapest choice with its pairs: an integer program, solved by SciPy's HiGHS.
+    """The choice with the lowest total cost, as an integer program solved by SciPy's HiGHS.
 
     Args:
         unary: `[M]`, cost of each option.
-        pair: `[M, M]`, symmetric, not negative: cost of two options of different points together.
-        point: `[M]`, the point 0..K-1 that each option is for.
+        pair: `[M, M]`, symmetric, not negative: joint cost of two options of different points.
+        point: `[M]`, the point 0..K-1 of each option.
         count: K.
 
     Returns:
-        For each point the index of its option, None where it has none.
+        The index of each point's option, or None for a point without options.
     """
-    kept = np.flatnonzero(_may_win(unary, pair, point, count))
-    left = point[kept]
+    kept = np.flatnonzero(_may_be_optimal(unary, pair, point, count))
+    point_of = point[kept]
     cost = np.full(len(unary), np.inf)
     cost[kept] = unary[kept]
-    edges = _edges(pair[np.ix_(kept, kept)], left)
+    edges = _edges(pair[np.ix_(kept, kept)], point_of)
     if not edges:
         return cheapest(cost, point, count)
-    # one variable an option, then one a pair of options of every two points that meet; the pairs
-    # of an option with all options of the other point add up to it
+    # One variable per option, then one per pair of options of every edge. The pairs of an option
+    # with all options of the other point sum up to the option's variable.
     costs, rows, columns, values = (
         [unary[kept]],
-        [left],
+        [point_of],
         [np.arange(len(kept))],
         [np.ones(len(kept))],
     )
     height, width = count, len(kept)
     for k, l in edges:
-        ours, theirs = np.flatnonzero(left == k), np.flatnonzero(left == l)
-        cells = width + np.arange(len(ours) * len(theirs)).reshape(len(ours), len(theirs))
-        costs.append(pair[np.ix_(kept[ours], kept[theirs])].ravel())
-        for options, across in ((ours, cells), (theirs, cells.T)):
+        first, second = np.flatnonzero(point_of == k), np.flatnonzero(point_of == l)
+        cells = width + np.arange(len(first) * len(second)).reshape(len(first), len(second))
+        costs.append(pair[np.ix_(kept[first], kept[second])].ravel())
+        for options, pairs in ((first, cells), (second, cells.T)):
             at = height + np.arange(len(options))
-            rows += [np.repeat(at, across.shape[1]), at]
-            columns += [across.ravel(), options]
-            values += [np.ones(across.size), -np.ones(len(options))]
+            rows += [np.repeat(at, pairs.shape[1]), at]
+            columns += [pairs.ravel(), options]
+            values += [np.ones(pairs.size), -np.ones(len(options))]
             height += len(options)
         width += cells.size
     total = np.zeros(height)
-    total[np.unique(left)] = 1
+    total[np.unique(point_of)] = 1
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     matrix = coo_array(entries, shape=(height, width)).tocsc()
-    found = milp(
+    result = milp(
         np.concatenate(costs),
-        integrality=(np.arange(width) < len(kept)).astype(np.int64),  # then all are whole
+        integrality=(np.arange(width) < len(kept)).astype(np.int64),  # implies integer pairs
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(matrix, total, total),
         options={"node_limit": NODES},
     )
-    if found.x is not None:
-        cost[kept] = -found.x[: len(kept)]
+    if result.x is not None:
+        cost[kept] = -result.x[: len(kept)]
     return cheapest(cost, point, count)
 
 
 def _edges(pair: Float, point: Int) -> list[tuple[int, int]]:
-    """The points whose options meet, if not too many."""
-    meeting = np.argwhere(pair > 0)
+    """The pairs of points with a pairwise cost, at most `MAX_EDGES`."""
     costs: dict[tuple[int, int], float] = {}
-    for i, j in meeting:
+    for i, j in np.argwhere(pair > 0):
         k, l = int(point[i]), int(point[j])
         if k < l:
             costs[k, l] = max(costs.get((k, l), 0.0), float(pair[i, j]))
-    costliest = sorted(costs, key=lambda edge: (-costs[edge], edge))[:MOST_EDGES]
+    costliest = sorted(costs, key=lambda edge: (-costs[edge], edge))[:MAX_EDGES]
     return sorted(costliest)
 
 
-def _may_win(unary: Float, pair: Float, point: Int, count: int) -> NDArray[np.bool_]:
-    """`[M]` bool: options that may be the cheapest, whatever is chosen for the other points.
+def _may_be_optimal(unary: Float, pair: Float, point: Int, count: int) -> NDArray[np.bool_]:
+    """`[M]` bool: options whose lower bound is at most the smallest upper bound of their point.
 
-    An option costs at least itself and the least that it can meet in every other point, and at
-    most itself and the worst.
+    The bounds are the unary cost plus the smallest or largest pairwise cost with each other point.
     """
-    least, most = unary.copy(), unary.copy()
+    lower, upper = unary.copy(), unary.copy()
     for other in np.unique(point):
         columns = pair[:, point == other]
-        least += columns.min(1)
-        most += columns.max(1)
+        lower += columns.min(1)
+        upper += columns.max(1)
     bound = np.full(count, np.inf)
-    np.minimum.at(bound, point, most)
-    return least <= bound[point]
+    np.minimum.at(bound, point, upper)
+    return lower <= bound[point]

@@ -1,6 +1,6 @@
-"""Candidates: the masks that a prompted segmenter offers for each point, kept on disk.
+"""Files of candidates: the masks of a promptable model for each point.
 
-One JSON an image, named as the image, so that choosing again needs no segmenter.
+There is one JSON per image, with the image's name. A new choice does not need the model.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from p2seg.semantic.maps import paths_of
 
 ENDING = ".json"
 DIGITS = 4
-"""Of predicted IoUs and stabilities; more would differ between machines."""
+"""Decimals of predicted IoUs and stabilities. More would differ between machines."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mask that a segmenter offers for a point.
+    """A mask of a promptable model for a point.
 
     Attributes:
-        rle: the mask of the whole image, as `p2seg.data.rle` has it.
-        predicted_iou: what the segmenter thinks its IoU is, 0..1.
-        stability: IoU of the masks a little above and a little below its threshold, 0..1.
+        rle: mask of the whole image; see `p2seg.data.rle`.
+        predicted_iou: IoU predicted by the model, 0..1.
+        stability: IoU of the masks at a slightly higher and a slightly lower threshold, 0..1.
     """
 
     rle: dict[str, Any]
@@ -40,7 +40,7 @@ class Candidate:
 
 
 Candidates = dict[int, list[Candidate]]
-"""Of an image: by the annotation id of each point, in the order of the points."""
+"""The candidates of an image by the annotation id of each point, in the order of the points."""
 
 
 def write_candidates(path: Path, candidates: Candidates, key: str) -> None:
@@ -48,24 +48,24 @@ def write_candidates(path: Path, candidates: Candidates, key: str) -> None:
 
     Args:
         path: the file.
-        candidates: of every point.
-        key: fingerprint of what they were made of; `read_key` gives it back.
+        candidates: candidates of every point.
+        key: fingerprint of their inputs, which `read_key` returns.
     """
     points = [
-        {"id": id, "candidates": [_packed(each) for each in offered]}
-        for id, offered in candidates.items()
+        {"id": id, "candidates": [_packed(each) for each in of_point]}
+        for id, of_point in candidates.items()
     ]
     write_json(path, {"key": key, "digest": fingerprint(points), "points": points})
 
 
 def read_key(path: Path) -> str | None:
-    """The key `path` was written with, or None if `write_candidates` did not write it so."""
+    """The fingerprint of a file, or None if `write_candidates` did not write this content."""
     try:
         content = read_json(path, "file of candidates")
-        key, whole = content["key"], content["digest"] == fingerprint(content["points"])
+        key, unchanged = content["key"], content["digest"] == fingerprint(content["points"])
     except (UserError, KeyError, TypeError, RecursionError):
         return None
-    return key if whole and isinstance(key, str) else None
+    return key if unchanged and isinstance(key, str) else None
 
 
 def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
@@ -76,19 +76,19 @@ def read_candidates(path: Path, size: tuple[int, int]) -> Candidates:
         size: (height, width) of the image, pixels.
 
     Raises:
-        UserError: missing, or not of this form; the sentence says where.
+        UserError: the file is missing or invalid.
     """
     if not path.is_file():
         raise UserError(
-            f"there are no candidates of the image at {path}; p2seg gen_semantic, which makes "
-            "them, says why"
+            f"no candidates of the image at {path}; run p2seg gen_semantic, which makes them or "
+            "reports the reason"
         )
     content = read_json(path, "file of candidates")
     try:
         if content["digest"] != fingerprint(content["points"]):
-            raise ValueError("its content was changed since")
+            raise ValueError("the content was changed")
         if not all(is_whole(point["id"]) for point in content["points"]):
-            raise ValueError("an id is no whole number")
+            raise ValueError("an id is not an integer")
         return {
             point["id"]: [_unpacked(each, size) for each in point["candidates"]]
             for point in content["points"]
@@ -110,8 +110,8 @@ class CandidateFolder:
     """The candidates of a points file.
 
     Attributes:
-        folder: of the files and their manifest.
-        paths: file and (height, width) of each image, by its points' annotation ids.
+        folder: folder of the files and their manifest.
+        paths: file and (height, width) of the image, by annotation id of each point.
     """
 
     folder: Path
@@ -119,15 +119,15 @@ class CandidateFolder:
 
     @staticmethod
     def of(folder: Path, points: PointSet, points_sha256: str) -> CandidateFolder:
-        """The folder of candidates, after a look at whose they are.
+        """The folder of candidates of a points file.
 
         Args:
-            folder: of the files and their manifest.
-            points: of the set.
-            points_sha256: of the points file.
+            folder: folder of the files and their manifest.
+            points: the points.
+            points_sha256: SHA-256 of the points file.
 
         Raises:
-            UserError: no candidates, or of other points.
+            UserError: the folder has no candidates, or those of another points file.
         """
         if not (folder / MANIFEST).is_file():
             raise UserError(
@@ -156,7 +156,7 @@ class CandidateFolder:
             ids: annotation ids of the points, at least one.
 
         Raises:
-            UserError: the file is missing, damaged, or lacks a point.
+            UserError: the file is missing or damaged, or lacks a point.
         """
         path, size = self.paths[ids[0]]
         candidates = read_candidates(path, size)
@@ -170,7 +170,7 @@ class CandidateFolder:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What results made with these candidates say of them."""
+        """The origin of the candidates, for the records of results."""
         manifest = read_manifest(self.folder)
         return {
             "source": manifest.source,

@@ -1,7 +1,7 @@
-"""Which of a segmenter's masks a click means: by score, by size, or by all that is known.
+"""Choice of one candidate mask per click: by score, by area, or by minimal cost.
 
-`consistent` and `network` give every option a cost, and every two options of different points one
-for their overlap; what is chosen is the cheapest choice for the image as a whole.
+`consistent` and `network` assign a cost to every option, and to the overlap of every two options
+of different points. They choose the options with the lowest total cost of the image.
 """
 
 from __future__ import annotations
@@ -22,30 +22,29 @@ Select = Literal["score", "largest", "smallest", "consistent", "network"]
 Float = NDArray[np.float64]
 
 NEGLIGIBLE = 0.02
-"""Shares of overlap below this cost nothing."""
+"""Smaller shares of overlap have no cost."""
 
-MOST_PART = 2.0
-"""Logarithm of the ratio of two masks' areas from which on a part costs no more."""
+MAX_PART = 2.0
+"""Largest log ratio of areas that counts for the cost `part`."""
 
 PASSES = 3
-"""Over the data set, each with the sizes of the choices before."""
+"""Passes over the data set. Each uses the sizes of the previous choices."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What speaks against a mask.
+    """Penalties of a mask.
 
     Attributes:
-        own: it does not contain its own point.
-        others: it contains other points, each.
-        part: it is smaller than another of its point's masks that contains its own point and no
-            other: per unit of the logarithm of the ratio, at most `MOST_PART` units. Annotated
-            objects are wholes, and a segmenter thinks as well of their parts.
-        size: its size is one spread away from its class's; grows with the square, at most to four
-            times as much.
-        score: the segmenter thinks little of it: per unit of -log of the predicted IoU.
-        overlap: it lies wholly in another point's choice.
-        network: it agrees in nothing with the network.
+        own: the mask does not contain its own point.
+        others: per other point that the mask contains.
+        part: per unit of the log ratio, at most `MAX_PART`, to the area of the point's largest
+            mask that contains its own point and no other. Annotations are of whole objects, but
+            the model scores parts as highly.
+        size: per squared distance to the class's median size in spreads, at most 4.
+        score: per unit of -log of the predicted IoU.
+        overlap: the mask lies completely inside the choice of another point.
+        network: the mask does not overlap the network's prediction.
     """
 
     own: float = 6.0
@@ -58,7 +57,7 @@ class Costs:
 
     def __post_init__(self) -> None:
         if min(asdict(self).values()) < 0:
-            raise UserError(f"semantic.costs={asdict(self)}; no cost is negative")
+            raise UserError(f"semantic.costs={asdict(self)}: all costs must be >= 0")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,9 @@ class Chooser:
     """Chooses one option for every point.
 
     Attributes:
-        select: by what.
-        costs: of `consistent` and `network`.
-        sizes: of the classes; None: sizes cost nothing.
+        select: criterion.
+        costs: penalties of `consistent` and `network`.
+        sizes: mask sizes of the classes; None: no cost of sizes.
     """
 
     select: Select = "consistent"
@@ -77,7 +76,7 @@ class Chooser:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All that decides a choice besides the options, as JSON can hold it."""
+        """Settings that affect the choice besides the options, as JSON values."""
         if self.select in ("score", "largest", "smallest"):
             return {"select": self.select}
         sizes = None if self.sizes is None else asdict(self.sizes)
@@ -93,13 +92,13 @@ class Chooser:
         """The choice for an image.
 
         Args:
-            options: M of them for K points.
-            labels: `[K]` int64, the points' classes 1..C.
-            pixels: of the image.
-            agreement: `[M]` in 0..1 with a network, for `network`.
+            options: M options for K points.
+            labels: `[K]` int64, classes 1..C of the points.
+            pixels: number of pixels of the image.
+            agreement: `[M]` in 0..1, agreement with a network, for `network`.
 
         Returns:
-            For each point the index of its option, None where it has none.
+            The index of each point's option, or None for a point without options.
         """
         if self.select == "score":
             return cheapest(-options.score, options.point, len(labels))
@@ -109,33 +108,33 @@ class Chooser:
         unary = self.unary(options, labels, pixels)
         if self.select == "network":
             if agreement is None:
-                raise ValueError("select=network needs the agreement with one")
+                raise ValueError("select=network needs the agreement with a network")
             unary = unary + self.costs.network * (1 - agreement)
         overlap = options.overlap()
         pair = self.costs.overlap * np.where(overlap < NEGLIGIBLE, 0.0, overlap)
         return solve(unary, pair, options.point, len(labels))
 
     def unary(self, options: Options, labels: NDArray[np.int64], pixels: int) -> Float:
-        """`[M]`: the cost of every option by itself."""
+        """`[M]`: the cost of every option without its overlaps."""
         costs = self.costs
         total: Float = costs.own * ~options.own + costs.others * options.others
         total += costs.score * -np.log(options.score.clip(min=1e-3))
         total += costs.part * _smaller(options, len(labels))
         if self.sizes is not None:
             logs = np.log(options.area / pixels)
-            away = self.sizes.away(logs, labels[options.point])
-            total += costs.size * np.minimum(np.square(away), 4.0)
+            deviation = self.sizes.deviation(logs, labels[options.point])
+            total += costs.size * np.minimum(np.square(deviation), 4.0)
         return total
 
 
 @dataclass(frozen=True)
 class Image:
-    """What sizes are learned of.
+    """The options of an image, for `sizes_of`.
 
     Attributes:
-        options: of an image.
-        labels: `[K]` int64, of its points.
-        pixels: of the image.
+        options: options of the image.
+        labels: `[K]` int64, classes of its points.
+        pixels: number of pixels of the image.
     """
 
     options: Options
@@ -144,11 +143,11 @@ class Image:
 
 
 def sizes_of(images: Sequence[Image], costs: Costs, classes: int) -> Sizes:
-    """The sizes of a data set's masks, by choosing and looking at the sizes in turn.
+    """The mask sizes of a data set, estimated by alternating choices and size statistics.
 
     Args:
-        images: of the data set, or enough of them.
-        costs: of the choice.
+        images: images of the data set, or a sample.
+        costs: penalties of the choice.
         classes: C.
     """
     sizes = None
@@ -166,10 +165,10 @@ def sizes_of(images: Sequence[Image], costs: Costs, classes: int) -> Sizes:
 
 
 def _smaller(options: Options, count: int) -> Float:
-    """`[M]`: by how much each is smaller than the largest that the clicks allow its point."""
+    """`[M]`: log ratio of each area to the point's largest mask that contains no other point."""
     allowed = options.own & (options.others == 0)
     largest = np.zeros(count)
     np.maximum.at(largest, options.point[allowed], options.area[allowed])
     ratio = np.log(np.maximum(largest[options.point], options.area) / options.area)
-    smaller: Float = np.minimum(ratio, MOST_PART)
+    smaller: Float = np.minimum(ratio, MAX_PART)
     return smaller

@@ -1,4 +1,4 @@
-"""What a trained network thinks of masks: its class probabilities, shared out by its offsets."""
+"""Agreement of masks with a trained network: class probabilities, assigned by offsets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from p2seg.structures import STRIDE, Outputs, Points, pixel_grid
 
 @dataclass(frozen=True)
 class Evidence:
-    """Compares masks with what a network sees around each point.
+    """Compares masks with the prediction of a network for each point.
 
     Attributes:
-        labeler: the network, and how it is asked (flips, scales).
-        provenance: of the network, as JSON can hold it.
+        labeler: the network, with its test-time augmentation.
+        provenance: origin of the network, as JSON values.
     """
 
     labeler: NetworkLabeler
@@ -33,38 +33,38 @@ class Evidence:
     def __call__(
         self, image: Tensor, points: Points, masks: NDArray[np.bool_], of: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """How well masks agree with the network.
+        """The soft IoU of each mask with the network's prediction for its point.
 
         Args:
             image: `[3, H, W]` uint8.
-            points: K of the image.
+            points: the K points of the image.
             masks: `[M, H, W]` bool.
-            of: `[M]` int64, the point each is offered for.
+            of: `[M]` int64, the point of each mask.
 
         Returns:
-            `[M]` in 0..1: soft IoU with the point's pixels as the network sees them.
+            `[M]` float64 in 0..1.
         """
         outputs = self.labeler.outputs(image.to(self.labeler.device), points)
         own = (image.shape[1], image.shape[2])
         size = self.labeler.input.size_of(*own)
-        there = moved_points(points, own, size)
-        seen = objects_seen(outputs, there).cpu().numpy()
-        cells = seen.shape[1:]
-        agreed = [
-            soft_iou(on_grid(_at(size, mask), cells), seen[k])
+        predicted = predicted_objects(outputs, moved_points(points, own, size)).cpu().numpy()
+        cells = predicted.shape[1:]
+        ious = [
+            soft_iou(on_grid(_resized(mask, size), cells), predicted[k])
             for mask, k in zip(masks, of, strict=True)
         ]
-        return np.asarray(agreed, np.float64)
+        return np.asarray(ious, np.float64)
 
 
-def objects_seen(outputs: Outputs, points: Points) -> Tensor:
-    """The probability of every cell to be of each point's object.
+def predicted_objects(outputs: Outputs, points: Points) -> Tensor:
+    """The probability that each cell belongs to each point's object.
 
-    That of the point's class, if of all points of this class the cell points nearest to this one.
+    It is the probability of the point's class where the cell's offset ends nearest to this point
+    of all points of the class, else 0.
 
     Args:
-        outputs: of the network, B = 1.
-        points: K of the image, in pixels of what the network sees.
+        outputs: outputs of the network, B = 1.
+        points: the K points of the image, in pixels of the network's input.
 
     Returns:
         `[K, h, w]` float32 in 0..1.
@@ -73,20 +73,20 @@ def objects_seen(outputs: Outputs, points: Points) -> Tensor:
     classes = class_probabilities(outputs.class_logits, [points])[0]
     offset = outputs.offset[0].float()
     goal = pixel_grid(offset) * STRIDE + (STRIDE - 1) / 2 + offset
-    away = (goal - points.yx.to(goal)[:, :, None, None]).square().sum(1)
-    seen = torch.zeros_like(away)
+    distance = (goal - points.yx.to(goal)[:, :, None, None]).square().sum(1)
+    predicted = torch.zeros_like(distance)
     for label in points.labels.unique().tolist():
-        rivals = labels == label
-        nearest = away[rivals] == away[rivals].amin(0)
-        seen[rivals] = classes[label] * nearest
-    return seen
+        same = labels == label
+        nearest = distance[same] == distance[same].amin(0)
+        predicted[same] = classes[label] * nearest
+    return predicted
 
 
 def on_grid(mask: NDArray[Any], cells: tuple[int, ...]) -> NDArray[np.float32]:
     """The share of each cell of the stride-4 grid that a mask covers, `[h, w]`.
 
     Args:
-        mask: `[H, W]` of what the network sees: bool, or shares of its pixels.
+        mask: `[H, W]` at the size of the network's input: bool, or shares of pixels.
         cells: (h, w).
     """
     height, width = (STRIDE * side for side in cells)
@@ -96,14 +96,14 @@ def on_grid(mask: NDArray[Any], cells: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(small, np.float32)
 
 
-def _at(size: Size, mask: NDArray[np.bool_]) -> NDArray[Any]:
-    """The share of each pixel of what the network sees that a mask covers."""
+def _resized(mask: NDArray[np.bool_], size: Size) -> NDArray[Any]:
+    """The share of each pixel of the network's input that a mask covers."""
     if mask.shape == size:
         return mask
     return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def soft_iou(mask: NDArray[np.float32], seen: NDArray[np.float32]) -> float:
+def soft_iou(mask: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """IoU of two maps of shares 0..1."""
-    union = float(np.maximum(mask, seen).sum())
-    return float(np.minimum(mask, seen).sum()) / union if union else 0.0
+    union = float(np.maximum(mask, other).sum())
+    return float(np.minimum(mask, other).sum()) / union if union else 0.0

@@ -1,4 +1,4 @@
-"""SAM 2.1 and HQ-SAM (and SAM) through Hugging Face transformers, the extra `[sam2]`."""
+"""SAM, SAM 2.1 and HQ-SAM of Hugging Face transformers (extra `[sam2]`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from p2seg.runtime.devices import device_of
 from p2seg.runtime.files import fingerprint, read_json, sha256
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.embedding import LastEmbedding
-from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
+from p2seg.sam.prompts import Precision, Prompts, half_precision, predict_in_parts
 from p2seg.semantic.source import MapTask
 
 CLASSES = {
@@ -26,33 +26,33 @@ CLASSES = {
     "sam_hq": ("SamHQModel", "SamHQProcessor", "SamImageProcessor"),
     "sam2": ("Sam2Model", "Sam2Processor", "Sam2ImageProcessor"),
 }
-"""Of transformers, by the kind of model."""
+"""Model, processor and image processor of transformers, by the kind of model."""
 TYPES = {**{kind: kind for kind in CLASSES}, "sam2_video": "sam2"}
-"""Kinds by the `model_type` of a config.json; the hub's SAM 2.1 are called `sam2_video`."""
+"""Kind by `model_type` of the config.json. The hub's SAM 2.1 have the type `sam2_video`."""
 
 IMAGE_SETTINGS = (
     *("do_convert_rgb", "do_normalize", "do_pad", "do_rescale", "do_resize", "image_mean"),
     *("image_std", "mask_pad_size", "mask_size", "pad_size", "resample", "rescale_factor", "size"),
 )
-"""What an image processor is made of; other settings of a file are not read."""
+"""Settings of the image processor. Other settings of the file are ignored."""
 
 EXAMPLE = "facebook/sam2.1-hiera-large"
 THRESHOLD = 0.0
-"""Of the logits."""
+"""Threshold of the mask logits."""
 
 
 @dataclass(frozen=True)
 class HuggingFaceSam:
-    """Asks a SAM of transformers.
+    """A promptable model of transformers.
 
     Attributes:
         checkpoint: a folder with config.json, preprocessor_config.json and model.safetensors, or
-            the hub's name of one, which is fetched; None is refused.
+            a name on the hub, which is downloaded. None is an error.
         accelerator: auto, cpu, cuda or mps.
-        precision: of the image encoder; everything behind it is in float32.
-        folder: where the files are.
-        kind: its `model_type`.
-        sha256: of the weights.
+        precision: precision of the image encoder. The rest is in float32.
+        folder: folder of the files.
+        kind: `model_type` of the config.json.
+        sha256: SHA-256 of the weights.
     """
 
     checkpoint: str | None
@@ -74,14 +74,16 @@ class HuggingFaceSam:
         object.__setattr__(self, "kind", _kind(folder))
         weights = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
         if not weights:
-            raise UserError(f"{folder} has no *.safetensors; other formats can run code")
-        _settings(folder), _image_settings(folder)  # a bad file is told before any work
+            raise UserError(
+                f"{folder} has no *.safetensors; convert the weights, as other formats can run code"
+            )
+        _settings(folder), _image_settings(folder)  # reports an invalid file before any work
         hashes = [sha256(path) for path in weights]
         object.__setattr__(self, "sha256", hashes[0] if len(hashes) == 1 else fingerprint(hashes))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The kind of model, and its weights' hash."""
+        """The kind of model, and the hash of its weights."""
         return {
             "model": self.kind,
             "checkpoint_sha256": self.sha256,
@@ -99,43 +101,43 @@ class HuggingFaceSam:
         device = device_of(self.accelerator)
         model, processor = _model(self.folder, self.kind, device)
         half = half_precision(self.precision, device)
-        # of images with a side of 1 or 3 it would take that for the channels
-        shown = {"images": image, "input_data_format": "channels_last"}
-        given = processor(**shown, return_tensors="pt").to(device)
+        # Without the format, a side of 1 or 3 pixels would be taken for the channels.
+        images = {"images": image, "input_data_format": "channels_last"}
+        inputs = processor(**images, return_tensors="pt").to(device)
 
         def embed() -> Any:
             with torch.autocast(device.type, half or torch.float16, enabled=half is not None):
-                return _in_float32(model.get_image_embeddings(given["pixel_values"]))
+                return _in_float32(model.get_image_embeddings(inputs["pixel_values"]))
 
-        seen = _EMBEDDING((self.folder, self.sha256, device, half), image, embed)
-        # HQ-SAM gives the features between its layers as well
+        features = _EMBEDDING((self.folder, self.sha256, device, half), image, embed)
+        # HQ-SAM also returns the features between its layers.
         embeddings = (
-            dict(zip(("image_embeddings", "intermediate_embeddings"), seen, strict=True))
+            dict(zip(("image_embeddings", "intermediate_embeddings"), features, strict=True))
             if self.kind == "sam_hq"
-            else {"image_embeddings": seen}
+            else {"image_embeddings": features}
         )
-        sizes = [given["original_sizes"]]
-        if "reshaped_input_sizes" in given:
-            sizes.append(given["reshaped_input_sizes"])
+        sizes = [inputs["original_sizes"]]
+        if "reshaped_input_sizes" in inputs:
+            sizes.append(inputs["reshaped_input_sizes"])
 
-        def ask(part: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
-            again = {"original_sizes": given["original_sizes"]}
-            named = processor(
-                **(again if self.kind.startswith("sam2") else shown),
+        def predict(part: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
+            original = {"original_sizes": inputs["original_sizes"]}
+            points = processor(
+                **(original if self.kind.startswith("sam2") else images),
                 input_points=part.yx[None, :, :, ::-1].tolist(),
                 input_labels=part.labels[None].tolist(),
                 return_tensors="pt",
             ).to(device)
-            answer = model(
+            outputs = model(
                 **embeddings,
-                input_points=named["input_points"],
-                input_labels=named["input_labels"],
+                input_points=points["input_points"],
+                input_labels=points["input_labels"],
                 multimask_output=True,
             )
-            [logits] = processor.post_process_masks(answer.pred_masks, *sizes, binarize=False)
-            return logits, answer.iou_scores[0]
+            [logits] = processor.post_process_masks(outputs.pred_masks, *sizes, binarize=False)
+            return logits, outputs.iou_scores[0]
 
-        return answers(prompts, image.shape[:2], ask, THRESHOLD)
+        return predict_in_parts(prompts, image.shape[:2], predict, THRESHOLD)
 
 
 _EMBEDDING: LastEmbedding[Any] = LastEmbedding()
@@ -145,28 +147,29 @@ _EMBEDDING: LastEmbedding[Any] = LastEmbedding()
 def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
     transformers = transformers_of("semantic=sam2", "sam2")
     settings, images = _settings(Path(folder)), _image_settings(Path(folder))
-    model, processor, processing = CLASSES[TYPES[kind]]
+    model_name, processor_name, image_name = CLASSES[TYPES[kind]]
     config = config_of(settings, Path(folder) / "config.json")
-    made = whole_model(getattr(transformers, model), config, Path(folder), kind)
-    # transformers 5.0 has Sam2ImageProcessor with another ending
-    theirs = getattr(transformers, processing, None) or getattr(transformers, f"{processing}Fast")
+    model = whole_model(getattr(transformers, model_name), config, Path(folder), kind)
+    # Some versions of transformers have Sam2ImageProcessorFast instead of Sam2ImageProcessor.
+    image_class = getattr(transformers, image_name, None)
+    image_class = image_class or getattr(transformers, f"{image_name}Fast")
     try:
-        asking = getattr(transformers, processor)(theirs(**images))
-    except Exception as error:  # invalid settings raise errors of any kind in transformers
+        processor = getattr(transformers, processor_name)(image_class(**images))
+    except Exception as error:  # transformers raises many types for invalid settings
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{folder} is not a whole {kind} of transformers: {reason}") from error
-    return made.to(device).eval(), asking
+        raise UserError(f"{folder} is not a complete {kind} of transformers: {reason}") from error
+    return model.to(device).eval(), processor
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """What is kept of config.json."""
+    """The supported settings of config.json."""
     path = folder / "config.json"
     settings = read_json(path, "config.json of a transformers model")
     return rebuilt(TYPES[_kind(folder)], settings, path)
 
 
 def _image_settings(folder: Path) -> dict[str, Any]:
-    """How images are prepared, by processor_config.json or the older preprocessor_config.json."""
+    """Image processing settings of processor_config.json or the older preprocessor_config.json."""
     what = "file of an image processor of transformers"
     path = folder / "processor_config.json"
     content = read_json(path, what) if path.is_file() else {}
@@ -179,7 +182,9 @@ def _image_settings(folder: Path) -> dict[str, Any]:
         value = settings.get(key) if isinstance(settings, dict) else None
         sizes = value.values() if isinstance(value, dict) else [value]
         if not all(is_plain(each) or each is None for each in sizes):
-            raise UserError(f"{path} has {key}={shown(value)}; give the file of the weights")
+            raise UserError(
+                f"{path} has {key}={shown(value)}; use the file that belongs to the weights"
+            )
         if value is not None:
             kept[key] = value
     return kept
@@ -191,7 +196,7 @@ def _kind(folder: Path) -> str:
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(kind, str) or kind not in TYPES:
         raise UserError(
-            f"{folder} holds a model of type {kind!s:.60}; semantic=sam2 takes "
+            f"{folder} holds a model of type {kind!s:.60}; semantic=sam2 supports "
             f"{', '.join(TYPES)}, such as {EXAMPLE}"
         )
     return str(kind)

@@ -1,4 +1,4 @@
-"""SAM itself, by segment-anything's own classes, from a checkpoint in the official format."""
+"""SAM of the package segment-anything, from a checkpoint in the official format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from p2seg.runtime.devices import device_of
 from p2seg.runtime.files import sha256
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.embedding import LastEmbedding
-from p2seg.sam.prompts import Precision, Prompts, answers, half_precision
+from p2seg.sam.prompts import Precision, Prompts, half_precision, predict_in_parts
 from p2seg.semantic.source import MapTask
 
 
@@ -37,9 +37,9 @@ class Official:
     """An official checkpoint.
 
     Attributes:
-        file: its name, below `URL`.
-        sha256: of the file.
-        width: of its image encoder, channels.
+        file: file name below `URL`.
+        sha256: SHA-256 of the file.
+        width: channels of the image encoder.
     """
 
     file: str
@@ -67,23 +67,22 @@ OFFICIAL = {
 }
 
 DECODER_HEADS = 8
-"""Of the mask decoder's attention: the one number that no tensor's shape tells."""
+"""Attention heads of the mask decoder, the only size that no tensor's shape has."""
 
 State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class OfficialSam:
-    """Asks a SAM of segment-anything.
+    """A SAM of segment-anything.
 
     Attributes:
-        checkpoint: the file. None: the official file of `model` in the cache of torch.hub, where it
-            is downloaded to if it is not there.
-        model: which one it should be: vit_b, vit_l or vit_h. A file of other widths than any of
-            these is taken as it is.
+        checkpoint: the file. None: the official file of `model` in the cache of torch.hub, which
+            is downloaded if missing.
+        model: vit_b, vit_l or vit_h. A file with the width of none of these is accepted.
         accelerator: auto, cpu, cuda or mps.
-        precision: of the image encoder; everything behind it is in float32.
-        sha256: of the file.
+        precision: precision of the image encoder. The rest is in float32.
+        sha256: SHA-256 of the file.
     """
 
     checkpoint: str | None
@@ -99,14 +98,14 @@ class OfficialSam:
             object.__setattr__(self, "checkpoint", str(official_file(self.model)))
         path = Path(self.checkpoint or "").expanduser()
         if not path.is_file():
-            raise UserError(f"no SAM checkpoint at {path}; {_wanted(self.model)}")
-        with torch.device("meta"):  # a file that is none is told before any work
-            _built(path, self.model)
+            raise UserError(f"no SAM checkpoint at {path}; {_advice(self.model)}")
+        with torch.device("meta"):  # reports an invalid file before any work
+            _sam_of(path, self.model)
         object.__setattr__(self, "sha256", sha256(path))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The model, its file's hash, and whether that is the official one's."""
+        """The model, the hash of its file, and whether the file is the official one."""
         return {
             "model": self.model,
             "checkpoint_sha256": self.sha256,
@@ -128,8 +127,8 @@ class OfficialSam:
         side = predictor.transform.target_length
         if min(predictor.transform.get_preprocess_shape(*image.shape[:2], side)) < 1:
             raise UserError(
-                f"image {task.record.file_name} is {image.shape[1]}x{image.shape[0]}, which SAM "
-                f"shrinks to nothing; cut it, or go on without it with data.on_error=skip"
+                f"image {task.record.file_name} is {image.shape[1]}x{image.shape[0]}, which is too "
+                f"narrow for SAM; crop it, or skip it with data.on_error=skip"
             )
 
         def embed() -> Tensor:
@@ -142,7 +141,7 @@ class OfficialSam:
         predictor.features = _EMBEDDING(model, image, embed)
         size = (image.shape[0], image.shape[1])
 
-        def ask(part: Prompts) -> tuple[Tensor, Tensor]:
+        def predict(part: Prompts) -> tuple[Tensor, Tensor]:
             xy = torch.from_numpy(part.yx[:, :, ::-1].copy()).to(device)
             logits, predicted_iou, _ = predictor.predict_torch(
                 predictor.transform.apply_coords_torch(xy, size),
@@ -152,18 +151,15 @@ class OfficialSam:
             )
             return logits, predicted_iou
 
-        return answers(prompts, size, ask, predictor.model.mask_threshold)
+        return predict_in_parts(prompts, size, predict, predictor.model.mask_threshold)
 
 
 def build_sam(state: State, *, assign: bool = False) -> Sam:
-    """A SAM whose widths, depth and heads are those of a checkpoint's tensors.
+    """A SAM with the weights of a checkpoint, in evaluation mode.
 
     Args:
-        state: in the official format.
-        assign: take these tensors themselves, not their content.
-
-    Returns:
-        With these weights, in evaluation mode.
+        state: tensors in the official format. Their shapes define the widths, depth and heads.
+        assign: use these tensors instead of copying them.
 
     Raises:
         KeyError, RuntimeError: the tensors are not those of a SAM.
@@ -172,9 +168,9 @@ def build_sam(state: State, *, assign: bool = False) -> Sam:
     grid, width = state[encoder + "pos_embed"].shape[1:3][0], state[encoder + "pos_embed"].shape[3]
     patch = state[encoder + "patch_embed.proj.weight"].shape[2]
     blocks = range(_count(state, encoder + "blocks."))
-    # a block's table of relative positions is as long as its window, or as the grid
-    reach = [(state[f"{encoder}blocks.{b}.attn.rel_pos_h"].shape[0] + 1) // 2 for b in blocks]
-    whole = [b for b in blocks if reach[b] == grid]
+    # The table of relative positions has the length of a block's window, or of the whole grid.
+    windows = [(state[f"{encoder}blocks.{b}.attn.rel_pos_h"].shape[0] + 1) // 2 for b in blocks]
+    global_blocks = tuple(b for b in blocks if windows[b] == grid)
     channels = state[encoder + "neck.0.weight"].shape[0]
     side = grid * patch
     sam = Sam(
@@ -188,8 +184,8 @@ def build_sam(state: State, *, assign: bool = False) -> Sam:
             out_chans=channels,
             norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
             use_rel_pos=True,
-            window_size=min(reach),
-            global_attn_indexes=tuple(whole),
+            window_size=min(windows),
+            global_attn_indexes=global_blocks,
         ),
         prompt_encoder=PromptEncoder(
             embed_dim=channels,
@@ -215,36 +211,36 @@ def build_sam(state: State, *, assign: bool = False) -> Sam:
 
 
 def load_state(path: Path, model: str) -> State:
-    """The tensors of a checkpoint.
+    """The tensors of a checkpoint, read without running code in the file.
 
     Args:
-        path: the file, read without running anything in it.
-        model: which one it should be.
+        path: the file.
+        model: expected model.
 
     Raises:
-        UserError: it is not one of SAM's, or of another model; the sentence says which is wanted.
+        UserError: the file is not a SAM checkpoint, or is another model.
     """
     packed = oversized(path)
     if packed is not None:
-        raise UserError(f"{path} is no checkpoint ({packed}); {_wanted(model)}")
+        raise UserError(f"{path} is no checkpoint ({packed}); {_advice(model)}")
     try:
-        mapped = is_zipfile(path)  # older files cannot be
+        mapped = is_zipfile(path)  # older files cannot be mapped to memory
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # torch raises many kinds for files that are no checkpoints
+    except Exception as error:  # torch raises many types for other files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no checkpoint ({reason}); {_wanted(model)}") from error
+        raise UserError(f"{path} is no checkpoint ({reason}); {_advice(model)}") from error
     table = state.get("image_encoder.pos_embed") if isinstance(state, dict) else None
     if not isinstance(table, Tensor) or table.dim() != 4:
         raise UserError(
             f"{path} is not a SAM in segment-anything's format: it has no "
-            f"image_encoder.pos_embed (SAM 2 is taken by semantic=sam2); {_wanted(model)}"
+            f"image_encoder.pos_embed (for SAM 2 use semantic=sam2); {_advice(model)}"
         )
     width = table.shape[3]
-    theirs = next((name for name, each in OFFICIAL.items() if each.width == width), model)
-    if theirs != model:
+    actual = next((name for name, each in OFFICIAL.items() if each.width == width), model)
+    if actual != model:
         raise UserError(
-            f"{path} is {width} channels wide, which is {theirs}; give "
-            f"semantic.sam.model={theirs}, or for {model} its own file: {_wanted(model)}"
+            f"{path} has {width} channels, so it is {actual}; give semantic.sam.model={actual}, "
+            f"or for {model} its own file: {_advice(model)}"
         )
     return cast(State, state)
 
@@ -255,29 +251,29 @@ _EMBEDDING: LastEmbedding[Tensor] = LastEmbedding()
 @lru_cache(maxsize=1)
 def _predictor(checkpoint: str, model: str, device: torch.device) -> SamPredictor:
     path = Path(checkpoint).expanduser()
-    sam = _built(path, model)
-    spoiled = not_finite(sam.state_dict())
-    if spoiled is not None:
+    sam = _sam_of(path, model)
+    tensor = not_finite(sam.state_dict())
+    if tensor is not None:
         raise UserError(
-            f"{path} holds weights that are not finite: {spoiled} has NaN or infinity; "
-            f"{_wanted(model)}"
+            f"{path} holds weights that are not finite: {tensor} has NaN or infinity; "
+            f"{_advice(model)}"
         )
     return SamPredictor(sam.to(device))
 
 
-def _built(path: Path, model: str) -> Sam:
+def _sam_of(path: Path, model: str) -> Sam:
     state = load_state(path, model)
     try:
         return build_sam(state, assign=True)
     except (LookupError, RuntimeError, AttributeError, ArithmeticError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(
-            f"{path} is not a whole SAM ({type(error).__name__}: {reason}); {_wanted(model)}"
+            f"{path} is not a complete SAM ({type(error).__name__}: {reason}); {_advice(model)}"
         ) from error
 
 
 def official_file(model: str) -> Path:
-    """The official file of a model in the cache of torch.hub, downloaded if it is not there.
+    """The official file of a model in the cache of torch.hub, downloaded if missing.
 
     Raises:
         UserError: the download failed, or the file has another hash.
@@ -288,22 +284,22 @@ def official_file(model: str) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(URL + official.file, str(path), official.sha256)
-        except (OSError, RuntimeError) as error:  # RuntimeError: another hash
+        except (OSError, RuntimeError) as error:  # RuntimeError: a wrong hash
             raise UserError(
-                f"{official.file} cannot be downloaded to {path} ({error}); {_wanted(model)}"
+                f"{official.file} cannot be downloaded to {path} ({error}); {_advice(model)}"
             ) from error
     return path
 
 
 def _count(state: State, prefix: str) -> int:
-    """How many layers there are whose names begin so."""
+    """The number of layers whose names begin with `prefix`."""
     numbers = {int(key[len(prefix) :].split(".")[0]) for key in state if key.startswith(prefix)}
     return max(numbers) + 1
 
 
-def _wanted(model: str) -> str:
+def _advice(model: str) -> str:
     official = OFFICIAL[model]
     return (
-        f"semantic.sam.model={model} wants semantic.sam.checkpoint=FILE, officially "
+        f"for semantic.sam.model={model} give semantic.sam.checkpoint=FILE, officially "
         f"{official.file} from {URL}{official.file} (sha256 {official.sha256})"
     )

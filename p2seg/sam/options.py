@@ -1,4 +1,4 @@
-"""What can be chosen for the points of an image, and what can be seen of it without a network."""
+"""The masks that can be chosen for the points of an image, and their features."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pycocotools import mask as codec
 from p2seg.data.rle import area, decode, plain
 from p2seg.sam.candidates import Candidate
 
-NEW = 0.9
-"""A union that overlaps one of its parts by more (IoU) is not worth a choice of its own."""
+MAX_UNION_IOU = 0.9
+"""A union with a higher IoU with one of its members is not an option."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Masks to choose from, those of all points of an image in one list; M of them.
+    """The M optional masks of all points of an image.
 
     Attributes:
         rles: the masks.
-        members: of each, the candidates it is made of: one, or several for a union.
-        point: `[M]` int64, the point 0..K-1 it is offered for, ascending.
-        score: `[M]` float64 in 0..1: predicted IoU, of a union the least.
+        members: candidates of each mask: one, or two for a union.
+        point: `[M]` int64, the point 0..K-1 of each mask, ascending.
+        score: `[M]` float64 in 0..1: predicted IoU; the lower one for a union.
         area: `[M]` float64, pixels.
-        own: `[M]` bool: it contains its point.
-        others: `[M]` int64: how many of the image's other points it contains.
+        own: `[M]` bool: whether the mask contains its point.
+        others: `[M]` int64: number of other points that the mask contains.
     """
 
     rles: list[dict[str, Any]]
@@ -40,32 +40,31 @@ class Options:
     others: NDArray[np.int64]
 
     @staticmethod
-    def of(offered: list[list[Candidate]], yx: NDArray[np.int64], unions: bool) -> Options:
+    def of(candidates: list[list[Candidate]], yx: NDArray[np.int64], unions: bool) -> Options:
         """The options of an image.
 
         Args:
-            offered: the candidates of its K points; empty masks are no options.
-            yx: `[K, 2]` int64, the pixels clicked.
-            unions: offer unions of a point's candidates as well.
+            candidates: candidates of the K points. Empty masks are not options.
+            yx: `[K, 2]` int64, the clicked pixels.
+            unions: add unions of two candidates of a point.
         """
         rles: list[dict[str, Any]] = []
         members: list[tuple[int, ...]] = []
         point: list[int] = []
         score: list[float] = []
-        for k, candidates in enumerate(offered):
-            some = [i for i, each in enumerate(candidates) if area(each.rle)]
-            groups = [(i,) for i in some] + (_unions(candidates, some) if unions else [])
+        for k, of_point in enumerate(candidates):
+            valid = [i for i, each in enumerate(of_point) if area(each.rle)]
+            groups = [(i,) for i in valid] + (_unions(of_point, valid) if unions else [])
             for group in groups:
-                rles.append(_union([candidates[i] for i in group]))
+                rles.append(_union([of_point[i] for i in group]))
                 members.append(group)
                 point.append(k)
-                score.append(min(candidates[i].predicted_iou for i in group))
+                score.append(min(of_point[i].predicted_iou for i in group))
         inside = np.zeros((len(rles), len(yx)), bool)
         for row, rle in zip(inside, rles, strict=True):
             row[:] = decode(rle)[yx[:, 0], yx[:, 1]]
         points = np.asarray(point, np.int64)
         own = np.take_along_axis(inside, points[:, None], 1)[:, 0]
-        # several clicks on one pixel are in every mask together
         return Options(
             rles=rles,
             members=members,
@@ -77,8 +76,7 @@ class Options:
         )
 
     def overlap(self) -> NDArray[np.float64]:
-        """`[M, M]`: the share of the smaller of two masks that lies in the other, 0 for one point's
-        own masks."""
+        """`[M, M]`: intersection over the smaller area; 0 for two masks of one point."""
         if not self.rles:
             return np.zeros((0, 0))
         iou = np.asarray(codec.iou(self.rles, self.rles, [0] * len(self.rles)))
@@ -97,12 +95,12 @@ def _union(candidates: list[Candidate]) -> dict[str, Any]:
     return rles[0] if len(rles) == 1 else plain(codec.merge(rles))
 
 
-def _unions(candidates: list[Candidate], some: list[int]) -> list[tuple[int, ...]]:
-    """Pairs of candidates whose union is another mask than both."""
-    made: list[tuple[int, ...]] = []
-    for pair in combinations(some, 2):
+def _unions(candidates: list[Candidate], valid: list[int]) -> list[tuple[int, ...]]:
+    """Pairs of candidates whose union differs from both."""
+    pairs: list[tuple[int, ...]] = []
+    for pair in combinations(valid, 2):
         rle = _union([candidates[i] for i in pair])
         iou = codec.iou([rle], [candidates[i].rle for i in pair], [0, 0])
-        if float(np.max(iou)) < NEW:
-            made.append(pair)
-    return made
+        if float(np.max(iou)) < MAX_UNION_IOU:
+            pairs.append(pair)
+    return pairs

@@ -1,4 +1,4 @@
-"""Asking a segmenter: an image, a click an object, and the other clicks as what is not meant."""
+"""Prompts for a promptable model: one click per object, with other clicks as negative points."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from p2seg.semantic.source import MapTask
 Negatives = Literal["other_class", "all", "none"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
-MOST_POINTS = 9
-"""Of a prompt: SAM learned from one and up to eight more (its paper, App. A)."""
+MAX_POINTS = 9
+"""Largest number of points in a prompt. SAM was trained with up to nine (its paper, App. A)."""
 
 STABILITY_OFFSET = 1.0
-"""Of the threshold of the logits, up and down, in stability (SAM's own)."""
+"""Offset of the logit threshold in the stability score, as in SAM."""
 
-LOGITS_AT_ONCE = 3 * 2**26
-"""Logits of masks at the image's size that are held at once, 0.75 GiB in float32."""
+MAX_LOGITS = 3 * 2**26
+"""Largest number of full-size mask logits in memory, 0.75 GiB in float32."""
 
 MASKS = 3
-"""That a segmenter offers for a prompt."""
+"""Masks of the model per prompt."""
 
 ADVICE = "give semantic.sam.precision=float32, or another checkpoint"
-"""After outputs that are not finite."""
+"""Advice in the message about outputs that are not finite."""
 
 NOT_A_POINT = -1
-"""The label that pads prompts; SAM's own."""
+"""SAM's label of padding in prompts."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is asked of an image, one prompt a point.
+    """The prompts of an image, one per point.
 
     Attributes:
-        yx: `[K, N, 2]` float32, indices of pixels; first the point itself.
+        yx: `[K, N, 2]` float32, pixel indices, with the prompt's own point first.
         labels: `[K, N]` int64: 1 the object, 0 not the object, -1 padding.
     """
 
@@ -58,11 +58,10 @@ class Prompts:
         """The prompts of an image's points.
 
         Args:
-            yx: `[K, 2]` int64, the pixels clicked; SAM itself moves them to the
-                pixels' centers.
-            labels: `[K]` int64, their classes.
-            negatives: which of the other points are named as not the object; the nearest, at most
-                `MOST_POINTS` with the point itself.
+            yx: `[K, 2]` int64, the clicked pixels. SAM moves them to the pixel centers.
+            labels: `[K]` int64, classes of the points.
+            negatives: which other points are negative. The nearest are used, with at most
+                `MAX_POINTS` points per prompt.
         """
         count = len(yx)
         other = ~np.eye(count, dtype=bool)
@@ -70,12 +69,11 @@ class Prompts:
             other &= labels[:, None] != labels[None]
         elif negatives == "none":
             other[:] = False
-        # two clicks on one pixel would say yes and no of the same
+        # Of two clicks on one pixel, one would be positive and one negative.
         distance = np.square(yx[:, None] - yx[None]).sum(2)
         other &= distance > 0
         order = np.argsort(np.where(other, distance, np.iinfo(np.int64).max), 1, kind="stable")
-        most = min(MOST_POINTS - 1, int(other.sum(1).max(initial=0)))
-        order = order[:, :most]
+        order = order[:, : min(MAX_POINTS - 1, int(other.sum(1).max(initial=0)))]
         kept = np.take_along_axis(other, order, 1)
         own = np.ones((count, 1), np.int64)
         return Prompts(
@@ -83,34 +81,35 @@ class Prompts:
             labels=np.concatenate([own, np.where(kept, 0, NOT_A_POINT)], 1),
         )
 
-    def alike(self, most: int) -> Iterator[tuple[NDArray[np.int64], Prompts]]:
-        """The prompts in parts of equally many points, so that none is padded: a segmenter sees
-        padding, and has not learned it.
+    def parts(self, most: int) -> Iterator[tuple[NDArray[np.int64], Prompts]]:
+        """Splits the prompts into parts with the same number of points.
+
+        No prompt needs padding then. Padding changes the masks, as SAM was not trained with it.
 
         Args:
-            most: prompts of a part.
+            most: maximum number of prompts per part.
 
         Yields:
-            Indices of some prompts, and these.
+            The indices of a part's prompts, and the prompts.
         """
         count = (self.labels != NOT_A_POINT).sum(1)
         for length in np.unique(count):
             same = np.flatnonzero(count == length)
             for start in range(0, len(same), most):
-                some = same[start : start + most]
-                yield some, Prompts(self.yx[some, :length], self.labels[some, :length])
+                part = same[start : start + most]
+                yield part, Prompts(self.yx[part, :length], self.labels[part, :length])
 
 
 class Prompter(Protocol):
-    """A segmenter that answers prompts. It is pickled: it loads its weights when first asked."""
+    """A promptable model. It is pickled for worker processes, so it loads its weights lazily."""
 
     @property
     def name(self) -> str:
-        """What manifests call it: "sam", "sam2", "simulated"."""
+        """Name in manifests: "sam", "sam2", "simulated"."""
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All that decides its answers, as JSON can hold it."""
+        """Settings that affect the masks, as JSON values."""
 
     def __call__(
         self, image: NDArray[np.uint8], prompts: Prompts, task: MapTask
@@ -119,18 +118,18 @@ class Prompter(Protocol):
 
         Args:
             image: `[H, W, 3]` uint8 RGB.
-            prompts: K of them.
-            task: the image they are of.
+            prompts: K prompts.
+            task: the image's record and clicks.
         """
 
 
 @dataclass(frozen=True)
 class Prompting:
-    """Makes the candidates of images: a source for `p2seg.semantic.generate`.
+    """The source of candidates for `p2seg.semantic.generate`.
 
     Attributes:
-        prompter: the segmenter.
-        negatives: which other points it is told.
+        prompter: the promptable model.
+        negatives: which other points are negative.
     """
 
     prompter: Prompter
@@ -138,12 +137,12 @@ class Prompting:
 
     @property
     def name(self) -> str:
-        """The segmenter's."""
+        """The name of the promptable model."""
         return self.prompter.name
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The segmenter's, and which points it is told."""
+        """The parameters of the promptable model, and the choice of negative points."""
         return {**self.prompter.parameters, "negatives": self.negatives}
 
     def inputs(self, task: MapTask) -> list[Path]:
@@ -156,17 +155,17 @@ class Prompting:
             return {}
         image = read_image(task.image, task.size)
         prompts = Prompts.of(task.yx, task.labels, self.negatives)
-        offered = self.prompter(image, prompts, task)
-        return {int(id): each for id, each in zip(task.ids, offered, strict=True)}
+        candidates = self.prompter(image, prompts, task)
+        return {int(id): each for id, each in zip(task.ids, candidates, strict=True)}
 
 
 def half_precision(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """The type of an image encoder's matrices, None where it is float32.
+    """The half precision of the image encoder, or None for float32.
 
     Args:
-        precision: `auto` is float16 on a CUDA device and float32 elsewhere. The decoder, whose
-            logits are cut at a threshold, is never in half precision.
-        device: where it runs.
+        precision: `auto` is float16 on a CUDA device and float32 elsewhere. The decoder is always
+            in float32, because its logits are thresholded.
+        device: device of the model.
     """
     check_choice("semantic.sam.precision", precision, ("auto", "float32", "float16", "bfloat16"))
     half = {"auto": torch.float16 if device.type == "cuda" else None, "bfloat16": torch.bfloat16}
@@ -174,39 +173,39 @@ def half_precision(precision: Precision, device: torch.device) -> torch.dtype | 
 
 
 def prompts_at_once(size: tuple[int, ...]) -> int:
-    """How many prompts of an image (height, width) are answered at once."""
-    return max(1, min(64, LOGITS_AT_ONCE // (MASKS * size[0] * size[1])))
+    """The batch size of prompts for an image of (height, width)."""
+    return max(1, min(64, MAX_LOGITS // (MASKS * size[0] * size[1])))
 
 
-def answers(
+def predict_in_parts(
     prompts: Prompts,
     size: tuple[int, ...],
-    ask: Callable[[Prompts], tuple[Tensor, Tensor]],
+    predict: Callable[[Prompts], tuple[Tensor, Tensor]],
     threshold: float,
 ) -> list[list[Candidate]]:
-    """The candidates of every prompt, asked for in parts that fit.
+    """The candidates of every prompt, predicted in parts that fit into memory.
 
     Args:
-        prompts: K of an image.
-        size: (height, width) of it, pixels.
-        ask: the segmenter: logits `[k, M, H, W]` and predicted IoU `[k, M]` of k prompts of
-            equally many points.
-        threshold: of the logits.
+        prompts: K prompts of an image.
+        size: (height, width) of the image, pixels.
+        predict: the model: logits `[k, M, H, W]` and predicted IoU `[k, M]` of k prompts with the
+            same number of points.
+        threshold: threshold of the logits.
     """
-    offered: list[list[Candidate]] = [[]] * len(prompts.yx)
-    for some, part in prompts.alike(prompts_at_once(size)):
-        for k, candidates in zip(some, candidates_of(*ask(part), threshold), strict=True):
-            offered[k] = candidates
-    return offered
+    candidates: list[list[Candidate]] = [[]] * len(prompts.yx)
+    for indices, part in prompts.parts(prompts_at_once(size)):
+        for k, each in zip(indices, candidates_of(*predict(part), threshold), strict=True):
+            candidates[k] = each
+    return candidates
 
 
 def candidates_of(logits: Tensor, predicted_iou: Tensor, threshold: float) -> list[list[Candidate]]:
-    """What a segmenter's answers are as candidates.
+    """Converts the outputs of a promptable model to candidates.
 
     Args:
-        logits: `[K, M, H, W]`, of masks at the image's size.
+        logits: `[K, M, H, W]`, mask logits at the image's size.
         predicted_iou: `[K, M]`.
-        threshold: of the logits.
+        threshold: threshold of the logits.
 
     Raises:
         NotFinite: a logit or a predicted IoU is NaN or infinite.
@@ -215,7 +214,7 @@ def candidates_of(logits: Tensor, predicted_iou: Tensor, threshold: float) -> li
 
     check_outputs(logits, predicted_iou, advice=ADVICE)
     stability = calculate_stability_score(logits, threshold, STABILITY_OFFSET)
-    stability = stability.nan_to_num(0)  # of a mask that is empty either way
+    stability = stability.nan_to_num(0)  # NaN if the mask is empty at both thresholds
     masks = (logits > threshold).cpu().numpy()
     scores = torch.stack([predicted_iou.float(), stability], 2).clamp(0, 1).cpu().tolist()
     return [

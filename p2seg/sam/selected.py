@@ -1,4 +1,4 @@
-"""What is made of the chosen masks: first semantic maps, pseudo masks, and borders for others'."""
+"""Results from chosen candidates: initial semantic maps, pseudo masks, and snapped borders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Choice:
     """The chosen masks of an image.
 
     Attributes:
-        masks: `[K, H, W]` bool, empty where a point has no candidates.
+        masks: `[K, H, W]` bool, empty for a point without candidates.
         score: `[K]` float64: predicted IoU, or agreement with the network.
     """
 
@@ -40,15 +40,15 @@ class Choice:
     score: NDArray[np.float64]
 
     def owners(self, yx: NDArray[np.int64], overlap: Overlap) -> Owners:
-        """Whose every pixel is, where several masks claim it.
+        """Assigns every pixel to at most one point.
 
         Args:
-            yx: `[K, 2]` int64; a point's own pixel is its own, of several points' the first's.
-            overlap: the mask with the higher score has it, or the smaller one, which lies on top
-                where one thing is in front of another.
+            yx: `[K, 2]` int64. A clicked pixel belongs to its first point.
+            overlap: where masks overlap, a pixel goes to the mask with the higher score, or to the
+                smaller one, which usually lies in front.
 
         Returns:
-            `[H, W]` int64: 0 nobody's, k + 1 the k-th point's.
+            `[H, W]` int64: k + 1 for point k, 0 for none.
         """
         rank = self.score if overlap == "score" else -self.masks.sum((1, 2))
         owner = np.zeros(self.masks.shape[1:], np.int64)
@@ -91,10 +91,10 @@ class Selection:
     """Chooses the masks of images.
 
     Attributes:
-        candidates: of all images.
-        chooser: among them.
-        evidence: of the network, for `select=network`.
-        overlap: whose the pixels are that several chosen masks claim.
+        candidates: candidates of all images.
+        chooser: criterion of the choice.
+        evidence: the network, for `select=network`.
+        overlap: rule for pixels in several masks; see `Choice.owners`.
     """
 
     candidates: CandidateFolder
@@ -104,7 +104,7 @@ class Selection:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All that decides a choice besides an image's candidates, as JSON can hold it."""
+        """Settings that affect the choice besides the candidates, as JSON values."""
         network = {} if self.evidence is None else {"network": self.evidence.provenance}
         return {**self.chooser.parameters, **network, "overlap": self.overlap}
 
@@ -112,15 +112,15 @@ class Selection:
         """The choice for an image.
 
         Args:
-            points: of it, at least one.
+            points: the image's points, at least one.
             size: (height, width), pixels.
-            image: `[3, H, W]` uint8, needed with a network.
+            image: `[3, H, W]` uint8, required with a network.
 
         Raises:
             UserError: the image's candidates are missing or damaged.
         """
-        offered = self.candidates(points.ids.tolist())
-        options = Options.of(offered, points.pixels.numpy(), self.evidence is not None)
+        candidates = self.candidates(points.ids.tolist())
+        options = Options.of(candidates, points.pixels.numpy(), self.evidence is not None)
         score = agreement = None
         if self.evidence is not None and options.rles:
             assert image is not None
@@ -131,12 +131,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class ChosenMaps:
-    """First semantic maps of the chosen masks: a source for `p2seg.semantic.generate`.
+    """The source of initial semantic maps from chosen masks for `p2seg.semantic.generate`.
 
     Attributes:
-        selection: of the masks.
-        source: what manifests call it: the segmenter's name.
-        origin: the candidates' manifest, as it was read.
+        selection: the choice of masks.
+        source: name in manifests, that of the promptable model.
+        origin: content of the candidates' manifest.
     """
 
     selection: Selection
@@ -145,16 +145,16 @@ class ChosenMaps:
 
     @property
     def name(self) -> str:
-        """The segmenter's name."""
+        """The name of the promptable model."""
         return self.source
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Those of the candidates and of the choice."""
+        """The parameters of the candidates and of the choice."""
         return {"candidates": self.origin, **self.selection.parameters}
 
     def inputs(self, task: MapTask) -> list[Path]:
-        """The image's candidates; with a network the image as well."""
+        """The file of candidates, and with a network also the image."""
         if not len(task.ids):
             return []
         path, _ = self.selection.candidates.paths[int(task.ids[0])]
@@ -179,10 +179,10 @@ class ChosenMaps:
 
 @dataclass(frozen=True)
 class ChosenLabeler:
-    """Pseudo masks straight from the chosen masks: SAM's row in tables.
+    """The labeler whose pseudo masks are the chosen masks.
 
     Attributes:
-        selection: of the masks.
+        selection: the choice of masks.
     """
 
     selection: Selection
@@ -190,11 +190,11 @@ class ChosenLabeler:
 
     @property
     def needs_image(self) -> bool:
-        """Whether a network has a say."""
+        """Whether the choice uses a network."""
         return self.selection.evidence is not None
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
-        """The chosen masks of an image, each pixel one's; scores are those of the choice."""
+        """The disjoint chosen masks of an image, with their scores."""
         choice = self.selection(points, (first.shape[0], first.shape[1]), image)
         owner = choice.owners(points.pixels.numpy(), self.selection.overlap)
         scores = torch.from_numpy(choice.score).float()
@@ -203,15 +203,15 @@ class ChosenLabeler:
 
 @dataclass(frozen=True)
 class Snapped:
-    """Another labeler's masks with a candidate's borders, where one agrees well enough.
+    """The masks of another labeler, replaced by candidates that agree well enough.
 
-    The candidate, or union of two, is chosen as `select=network` does, with the masks' IoU for the
-    agreement: what speaks against a candidate without the masks counts as well.
+    The candidate, or union of two, is chosen as with `select=network`. The agreement is the IoU
+    with the labeler's mask, and all other costs apply.
 
     Attributes:
-        labeler: makes the masks.
-        selection: of candidates; its costs and sizes are used, its network is not.
-        iou: that a point's mask and its candidate must have.
+        labeler: the other labeler.
+        selection: the choice of candidates, of which the network is not used.
+        iou: minimum IoU of a point's mask and its candidate.
     """
 
     labeler: Labeler
@@ -220,22 +220,26 @@ class Snapped:
 
     def __post_init__(self) -> None:
         if not 0 < self.iou <= 1:
-            raise UserError(f"export.snap_iou={self.iou}; give an IoU above 0 and at most 1")
+            raise UserError(f"export.snap_iou={self.iou}: must be above 0 and at most 1")
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides the borders, as JSON can hold it."""
-        given = {**self._chooser.parameters, "overlap": self.selection.overlap, "iou": self.iou}
-        return {**given, "candidates": self.selection.candidates.provenance}
+        """Settings that affect the borders, as JSON values."""
+        return {
+            **self._chooser.parameters,
+            "overlap": self.selection.overlap,
+            "iou": self.iou,
+            "candidates": self.selection.candidates.provenance,
+        }
 
     @property
     def needs_image(self) -> bool:
-        """As the labeler."""
+        """See `labeler`."""
         return self.labeler.needs_image
 
     @property
     def on_gpu(self) -> bool:
-        """As the labeler."""
+        """See `labeler`."""
         return self.labeler.on_gpu
 
     @property
@@ -243,18 +247,18 @@ class Snapped:
         return replace(self.selection.chooser, select="network")
 
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
-        """The masks of an image, each pixel one's."""
+        """The disjoint masks of an image."""
         labeled = self.labeler(image, points, first)
         owner, yx = labeled.instances.numpy(), points.pixels.numpy()
         masks = owner[None] == np.arange(1, len(points) + 1)[:, None, None]
-        offered = self.selection.candidates(points.ids.tolist())
-        options = Options.of(offered, yx, unions=True)
-        ours = [encode(mask) for mask in masks]
+        candidates = self.selection.candidates(points.ids.tolist())
+        options = Options.of(candidates, yx, unions=True)
+        rles = [encode(mask) for mask in masks]
         pairs = zip(options.rles, options.point, strict=True)
-        agreement = np.asarray([iou(rle, ours[k]) for rle, k in pairs])
+        agreement = np.asarray([iou(rle, rles[k]) for rle, k in pairs])
         chosen = self._chooser(options, points.labels.numpy(), owner.size, agreement)
         for k, index in enumerate(chosen):
             if index is not None and agreement[index] >= self.iou:
                 masks[k] = decode(options.rles[index])
-        made = Choice(masks, labeled.scores.double().numpy()).owners(yx, self.selection.overlap)
-        return replace(labeled, instances=torch.from_numpy(made))
+        owner = Choice(masks, labeled.scores.double().numpy()).owners(yx, self.selection.overlap)
+        return replace(labeled, instances=torch.from_numpy(owner))

@@ -1,8 +1,8 @@
-"""A prompted segmenter made of ground truth, for experiments where no SAM is at hand.
+"""A promptable model simulated from ground truth, for experiments without SAM.
 
-It is no result of anything: it offers part, object and group for a click, as SAM's three masks are
-said to be, with faults and scores such as SAM's papers tell of. What it is good for is comparing
-ways to choose, and what a method makes of the masks chosen.
+It returns part, object and group of each click, which are the usual meanings of SAM's three masks,
+with faults and scores like those in SAM's papers. It serves to compare choices of masks and their
+effect on the method. Its masks are not a result of the method.
 """
 
 from __future__ import annotations
@@ -28,31 +28,33 @@ from p2seg.semantic.source import MapTask
 Mask = NDArray[np.bool_]
 
 CLUSTERS = 3
-"""Of color and place that an object is cut into; the one with the click is its part."""
+"""Clusters of color and position in an object. The cluster at the click is its part."""
 
 COLOR_SPREAD = 20.0
-"""Lab units that count as much as half an object's size, in clusters."""
+"""Color distance in Lab units that equals half an object's side in the clustering."""
 
 SMALLEST_PART, LARGEST_PART = 0.05, 0.8
-"""Shares of the object; a part beyond them is a disc around the click instead."""
+"""Bounds of the part in shares of the object. Outside them, the part is a disc at the click."""
 
 LEAK = 0.25
-"""How far a group without neighbors leaks into the background, in sides of the object."""
+"""Margin of a group without neighbors, in sides of the object."""
 
 
 @dataclass(frozen=True)
 class Faults:
-    """How bad the answers are; the defaults give a first choice of the whole object to about half
-    of the clicks, and masks of objects of IoU .8 to .9.
+    """Faults of the simulated masks.
+
+    With the defaults, the mask with the highest score is the whole object for about half of the
+    clicks, and masks of objects have an IoU of 0.8 to 0.9.
 
     Attributes:
-        noise: pixels by which borders wave, at an object of 100 pixels a side.
+        noise: displacement of borders in pixels, for an object with a side of 100 pixels.
         missing: share of masks that lose a piece.
-        lost: share of clicks whose object is not among the masks: a larger part is.
-        obeyed: share of negative clicks that a group heeds.
+        lost: share of clicks with a larger part instead of the object.
+        obeyed: share of negative clicks that a group respects.
         doubt: standard deviation of the predicted IoU.
-        part_bonus: what the predicted IoU of a part is above an object's; parts have clear edges.
-        group_malus: what that of a group is below it.
+        part_bonus: bias of the predicted IoU of parts, which have clear edges.
+        group_malus: negative bias of the predicted IoU of groups.
     """
 
     noise: float = 2.5
@@ -67,21 +69,21 @@ class Faults:
         shares = (self.missing, self.lost, self.obeyed)
         if not all(0 <= share <= 1 for share in shares) or min(self.noise, self.doubt) < 0:
             raise UserError(
-                f"semantic.faults={asdict(self)}: missing, lost and obeyed are shares in 0..1, "
-                "noise and doubt are not negative"
+                f"semantic.faults={asdict(self)}: missing, lost and obeyed must be in 0..1, "
+                "noise and doubt >= 0"
             )
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Answers prompts from ground truth; what a click gets depends on the seed and its id alone.
+    """The simulated model. The masks of a click depend only on the random seed and its id.
 
     Attributes:
-        gt: path of the instances file the points were made from.
-        gt_sha256: of the file.
-        instances: of each image, by file name.
-        faults: of the answers.
-        seed: of what is drawn.
+        gt: path of the instances file from which the points were made.
+        gt_sha256: SHA-256 of the file.
+        instances: instances of each image, by file name.
+        faults: faults of the masks.
+        seed: random seed.
     """
 
     gt: str
@@ -93,19 +95,19 @@ class Simulated:
 
     @staticmethod
     def read(gt: str, faults: Faults | None = None, seed: int = 0) -> Simulated:
-        """The segmenter of an instances file.
+        """The simulated model of an instances file.
 
         Args:
-            gt: its path.
-            faults: of the answers.
-            seed: of what is drawn.
+            gt: path of the file.
+            faults: faults of the masks.
+            seed: random seed.
 
         Raises:
-            UserError: the file is missing or not of its form.
+            UserError: the file is missing or invalid.
         """
         path = Path(gt).expanduser()
-        given = read_instances(path)
-        pairs = zip(given.images, given.instances, strict=True)
+        content = read_instances(path)
+        pairs = zip(content.images, content.instances, strict=True)
         images = {record.file_name: own for record, own in pairs}
         return Simulated(gt, sha256(path), images, faults or Faults(), seed)
 
@@ -125,71 +127,71 @@ class Simulated:
         """Part, object and group of each prompt.
 
         Raises:
-            UserError: a point is of no instance of the ground truth.
+            UserError: a point belongs to no instance of the ground truth.
         """
         own = [each for each in self.instances.get(task.record.file_name, ()) if not each.crowd]
         masks = {each.id: decode(each) for each in own}
         lab = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32)
-        offered = []
+        candidates = []
         for k, id in enumerate(task.ids.tolist()):
             if id not in masks:
                 raise UserError(
-                    f"point {id} of image {task.record.file_name} is of no instance of {self.gt}; "
-                    "give the instances file the points were made from"
+                    f"point {id} of image {task.record.file_name} is not in {self.gt}; give the "
+                    "instances file from which the points were made"
                 )
-            named = prompts.yx[k][prompts.labels[k] == 0].astype(np.int64)
+            negatives = prompts.yx[k][prompts.labels[k] == 0].astype(np.int64)
             others = [mask for other, mask in masks.items() if other != id]
-            scene = _Scene(lab, masks[id], others, task.yx[k], named)
-            offered.append(self._answer(scene, np.random.default_rng([self.seed, id])))
-        return offered
+            scene = _Scene(lab, masks[id], others, task.yx[k], negatives)
+            candidates.append(self._predict(scene, np.random.default_rng([self.seed, id])))
+        return candidates
 
-    def _answer(self, scene: _Scene, random: np.random.Generator) -> list[Candidate]:
-        """The three masks of a click, each with its faults and scores."""
+    def _predict(self, scene: _Scene, random: np.random.Generator) -> list[Candidate]:
+        """The three masks of a click with faults and scores."""
         faults = self.faults
         entities = scene.part(CLUSTERS), scene.object, scene.group(random, faults.obeyed)
         if random.random() < faults.lost:
             entities = entities[0], scene.part(CLUSTERS - 1), entities[2]
-        bonus = faults.part_bonus, 0.0, -faults.group_malus
-        made = []
-        for entity, above in zip(entities, bonus, strict=True):
-            mask = self._worse(entity, random)
+        biases = faults.part_bonus, 0.0, -faults.group_malus
+        candidates = []
+        for entity, bias in zip(entities, biases, strict=True):
+            mask = self._degraded(entity, random)
             iou = (mask & entity).sum() / max((mask | entity).sum(), 1)
-            score = float(np.clip(iou + above + faults.doubt * random.normal(), 0, 1))
+            score = float(np.clip(iou + bias + faults.doubt * random.normal(), 0, 1))
             stability = float(np.clip(0.5 + iou / 2 + 0.02 * random.normal(), 0, 1))
-            made.append(Candidate(encode(mask), score, stability))
-        return made
+            candidates.append(Candidate(encode(mask), score, stability))
+        return candidates
 
-    def _worse(self, entity: Mask, random: np.random.Generator) -> Mask:
-        """The mask of an entity with a waving border, and maybe without a piece."""
+    def _degraded(self, entity: Mask, random: np.random.Generator) -> Mask:
+        """The mask of an entity with a noisy border, sometimes without a piece."""
         side = float(np.sqrt(entity.sum()))
         noise = min(self.faults.noise * side / 100, 100.0)
         window = _window(entity, round(4 * noise) + 2)
-        worse = Degrade(self.faults.missing, 0.25, noise, seed=int(random.integers(2**31)))
-        made = np.zeros_like(entity)
-        made[window] = worse(entity[window].astype(np.uint8), "") > 0
-        return made
+        degrade = Degrade(self.faults.missing, 0.25, noise, seed=int(random.integers(2**31)))
+        mask = np.zeros_like(entity)
+        mask[window] = degrade(entity[window].astype(np.uint8), "") > 0
+        return mask
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """A clicked object and what is around it.
+    """A clicked object and its surroundings.
 
     Attributes:
-        lab: `[H, W, 3]` float32, colors.
+        lab: `[H, W, 3]` float32, Lab colors.
         object: `[H, W]` bool.
         others: masks of the image's other instances.
         yx: `[2]` int64, the click.
-        named: `[n, 2]` int64, the clicks that are not the object.
+        negatives: `[n, 2]` int64, the negative clicks.
     """
 
     lab: NDArray[np.float32]
     object: Mask
     others: list[Mask]
     yx: NDArray[np.int64]
-    named: NDArray[np.int64]
+    negatives: NDArray[np.int64]
 
     def part(self, clusters: int) -> Mask:
-        """The piece of the object around the click that is alike in color and place."""
+        """The piece of the object around the click with similar color and position."""
         y, x = np.nonzero(self.object)
         side = max(np.sqrt(len(y)), 1.0)
         colors = self.lab[y, x] / COLOR_SPREAD
@@ -198,9 +200,9 @@ class _Scene:
         if len(y) > clusters:
             cv2.setRNGSeed(0)
             stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 0.1)
-            given = np.zeros((len(y), 1), np.int32)  # it wants labels that it then draws itself
-            found = cv2.kmeans(features, clusters, given, stop, 1, cv2.KMEANS_PP_CENTERS)[1]
-            cluster = np.asarray(found).reshape(-1)
+            unused = np.zeros((len(y), 1), np.int32)  # k-means++ replaces the initial labels
+            labels = cv2.kmeans(features, clusters, unused, stop, 1, cv2.KMEANS_PP_CENTERS)[1]
+            cluster = np.asarray(labels).reshape(-1)
             same = np.zeros(self.object.shape, np.uint8)
             same[y, x] = cluster == cluster[near.argmin()]
             regions = np.asarray(cv2.connectedComponents(same)[1])
@@ -213,27 +215,27 @@ class _Scene:
         return disc
 
     def group(self, random: np.random.Generator, obeyed: float) -> Mask:
-        """The object with those it touches; where there are none, with ground around it."""
+        """The object with its neighbors, or with a margin if there are none."""
         side = np.sqrt(max(self.object.sum(), 1))
-        reach = _grown(self.object, max(2, round(0.05 * side)))
+        reach = _dilated(self.object, max(2, round(0.05 * side)))
         group = self.object.copy()
         for other in self.others:
             if (other & reach).any():
-                heard = any(other[y, x] for y, x in self.named) and random.random() < obeyed
-                if not heard:
+                negative = any(other[y, x] for y, x in self.negatives)
+                if not (negative and random.random() < obeyed):
                     group |= other
         if (group == self.object).all():
-            group = _grown(self.object, max(1, round(LEAK * side)))
+            group = _dilated(self.object, max(1, round(LEAK * side)))
         return group
 
 
-def _grown(mask: Mask, radius: int) -> Mask:
+def _dilated(mask: Mask, radius: int) -> Mask:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.dilate(mask.astype(np.uint8), disc)) > 0
 
 
 def _window(mask: Mask, margin: int) -> tuple[slice, slice]:
-    """The box of a mask with a margin, cut by the image; the whole image for an empty one."""
+    """The bounding box of a mask with a margin; the whole image for an empty mask."""
     y, x = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     if not len(y):
         return slice(None), slice(None)

@@ -1,4 +1,4 @@
-"""Maps that other methods leave as NumPy files: labels, or a probability a class."""
+"""Reads semantic maps of other methods from NumPy files: labels, or probabilities per class."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from p2seg.errors import UserError
 from p2seg.semantic.class_map import Legend
 
 MOST_KEYS = 1 << 16
-MOST = 1.001
-"""A probability, as float16 may round it."""
+MAX_PROBABILITY = 1.001
+"""1, with the rounding error of float16."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        values: `[H, W]` whole numbers, labels; or `[n, h, w]` floats, probabilities.
-        keys: the label of each of the n channels, 0 background; None where the file has no keys.
+        values: `[H, W]` integers (labels) or `[n, h, w]` floats (probabilities).
+        keys: label of each of the n channels, 0 for background; None if the file has no keys.
     """
 
     values: NDArray[Any]
@@ -35,24 +35,24 @@ class Stored:
 
 
 def read_array(path: Path, size: tuple[int, int], legend: Legend) -> Stored:
-    """Reads a label map or probabilities, after a look at what the file declares.
+    """Reads a label map or probabilities. The declared shapes are checked before unpacking.
 
     Args:
-        path: an `.npy`, or an `.npz` with one array of any name and, maybe, `keys`.
-        size: (height, width) of its image.
-        legend: of its labels.
+        path: an `.npy`, or an `.npz` with one array of any name and optional `keys`.
+        size: (height, width) of the image.
+        legend: legend of the file's labels.
 
     Raises:
-        UserError: unreadable, pickled, with several arrays, of another shape or dtype, or with
-            channels that the legend does not have. Nothing is unpacked of such a file.
+        UserError: the file is unreadable, is pickled, has several arrays, has a wrong shape or
+            dtype, or has channels that are not in the legend.
     """
     with opened_arrays(path) as arrays:
         keys = arrays.pop("keys", None)
         if len(arrays) != 1:
             names = f"{', '.join(sorted(arrays)) or 'none':.200}"
             raise UserError(
-                f"map {path} must hold one array besides keys, and holds {names}; resave it as "
-                "np.savez(path, prob=...)"
+                f"map {path} must hold one array besides keys, but holds {names}; save it again "
+                "with np.savez(path, prob=...)"
             )
         (values,) = arrays.values()
         kind, shape = values.dtype.kind, values.shape
@@ -69,22 +69,22 @@ def read_array(path: Path, size: tuple[int, int], legend: Legend) -> Stored:
             return Stored(values.read(), named)
         if keys is not None:
             raise UserError(
-                f"map {path} has keys beside labels [H, W]; keys name the channels of "
-                "probabilities [channels, H, W]: leave them out"
+                f"map {path} has keys next to labels [H, W]; keys name the channels of "
+                "probabilities [channels, H, W]: remove them"
             )
         check_size(path, shape, size)
         return Stored(values.read())
 
 
 def _keys(keys: Declared, count: int, path: Path) -> list[int]:
-    """The labels of the channels, of which there are `count`."""
+    """The labels of `count` channels."""
     fits = keys.shape == (count,) and count <= MOST_KEYS and (keys.dtype.kind in "iu" or not count)
     values = keys.read() if fits else None
     if values is None or len(np.unique(values)) < count:
         raise UserError(
             f"map {path} has keys of {keys.dtype!s:.60} and shape {list(keys.shape)!s:.100} for "
-            f"{count} channels; give one whole number a channel, 0 background and k class k, none "
-            "twice"
+            f"{count} channels; give one unique integer per channel, 0 for background and k for "
+            "class k"
         )
     return [int(key) for key in values]
 
@@ -92,84 +92,88 @@ def _keys(keys: Declared, count: int, path: Path) -> list[int]:
 def labels_to_map(
     labels: NDArray[Any], path: Path, size: tuple[int, int], legend: Legend
 ) -> SemanticMap:
-    """The map of a label map.
+    """Converts a label map of another method to a semantic map.
 
     Args:
-        labels: `[H, W]` whole numbers, theirs.
-        path: of the file, for errors.
-        size: (height, width) of its image.
-        legend: of their labels.
+        labels: `[H, W]` integers, labels of the other method.
+        path: the file, for messages.
+        size: (height, width) of the image.
+        legend: legend of the labels.
 
     Returns:
         `[H, W]` uint8, 0 background, 1..C classes, 255 ignored.
 
     Raises:
-        UserError: of another size, or with a label that the legend does not have.
+        UserError: the map has a different size, or a label that is not in the legend.
     """
     check_size(path, labels.shape, size)
-    found, index = np.unique(labels, return_inverse=True)
-    ours = np.array([legend(int(label), path) for label in found], np.uint8)
-    return ours[index].reshape(labels.shape)
+    values, index = np.unique(labels, return_inverse=True)
+    classes = np.array([legend(int(label), path) for label in values], np.uint8)
+    return classes[index].reshape(labels.shape)
 
 
 def probabilities_to_map(
     stored: Stored, path: Path, size: tuple[int, int], legend: Legend, background: float | None
 ) -> SemanticMap:
-    """The map of the most probable class at every pixel; ties go to the lower one.
+    """The most probable class at every pixel; ties go to the lower class.
 
-    Probabilities of classes that become one add. Those of fewer pixels than the image are
-    enlarged bilinearly before they are compared.
+    The probabilities of labels that map to one class are summed. Maps smaller than the image are
+    enlarged bilinearly before the comparison.
 
     Args:
         stored: probabilities `[n, h, w]`, h <= H and w <= W.
-        path: of the file, for errors.
-        size: (height, width) of its image.
-        legend: of their labels. Without keys, n channels are their labels 0..n-1 where n - 1 is
-            the highest, and 1..n where n is.
-        background: probability of the background where no channel is of label 0.
+        path: the file, for messages.
+        size: (height, width) of the image.
+        legend: legend of the labels. Without keys, the channels are labels 0..n-1 if the highest
+            label is n - 1, and 1..n if it is n.
+        background: probability of background if no channel has label 0.
 
     Returns:
         `[H, W]` uint8, 0 background, 1..C classes, 255 ignored.
 
     Raises:
-        UserError: negative or not finite, larger than the image, of another number of channels
-            or of a label that the legend does not have; no background channel and no
-            `background`, or a probability above 1 beside it.
+        UserError: probabilities are negative or not finite, are larger than the image, or have a
+            wrong number of channels or a label that is not in the legend. Or there is neither a
+            background channel nor `background`, or a probability above 1 next to `background`.
     """
     probabilities = _checked(stored.values, path, size)
     labels = _channels(len(stored.values), stored.keys, path, legend)
-    ours = [legend(label, path) for label in labels]
+    classes = [legend(label, path) for label in labels]
     scores: dict[int, NDArray[np.float32]] = {}
     if 0 not in labels:
         if background is None:
             raise UserError(
-                f"map {path} has no channel for background; say from which probability on a pixel "
-                "is of a class, as in semantic.background=0.3"
+                f"map {path} has no channel for background; set the probability of background, "
+                "as in semantic.background=0.3"
             )
-        if probabilities.size and probabilities.max() > MOST:
+        if probabilities.size and probabilities.max() > MAX_PROBABILITY:
             raise UserError(
                 f"map {path} has {probabilities.max():g} where semantic.background={background} is "
                 "compared with probabilities 0..1; divide each image's by their maximum"
             )
         scores[0] = np.full(probabilities.shape[1:], background, np.float32)
-    for our, channel in zip(ours, probabilities, strict=True):
-        scores[our] = scores[our] + channel if our in scores else channel
-    if not ours:
+    for label, channel in zip(classes, probabilities, strict=True):
+        scores[label] = scores[label] + channel if label in scores else channel
+    if not classes:
         return np.zeros(size, np.uint8)  # no class at all: no pixel to enlarge
     best = np.full(size, -1, np.float32)
     semantic = np.zeros(size, np.uint8)
-    for our in sorted(scores):
-        score = scores[our]
+    for label in sorted(scores):
+        score = scores[label]
         if score.shape != size:
             larger = cv2.resize(score, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
             score = np.asarray(larger, np.float32)
-        semantic[score > best] = our
+        semantic[score > best] = label
         np.maximum(best, score, out=best)
     return semantic
 
 
 def _checked(values: NDArray[Any], path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Probabilities as float32, after a look at their values and shape."""
+    """The probabilities as float32.
+
+    Raises:
+        UserError: a value is negative or not finite, or the shape does not fit the image.
+    """
     _check_channels_size(values.shape, path, size)
     with np.errstate(over="ignore"):
         probabilities = values.astype(np.float32)
@@ -180,8 +184,8 @@ def _checked(values: NDArray[Any], path: Path, size: tuple[int, int]) -> NDArray
             )
         if each.min() < 0:
             raise UserError(
-                f"map {path} has {each.min():g} in channel {channel}; probabilities are not "
-                "negative: take the softmax of scores, or their positive part"
+                f"map {path} has {each.min():g} in channel {channel}; probabilities must not be "
+                "negative: apply softmax to the scores, or clip them at 0"
             )
     return probabilities
 
@@ -191,12 +195,12 @@ def _check_channels_size(shape: tuple[int, ...], path: Path, size: tuple[int, in
     if not (0 < height <= size[0] and 0 < width <= size[1]):
         raise UserError(
             f"map {path} has channels of {width}x{height} but its image is {size[1]}x{size[0]}; "
-            "probabilities [channels, H, W] are of the image's size or smaller"
+            "probabilities [channels, H, W] must not be larger than the image"
         )
 
 
 def _channels(count: int, keys: list[int] | None, path: Path, legend: Legend) -> Sequence[int]:
-    """The label of every channel, theirs."""
+    """The other method's label of every channel."""
     if keys is not None:
         return keys
     top = legend.top

@@ -1,9 +1,9 @@
-"""Chooses the source of initial semantic maps that suits a set, without ground truth.
+"""Chooses the source of initial semantic maps for a set without ground truth.
 
-A mask of a real object has a border with contrast all along, and is compact. A threshold that does
-not fit the images gives ragged masks, cut by the cells of the clicks; GrabCut on touching cells
-gives masks that cross their borders. docs/developers/experiments.md has how often the choice is
-right.
+The mask of a real object is compact, with contrast all along its border. A threshold that does not
+fit the images gives ragged masks, cut by the Voronoi cells of the clicks. GrabCut on touching cells
+gives masks that cross their borders. docs/developers/experiments.md reports the accuracy of the
+choice.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from p2seg.data.maps import SemanticMap
 from p2seg.errors import UserError
 from p2seg.method.seed import Seeder
 from p2seg.method.split import Split
+from p2seg.semantic.contrast import border_contrast
 from p2seg.semantic.grabcut import GrabCut
 from p2seg.semantic.source import MapTask, Source
 from p2seg.semantic.threshold import Threshold
@@ -30,18 +31,18 @@ from p2seg.structures import Points
 WINDOW = 7
 """Side in pixels of the square in which colors inside and outside of a mask are compared."""
 
-LEAST = 4
-"""Pixels; a smaller mask scores 0."""
+MIN_PIXELS = 4
+"""A smaller mask scores 0."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The source that was chosen.
+    """The chosen source.
 
     Attributes:
-        source: the one with the highest score.
-        scores: of each source, by its name.
-        images: how many images were tried.
+        source: the source with the highest score.
+        scores: score of each source by name.
+        images: number of images in the comparison.
     """
 
     source: Source[SemanticMap]
@@ -58,11 +59,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Auto:
-    """Tries each source on a sample of the images and keeps the one with the best masks.
+    """Runs each source on a sample of the images and chooses the one with the best masks.
 
     Attributes:
-        images: of the sample, spread evenly over those with clicks.
-        sources: that are tried.
+        images: size of the sample, which is spread evenly over the images with clicks.
+        sources: the sources to compare.
     """
 
     images: int = 12
@@ -79,25 +80,25 @@ class Auto:
             tasks: the images of a set.
 
         Raises:
-            UserError: no image of the sample can be used.
+            UserError: no image of the sample is readable.
         """
         sample = _spread([task for task in tasks if len(task.yx)] or tasks, self.images)
         scores: dict[str, list[float]] = {source.name: [] for source in self.sources}
-        tried, problem = 0, "the points file has no image"
+        readable, problem = 0, "the points file has no image"
         for task in sample:
             try:
                 image = read_image(task.image, task.size)
             except UserError as error:
                 problem = str(error)
                 continue
-            tried += 1
+            readable += 1
             for source in self.sources:
                 scores[source.name] += mask_scores(image, source(task), task)
-        if not tried:
+        if not readable:
             raise UserError(f"semantic=auto can read none of the sampled images: {problem}")
         means = {name: float(np.mean(each or [0.0])) for name, each in scores.items()}
         best = max(self.sources, key=lambda source: means[source.name])
-        return Choice(best, means, tried)
+        return Choice(best, means, readable)
 
 
 def mask_scores(image: NDArray[np.uint8], semantic: SemanticMap, task: MapTask) -> list[float]:
@@ -110,7 +111,7 @@ def mask_scores(image: NDArray[np.uint8], semantic: SemanticMap, task: MapTask) 
     Args:
         image: `[H, W, 3]` uint8 RGB.
         semantic: `[H, W]` uint8, the map.
-        task: of the image.
+        task: the image's clicks.
     """
     points = Points(
         torch.from_numpy(task.yx).float(), torch.from_numpy(task.labels), torch.from_numpy(task.ids)
@@ -126,22 +127,14 @@ def mask_scores(image: NDArray[np.uint8], semantic: SemanticMap, task: MapTask) 
 def _score(colors: NDArray[Any], mask: NDArray[np.bool_]) -> float:
     """The score of one mask `[H, W]`."""
     y, x = np.nonzero(mask)
-    if len(y) < LEAST:
+    if len(y) < MIN_PIXELS:
         return 0.0
     low = np.maximum((y.min() - WINDOW, x.min() - WINDOW), 0)
     around = np.s_[low[0] : y.max() + WINDOW + 1, low[1] : x.max() + WINDOW + 1]
-    inside, crop, square = mask[around].astype(np.float32), colors[around], np.ones((3, 3))
-    border = cv2.dilate(inside, square) > cv2.erode(inside, square)
-    share = cv2.blur(inside, (WINDOW, WINDOW))[border][:, None]
-    ours = cv2.blur(crop * inside[..., None], (WINDOW, WINDOW))[border]
-    theirs = cv2.blur(crop, (WINDOW, WINDOW))[border] - ours
-    few = 1e-3
-    apart = ours / np.maximum(share, few) - theirs / np.maximum(1 - share, few)
-    if not len(apart):
-        return 0.0
-    contrast = float(np.quantile(np.linalg.norm(apart, axis=1), 0.25))
+    contrast = border_contrast(colors[around], mask[around], WINDOW)
     hull = cv2.convexHull(np.stack([x, y], 1).astype(np.int32))
-    pixels = cv2.contourArea(hull) + cv2.arcLength(hull, closed=True) / 2 + 1  # corners to pixels
+    # Pick's theorem: the number of pixels in the hull of pixel centers.
+    pixels = cv2.contourArea(hull) + cv2.arcLength(hull, closed=True) / 2 + 1
     return contrast * min(1.0, len(y) / pixels) ** 2
 
 

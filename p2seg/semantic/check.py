@@ -1,4 +1,4 @@
-"""A look at a folder of first semantic maps: what they cover, and whether points lie on them."""
+"""Statistics of a folder of initial semantic maps, and their agreement with the points."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from p2seg.structures import IGNORED, LABELS
 
 @dataclass(frozen=True)
 class ClassCheck:
-    """How the maps and the points of one class agree, over all images whose map was read.
+    """Agreement of maps and points for one class, over all images with a readable map.
 
     Attributes:
-        name: of the class; "all" of the sum.
-        pixels: of the maps that are of the class.
-        unclicked_images: images whose map has the class, though none of their points is of it.
-        unclicked_pixels: the class's pixels in those images.
-        points: of the class.
-        on_background: points whose pixel is background.
-        on_other: points whose pixel is of another class.
-        on_ignored: points whose pixel is ignored.
-        near: of these three, points that have a pixel of their class within `snap_radius`.
+        name: class name, or "all" for the sum.
+        pixels: pixels of the class.
+        unclicked_images: images whose map has the class but whose points do not.
+        unclicked_pixels: pixels of the class in those images.
+        points: points of the class.
+        on_background: points on background.
+        on_other: points on another class.
+        on_ignored: points on ignored pixels.
+        near: points of the previous three counts with a pixel of their class within `snap_radius`.
     """
 
     name: str
@@ -41,24 +41,24 @@ class ClassCheck:
 
     @property
     def off(self) -> int:
-        """Points whose pixel is not of their class."""
+        """Points on a pixel of another class, background or ignored."""
         return self.on_background + self.on_other + self.on_ignored
 
 
 @dataclass(frozen=True)
 class MapCheck:
-    """What a check of maps finds.
+    """The result of a check of maps.
 
     Attributes:
-        images: of the points file.
-        maps: how many of them have a map that can be read.
-        pixels: of those maps.
-        labeled: share of the pixels that are of a class, 0..1.
-        background: share that is background.
-        ignored: share that is ignored.
-        snap_radius: pixels within which a point off its class is `near`.
-        classes: one an entry of the points file's classes, in their order.
-        unread: why a map cannot be read, by file name of its image.
+        images: number of images in the points file.
+        maps: number of readable maps.
+        pixels: number of pixels in those maps.
+        labeled: share of pixels with a class, 0..1.
+        background: share of background pixels.
+        ignored: share of ignored pixels.
+        snap_radius: distance in pixels within which a point off its class is `near`.
+        classes: one entry per class of the points file.
+        unread: message for each unreadable map, by the image's file name.
     """
 
     images: int
@@ -85,20 +85,17 @@ def check_maps(
     snap_radius: float,
     seen: Callable[[str, SemanticMap], None] | None = None,
 ) -> MapCheck:
-    """Compares the maps of images with their points; a map that cannot be read is told, not raised.
+    """Compares the maps of images with their points. Unreadable maps are listed in the result.
 
     Args:
-        read: gives an image's map, `[H, W]` uint8, 0 background, 1..C, 255 ignored.
+        read: reads an image's map, `[H, W]` uint8, 0 background, 1..C, 255 ignored.
         tasks: the images and their points.
         classes: the C names.
-        snap_radius: pixels, from pixel to pixel.
-        seen: told every map that was read and its image's file name.
-
-    Returns:
-        The result.
+        snap_radius: distance between pixel centers, pixels.
+        seen: callback with the image's file name and each map that was read.
 
     Raises:
-        UserError: no map can be read.
+        UserError: no map is readable.
     """
     pixels = np.zeros(LABELS, np.int64)
     counts = {name: np.zeros(LABELS, np.int64) for name in _COUNTS}
@@ -155,7 +152,7 @@ def _count_points(
     task: MapTask,
     radius: float,
 ) -> None:
-    """Adds an image's points, by class, to the counts."""
+    """Adds the points of an image to the counts of their classes."""
     for (y, x), label in zip(task.yx.tolist(), task.labels.tolist(), strict=True):
         counts["points"][label] += 1
         under = int(semantic[y, x])
@@ -170,5 +167,5 @@ def _near(semantic: SemanticMap, y: int, x: int, label: int, radius: float) -> b
     """Whether a pixel of the class lies within `radius` pixels."""
     reach = int(min(radius, sum(semantic.shape)))
     top, left = max(y - reach, 0), max(x - reach, 0)
-    found = np.nonzero(semantic[top : y + reach + 1, left : x + reach + 1] == label)
-    return bool((np.hypot(found[0] + top - y, found[1] + left - x) <= radius).any())
+    rows, columns = np.nonzero(semantic[top : y + reach + 1, left : x + reach + 1] == label)
+    return bool((np.hypot(rows + top - y, columns + left - x) <= radius).any())

@@ -1,4 +1,4 @@
-"""What the labels of another method are called here: `semantic.class_map=FILE.json`."""
+"""Class maps: the p2seg class for each label of another method (`semantic.class_map=FILE.json`)."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from p2seg.errors import UserError, shown
 from p2seg.runtime.files import read_json
 from p2seg.structures import IGNORED
 
-WORDS = {"background": 0, "ignored": IGNORED}
-"""What a label of theirs may become besides a class."""
+SPECIAL = {"background": 0, "ignored": IGNORED}
+"""Values of a class map that are not classes."""
 
 
 @dataclass(frozen=True)
 class Legend:
-    """Their labels in our numbers.
+    """A mapping from the labels of another method to class indices.
 
     Attributes:
-        ours: 0 background, 1..C or 255 ignored, by their label.
-        unknown: what is said of a label that is not among them, `{label}` in it.
+        classes: 0 background, 1..C or 255 ignored, by the other method's label.
+        unknown: message for a label without entry, with the placeholder `{label}`.
     """
 
-    ours: dict[int, int]
+    classes: dict[int, int]
     unknown: str
 
     @staticmethod
     def plain(classes: tuple[str, ...]) -> Legend:
-        """Theirs are ours: 0, 1..C and 255."""
+        """The identity mapping of 0, 1..C and 255."""
         count = len(classes)
         return Legend(
             {IGNORED: IGNORED, **{label: label for label in range(count + 1)}},
             f"has label {{label}} but there are {count} classes; values must be 0..{count}, or "
-            f"{IGNORED} for ignored, or be explained with semantic.class_map=FILE.json",
+            f"{IGNORED} for ignored, or be mapped with semantic.class_map=FILE.json",
         )
 
     @property
     def top(self) -> int:
-        """Their highest class; 255 is none where it is ignored."""
+        """The highest label of a class. An ignored 255 does not count."""
         return max(
-            (label for label, our in self.ours.items() if (label, our) != (IGNORED, IGNORED)),
+            (label for label in self.classes if (label, self.classes[label]) != (IGNORED, IGNORED)),
             default=0,
         )
 
     def __call__(self, label: int, path: Path) -> int:
-        """Our number of a label of theirs.
+        """The class index of a label.
 
         Args:
-            label: in the file.
-            path: of the file, for the error.
+            label: label of the other method.
+            path: the file, for the message.
 
         Raises:
-            UserError: the label is not among them.
+            UserError: the label is not in the legend.
         """
-        if label not in self.ours:
+        if label not in self.classes:
             raise UserError(f"map {path} {self.unknown.replace('{label}', str(label))}")
-        return self.ours[label]
+        return self.classes[label]
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """A class map, validated.
+    """The content of a class map file.
 
     Attributes:
-        path: of the file, for messages.
-        names: our class name, "background" or "ignored", by their label.
+        path: the file, for messages.
+        names: class name, "background" or "ignored", by the other method's label.
     """
 
     path: str
@@ -79,17 +79,17 @@ class ClassMap:
 
         Args:
             path: a JSON object, `{"15": "person", "0": "background", "255": "ignored"}`, or a list
-                of names: those of their labels 1, 2, ..., where 0 is background and 255 ignored.
+                of the names of labels 1, 2, ..., with 0 for background and 255 for ignored.
 
         Raises:
-            UserError: the file is missing, no JSON or of another form.
+            UserError: the file is missing, is not JSON or has another structure.
         """
         content = read_json(Path(path).expanduser(), "class map")
         if isinstance(content, list):
             if len(content) >= IGNORED:
                 raise UserError(
-                    f"class map {path} lists {len(content)} names, and {IGNORED} is ignored; write "
-                    'it as an object, {"their label": "our class name"}'
+                    f"class map {path} lists {len(content)} names, but {IGNORED} is ignored; write "
+                    'it as an object, {"label": "class name"}'
                 )
             content = {"0": "background", str(IGNORED): "ignored"} | {
                 str(label): name for label, name in enumerate(content, 1)
@@ -103,29 +103,28 @@ class ClassMap:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """For the manifest: its content, wherever it lies."""
+        """The content for the manifest, independent of the file's path."""
         return {str(label): name for label, name in sorted(self.names.items())}
 
     def legend(self, classes: tuple[str, ...]) -> Legend:
-        """Their labels in the numbers of these classes.
+        """The legend for the classes of a points file.
 
         Args:
-            classes: the C names of the points file.
+            classes: the C names.
 
         Raises:
-            UserError: it leads to a class that is not among them.
+            UserError: the class map has a name that is not among them.
         """
-        numbers = {name: k for k, name in enumerate(classes, 1)} | WORDS
+        numbers = {name: k for k, name in enumerate(classes, 1)} | SPECIAL
         for label, name in self.names.items():
             if name not in numbers:
                 raise UserError(
-                    f"class map {self.path} makes label {label} {shown(name)}, which is no class "
-                    f"of the points file; it has {', '.join(classes)}, and there are background "
-                    "and ignored"
+                    f"class map {self.path} maps label {label} to {shown(name)}, which is not a "
+                    f"class of the points file; use {', '.join(classes)}, background or ignored"
                 )
         return Legend(
             {label: numbers[name] for label, name in self.names.items()},
-            f"has label {{label}}, which class map {self.path} does not name; add it there, as a "
+            f"has label {{label}}, which is not in class map {self.path}; add it there, as a "
             "class, background or ignored",
         )
 
@@ -135,15 +134,15 @@ def _names(path: str, content: dict[str, Any]) -> dict[int, str]:
     for key, name in content.items():
         if not re.fullmatch(r"-?[0-9]{1,9}", key):
             raise UserError(
-                f"class map {path} has the key {shown(key)}; keys are labels of the other method, "
-                'such as "15", and values our class names'
+                f"class map {path} has the key {shown(key)}; keys must be labels of the other "
+                'method, such as "15", and values class names'
             )
         if not isinstance(name, str) or not storable(name):
             raise UserError(
-                f"class map {path} makes label {key} {shown(name)}; give the name of a class, "
+                f"class map {path} maps label {key} to {shown(name)}; give the name of a class, "
                 "background or ignored"
             )
         if int(key) in names:
-            raise UserError(f"class map {path} has label {int(key)} twice; leave one of them out")
+            raise UserError(f"class map {path} has label {int(key)} twice; remove one of them")
         names[int(key)] = name
     return names

@@ -1,5 +1,7 @@
-"""Initial semantic maps by Voronoi cells and k-means: the usual point labels for cell nuclei (Qu et
-al. 2019). No weights, no labels except the points."""
+"""Initial semantic maps by Voronoi cells and k-means, as for cell nuclei in Qu et al. 2019.
+
+The method needs no weights and no labels except the points.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +63,12 @@ class Clusters(ImageSource):
         cluster = self._clusters(image, distance / (self.reach * unit))
         in_discs = cluster[distance <= self.disc * unit]
         counts = np.bincount(in_discs, minlength=CLUSTERS)
-        found = np.full(image.shape[:2], IGNORED, np.uint8)
-        found[cluster == counts.argmin()] = 0
+        semantic = np.full(image.shape[:2], IGNORED, np.uint8)
+        semantic[cluster == counts.argmin()] = 0
         foreground = cluster == counts.argmax()
-        found[foreground] = labels[nearest][foreground]
-        found[_edges(nearest)] = 0
-        return found
+        semantic[foreground] = labels[nearest][foreground]
+        semantic[_edges(nearest)] = 0
+        return semantic
 
     def _clusters(
         self, image: NDArray[np.uint8], distance: NDArray[np.float64]
@@ -90,8 +92,8 @@ def _spacing(shape: tuple[int, ...], yx: NDArray[np.int64]) -> float:
     """The median distance from a click to its nearest other one, at most the short side, pixels."""
     if len(yx) < 2:
         return float(min(shape[:2]))
-    apart = np.asarray(cKDTree(yx).query(yx, 2)[0])[:, 1]
-    return float(np.clip(np.median(apart), 1, min(shape[:2])))
+    distances = np.asarray(cKDTree(yx).query(yx, 2)[0])[:, 1]
+    return float(np.clip(np.median(distances), 1, min(shape[:2])))
 
 
 def _edges(nearest: NDArray[np.int64]) -> NDArray[np.bool_]:

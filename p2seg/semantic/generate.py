@@ -1,4 +1,4 @@
-"""Makes the maps of a points file, or the candidates: shared, and only those not made yet."""
+"""Generates the semantic maps or mask candidates of a points file, in parallel and resumably."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from p2seg.semantic.manifest import MANIFEST, Manifest, write_manifest
 from p2seg.semantic.maps import paths_of, read_key, write_map
 from p2seg.semantic.source import MapTask, Source
 
-MAPS_A_WORKER = 8
-"""Fewer are not worth the seconds that a process needs to start."""
+MAPS_PER_WORKER = 8
+"""Fewer maps do not pay for the start of a worker process."""
 
 PATIENCE = 10.0
-"""Seconds that a worker may finish its map when the others are stopped."""
+"""Seconds for a worker to finish its map when the others are stopped."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Product(Generic[T]):
-    """How what a source makes lies on the disk; its functions travel to worker processes.
+    """File format of a source's results. Its functions are pickled for worker processes.
 
     Attributes:
-        what: it is, in messages.
-        ending: of its files.
-        write: writes one, atomically, with the fingerprint of what it was made of.
-        read_key: the fingerprint of a file, None if `write` did not write it as it lies there.
-        by_id: it is kept by the points' ids, and is another thing with other ids.
+        what: noun for messages.
+        ending: file suffix.
+        write: writes a file atomically, with the fingerprint of its inputs.
+        read_key: the fingerprint of a file, or None if `write` did not write this content.
+        by_id: the content depends on the point ids.
     """
 
     what: str
@@ -58,22 +58,22 @@ MAPS: Product[SemanticMap] = Product("semantic map", ".png", write_map, read_key
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image.
+    """The result of one image.
 
     Attributes:
-        sha256: of the map's file; "" where there is none.
-        made: made now; False where it was there already.
-        error: why the image cannot be used, or None.
+        sha256: SHA-256 of the map's file; "" if there is none.
+        is_new: the file was written now; False if it existed.
+        error: message if the image failed, or None.
     """
 
     sha256: str = ""
-    made: bool = False
+    is_new: bool = False
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Job(Generic[T]):
-    """A file to make, and the folder that holds it."""
+    """A file to generate, and the output folder."""
 
     task: MapTask
     path: Path
@@ -99,32 +99,31 @@ def generate(
     progress: Progress = iter,
     ranks: Ranks | None = None,
 ) -> tuple[Manifest, int]:
-    """Makes the map of every image, or its candidates, and the manifest beside them.
+    """Generates the map or the candidates of every image, and their manifest.
 
-    A map that is there already and was made of the same source, parameters, points and files is
-    kept. The maps depend neither on the number of workers nor on that of ranks. Until all are made
-    there is no manifest; the first rank writes it, and all come back after that.
+    An existing map of the same source, parameters, points and files is kept. The maps do not
+    depend on the number of workers or ranks. The first rank writes the manifest after the last
+    map, and all ranks return after that.
 
     Args:
-        source: of the maps.
+        source: source of the maps.
         points: the images and their points.
         images: folder of the images.
-        out: folder of the maps and of `manifest.json`.
-        product: how they lie there.
-        points_sha256: of the points file, for the manifest.
-        workers: processes of this rank at most; 0 and 1: this one, which also makes small sets.
-        on_error: `raise` at the first image that cannot be used, or `skip` it.
-        overwrite: whether a file that is not ours is replaced.
-        progress: sees the images of this rank go by.
-        ranks: that share the images; None: this process alone.
+        out: folder for the maps and `manifest.json`.
+        product: file format of the maps.
+        points_sha256: SHA-256 of the points file, for the manifest.
+        workers: maximum number of worker processes of this rank. 0, 1 and small sets: none.
+        on_error: `raise` at the first image that fails, or `skip` it.
+        overwrite: replace files that p2seg did not write.
+        progress: wraps the iteration over the images of this rank.
+        ranks: the ranks that share the images; None: this process alone.
 
     Returns:
-        The manifest, and how many maps were made now, by all ranks.
+        The manifest, and the number of new maps of all ranks.
 
     Raises:
-        UserError: two images would share a map, an image cannot be used and `on_error` is
-            `raise`, none can be used, or a file that is not ours lies in a map's place and
-            `overwrite` is false.
+        UserError: two images would share a map, an image fails and `on_error` is `raise`, all
+            images fail, or a file that p2seg did not write exists and `overwrite` is false.
     """
     if on_error not in ("raise", "skip"):
         raise UserError(f"data.on_error={on_error} is unknown; choose raise or skip")
@@ -139,11 +138,11 @@ def generate(
         )
     ]
     ranks = ranks or Ranks()
-    ranks.wait()  # nobody changes the folder before all have looked at it
-    made = ranks.merged(_share(source, ranks.share(jobs), workers, on_error, progress))
+    ranks.wait()  # no rank may change the folder before all have checked it
+    outcomes = ranks.merged(_share(source, ranks.share(jobs), workers, on_error, progress))
     files: dict[str, str] = {}
     skipped: dict[str, str] = {}
-    for job, outcome in zip(jobs, made, strict=True):
+    for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.error is None:
             files[job.path.relative_to(out).as_posix()] = outcome.sha256
         else:
@@ -163,35 +162,31 @@ def generate(
     if ranks.first:
         write_manifest(out, manifest)
     ranks.wait()
-    return manifest, sum(outcome.made for outcome in made)
+    return manifest, sum(outcome.is_new for outcome in outcomes)
 
 
 def _share(
     source: Source[T], jobs: Sequence[Job[T]], workers: int, on_error: str, progress: Progress
 ) -> list[Outcome]:
     """The outcomes of a rank's jobs."""
-    made = []
+    share = []
     outcomes = progress(_outcomes(source, jobs, workers))
     try:
         for outcome in outcomes:
             if outcome.error is not None and on_error == "raise":
                 raise UserError(outcome.error)
-            made.append(outcome)
+            share.append(outcome)
     finally:
         if isinstance(outcomes, Generator):
-            outcomes.close()  # its bar and its workers end here, not when it is forgotten
-    return made
+            outcomes.close()  # ends the progress bar and the workers now, not at collection
+    return share
 
 
 def make_one(source: Source[T], job: Job[T]) -> Outcome:
-    """Makes one map, or keeps the one that is there.
-
-    Args:
-        source: of it.
-        job: what to make and where.
+    """Generates one map, or keeps the existing one.
 
     Returns:
-        The outcome; a `UserError` of the source is told in it.
+        The outcome, which contains the message of a `UserError` of the source.
     """
     task = job.task
     files = [sha256(path) if path.is_file() else None for path in source.inputs(task)]
@@ -203,24 +198,24 @@ def make_one(source: Source[T], job: Job[T]) -> Outcome:
             present = job.product.read_key(job.path)
             if present is None and not job.overwrite:
                 raise UserError(
-                    f"{job.path} is there but was not made by this tool, or was changed since; "
+                    f"{job.path} exists but was not written by p2seg, or was changed since; "
                     "move it away, give another folder, or add overwrite=true to replace it"
                 )
             if present == key:
                 return Outcome(sha256(job.path))
         with naming([task.record.file_name]):
-            made = source(task)
-        # a manifest of older files is no longer true
+            content = source(task)
+        # The manifest of the previous files is outdated.
         (job.folder / MANIFEST).unlink(missing_ok=True)
-        job.product.write(job.path, made, key)
+        job.product.write(job.path, content, key)
     except UserError as error:
         return Outcome(error=str(error))
-    return Outcome(sha256(job.path), made=True)
+    return Outcome(sha256(job.path), is_new=True)
 
 
 def _outcomes(source: Source[T], jobs: Sequence[Job[T]], workers: int) -> Iterator[Outcome]:
-    """The outcomes in the order of the jobs, each as soon as it and those before are there."""
-    workers = min(workers, os.cpu_count() or 1, len(jobs) // MAPS_A_WORKER)
+    """Yields the outcomes in the order of the jobs."""
+    workers = min(workers, os.cpu_count() or 1, len(jobs) // MAPS_PER_WORKER)
     if workers <= 1:
         yield from (make_one(source, job) for job in jobs)
         return
@@ -229,8 +224,8 @@ def _outcomes(source: Source[T], jobs: Sequence[Job[T]], workers: int) -> Iterat
         iter(jobs),
         workers,
         setting="semantic.workers",
-        ahead=MAPS_A_WORKER,
-        start="spawn",  # a fork beside threads (torch's) may hang
+        ahead=MAPS_PER_WORKER,
+        start="spawn",  # a fork next to torch's threads may hang
         begin=partial(_begin_worker, workers),
         patience=PATIENCE,
     )
@@ -242,4 +237,4 @@ def _begin_worker(workers: int, number: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())  # the GPUs share the list
+        torch.cuda.set_device(number % torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""The file beside a folder of semantic maps, or of candidates, that says where they are from."""
+"""The manifest in a folder of semantic maps or candidates, which records their origin."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from p2seg.runtime.files import read_json, write_json
 
 MANIFEST = "manifest.json"
 VERSION = 2
-"""Of the manifest's format."""
+"""Version of the manifest's format."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of maps or candidates says of itself.
+    """Origin and checksums of a folder of maps or candidates.
 
     Attributes:
-        source: what made the maps: "grabcut", "png", "oracle", ...
-        parameters: all settings of the source, and hashes of the files it read beside the images.
+        source: name of the source: "grabcut", "png", "oracle", ...
+        parameters: settings of the source, and hashes of the files it read besides the images.
         classes: names; class k is `classes[k - 1]`.
-        points_sha256: of the points file.
-        files: SHA-256 of every map's or candidates' file, by its path below the folder.
-        skipped: the sentence that told why, by image file name.
-        versions: of the packages that decide the result.
-        version: of this format.
+        points_sha256: SHA-256 of the points file.
+        files: SHA-256 of each file by its path below the folder.
+        skipped: error message by image file name.
+        versions: versions of the packages that affect the result.
+        version: version of the format.
     """
 
     source: str
@@ -49,7 +49,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads the manifest of a folder of maps.
 
     Raises:
-        UserError: there is none, or it is not of this form.
+        UserError: the manifest is missing or invalid.
     """
     path = folder / MANIFEST
     content = read_json(path, "manifest of semantic maps")
@@ -63,17 +63,17 @@ def read_manifest(folder: Path) -> Manifest:
         "versions": dict,
         "version": int,
     }
-    given = content.get("version") if isinstance(content, dict) else None
-    if type(given) is int and given != VERSION:
+    version = content.get("version") if isinstance(content, dict) else None
+    if type(version) is int and version != VERSION:
         raise UserError(
-            f"{path} is of format {shown(given)} but this p2seg reads {VERSION}; run "
-            "p2seg gen_semantic again, which keeps the maps that are good"
+            f"{path} has format version {shown(version)} but this p2seg reads {VERSION}; run "
+            "p2seg gen_semantic again, which keeps valid maps"
         )
     if (
         not isinstance(content, dict)
         or any(not isinstance(content.get(name), kind) for name, kind in types.items())
         or not all(_texts(content[name]) for name in ("classes", "files", "skipped", "versions"))
-        or not storable(content)  # parts of it are copied into results
+        or not storable(content)  # parts of the manifest are copied into results
     ):
         raise UserError(
             f"{path} is not a manifest of semantic maps; make the maps with p2seg gen_semantic"
@@ -82,6 +82,6 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _texts(content: dict[str, Any] | list[Any]) -> bool:
-    """Whether all values are texts."""
+    """Whether all values are strings."""
     values = content.values() if isinstance(content, dict) else content
     return all(isinstance(value, str) for value in values)

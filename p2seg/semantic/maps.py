@@ -1,7 +1,7 @@
-"""Writing first semantic maps; `p2seg.data.maps` reads them.
+"""Writes initial semantic maps; `p2seg.data.maps` reads them.
 
-A map carries in a PNG text chunk what it was made of and the hash of its own pixels, so that a
-run that goes on after an interruption knows which maps are finished and which are not its own.
+A PNG text chunk has the fingerprint of the map's inputs and the hash of its pixels. A resumed run
+thereby recognizes finished maps and maps that p2seg did not write.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import atomic_path
 
 NOTE = "p2seg"
-"""The name of the text chunk."""
+"""Name of the text chunk."""
 
 
 def paths_of(folder: Path, records: Sequence[ImageRecord], ending: str = ".png") -> list[Path]:
-    """The paths of what is made of many images, each its own.
+    """One unique output path per image.
 
     Args:
-        folder: of the maps, or of what else is made.
+        folder: folder of the outputs.
         records: the images.
-        ending: of the files.
+        ending: file suffix.
 
     Raises:
         UserError: two images would share a file.
@@ -56,10 +56,10 @@ def write_map(path: Path, semantic: SemanticMap, key: str) -> None:
     Args:
         path: the file.
         semantic: `[H, W]` uint8.
-        key: fingerprint of what the map was made of; `read_key` gives it back.
+        key: fingerprint of the map's inputs, which `read_key` returns.
     """
     image = Image.fromarray(semantic)
-    image.putpalette(voc_palette().tobytes())  # from here on it is of mode P
+    image.putpalette(voc_palette().tobytes())  # this changes the mode to P
     note = PngInfo()
     note.add_text(NOTE, f"{key} {_digest(semantic)}")
     with atomic_path(path) as temporary:
@@ -67,13 +67,13 @@ def write_map(path: Path, semantic: SemanticMap, key: str) -> None:
 
 
 def read_key(path: Path) -> str | None:
-    """The key `path` was written with, or None if `write_map` did not write these pixels."""
+    """The fingerprint of a map, or None if `write_map` did not write these pixels."""
     try:
         with opened_image(path) as image:
             image.load()
             key, _, digest = str(image.info.get(NOTE, "")).rpartition(" ")
             return key if image.mode == "P" and digest == _digest(np.asarray(image)) else None
-    except Exception:  # of a file that is none of ours: whatever Pillow comes to
+    except Exception:  # Pillow raises many types for files of other tools
         return None
 
 

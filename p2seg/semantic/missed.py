@@ -1,4 +1,4 @@
-"""The region of a click that a threshold of the whole image misses.
+"""Regions of clicks that a global threshold misses.
 
 A threshold of the whole image misses a faint object next to bright ones. The click shows where the
 object is, so the object gets its own threshold between its surroundings and the value at the click.
@@ -16,10 +16,11 @@ from scipy.spatial import cKDTree
 Mask = NDArray[np.bool_]
 
 FAINT = 0.03
-"""Standard deviations of a channel; a click that differs less from its surroundings stays alone."""
+"""A click that differs less from its surroundings gets no region. In standard deviations of the
+channel."""
 
 REACH = 0.45
-"""Short sides of the image between a click and the farthest pixel of its region."""
+"""Largest distance of a region's pixel from its click, in short sides of the image."""
 
 GROUND = 0.25
 """Quantile of the pixels of a cell that is the background value, counted from the side farther
@@ -51,16 +52,16 @@ def regions_of_missed(
     A region stays in the Voronoi cell of its click, at most `REACH` away.
 
     Args:
-        channel: `[H, W]` float32, what was thresholded.
+        channel: `[H, W]` float32, the channel that was thresholded.
         inside: `[H, W]`, the foreground that the threshold found.
         yx: `[K, 2]` int64, all clicked pixels of the image.
         missed: `[K]`, the clicks that get a region.
-        level: of a region's threshold, from 0 (the ground in the cell) to 1 (the smoothed value at
+        level: threshold of a region, from 0 (background value in the cell) to 1 (smoothed value at
             the click).
 
     Returns:
-        `[H, W]`: 0, or k + 1 in the region of the k-th click, which has the clicked pixel alone if
-        it differs too little from its surroundings.
+        `[H, W]`: k + 1 in the region of click k, else 0. The region of a click that differs too
+        little from its surroundings is the clicked pixel.
     """
     regions = np.zeros(channel.shape, np.int64)
     if not missed.any():
@@ -68,17 +69,17 @@ def regions_of_missed(
     height, width = channel.shape
     nearest, distance = voronoi((height, width), yx)
     near = distance <= REACH * min(height, width)
-    smooth, least = cv2.GaussianBlur(channel, (0, 0), BLUR), FAINT * float(channel.std())
+    smooth, minimum = cv2.GaussianBlur(channel, (0, 0), BLUR), FAINT * float(channel.std())
     for k in np.flatnonzero(missed)[::-1]:  # of several clicks on one pixel the first wins
         click = tuple(yx[k])
         cell = near & (nearest == nearest[click])
         value = float(smooth[click])
         ground = _ground(channel[cell & ~inside], value)
-        if abs(value - ground) >= least:
+        if abs(value - ground) >= minimum:
             threshold = ground + level * (value - ground)
-            alike = cell & (smooth > threshold if value > ground else smooth < threshold)
-            parts = np.asarray(cv2.connectedComponents(alike.astype(np.uint8))[1])
-            regions[alike & (parts == parts[click])] = k + 1
+            similar = cell & (smooth > threshold if value > ground else smooth < threshold)
+            parts = np.asarray(cv2.connectedComponents(similar.astype(np.uint8))[1])
+            regions[similar & (parts == parts[click])] = k + 1
     for k in np.flatnonzero(missed)[::-1]:
         regions[tuple(yx[k])] = k + 1
     return regions

@@ -1,4 +1,4 @@
-"""Semantic maps painted from ground truth: an upper bound, never a result of the method."""
+"""Semantic maps from ground truth, as an upper bound of the method."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from p2seg.semantic.source import MapTask
 
 @dataclass(frozen=True)
 class Oracle:
-    """Paints the map of an image from its ground-truth masks.
+    """The source that paints maps from ground-truth masks.
 
     Attributes:
         gt: path of the instances file, for messages.
-        gt_sha256: of the file.
+        gt_sha256: SHA-256 of the file.
         classes: names; class k is `classes[k - 1]`.
         images: each image and its instances, by file name.
-        degrade: makes the maps worse.
+        degrade: damages of the maps.
     """
 
     gt: str
@@ -41,11 +41,11 @@ class Oracle:
         """The oracle of an instances file.
 
         Args:
-            gt: its path.
-            degrade: makes the maps worse; None: they stay.
+            gt: path of the file.
+            degrade: damages of the maps, or None.
 
         Raises:
-            UserError: the file is missing or not of its form.
+            UserError: the file is missing or invalid.
         """
         path = Path(gt).expanduser()
         instances = read_instances(path)
@@ -60,11 +60,11 @@ class Oracle:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        worse = {"degrade": self.degrade.parameters} if self.degrade.changes else {}
-        return {"gt": self.gt, "gt_sha256": self.gt_sha256, **worse}
+        degrade = {"degrade": self.degrade.parameters} if self.degrade.changes else {}
+        return {"gt": self.gt, "gt_sha256": self.gt_sha256, **degrade}
 
     def inputs(self, task: MapTask) -> list[Path]:  # noqa: ARG002
-        return []  # the ground truth, whose hash is a parameter
+        return []  # the hash of the ground truth is a parameter
 
     def __call__(self, task: MapTask) -> SemanticMap:
         if task.classes != self.classes:
@@ -88,10 +88,10 @@ class Oracle:
 
 
 def paint(instances: Sequence[Instance], size: tuple[int, int]) -> SemanticMap:
-    """Classes painted by descending mask area, so that what lies on top stays whole.
+    """Paints the classes by descending mask area, so that small objects stay on top.
 
     Args:
-        instances: of one image; crowds are left out.
+        instances: instances of one image. Crowds are skipped.
         size: (height, width), pixels.
 
     Returns:

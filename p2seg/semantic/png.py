@@ -1,4 +1,4 @@
-"""Semantic maps of any other method, taken over from a folder of label maps or probabilities."""
+"""Semantic maps of other methods, read from a folder of label maps or probabilities."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ENDINGS = (".png", ".npz", ".npy")
 
 @dataclass(frozen=True)
 class PngMaps:
-    """Takes each map from the file of the same name, checked for size and labels.
+    """The source that reads the map file with the name of each image.
 
-    A PNG, palette or gray, holds labels; an `.npz` or `.npy` holds labels `[H, W]` or
+    A palette or gray PNG contains labels. An `.npz` or `.npy` contains labels `[H, W]` or
     probabilities `[n, h, w]` (`p2seg.semantic.arrays`).
 
     Attributes:
         maps: the folder.
-        class_map: what their labels are called here; None: they are 0 (background), classes 1..C
-            in the order of the points file's categories, and 255 (ignored).
-        background: probability 0..1 of the background where files have no channel for it.
+        class_map: classes of the labels; None: 0 is background, 1..C are the classes of the points
+            file, and 255 is ignored.
+        background: probability 0..1 of background for files without a background channel.
     """
 
     maps: str
@@ -46,21 +46,21 @@ class PngMaps:
         Args:
             maps: the folder.
             class_map: path of a class map (`ClassMap.read`), or None.
-            background: as of the class.
+            background: see `PngMaps`.
 
         Raises:
-            UserError: there is no such folder, or the class map cannot be read.
+            UserError: the folder does not exist, or the class map is unreadable.
         """
         return PngMaps(maps, None if class_map is None else ClassMap.read(class_map), background)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        given: dict[str, Any] = {"maps": self.maps}
+        parameters: dict[str, Any] = {"maps": self.maps}
         if self.class_map is not None:
-            given["class_map"] = self.class_map.parameters
+            parameters["class_map"] = self.class_map.parameters
         if self.background is not None:
-            given["background"] = self.background
-        return given
+            parameters["background"] = self.background
+        return parameters
 
     def inputs(self, task: MapTask) -> list[Path]:
         paths = self._paths(task)
@@ -85,21 +85,25 @@ class PngMaps:
         return Path(self.maps).expanduser()
 
     def _paths(self, task: MapTask) -> list[Path]:
-        """Where the map may lie."""
+        """The possible paths of the map."""
         path = map_path(self._folder, task.record.file_name)
         return [path.with_suffix(ending) for ending in ENDINGS]
 
     def _path(self, task: MapTask) -> Path:
-        """Where it lies."""
-        found = [path for path in self._paths(task) if path.is_file()]
-        if not found:
+        """The path of the map.
+
+        Raises:
+            UserError: no map or several maps exist.
+        """
+        files = [path for path in self._paths(task) if path.is_file()]
+        if not files:
             raise UserError(
-                f"no semantic map at {self._paths(task)[0]}, nor .npz or .npy; make it, or go on "
-                "without its image with data.on_error=skip"
+                f"no semantic map at {self._paths(task)[0]}, nor .npz or .npy; make it, or skip "
+                "its image with data.on_error=skip"
             )
-        if len(found) > 1:
+        if len(files) > 1:
             raise UserError(
-                f"image {task.record.file_name} has two maps, {found[0]} and {found[1].name}; move "
+                f"image {task.record.file_name} has two maps, {files[0]} and {files[1].name}; move "
                 "one of them away"
             )
-        return found[0]
+        return files[0]

@@ -1,7 +1,7 @@
-"""How round the objects of a set are, measured on regions with exactly one click.
+"""The roundness of a set's objects, measured on regions with exactly one click.
 
-Round objects that touch are split best by ellipses (`mdm.split=mixture`), others by geodesic
-distance. docs/developers/experiments.md has the measure of several sets.
+Ellipses (`mdm.split=mixture`) split touching round objects best, geodesic distance splits others.
+docs/developers/experiments.md lists the roundness of several sets.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from p2seg.method.regions import regions_of
 from p2seg.structures import PointBatch, Points
 
 ROUND = 0.9
-"""Roundness from which on ellipses split better: nuclei 0.94, drawn objects 0.86, COCO 0.81."""
+"""Ellipses split better from this roundness on: nuclei 0.94, drawn objects 0.86, COCO 0.81."""
 
-LEAST_PIXELS = 30
-"""A smaller region says nothing about its shape."""
+MIN_PIXELS = 30
+"""Smaller regions have no reliable shape."""
 
-LEAST_REGIONS = 10
-"""Fewer regions say nothing about a set."""
+MIN_REGIONS = 10
+"""Fewer regions give no reliable median."""
 
 
 def roundness(maps: Iterable[tuple[NDArray[np.uint8], Points]]) -> float | None:
@@ -36,28 +36,27 @@ def roundness(maps: Iterable[tuple[NDArray[np.uint8], Points]]) -> float | None:
         10 regions of 30 pixels or more.
     """
     overlaps = [overlap for semantic, points in maps for overlap in _overlaps(semantic, points)]
-    return float(np.median(overlaps)) if len(overlaps) >= LEAST_REGIONS else None
+    return float(np.median(overlaps)) if len(overlaps) >= MIN_REGIONS else None
 
 
 def _overlaps(semantic: NDArray[np.uint8], points: Points) -> list[float]:
-    """IoU of each region with one click and its ellipse; regions at the image's border are cut
-    off, so they do not count."""
+    """IoU of each region with one click and its ellipse, except regions at the image's border."""
     labels = torch.from_numpy(semantic.astype(np.int64))[None]
     regions = regions_of(labels, PointBatch.of([points], labels.device), 0.0)
     numbers = regions.labels[0].numpy()
-    alone = regions.sole[0].numpy() > 0
+    selected = regions.sole[0].numpy() > 0
     for edge in (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]):
-        alone[edge] = False
+        selected[edge] = False
     overlaps = []
-    for number in np.flatnonzero(alone):
+    for number in np.flatnonzero(selected):
         region = numbers == number
         yx = np.argwhere(region).astype(float)
-        if len(yx) < LEAST_PIXELS:
+        if len(yx) < MIN_PIXELS:
             continue
         center = yx.mean(0)
         precision = np.linalg.pinv(np.cov((yx - center).T))
         grid = np.indices(region.shape).reshape(2, -1).T - center
-        # a uniform ellipse has a quarter of its squared semi-axes as variances
+        # The variance of a uniform ellipse is a quarter of its squared semi-axis.
         inside = ((grid @ precision * grid).sum(1) <= 4).reshape(region.shape)
         overlaps.append(float((region & inside).sum() / (region | inside).sum()))
     return overlaps

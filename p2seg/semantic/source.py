@@ -1,4 +1,4 @@
-"""What every source of first semantic maps, or of candidates for them, is given and must say."""
+"""The interface of sources of initial semantic maps and of mask candidates."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from p2seg.data.images import read_image
 from p2seg.data.maps import SemanticMap
 from p2seg.structures import Points
 
-Made_co = TypeVar("Made_co", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 @dataclass(frozen=True)
 class MapTask:
-    """One image whose map is to be made. No tensors: it travels to worker processes.
+    """One image and its clicks. It has no tensors, as it is pickled for worker processes.
 
     Attributes:
-        record: the image.
-        image: its file.
-        yx: `[K, 2]` int64, the pixels clicked.
-        labels: `[K]` int64, their classes 1..C.
-        ids: `[K]` int64, their annotation ids.
+        record: the image's record.
+        image: the image's file.
+        yx: `[K, 2]` int64, the clicked pixels.
+        labels: `[K]` int64, classes 1..C of the clicks.
+        ids: `[K]` int64, annotation ids of the clicks.
         classes: the C names.
     """
 
@@ -56,36 +56,33 @@ class MapTask:
         return self.record.height, self.record.width
 
 
-class Source(Protocol[Made_co]):
-    """Makes a thing of every image: its first semantic map, or the candidates of its points.
-
-    It is pickled once for every worker process.
-    """
+class Source(Protocol[Result_co]):
+    """A source of initial semantic maps, or of mask candidates, pickled for worker processes."""
 
     @property
     def name(self) -> str:
-        """What the manifest calls it: "grabcut", "png", "oracle", ..."""
+        """Name in the manifest: "grabcut", "png", "oracle", ..."""
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All that decides what is made besides the task and `inputs`, as JSON can hold it."""
+        """Settings that affect the result besides the task and `inputs`, as JSON values."""
 
     def inputs(self, task: MapTask) -> list[Path]:
-        """The files a thing is made of; it is made again when one of them changes."""
+        """The input files of a result. A change of one of them makes the result outdated."""
 
-    def __call__(self, task: MapTask) -> Made_co:
-        """What is made of an image; a map is `[H, W]` uint8: 0 background, 1..C, 255 ignored.
+    def __call__(self, task: MapTask) -> Result_co:
+        """The result of an image; a map is `[H, W]` uint8: 0 background, 1..C, 255 ignored.
 
         Raises:
-            UserError: the image cannot be used; the others may be.
+            UserError: this image is not usable.
         """
 
 
 @dataclass(frozen=True)
 class ImageSource(ABC):
-    """A source of semantic maps that needs nothing but the image and its clicks.
+    """A source of semantic maps from the image and its clicks.
 
-    The fields of a subclass are the parameters of its maps.
+    The fields of a subclass are its `parameters`.
     """
 
     name = ""
@@ -111,8 +108,8 @@ class ImageSource(ABC):
             labels: `[K]` int64, 1..C.
 
         Returns:
-            `[H, W]` uint8: 0 background, 1..C, 255 ignored. It is all background without clicks.
-            A clicked pixel has the class of its click; of several clicks the first counts.
+            `[H, W]` uint8: 0 background, 1..C, 255 ignored. Without clicks, all is background. A
+            clicked pixel has the class of its first click.
         """
         if not len(yx):
             return np.zeros(image.shape[:2], np.uint8)
@@ -125,4 +122,4 @@ class ImageSource(ABC):
     def _segment(
         self, image: NDArray[np.uint8], yx: NDArray[np.int64], labels: NDArray[np.int64]
     ) -> SemanticMap:
-        """As `segment`, with at least one click; the clicked pixels may have any class."""
+        """`segment` for at least one click. The clicked pixels may have any class."""

@@ -1,5 +1,7 @@
-"""Initial semantic maps by thresholds: for objects that are brighter, darker or more colored than
-the ground, such as cells. No weights, no labels except the points."""
+"""Initial semantic maps by thresholds, for objects such as cells that differ from the ground.
+
+The method needs no weights and no labels except the points.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,23 @@ Mask = NDArray[np.bool_]
 Channel = NDArray[np.float32]
 
 RIDGE = 0.1
-"""What is added to the covariance of the colors, in mean variances, before it is inverted."""
+"""Regularization of the color covariance before its inversion, in mean variances."""
 
 
 @dataclass(frozen=True)
 class Threshold(ImageSource):
-    """Otsu's threshold of one channel of the image, and a threshold of its own per missed click.
+    """Otsu's threshold of one channel of the image, and one more threshold per missed click.
 
     The candidates are gray, red, green, blue, saturation and the direction in color space along
     which the clicked pixels differ most from the image. Otsu's threshold splits each candidate
     into two sides. The side with the largest `recall^2 / area` of all is the foreground, where
-    recall is the share of clicks in it. A click that
-    the winner misses gets the connected region, inside its Voronoi cell, of the pixels that lie
-    between the click's value and the threshold `level`. A foreground pixel has the class of the
-    nearest click.
+    recall is the share of clicks in it. A click outside the foreground gets the connected region,
+    in its Voronoi cell, of the pixels between the click's value and the threshold `level`. A
+    foreground pixel has the class of the nearest click.
 
     Attributes:
-        level: of a missed click's region, from 0 (the ground in its cell) to 1 (the
-            click's own value).
+        level: threshold of a missed click's region, from 0 (background value in its cell) to 1
+            (value of the click).
     """
 
     level: float = 0.7
@@ -58,7 +59,8 @@ def _best_split(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> tuple[Mask, 
     """The foreground of the channel that separates the clicks best, and that channel."""
     from skimage.filters import threshold_otsu
 
-    best, found = -1.0, (np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.float32))
+    split = np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.float32)
+    best = -1.0
     for channel in _channels(image, yx):
         if channel.max() == channel.min():
             continue
@@ -66,8 +68,8 @@ def _best_split(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> tuple[Mask, 
         for inside in (above, ~above):  # neither is empty
             score = float(inside[tuple(yx.T)].mean()) ** 2 / float(inside.mean())
             if score > best:
-                best, found = score, (inside, channel)
-    return found
+                best, split = score, (inside, channel)
+    return split
 
 
 def _channels(image: NDArray[np.uint8], yx: NDArray[np.int64]) -> list[Channel]:

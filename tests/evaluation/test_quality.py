@@ -135,9 +135,9 @@ def test_no_instances_have_no_mean():
 @pytest.mark.parametrize(
     ("masks", "sentence"),
     [
-        ([instance(7, row(1))], "annotation id 7 in image 1.jpg is no instance"),
-        ([instance(2, row(1))], "annotation id 2 in image 1.jpg is no instance"),  # a crowd
-        ([instance(3, row(1))], "annotation id 3 in image 1.jpg is no instance"),  # in image 2
+        ([instance(7, row(1))], "annotation id 7 of a mask in image 1.jpg is not in"),
+        ([instance(2, row(1))], "annotation id 2 of a mask in image 1.jpg is not in"),  # a crowd
+        ([instance(3, row(1))], "annotation id 3 of a mask in image 1.jpg is not in"),  # in image 2
         ([instance(1, row(1), 2)], "is a cow among the pseudo masks and a cat in the ground truth"),
         ([instance(1, row(1)), instance(1, row(1))], "two pseudo masks of image 1.jpg"),
     ],

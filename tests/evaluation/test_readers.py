@@ -156,7 +156,7 @@ def other_names(*names):
 @pytest.mark.parametrize(
     ("pred", "sentence"),
     [
-        (other_image(id=5), "the predictions have image 5"),
+        (other_image(id=5), "image 5 .*is in the predictions but not in the ground"),
         (other_image(file_name="7.jpg"), "image 1 is 7.jpg of 2x2 in the predictions and 1.jpg"),
         (other_image(height=3), "image 1 is 1.jpg of 2x3 in the predictions and 1.jpg of 2x2"),
         (other_names("cat", "cow", "hen"), "category hen is in the predictions and not in"),

@@ -43,7 +43,7 @@ def test_also_where_a_rank_has_nothing():
 
 def test_a_mistake_of_one_rank_ends_all():
     gt, pred = random_pair(1, images=4)  # its ids are no instances
-    with pytest.raises(UserError, match="is no instance of the ground truth"):
+    with pytest.raises(UserError, match="is not in the ground truth"):
         together(2, partial(_score, gt, pred, "pseudo"))
 
 

@@ -39,7 +39,7 @@ def drawn(tmp_path: Path) -> Drawn:
 @pytest.fixture(autouse=True)
 def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes also for a few images."""
-    monkeypatch.setattr("p2seg.semantic.generate.MAPS_A_WORKER", 1)
+    monkeypatch.setattr("p2seg.semantic.generate.MAPS_PER_WORKER", 1)
 
 
 def run(prompter: CountingPrompter, drawn: Drawn, out: Path | None = None, **more: Any) -> Manifest:
@@ -77,7 +77,7 @@ def test_a_changed_file_has_no_key(tmp_path: Path) -> None:
     content["points"][0]["candidates"][0]["predicted_iou"] = 0.99
     path.write_text(json.dumps(content))
     assert read_key(path) is None
-    with pytest.raises(UserError, match="its content was changed since"):
+    with pytest.raises(UserError, match="the content was changed"):
         read_candidates(path, SIZE)
     path.write_text("[1]")
     assert read_key(path) is None

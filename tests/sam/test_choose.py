@@ -15,7 +15,7 @@ from p2seg.errors import UserError
 from p2seg.sam.assignment import cheapest, solve
 from p2seg.sam.choose import Chooser, Costs, Image, sizes_of
 from p2seg.sam.options import Options
-from p2seg.sam.sizes import LEAST_SPREAD, Sizes
+from p2seg.sam.sizes import MIN_SPREAD, Sizes
 
 PIXELS = 40 * 60
 LABELS = np.array([1, 1])
@@ -113,11 +113,11 @@ def test_a_size_that_fits_the_class_is_taken() -> None:
 
 
 def test_sizes_of_nothing_and_of_equal_masks() -> None:
-    assert Sizes.of([np.zeros(0), np.zeros(0)]).spread == (LEAST_SPREAD, LEAST_SPREAD)
+    assert Sizes.of([np.zeros(0), np.zeros(0)]).spread == (MIN_SPREAD, MIN_SPREAD)
     assert Sizes.of([]) == Sizes((), ())
     same = Sizes.of([np.full(100, -2.0)])
-    assert same == Sizes((-2.0,), (LEAST_SPREAD,))
-    assert same.away(np.array([-1.0]), np.array([1])).tolist() == [2.0]
+    assert same == Sizes((-2.0,), (MIN_SPREAD,))
+    assert same.deviation(np.array([-1.0]), np.array([1])).tolist() == [2.0]
 
 
 def test_network_takes_what_agrees_and_may_unite() -> None:
@@ -139,7 +139,7 @@ def test_unions_that_add_nothing_are_left_out() -> None:
 
 
 def test_costs_are_not_negative() -> None:
-    with pytest.raises(UserError, match=r"no cost is negative"):
+    with pytest.raises(UserError, match="all costs must be >= 0"):
         Costs(part=-1)
 
 

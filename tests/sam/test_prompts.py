@@ -9,7 +9,7 @@ import torch
 from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.sam.prompts import (
-    MOST_POINTS,
+    MAX_POINTS,
     NOT_A_POINT,
     Prompts,
     candidates_of,
@@ -54,9 +54,9 @@ def test_all_other_clicks_as_negatives() -> None:
 def test_the_nearest_negatives_are_told_and_no_more_than_sam_has_seen() -> None:
     yx = np.stack([np.arange(40), np.zeros(40, int)], 1)
     prompts = Prompts.of(yx, np.ones(40, int), "all")
-    assert prompts.yx.shape == (40, MOST_POINTS, 2)
-    assert sorted(y for y, _ in told(prompts, 0)) == list(range(MOST_POINTS))
-    assert sorted(y for y, _ in told(prompts, 39)) == list(range(40 - MOST_POINTS, 40))
+    assert prompts.yx.shape == (40, MAX_POINTS, 2)
+    assert sorted(y for y, _ in told(prompts, 0)) == list(range(MAX_POINTS))
+    assert sorted(y for y, _ in told(prompts, 39)) == list(range(40 - MAX_POINTS, 40))
 
 
 def test_a_click_on_the_same_pixel_is_not_said_to_be_something_else() -> None:

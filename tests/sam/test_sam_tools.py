@@ -224,7 +224,7 @@ def test_an_unreadable_image_is_one_sentence_or_skipped(
     out = works(run_tool("gen_semantic", *sam(spoilt, tmp_path, "data.on_error=skip")))
     assert "no candidates of part/2.png: " in out
     assert "part/2.png is not an image" in out
-    assert "skipped: part/2.png: there are no candidates" in out
+    assert "skipped: part/2.png: no candidates" in out
     assert sorted(read_manifest(tmp_path / "maps").files) == [f"part/{n}.png" for n in (0, 1, 3)]
 
 
@@ -238,7 +238,7 @@ def test_mistakes_are_one_sentence(files: Files, tmp_path: Path, run_tool: Run) 
     told("gen_semantic", wrong, "semantic.sam.model=vit_x is unknown; choose vit_b, vit_l or vit_h")
     told("gen_semantic", sam(files, tmp_path, "semantic.select=best"), "semantic.select=best")
     told("gen_semantic", sam(files, tmp_path, "semantic.negatives=some"), "semantic.negatives=some")
-    told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=-1"), "no cost is negative")
+    told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=-1"), "all costs must be >= 0")
     told("gen_semantic", sam(files, tmp_path, "semantic.costs.part=x"), "semantic.costs.part=x")
     told(
         "gen_semantic", sam(files, tmp_path, "semantic.costs=null"), "semantic.costs=None: must be"

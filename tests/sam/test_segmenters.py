@@ -225,7 +225,7 @@ def test_wrong_files_tell_which_is_wanted(tmp_path: Path, files: dict[str, Path]
     state["image_encoder.pos_embed"] = torch.zeros(1, 4, 4, 1280)
     torch.save(state, text)
     told = refused(text, model="vit_b")
-    assert "is 1280 channels wide, which is vit_h; give semantic.sam.model=vit_h" in told
+    assert "has 1280 channels, so it is vit_h; give semantic.sam.model=vit_h" in told
     assert "semantic.sam.model=vit_x is unknown" in refused(text, model="vit_x")
 
 
@@ -242,7 +242,7 @@ def test_half_a_file_is_one_sentence(tmp_path: Path, files: dict[str, Path], los
     state = torch.load(files["sam"], weights_only=True)
     kept = {key: value for key, value in state.items() if not key.startswith(lost)}
     torch.save(kept, tmp_path / "half.pth")
-    assert "half.pth is not a whole SAM" in refused(tmp_path / "half.pth")
+    assert "half.pth is not a complete SAM" in refused(tmp_path / "half.pth")
 
 
 @pytest.mark.parametrize("spoilt", ["image_encoder.blocks.x.foo", "rel_pos"])
@@ -255,7 +255,7 @@ def test_other_tensors_than_sam_s_are_one_sentence(
     else:
         state[spoilt] = torch.zeros(1)
     torch.save(state, tmp_path / "odd.pth")
-    assert "odd.pth is not a whole SAM" in refused(tmp_path / "odd.pth")
+    assert "odd.pth is not a complete SAM" in refused(tmp_path / "odd.pth")
 
 
 def test_weights_that_are_not_finite_are_refused(
@@ -289,7 +289,7 @@ def test_answers_that_are_not_finite_are_an_error(part: str) -> None:
 
 def test_an_image_that_shrinks_to_nothing_is_one_sentence(files: dict[str, Path]) -> None:
     thin = np.zeros((400, 2, 3), np.uint8)
-    with pytest.raises(UserError, match=r"image a\.png is 2x400, which SAM shrinks to nothing"):
+    with pytest.raises(UserError, match=r"image a\.png is 2x400, which is too narrow for SAM"):
         asked(OfficialSam(str(files["sam"])), thin)
 
 

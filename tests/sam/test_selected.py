@@ -23,7 +23,7 @@ from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.seeds import SeedLabeler
 from p2seg.sam.candidates import CandidateFolder, write_candidates
 from p2seg.sam.choose import Chooser
-from p2seg.sam.evidence import Evidence, objects_seen, on_grid, soft_iou
+from p2seg.sam.evidence import Evidence, on_grid, predicted_objects, soft_iou
 from p2seg.sam.selected import Choice, ChosenLabeler, ChosenMaps, Selection, Snapped
 from p2seg.semantic.manifest import Manifest, write_manifest
 from p2seg.structures import Outputs, pixel_grid
@@ -169,14 +169,14 @@ def outputs(border: int) -> Outputs:
 
 def test_a_class_is_shared_among_its_points_by_where_cells_point() -> None:
     near = points((1, 1))
-    seen = objects_seen(outputs(25 // 4), near).numpy()
+    seen = predicted_objects(outputs(25 // 4), near).numpy()
     assert seen.shape == (2, 10, 15)
     assert seen.sum(0).max() <= 1 + 1e-6
     assert seen[0, 5, 3] > 0.95
     assert seen[1, 5, 3] < 0.05
     assert seen[1, 5, 8] > 0.95
     assert seen[0, 0, 0] < 0.01  # background
-    other = objects_seen(outputs(25 // 4), points((1, 2))).numpy()
+    other = predicted_objects(outputs(25 // 4), points((1, 2))).numpy()
     assert other[0, 5, 8] > 0.95  # a point of another class takes nothing
 
 

@@ -125,7 +125,7 @@ def test_points_of_another_file_and_impossible_faults_are_refused(scene: Any) ->
     prompter = Simulated.read(str(scene[0]))
     yx = np.array([[1, 1]])
     other = replace(task(Path("a.png"), SIZE, yx, [1]), ids=np.array([9]))
-    with pytest.raises(UserError, match=r"point 9 of image a\.png is of no instance of"):
+    with pytest.raises(UserError, match=r"point 9 of image a\.png is not in "):
         prompter(scene[1], Prompts.of(yx, np.array([1]), "none"), other)
     for wrong in ({"missing": 1.5}, {"noise": -1.0}, {"lost": -0.1}):
         with pytest.raises(UserError, match=r"semantic\.faults="):

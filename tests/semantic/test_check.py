@@ -244,7 +244,7 @@ def test_mistakes_are_one_sentence(run_tool: Run, drawn: Drawn, tmp_path: Path) 
         ([maps, f"semantic.gt={sizes}"], "is 80x60 in the points file but 80x61"),
         ([maps, f"semantic.gt={names}"], "two categories have the same name 'cat'"),
         ([maps, "semantic.class_map=none.json"], "no class map at none.json"),
-        ([maps, f"semantic.class_map={tmp_path / 'classes.json'}"], "label 1 'person'"),
+        ([maps, f"semantic.class_map={tmp_path / 'classes.json'}"], "label 1 to 'person'"),
         ([maps, "semantic.background=2"], "semantic.background=2: must be a number from 0"),
         ([maps, "check=3"], "check=3 is unknown; choose true or false"),
     ):

@@ -74,5 +74,5 @@ def test_draws_depend_on_seed_and_name_alone():
     [{"missing": 1.5}, {"part": -0.1}, {"erode": -1}, {"noise": -2}, {"seed": -1}, {"dilate": 101}],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
-    with pytest.raises(UserError, match="missing and part are shares"):
+    with pytest.raises(UserError, match=r"missing and part must be in 0\.\.1"):
         Degrade(**wrong)

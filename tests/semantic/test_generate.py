@@ -52,7 +52,7 @@ def lines(path: Path) -> list[str]:
 @pytest.fixture(autouse=True)
 def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes also for a few images."""
-    monkeypatch.setattr("p2seg.semantic.generate.MAPS_A_WORKER", 1)
+    monkeypatch.setattr("p2seg.semantic.generate.MAPS_PER_WORKER", 1)
 
 
 def test_maps_do_not_depend_on_the_number_of_workers(drawn: Drawn) -> None:
@@ -117,7 +117,7 @@ def test_maps_of_other_inputs_are_made_again(drawn: Drawn, tmp_path: Path, chang
 
 def test_a_foreign_png_is_not_overwritten(drawn: Drawn, tmp_path: Path) -> None:
     before = contents(drawn.images)
-    with pytest.raises(UserError, match=r"part/0\.png is there but was not made by this tool"):
+    with pytest.raises(UserError, match=r"part/0\.png exists but was not written by p2seg"):
         run(Counting(tmp_path / "log"), drawn, drawn.images)  # out=DIR of the images
     assert contents(drawn.images) == before
 

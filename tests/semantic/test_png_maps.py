@@ -137,7 +137,7 @@ def test_a_class_map_renames_and_merges_labels(tmp_path: Path, ending: str) -> N
         [255, 255, 2],
     ]
     del names["7"]
-    refused(tmp_path, f"a.{ending} has label 7", "classes.json does not name", class_map=names)
+    refused(tmp_path, f"a.{ending} has label 7", "is not in class map", class_map=names)
 
 
 def test_negative_and_large_labels_can_be_named(tmp_path: Path) -> None:
@@ -235,9 +235,9 @@ NAN[1, 0, 0], INFINITE[2, 1, 1], NEGATIVE[0, 1, 2] = np.nan, np.inf, -0.25
         ({"prob": LABELS > 1}, None, ["bool of shape [2, 3]"]),
         ({"prob": THREE + 1j}, None, ["complex", "floats"]),
         ({"prob": np.array(["a"])}, None, ["<U1 of shape [1]"]),
-        ({"prob": LABELS, "keys": [0, 1]}, None, ["keys beside labels"]),
+        ({"prob": LABELS, "keys": [0, 1]}, None, ["keys next to labels"]),
         ({"prob": THREE, "keys": [0, 1]}, None, ["keys of int64 and shape [2] for 3 channels"]),
-        ({"prob": THREE, "keys": [0, 1, 1]}, None, ["none twice"]),
+        ({"prob": THREE, "keys": [0, 1, 1]}, None, ["one unique integer per channel"]),
         ({"prob": THREE, "keys": [0, 1, 2.5]}, None, ["keys of float64"]),
         ({"prob": THREE, "keys": [0, 1, 3]}, None, ["has label 3 but there are 2 classes"]),
         ({"prob": np.ones((3, 2, 4))}, None, ["channels of 4x2", "image is 3x2"]),
@@ -297,10 +297,10 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) 
         ("{}", ["must hold an object such as"]),
         ('{"person": "ball"}', ["has the key 'person'", "labels of the other method"]),
         ('{"1.5": "ball"}', ["has the key '1.5'"]),
-        ('{"1": 2}', ["makes label 1 2", "name of a class"]),
-        ('["ball", null]', ["makes label 2 None"]),
+        ('{"1": 2}', ["maps label 1 to 2", "name of a class"]),
+        ('["ball", null]', ["maps label 2 to None"]),
         ('{"1": "ball", "01": "box"}', ["label 1 twice"]),
-        ('{"1": "person"}', ["makes label 1 'person'", "it has ball, box"]),
+        ('{"1": "person"}', ["maps label 1 to 'person'", "use ball, box"]),
         (json.dumps(["ball"] * 255), ["lists 255 names"]),
     ],
 )
@@ -328,7 +328,7 @@ def test_maps_are_made_again_when_what_decides_them_changes(tmp_path: Path) -> N
         names.write_text(json.dumps(content))
         outcome = make_one(PngMaps.read(str(tmp_path), str(names), background), job)
         assert outcome.error is None
-        return outcome.made
+        return outcome.is_new
 
     assert made(["ball", "box"], 0.3)
     assert not made(["ball", "box"], 0.3)
@@ -336,7 +336,7 @@ def test_maps_are_made_again_when_what_decides_them_changes(tmp_path: Path) -> N
     assert made(["ball", "ignored"], 0.4)
     names.rename(tmp_path / "moved.json")
     source = PngMaps.read(str(tmp_path), str(tmp_path / "moved.json"), 0.4)
-    assert not make_one(source, job).made
+    assert not make_one(source, job).is_new
     np.savez(tmp_path / "a.npz", THREE)
     assert "two maps" in str(make_one(source, job).error)
 

@@ -38,9 +38,7 @@ KINDS = {
         "points that are not two numbers [x, y]",
         "write them as [x, y] in pixels; p2seg make_points makes points from masks",
     ),
-    "points.none": Kind(
-        STOPS, "there are no points", "click objects with p2seg annotate images=DIR"
-    ),
+    "points.none": Kind(STOPS, "there are no points", "click objects with p2seg annotate"),
     "points.swapped": Kind(
         STOPS,
         "points seem to be [y, x]: they lie outside as written, and inside if swapped",
@@ -65,10 +63,10 @@ KINDS = {
     "points.outside": Kind(
         STOPS,
         "points lie outside their image",
-        "move or remove them in the file or with p2seg annotate images=DIR",
+        "move or remove them in the file or with p2seg annotate",
     ),
     "image.missing": Kind(
-        STOPS, "images are not in the folder", "check data.images and the file names"
+        STOPS, "images are not in the folder", "check the folder and the file names"
     ),
     "image.broken": Kind(
         STOPS, "images cannot be read or are truncated", f"replace these files, {SKIP}"
@@ -171,7 +169,7 @@ KINDS = {
     "pseudo.off_point": Kind(
         WARNING,
         "points lie outside their own pseudo mask",
-        "check them with p2seg gallery pred=FILE images=DIR",
+        "check them with p2seg gallery",
     ),
     "pseudo.default": Kind(
         WARNING,
@@ -182,7 +180,7 @@ KINDS = {
         WARNING,
         "the pseudo masks of classes have the size that the clicks alone would give, without the "
         "image",
-        "check them with p2seg gallery pred=FILE images=DIR",
+        "check them with p2seg gallery",
     ),
     "gt.empty": Kind(
         WARNING, "ground-truth masks are empty", "draw them or remove these annotations"
@@ -218,7 +216,7 @@ KINDS = {
     "image.unlisted": Kind(
         NOTE,
         "images in the folder are not in the points file",
-        "click their objects with p2seg annotate images=DIR",
+        "click their objects with p2seg annotate",
     ),
     "image.turned": Kind(
         NOTE,
