@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 import html
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from devtools.site.markdown import code, escaped, piped, plain
 from devtools.site.messages import CLOSE, OPEN, TOPICS, Message, by_topic
 from devtools.site.settings import (
     CONFIGS,
@@ -51,8 +51,8 @@ STARTS = ("p2seg ", "python ", "./scripts/", "torchrun ")
 def tools_page() -> str:
     """The experiment commands in a table, and their common options."""
     first = {name: " ".join(_head(name)[0].split("\n\n")[0].split()) for name in tool_names()}
-    rows = (f"| [`{name}`]({name}.md) | {_escaped(told)} |" for name, told in first.items())
-    codes = (f"| {code} | {_escaped(told)} |" for code, told in EXIT_CODES.items())
+    rows = (f"| [`{name}`]({name}.md) | {escaped(told)} |" for name, told in first.items())
+    codes = (f"| {code} | {escaped(told)} |" for code, told in EXIT_CODES.items())
     return "\n".join(
         (
             "# Experiment commands",
@@ -103,7 +103,7 @@ def tool_page(name: str) -> str:
         (
             f"# {name}",
             "",
-            _plain(told),
+            plain(told),
             "",
             *(("```bash", commands, "```", "") if commands else ()),
             *(_comment(config.head) if config.head else ()),
@@ -176,7 +176,7 @@ def scripts_page() -> str:
         tree = ast.parse(path.read_text("utf-8"))
         told, commands = _split(ast.get_docstring(tree) or "")
         title = f"p2seg {path.stem}" if path.parent == CLI else path.relative_to(ROOT).as_posix()
-        parts += [f"## {title}", "", _plain(told), ""]
+        parts += [f"## {title}", "", plain(told), ""]
         parts += ["```bash", commands, "```", ""] if commands else []
         options = list(_options(tree))
         if options:
@@ -283,7 +283,7 @@ def _body(path: Path) -> list[str]:
 def _comment(lines: list[str]) -> list[str]:
     """A comment of a file as it stands: it may have columns."""
     if not any(line.startswith(" ") for line in lines):
-        return [_plain(" ".join(lines)), ""] if lines else []
+        return [plain(" ".join(lines)), ""] if lines else []
     return ["```text", *lines, "```", ""]
 
 
@@ -293,31 +293,8 @@ def _table(settings: list[Setting]) -> Iterator[str]:
         told = each.comment
         if each.range and not (" | " in told or told.endswith(each.range)):
             told = f"{told.rstrip('.')}; {each.range}" if told else each.range
-        value = _code(each.value) if each.value else ""
-        yield f"| {_code(each.key)} | {value} | {_plain(_piped(told))} |"
-
-
-def _piped(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    """Text in a cell, letter by letter, breaking at dots and underscores where it is narrow."""
-    shown = html.escape(" ".join(text.split())).replace("|", "&#124;")
-    for sign in ("{", "}", "*", "[", "]", "\\", "`"):
-        shown = shown.replace(sign, f"&#{ord(sign)};")
-    breaking = re.sub(r"([._/])", r"<wbr>\1", shown).replace("_", "&#95;")
-    return f"<code>{breaking}</code>"
-
-
-def _plain(text: str) -> str:
-    """Sentences of the code as Markdown: what is in backticks stays code."""
-    pieces = re.split(r"(`[^`]*`)", text)
-    return "".join(each if each.startswith("`") else _escaped(each) for each in pieces)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([*_<>\[\]])", r"\\\1", text)
+        value = code(each.value) if each.value else ""
+        yield f"| {code(each.key)} | {value} | {plain(piped(told))} |"
 
 
 def _options(tree: ast.Module) -> Iterator[str]:
@@ -330,6 +307,6 @@ def _options(tree: ast.Module) -> Iterator[str]:
         names = [each.value for each in node.args if isinstance(each, ast.Constant)]
         given = {each.arg: each.value for each in node.keywords}
         default, told = given.get("default"), given.get("help")
-        value = _code(ast.unparse(default)) if default is not None else ""
+        value = code(ast.unparse(default)) if default is not None else ""
         sentence = told.value if isinstance(told, ast.Constant) else ""
-        yield f"| {_code(', '.join(map(str, names)))} | {value} | {_plain(_piped(str(sentence)))} |"
+        yield f"| {code(', '.join(map(str, names)))} | {value} | {plain(piped(str(sentence)))} |"

@@ -29,42 +29,8 @@ from p2seg.runtime.files import sha256
 from p2seg.sam.candidates import Candidate
 from p2seg.sam.embedding import LastEmbedding
 from p2seg.sam.prompts import Precision, Prompts, half_precision, predict_in_parts
+from p2seg.sam.weights import OFFICIAL, advice_of, official_file
 from p2seg.semantic.source import MapTask
-
-
-@dataclass(frozen=True)
-class Official:
-    """An official checkpoint.
-
-    Attributes:
-        file: file name below `URL`.
-        sha256: SHA-256 of the file.
-        width: channels of the image encoder.
-    """
-
-    file: str
-    sha256: str
-    width: int
-
-
-URL = "https://dl.fbaipublicfiles.com/segment_anything/"
-OFFICIAL = {
-    "vit_b": Official(
-        "sam_vit_b_01ec64.pth",
-        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        768,
-    ),
-    "vit_l": Official(
-        "sam_vit_l_0b3195.pth",
-        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-        1024,
-    ),
-    "vit_h": Official(
-        "sam_vit_h_4b8939.pth",
-        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-        1280,
-    ),
-}
 
 DECODER_HEADS = 8
 """Attention heads of the mask decoder, the only size that no tensor's shape has."""
@@ -98,7 +64,7 @@ class OfficialSam:
             object.__setattr__(self, "checkpoint", str(official_file(self.model)))
         path = Path(self.checkpoint or "").expanduser()
         if not path.is_file():
-            raise UserError(f"no SAM checkpoint at {path}; {_advice(self.model)}")
+            raise UserError(f"no SAM checkpoint at {path}; {advice_of(self.model)}")
         with torch.device("meta"):  # reports an invalid file before any work
             _sam_of(path, self.model)
         object.__setattr__(self, "sha256", sha256(path))
@@ -222,25 +188,25 @@ def load_state(path: Path, model: str) -> State:
     """
     packed = oversized(path)
     if packed is not None:
-        raise UserError(f"{path} is no checkpoint ({packed}); {_advice(model)}")
+        raise UserError(f"{path} is no checkpoint ({packed}); {advice_of(model)}")
     try:
         mapped = is_zipfile(path)  # older files cannot be mapped to memory
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many types for other files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no checkpoint ({reason}); {_advice(model)}") from error
+        raise UserError(f"{path} is no checkpoint ({reason}); {advice_of(model)}") from error
     table = state.get("image_encoder.pos_embed") if isinstance(state, dict) else None
     if not isinstance(table, Tensor) or table.dim() != 4:
         raise UserError(
             f"{path} is not a SAM in segment-anything's format: it has no "
-            f"image_encoder.pos_embed (for SAM 2 use semantic=sam2); {_advice(model)}"
+            f"image_encoder.pos_embed (for SAM 2 use semantic=sam2); {advice_of(model)}"
         )
     width = table.shape[3]
     actual = next((name for name, each in OFFICIAL.items() if each.width == width), model)
     if actual != model:
         raise UserError(
             f"{path} has {width} channels, so it is {actual}; give semantic.sam.model={actual}, "
-            f"or for {model} its own file: {_advice(model)}"
+            f"or for {model} its own file: {advice_of(model)}"
         )
     return cast(State, state)
 
@@ -256,7 +222,7 @@ def _predictor(checkpoint: str, model: str, device: torch.device) -> SamPredicto
     if tensor is not None:
         raise UserError(
             f"{path} holds weights that are not finite: {tensor} has NaN or infinity; "
-            f"{_advice(model)}"
+            f"{advice_of(model)}"
         )
     return SamPredictor(sam.to(device))
 
@@ -268,38 +234,11 @@ def _sam_of(path: Path, model: str) -> Sam:
     except (LookupError, RuntimeError, AttributeError, ArithmeticError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(
-            f"{path} is not a complete SAM ({type(error).__name__}: {reason}); {_advice(model)}"
+            f"{path} is not a complete SAM ({type(error).__name__}: {reason}); {advice_of(model)}"
         ) from error
-
-
-def official_file(model: str) -> Path:
-    """The official file of a model in the cache of torch.hub, downloaded if missing.
-
-    Raises:
-        UserError: the download failed, or the file has another hash.
-    """
-    official = OFFICIAL[model]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / official.file
-    if not path.is_file():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL + official.file, str(path), official.sha256)
-        except (OSError, RuntimeError) as error:  # RuntimeError: a wrong hash
-            raise UserError(
-                f"{official.file} cannot be downloaded to {path} ({error}); {_advice(model)}"
-            ) from error
-    return path
 
 
 def _count(state: State, prefix: str) -> int:
     """The number of layers whose names begin with `prefix`."""
     numbers = {int(key[len(prefix) :].split(".")[0]) for key in state if key.startswith(prefix)}
     return max(numbers) + 1
-
-
-def _advice(model: str) -> str:
-    official = OFFICIAL[model]
-    return (
-        f"for semantic.sam.model={model} give semantic.sam.checkpoint=FILE, officially "
-        f"{official.file} from {URL}{official.file} (sha256 {official.sha256})"
-    )

@@ -22,8 +22,9 @@ from p2seg.engine.finite import NotFinite
 from p2seg.errors import UserError
 from p2seg.runtime.files import sha256
 from p2seg.sam.huggingface import HuggingFaceSam, _model
-from p2seg.sam.official import OFFICIAL, OfficialSam, _predictor, build_sam, load_state
+from p2seg.sam.official import OfficialSam, _predictor, build_sam, load_state
 from p2seg.sam.prompts import Prompts, candidates_of
+from p2seg.sam.weights import OFFICIAL
 
 CPU, KINDS = torch.device("cpu"), {"sam2": "sam2", "hq": "sam_hq"}
 SIZE = (50, 70)
