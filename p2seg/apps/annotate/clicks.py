@@ -10,13 +10,12 @@ from typing import Any
 
 from p2seg.apps.annotate.changes import Changes, action_of, size_of
 from p2seg.apps.annotate.classes import place_of, with_new
+from p2seg.apps.annotate.contents import Contents
 from p2seg.apps.annotate.entries import (
     Click,
     Entry,
-    aliases_of,
     entries_of,
     first_free,
-    points_of,
     remembered,
 )
 from p2seg.apps.annotate.history import KEPT, OURS, Action, found_in
@@ -26,92 +25,44 @@ from p2seg.data.json_text import replace_values, value_of
 from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError
-from p2seg.structures import Points
 
 
-class Clicks(Changes):
-    """The points of a folder's images, changed one at a time.
+class Clicks(Contents, Changes):
+    """The points of a folder's images, with their changes, undo history and journal.
 
-    A change is saved in the journal next to the file; the file is written now and then.
+    A change is saved in the journal next to the file. The file is written at intervals.
 
     A point id is never reused, even after the point is removed. An image keeps its id while it has
-    no points, even after a restart. A click selects a pixel, and the point is the pixel's center.
-    So coordinates are whole numbers.
+    no points, even after a restart. A point is the center of the clicked pixel, so coordinates are
+    integers.
 
     Args:
         path: the points file; an existing file is continued.
         classes: class names; names that are not in the file are appended to its classes.
 
     Attributes:
-        categories: class k is the k-th.
-        history_fits: whether all of the undo history fits the points; what does not is ignored.
+        history_fits: whether all of the undo history matches the points. The rest is ignored.
 
     Raises:
-        UserError: the file is no points file, or the classes are missing, repeated or too many.
+        UserError: the points file is invalid, or the classes are missing, repeated or too many.
     """
 
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
-        super().__init__(Store(path))
+        Changes.__init__(self, Store(path))
         self.path = path
         known, ours = self.store.known, self.store.ours
         self.history_fits, self._history = self.store.history_fits, self.store.history
-        self.categories = with_new(known.categories, classes, path)
-        self.store.has_classes = self.categories == known.categories
         removed = {each.row for each in self._history if each.row is not None}
-        self._entries = entries_of(known, self.store.layout, ours, removed)
-        self._aliases: dict[str, str] = {}
+        entries = entries_of(known, self.store.layout, ours, removed)
+        Contents.__init__(self, entries, with_new(known.categories, classes, path))
+        self.store.has_classes = self.categories == known.categories
         rows = len(self.store.layout.annotations.items)
         self._next_row = rows + max(removed, default=0) + 1
-        entries = self._entries.values()
-        self._next = first_free([id for each in entries for id in each.clicks], ours, "next_id")
-        self._next_image = first_free([each.record.id for each in entries], ours, "next_image_id")
+        ids = [id for each in entries.values() for id in each.clicks]
+        self._next = first_free(ids, ours, "next_id")
+        image_ids = [each.record.id for each in entries.values()]
+        self._next_image = first_free(image_ids, ours, "next_image_id")
         self.replay()
-
-    def match(self, names: Sequence[str]) -> None:
-        """Matches the file's images to a folder whose names use another Unicode form.
-
-        Args:
-            names: the image names of the folder.
-        """
-        self._aliases = aliases_of(names, self._entries)
-
-    def clicks(self, name: str) -> list[Click]:
-        """Returns the clicks of an image."""
-        entry = self._known(name)
-        return [] if entry is None else list(entry.clicks.values())
-
-    def points(self, name: str) -> Points:
-        """Returns the points of an image as `Points`."""
-        entry = self._known(name)
-        return points_of([]) if entry is None else entry.points
-
-    def size(self, name: str) -> tuple[int, int] | None:
-        """Returns the (height, width) at which an image was annotated, or None."""
-        entry = self._known(name)
-        return entry.size if entry is not None and entry.is_listed else None
-
-    def is_done(self, name: str) -> bool:
-        """Returns whether an image has points or is marked as empty."""
-        entry = self._known(name)
-        return entry is not None and (entry.done or bool(entry.clicks))
-
-    def is_empty(self, name: str) -> bool:
-        """Returns whether an image is marked as empty."""
-        entry = self._known(name)
-        return entry is not None and entry.done
-
-    def counts(self) -> list[int]:
-        """Returns the number of points per class over all images."""
-        counts = [0] * len(self.categories)
-        for entry in self._entries.values():
-            for click in entry.clicks.values():
-                counts[click.label - 1] += 1
-        return counts
-
-    def strangers(self, names: Sequence[str]) -> list[str]:
-        """Returns the file's images that are not in `names`; their points are preserved."""
-        listed = {name for name, entry in self._entries.items() if entry.is_listed}
-        return sorted(listed - set(map(self._key, names)))
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
         """Adds a point on the pixel (x, y).
@@ -182,35 +133,34 @@ class Clicks(Changes):
             size: its current (height, width); None: the annotated size.
 
         Returns:
-            What was undone, for the user; None if nothing can be undone.
+            A noun for the undone action, for the user; None if nothing can be undone.
         """
         entry = self._known(name)
         if entry is None or (not entry.is_listed and size not in (None, entry.size)):
-            return None  # the file was replaced since
+            return None  # the image file was replaced
         for action in [each for each in self._history if each.image_id == entry.record.id][::-1]:
-            told = self.take_back(name, action)
-            if told is not None:
-                return told
+            undone = self.take_back(name, action)
+            if undone is not None:
+                return undone
         return None
 
     def take_back(self, name: str, action: Action) -> str | None:
-        """Undoes an action on an image, and forgets it and the later ones on that image.
+        """Undoes an action on an image, and removes it and later ones on that image from history.
 
         Returns:
-            What that was, in words; None where it can no longer be undone.
+            A noun for the action, for the user; None if it can no longer be undone.
         """
         entry = self._known(name)
         if entry is None:
             return None
         own = [each for each in self._history if each.image_id == entry.record.id]
-        place = found_in(own, action)
-        gone = own[place:]
-        self._history = [each for each in self._history if all(each is not one for one in gone)]
-        told = self._undone(entry, gone[0] if gone else replace(action, row=None))
-        if told is not None:
+        removed = own[found_in(own, action) :]
+        self._history = [each for each in self._history if all(each is not one for one in removed)]
+        undone = self._undone(entry, removed[0] if removed else replace(action, row=None))
+        if undone is not None:
             self.version += 1
             self.note("undo", self._key(name), action=action.content)
-        return told
+        return undone
 
     def snapshot(self) -> Snapshot:
         """Returns the content to write: images that have points, are done, or were in the file."""
@@ -225,7 +175,7 @@ class Clicks(Changes):
         return self.store.snapshot(points, listed, self.categories, self._history)
 
     def make(self, do: str, name: str, values: dict[str, Any]) -> object:
-        """Makes a change of the journal again."""
+        """Applies a change of the journal."""
         if do == "undo":
             return self.take_back(name, action_of(values))
         if do in ("add", "done"):
@@ -276,16 +226,9 @@ class Clicks(Changes):
         text = entry_of(id, entry.record.id, self.categories[label - 1].id, x, y)
         return Click(id, label, x, y, row, text)
 
-    def _known(self, name: str) -> Entry | None:
-        return self._entries.get(self._key(name))
-
     def _note(self, action: Action) -> None:
         self._history = [*self._history[1 - KEPT :], action]
         self.version += 1
-
-    def _key(self, name: str) -> str:
-        """The name of an image in the file."""
-        return self._aliases.get(name, name)
 
     def _entry(self, name: str, size: tuple[int, int]) -> Entry:
         entry = self._known(name)
@@ -293,7 +236,7 @@ class Clicks(Changes):
             record = ImageRecord(self._next_image, name, *size)
             self._next_image += 1
             entry = self._entries[name] = Entry(record, json_of(vars(record)))
-        # the image file was replaced by one of another size
+        # The image file was replaced by one with another size.
         if not entry.is_listed and size != entry.size:
             height, width = size
             entry.record = replace(entry.record, height=height, width=width)

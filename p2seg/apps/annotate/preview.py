@@ -1,4 +1,4 @@
-"""Makes quick masks of the clicked points, at a limited size and in a thread of its own."""
+"""Makes quick masks of the clicked points, at a limited size and in a separate thread."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Found:
+class PreviewResult:
     """The result of a preview.
 
     Attributes:
-        number: of the image.
+        number: image number.
         points: the requested points.
-        outlines: one per point that has a mask.
-        seconds: how long the preview took.
-        fault: why there are no masks, in one sentence, or None.
+        outlines: one per point with a mask.
+        seconds: duration of the preview.
+        fault: error message if there are no masks, or None.
     """
 
     number: int
@@ -55,22 +55,22 @@ class Found:
 
 
 class Preview:
-    """Makes masks in its own thread; only the latest waiting request is served.
+    """Makes masks in a separate thread. A new request replaces a waiting one.
 
     Args:
         album: the images.
         labeler: assigns each pixel of the initial semantic map to a point. A network labeler gets
             the image at the size that it uses for export.
-        side: longest side in pixels at which GrabCut and the seeds work.
-        tell: called in the preview thread with each result.
+        side: longest side in pixels for GrabCut and the seeds.
+        tell: callback for each result, called in the preview thread.
     """
 
     def __init__(
-        self, album: Album, labeler: Labeler, side: int, tell: Callable[[Found], None]
+        self, album: Album, labeler: Labeler, side: int, tell: Callable[[PreviewResult], None]
     ) -> None:
         self.album, self.labeler, self.tell = album, labeler, tell
         self.small = NetworkInput(long_side=side)
-        self._wanted: tuple[int, Points] | None = None
+        self._request: tuple[int, Points] | None = None
         self._changed = threading.Condition()
         self._ended = False
         threading.Thread(target=self._run, name="preview", daemon=True).start()
@@ -78,7 +78,7 @@ class Preview:
     def ask(self, number: int, points: Points) -> None:
         """Requests the masks of an image's points and returns at once."""
         with self._changed:
-            self._wanted = number, points
+            self._request = number, points
             self._changed.notify()
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Preview:
             self._ended = True
             self._changed.notify()
 
-    def find(self, number: int, points: Points) -> Found:
+    def find(self, number: int, points: Points) -> PreviewResult:
         """Computes the masks of an image's points in the calling thread."""
         start = time.perf_counter()
         outlines, fault = [], None
@@ -98,19 +98,19 @@ class Preview:
             fault = str(error)
         except Exception as error:  # the page stays usable without masks
             fault = f"no masks: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Found(number, points, outlines, time.perf_counter() - start, fault)
+        return PreviewResult(number, points, outlines, time.perf_counter() - start, fault)
 
     def _run(self) -> None:
         with suppress(Exception):  # loads the compiled loops early; a later request reports errors
             self._masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted is not None or self._ended)
+                self._changed.wait_for(lambda: self._request is not None or self._ended)
                 if self._ended:
                     return
-                wanted, self._wanted = self._wanted, None
-            if wanted is not None:
-                self.tell(self.find(*wanted))
+                request, self._request = self._request, None
+            if request is not None:
+                self.tell(self.find(*request))
 
     def _outlines(self, image: NDArray[np.uint8], points: Points) -> list[Outline]:
         own, size = (image.shape[0], image.shape[1]), self._size(image)
@@ -131,15 +131,17 @@ class Preview:
         own, size = (image.shape[0], image.shape[1]), self._size(image)
         small = self.small.size_of(*own)
         tensor = torch.tensor(image).movedim(2, 0)
-        drawn = resized_image(tensor, small).movedim(0, 2).contiguous().numpy()
-        near = moved_points(points, own, small)
-        first = GrabCut().segment(drawn, near.pixels.numpy(), near.labels.numpy())
-        found = self.labeler(
+        small_image = resized_image(tensor, small).movedim(0, 2).contiguous().numpy()
+        small_points = moved_points(points, own, small)
+        initial_map = GrabCut().segment(
+            small_image, small_points.pixels.numpy(), small_points.labels.numpy()
+        )
+        labeled = self.labeler(
             resized_image(tensor, size).contiguous(),
             moved_points(points, own, size),
-            resized_labels(torch.from_numpy(first.astype(np.int64)), size),
+            resized_labels(torch.from_numpy(initial_map.astype(np.int64)), size),
         )
-        instances: NDArray[np.int64] = found.instances.cpu().numpy()
+        instances: NDArray[np.int64] = labeled.instances.cpu().numpy()
         return instances
 
 

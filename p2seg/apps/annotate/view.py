@@ -13,16 +13,16 @@ from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
 from p2seg.apps.annotate.classes import color_of, key_of
-from p2seg.apps.annotate.preview import Found
+from p2seg.apps.annotate.preview import PreviewResult
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.side import Side
 from p2seg.data.schema import is_whole
 from p2seg.errors import UserError
 
 HELD = 0.15
-"""Seconds between two images below which a key is being held down."""
+"""A shorter time in seconds between two images means that a key is held down."""
 
-FAR = 10**9
+MAX_NUMBER = 10**9
 """Largest number that the page sends."""
 
 
@@ -30,7 +30,7 @@ class Canvas(Element, component="browser/canvas.js", esm={"p2seg-annotate": "bro
     """The image with its points and masks, drawn by the browser.
 
     Args:
-        names: of the classes.
+        names: class names.
         start: unique per start of the server, so that no browser reuses an old cached picture.
     """
 
@@ -51,7 +51,7 @@ class View:
         preview: name of the mask source; `none` for no masks.
 
     Attributes:
-        number: of the current image; -1 before the first one.
+        number: number of the current image; -1 before the first one.
     """
 
     def __init__(self, session: Session, start: str, preview: str) -> None:
@@ -107,7 +107,7 @@ class View:
         """Adds a point on a pixel."""
         self.seen = count
         if number != self.number:
-            self.note("Another image was shown already; click again.")
+            self.note("The page showed another image; click again.")
             self.refresh()
             return
         clicks, name, label = self.session.clicks, self.session.album.names[number], self.label
@@ -182,17 +182,17 @@ class View:
             return
         session, name = self.session, self.session.album.names[self.number]
         clicks = session.clicks.clicks(name)
-        # ids are sent as text because JavaScript numbers have only 53 bits
+        # Ids are sent as text because JavaScript numbers have only 53 bits.
         points = [[str(each.id), each.label, each.x, each.y] for each in clicks]
         unsaved = [str(each.id) for each in clicks if each.id in session.clicks.unsaved]
         self.canvas.run_method("points", self.number, points, unsaved, self.seen)
         self.side.refresh(session, self.number)
 
-    def draw(self, found: Found) -> None:
+    def draw(self, result: PreviewResult) -> None:
         """Shows masks."""
-        outlines = [[str(each.id), each.path, color_of(each.id)] for each in found.outlines]
-        self.canvas.run_method("outlines", found.number, outlines)
-        self.side.tell_masks(found)
+        outlines = [[str(each.id), each.path, color_of(each.id)] for each in result.outlines]
+        self.canvas.run_method("outlines", result.number, outlines)
+        self.side.show_masks(result)
 
     def note(self, text: str) -> None:
         """Shows a message below the image for some seconds."""
@@ -230,11 +230,11 @@ class View:
         await self._next()
 
     async def _undo(self) -> None:
-        told = self.session.clicks.undo(self.session.album.names[self.number], self._size)
-        if told is None:
+        undone = self.session.clicks.undo(self.session.album.names[self.number], self._size)
+        if undone is None:
             self.note("There is nothing to undo on this image.")
             return
-        self.note(f"Undone: {told}.")
+        self.note(f"Undone: {undone}.")
         await self.session.changed(self.number)
 
     async def _measured(self, number: int) -> tuple[int, int]:
@@ -250,8 +250,8 @@ class View:
     def _faults(self) -> list[str]:
         album = self.session.album
         strangers = self.session.clicks.strangers(album.names)
-        gone = [f"{name} is in the points file but not in the folder" for name in strangers]
-        return [album.faults[number] for number in sorted(album.faults)] + album.left_out + gone
+        missing = [f"{name} is in the points file but not in the folder" for name in strangers]
+        return [album.faults[number] for number in sorted(album.faults)] + album.left_out + missing
 
 
 def _sentence(error: UserError) -> str:
@@ -268,16 +268,16 @@ def _checked(
     act: Callable[..., Awaitable[None]],
 ) -> Callable[[GenericEventArguments], Awaitable[None]]:
     """Returns an event handler that ignores events which the page cannot send."""
-    wanted = act.__annotations__
+    types = act.__annotations__
 
     async def handle(event: GenericEventArguments) -> None:
-        given = event.args
-        if not isinstance(given, dict) or given.keys() != wanted.keys() - {"return"}:
+        values = event.args
+        if not isinstance(values, dict) or values.keys() != types.keys() - {"return"}:
             return
-        for key, value in given.items():
-            fits = isinstance(value, str) if wanted[key] == "str" else is_whole(value)
-            if not fits or (is_whole(value) and abs(value) > FAR):
+        for key, value in values.items():
+            valid = isinstance(value, str) if types[key] == "str" else is_whole(value)
+            if not valid or (is_whole(value) and abs(value) > MAX_NUMBER):
                 return
-        await act(**given)
+        await act(**values)
 
     return handle
