@@ -17,12 +17,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from devtools.site.notebook import notebook_page
 from devtools.site.reference import (
     base_page,
     experiments_page,
     group_page,
     messages_page,
-    notebook_page,
     scripts_page,
     tool_page,
     tools_page,

@@ -1,18 +1,19 @@
-"""Text of the sources as Markdown."""
+"""Markdown of text, code and placeholders from the code."""
 
 from __future__ import annotations
 
 import html
 import re
 
+from devtools.site.messages import CLOSE, OPEN
+
 
 def piped(text: str) -> str:
-    """Text in a cell of a table."""
     return text.replace("|", "\\|")
 
 
 def code(text: str) -> str:
-    """Text in a cell, letter by letter, breaking at dots and underscores where it is narrow."""
+    """Inline code for a table cell, with optional line breaks after dots and underscores."""
     shown = html.escape(" ".join(text.split())).replace("|", "&#124;")
     for sign in ("{", "}", "*", "[", "]", "\\", "`"):
         shown = shown.replace(sign, f"&#{ord(sign)};")
@@ -21,11 +22,15 @@ def code(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Sentences of the code as Markdown: what is in backticks stays code."""
+    """Escapes text as Markdown, except for code in backticks."""
     pieces = re.split(r"(`[^`]*`)", text)
     return "".join(each if each.startswith("`") else escaped(each) for each in pieces)
 
 
 def escaped(text: str) -> str:
-    """Text without signs that Markdown would read."""
     return re.sub(r"([*_<>\[\]])", r"\\\1", text)
+
+
+def with_variables(text: str) -> str:
+    text = html.escape(text)
+    return text.replace(OPEN, "<var>").replace(CLOSE, "</var>")

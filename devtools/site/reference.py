@@ -1,4 +1,4 @@
-"""Pages that are generated from the code: commands, configs, scripts, messages, the notebook.
+"""Pages that are generated from the code: commands, configs, scripts and messages.
 
 Each function returns the Markdown of one page; `hook.py` adds the pages to the site.
 """
@@ -6,14 +6,11 @@ Each function returns the Markdown of one page; `hook.py` adds the pages to the 
 from __future__ import annotations
 
 import ast
-import html
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from devtools.site.markdown import code, escaped, piped, plain
-from devtools.site.messages import CLOSE, OPEN, TOPICS, Message, by_topic
+from devtools.site.markdown import code, escaped, piped, plain, with_variables
+from devtools.site.messages import TOPICS, Message, by_topic
 from devtools.site.settings import (
     CONFIGS,
     ROOT,
@@ -26,7 +23,7 @@ from devtools.site.settings import (
 )
 
 OF_THE_CODE = "---\nsearch:\n  boost: 0.6\n---\n\n"
-"""Front matter: pages that people wrote come first in a search."""
+"""Front matter that ranks generated pages below written ones in a search."""
 
 EXIT_CODES = {
     0: "finished, or nothing was left to do",
@@ -42,7 +39,7 @@ USES = {
     "train_segmentor": ("data", "segmentor"),
     "make_points": ("data",),
 }
-"""Groups that decide what a command does, if its own file does not."""
+"""Main groups of settings of a command, besides its own file."""
 CLI = ROOT / "p2seg" / "cli"
 STARTS = ("p2seg ", "python ", "./scripts/", "torchrun ")
 """Beginnings of a command line in a docstring."""
@@ -51,8 +48,8 @@ STARTS = ("p2seg ", "python ", "./scripts/", "torchrun ")
 def tools_page() -> str:
     """The experiment commands in a table, and their common options."""
     first = {name: " ".join(_head(name)[0].split("\n\n")[0].split()) for name in tool_names()}
-    rows = (f"| [`{name}`]({name}.md) | {escaped(told)} |" for name, told in first.items())
-    codes = (f"| {code} | {escaped(told)} |" for code, told in EXIT_CODES.items())
+    rows = (f"| [`{name}`]({name}.md) | {escaped(text)} |" for name, text in first.items())
+    codes = (f"| {number} | {escaped(text)} |" for number, text in EXIT_CODES.items())
     return "\n".join(
         (
             "# Experiment commands",
@@ -98,12 +95,12 @@ def tool_page(name: str) -> str:
     section = next((each.key for each in base if f"p2seg {name})" in each.comment), "no section")
     own = [*commented(config), *(each for each in base if each.key.startswith(f"{section}."))]
     uses = " and ".join(f"[`{group}`](config-{group}.md)" for group in USES.get(name, ()))
-    told, commands = _head(name)
+    text, commands = _head(name)
     return OF_THE_CODE + "\n".join(
         (
             f"# {name}",
             "",
-            plain(told),
+            plain(text),
             "",
             *(("```bash", commands, "```", "") if commands else ()),
             *(_comment(config.head) if config.head else ()),
@@ -123,13 +120,13 @@ def tool_page(name: str) -> str:
 def base_page() -> str:
     """The settings of all commands."""
     config = read_config(CONFIGS / "base.yaml")
-    taken = (each for each in config.takes if not each.startswith("hydra/"))
+    included = (each for each in config.takes if not each.startswith("hydra/"))
     return OF_THE_CODE + "\n".join(
         (
             "# base.yaml",
             "",
             *_comment(config.head),
-            "Default files of the groups: " + ", ".join(f"`{each}`" for each in taken) + ".",
+            "Default files of the groups: " + ", ".join(f"`{each}`" for each in included) + ".",
             "",
             *_table(commented(config)),
             "",
@@ -174,9 +171,9 @@ def scripts_page() -> str:
     ]
     for path in (*commands_of_options, *scripts):
         tree = ast.parse(path.read_text("utf-8"))
-        told, commands = _split(ast.get_docstring(tree) or "")
+        text, commands = _split(ast.get_docstring(tree) or "")
         title = f"p2seg {path.stem}" if path.parent == CLI else path.relative_to(ROOT).as_posix()
-        parts += [f"## {title}", "", plain(told), ""]
+        parts += [f"## {title}", "", plain(text), ""]
         parts += ["```bash", commands, "```", ""] if commands else []
         options = list(_options(tree))
         if options:
@@ -205,39 +202,11 @@ def messages_page() -> str:
 
 
 def _message(message: Message, number: int) -> str:
-    seen, remedy = (_with_variables(each) for each in message.parts)
+    seen, remedy = (with_variables(each) for each in message.parts)
     lines = ['<div class="message">', f'<h4 id="message-{number}">{seen}</h4>']
     if remedy:
         lines.append(f"<p>{remedy}</p>")
     return "\n".join((*lines, f"<small>{message.file}</small>", "</div>"))
-
-
-def _with_variables(text: str) -> str:
-    text = html.escape(text)
-    return text.replace(OPEN, "<var>").replace(CLOSE, "</var>")
-
-
-def notebook_page(path: Path) -> str:
-    """The notebook's cells and outputs as a page."""
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    parts = []
-    for cell in cells:
-        text = "".join(cell["source"])
-        parts += [text] if cell["cell_type"] == "markdown" else [f"```python\n{text}\n```"]
-        parts += [_output(each) for each in cell.get("outputs", ())]
-    first, *rest = parts
-    note = f"!!! note\n\n    Download and run it: [{path.name}]({path.name}). The tests run it too."
-    return "\n\n".join((first, note, *rest, ""))
-
-
-def _output(output: dict[str, Any]) -> str:
-    """What a cell of the notebook printed or showed."""
-    data = output.get("data", {})
-    for kind in ("image/jpeg", "image/png"):
-        if kind in data:
-            return f'<img alt="the output of this cell" src="data:{kind};base64,{data[kind]}">'
-    text = "".join(output.get("text", data.get("text/plain", "")))
-    return f"```text\n{text.rstrip()}\n```"
 
 
 def _source(name: str) -> Path:
@@ -247,32 +216,32 @@ def _source(name: str) -> Path:
 
 
 def _head(name: str) -> tuple[str, str]:
-    """The sentences of a command's docstring, and its command lines."""
+    """The text of a command's docstring, and its command lines."""
     source = _source(name).read_text("utf-8")
     return _split(ast.get_docstring(ast.parse(source)) or "")
 
 
 def _split(docstring: str) -> tuple[str, str]:
-    """Sentences and command lines of a docstring."""
-    told, commands = list[str](), list[str]()
-    goes_on = False
+    """The text and the command lines of a docstring."""
+    sentences, commands = list[str](), list[str]()
+    continues = False
     for line in docstring.splitlines():
-        is_command = goes_on or line.strip().startswith(STARTS)
-        goes_on = is_command and line.rstrip().endswith("\\")
-        (commands if is_command else told).append(line)
+        is_command = continues or line.strip().startswith(STARTS)
+        continues = is_command and line.rstrip().endswith("\\")
+        (commands if is_command else sentences).append(line)
     indent = min((len(each) - len(each.lstrip()) for each in commands), default=0)
-    return "\n".join(told).strip(), "\n".join(each[indent:] for each in commands)
+    return "\n".join(sentences).strip(), "\n".join(each[indent:] for each in commands)
 
 
 def _body(path: Path) -> list[str]:
     config = read_config(path)
-    taken = ", ".join(f"`{each.replace('/', '', 1)}`" for each in config.takes)
+    included = ", ".join(f"`{each.replace('/', '', 1)}`" for each in config.takes)
     settings = commented(config)
     return [
         *_comment(config.head),
         *(
-            (f"Includes {taken}, and sets:" if settings else f"Includes {taken}.", "")
-            if taken
+            (f"Includes {included}, and sets:" if settings else f"Includes {included}.", "")
+            if included
             else ()
         ),
         *(_table(settings) if settings else ()),
@@ -281,7 +250,7 @@ def _body(path: Path) -> list[str]:
 
 
 def _comment(lines: list[str]) -> list[str]:
-    """A comment of a file as it stands: it may have columns."""
+    """A comment of a file, as code if it has columns."""
     if not any(line.startswith(" ") for line in lines):
         return [plain(" ".join(lines)), ""] if lines else []
     return ["```text", *lines, "```", ""]
@@ -290,23 +259,23 @@ def _comment(lines: list[str]) -> list[str]:
 def _table(settings: list[Setting]) -> Iterator[str]:
     yield from ("| setting | default | meaning |", "| --- | --- | --- |")
     for each in settings:
-        told = each.comment
-        if each.range and not (" | " in told or told.endswith(each.range)):
-            told = f"{told.rstrip('.')}; {each.range}" if told else each.range
+        text = each.comment
+        if each.range and not (" | " in text or text.endswith(each.range)):
+            text = f"{text.rstrip('.')}; {each.range}" if text else each.range
         value = code(each.value) if each.value else ""
-        yield f"| {code(each.key)} | {value} | {plain(piped(told))} |"
+        yield f"| {code(each.key)} | {value} | {plain(piped(text))} |"
 
 
 def _options(tree: ast.Module) -> Iterator[str]:
-    """A row of each `add_argument`."""
+    """A table row for each `add_argument`."""
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         if node.func.attr != "add_argument" or not node.args:
             continue
         names = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        given = {each.arg: each.value for each in node.keywords}
-        default, told = given.get("default"), given.get("help")
+        arguments = {each.arg: each.value for each in node.keywords}
+        default, text = arguments.get("default"), arguments.get("help")
         value = code(ast.unparse(default)) if default is not None else ""
-        sentence = told.value if isinstance(told, ast.Constant) else ""
+        sentence = text.value if isinstance(text, ast.Constant) else ""
         yield f"| {code(', '.join(map(str, names)))} | {value} | {plain(piped(str(sentence)))} |"

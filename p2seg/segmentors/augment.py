@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as F
 from p2seg.data.coco import Instance, decode
 from p2seg.errors import UserError
 
-Pictured = tuple[Tensor, Tensor]
+ImageAndMasks = tuple[Tensor, Tensor]
 """An image `[3, H, W]` uint8 and its masks `[K, H, W]` uint8."""
 
 
@@ -54,7 +54,7 @@ class RandomResize:
 
     def __call__(
         self, image: Tensor, instances: Sequence[Instance], random: torch.Generator
-    ) -> Pictured:
+    ) -> ImageAndMasks:
         """Augments one image.
 
         Args:
@@ -80,9 +80,9 @@ class RandomResize:
         return image, masks
 
 
-def copy_pasted(
-    under: Pictured, over: Pictured, random: torch.Generator
-) -> tuple[Pictured, Tensor]:
+def paste_instances(
+    under: ImageAndMasks, over: ImageAndMasks, random: torch.Generator
+) -> tuple[ImageAndMasks, Tensor]:
     """Copy-paste (Ghiasi et al. 2021): pastes instances of one image at a random place of another.
 
     Args:
@@ -95,24 +95,28 @@ def copy_pasted(
         `[P]` int64 of the pasted instances of `over`.
     """
     image, masks = under
-    other, theirs = over
-    taken = (torch.rand(len(theirs), generator=random) < 0.5).nonzero()[:, 0]
-    theirs = theirs[taken]
-    (height, width), (h, w) = image.shape[1:], other.shape[1:]
-    # a window of the size that fits into both images, at a random place of each
-    rows, columns = min(height, h), min(width, w)
-    at = [_start(side - window, random) for side, window in ((height, rows), (width, columns))]
-    from_ = [_start(side - window, random) for side, window in ((h, rows), (w, columns))]
-    here = (slice(None), slice(at[0], at[0] + rows), slice(at[1], at[1] + columns))
-    there = (slice(None), slice(from_[0], from_[0] + rows), slice(from_[1], from_[1] + columns))
-    pasted = torch.zeros((len(theirs), height, width), dtype=torch.uint8)
-    pasted[here] = theirs[there]
+    source, source_masks = over
+    selected = (torch.rand(len(source_masks), generator=random) < 0.5).nonzero()[:, 0]
+    source_masks = source_masks[selected]
+    (height, width), (h, w) = image.shape[1:], source.shape[1:]
+    # The largest window that fits into both images, at a random place of each.
+    size = min(height, h), min(width, w)
+    target = _window((height, width), size, random)
+    origin = _window((h, w), size, random)
+    pasted = torch.zeros((len(source_masks), height, width), dtype=torch.uint8)
+    pasted[target] = source_masks[origin]
     covered = pasted.bool().any(0)
     image = image.clone()
-    window = covered[here[1:]]
-    image[here] = torch.where(window, other[there], image[here])
-    return (image, torch.cat([masks * ~covered, pasted])), taken
+    image[target] = torch.where(covered[target[1:]], source[origin], image[target])
+    return (image, torch.cat([masks * ~covered, pasted])), selected
 
 
-def _start(room: int, random: torch.Generator) -> int:
-    return int(torch.randint(room + 1, (), generator=random))
+def _window(
+    image: tuple[int, ...], size: tuple[int, int], random: torch.Generator
+) -> tuple[slice, slice, slice]:
+    """A random window of `size` (height, width) in an image, as an index of `[K, H, W]`."""
+    y, x = (
+        int(torch.randint(side - length + 1, (), generator=random))
+        for side, length in zip(image, size, strict=True)
+    )
+    return slice(None), slice(y, y + size[0]), slice(x, x + size[1])

@@ -18,7 +18,7 @@ from p2seg.data.loader import sample_generator
 from p2seg.data.preflight import FileCheck, failures
 from p2seg.data.records import ImageRecord, PackedImages
 from p2seg.errors import UserError
-from p2seg.segmentors.augment import Pictured, RandomResize, copy_pasted
+from p2seg.segmentors.augment import ImageAndMasks, RandomResize, paste_instances
 from p2seg.segmentors.weights import InstanceWeights
 from p2seg.structures import mapped
 
@@ -139,24 +139,24 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
         epoch, index = key
         record, instances = self.images[index], list(self.instances[index])
         random = sample_generator(self.seed, epoch, index)
-        image, masks = self._pictured(index, instances, random)
+        image, masks = self._augmented(index, instances, random)
         if self.copy_paste > 0 and bool(torch.rand((), generator=random) < self.copy_paste):
             other = int(torch.randint(len(self), (), generator=random))
-            theirs = [
+            sources = [
                 each
                 for each in self.instances[other]
                 if not each.default_box and each.review != "rejected"
             ]
-            over = self._pictured(other, theirs, random)
-            (image, masks), taken = copy_pasted((image, masks), over, random)
-            instances = [*instances, *(theirs[k] for k in taken.tolist())]
+            over = self._augmented(other, sources, random)
+            (image, masks), selected = paste_instances((image, masks), over, random)
+            instances = [*instances, *(sources[k] for k in selected.tolist())]
         labels = torch.tensor([each.label for each in instances], dtype=torch.int64)
         target = target_of(masks, labels, self.weights.of(instances, self.mean))
         return record.file_name, image, target
 
-    def _pictured(
+    def _augmented(
         self, index: int, instances: Sequence[Instance], random: torch.Generator
-    ) -> Pictured:
+    ) -> ImageAndMasks:
         """An image of the set, and some of its instances, augmented."""
         record = self.images[index]
         array = read_image(self.folder / record.file_name, (record.height, record.width))

@@ -91,7 +91,7 @@ class SoftDetection:
     mask: SoftMask
 
 
-def decided(candidates: list[SoftDetection], height: int, width: int, most: int) -> Detections:
+def thresholded(candidates: list[SoftDetection], height: int, width: int, most: int) -> Detections:
     """Thresholds soft masks, and returns the detections with a non-empty mask, best first.
 
     Args:

@@ -33,7 +33,7 @@ TOLERANCES = {"boxes": 0.1, "scores": 0.01, "masks": 0.01}
 """Maximum differences: boxes in pixels, scores, and 1 - IoU of masks."""
 
 Runs = Callable[[NDArray[np.uint8], float], tuple[NDArray[Any], ...]]
-"""(image `[H, W, 3]` uint8, score) -> boxes, labels, scores, masks, as `graph.Instances`."""
+"""(image `[H, W, 3]` uint8, score) -> boxes, labels, scores, masks; see `onnx_graph.Instances`."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Agreement:
     def __str__(self) -> str:
         if not self.detections:
             return (
-                f"nothing: in {self.images} images neither finds anything from {COMPARED} on; give "
-                "images=DIR that the model knows"
+                f"nothing: {self.images} images have no detection with a score of at least "
+                f"{COMPARED}; give images=DIR with objects of the model's classes"
             )
         return (
             f"{self.detections} detections of {self.images} images: boxes within "
@@ -83,7 +83,7 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
     """
     onnx = runtime("onnx")
     graph = graph_of(predictor.model)
-    # score -1 below: without detections, the trace would lack all operations on them
+    # The score is -1 below, because a trace without detections lacks all operations on them.
     image = torch.randint(0, 256, (90, 120, 3), dtype=torch.uint8)
     axes = {"image": {0: "height", 1: "width"}, "masks": {0: "count", 1: "height", 2: "width"}}
     axes |= {name: {0: "count"} for name in OUTPUTS[:3]}
@@ -101,8 +101,8 @@ def export_onnx(predictor: Predictor, path: Path, info: dict[str, Any]) -> None:
         )
     model = onnx.load(str(path))
     names = [category.name for category in predictor.categories]
-    made = {"names": names, "max_objects": predictor.model.max_objects}
-    for key, value in {**made, **info}.items():
+    own = {"names": names, "max_objects": predictor.model.max_objects}
+    for key, value in {**own, **info}.items():
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     onnx.save(model, str(path))
 
@@ -121,25 +121,25 @@ def export_program(model: Segmentor, path: Path) -> None:
     """
     if not isinstance(model, SOLOv2):
         raise UserError(
-            f"{type(model).__name__} cannot be a torch.export program, since only SOLOv2 has a "
-            "part of that kind; give out=FILE.onnx"
+            f"{type(model).__name__} cannot be exported as a torch.export program, only SOLOv2 "
+            "can; give out=FILE.onnx"
         )
-
     sides = [torch.export.Dim(name, min=1, max=128) * PADDED_TO for name in ("rows", "columns")]
     example = torch.zeros(1, 3, 4 * PADDED_TO, 5 * PADDED_TO)
     with torch.no_grad():
         program = torch.export.export(
-            _Sees(model), (example,), dynamic_shapes={"images": {2: sides[0], 3: sides[1]}}
+            _Features(model), (example,), dynamic_shapes={"images": {2: sides[0], 3: sides[1]}}
         )
         other = torch.rand(1, 3, 2 * PADDED_TO, 3 * PADDED_TO)
-        for made, own in zip(program.module()(other), model.forward_features(other), strict=True):
-            torch.testing.assert_close(made, own, rtol=1e-3, atol=1e-4)
+        outputs, expected = program.module()(other), model.forward_features(other)
+        for output, own in zip(outputs, expected, strict=True):
+            torch.testing.assert_close(output, own, rtol=1e-3, atol=1e-4)
     with path.open("wb") as stream:
         torch.export.save(program, stream)
 
 
-class _Sees(torch.nn.Module):
-    """`SOLOv2.forward_features` as the forward that an exporter takes."""
+class _Features(torch.nn.Module):
+    """A module whose `forward` is `SOLOv2.forward_features`, for the exporter."""
 
     def __init__(self, model: SOLOv2) -> None:
         super().__init__()
@@ -175,30 +175,30 @@ def agreement(predictor: Predictor, runs: Runs, images: Iterable[NDArray[np.uint
     most = dict.fromkeys(TOLERANCES, 0.0)
     for image in images:
         count += 1
-        # a lower minimum score, because scores of the two sides differ slightly
+        # The minimum score is lower, because scores of the two sides differ slightly.
         floor = COMPARED - 2 * TOLERANCES["scores"]
-        [ours] = predictor.detect([torch.from_numpy(image.copy()).permute(2, 0, 1)], floor)
-        theirs = _detections(runs(image, floor))
-        for first, second in ((ours, theirs), (theirs, ours)):
+        [expected] = predictor.detect([torch.from_numpy(image.copy()).permute(2, 0, 1)], floor)
+        exported = _detections(runs(image, floor))
+        for first, second in ((expected, exported), (exported, expected)):
             for each in first:
                 if each.score >= COMPARED:
-                    matched += first is ours
+                    matched += first is expected
                     for name, value in _difference(each, second).items():
                         most[name] = max(most[name], value)
     over = [name for name, value in most.items() if not value <= TOLERANCES[name]]
     if over:
-        told = ", ".join(f"{name} by {most[name]:.3g}" for name in over)
+        differences = ", ".join(f"{name} by {most[name]:.3g}" for name in over)
         raise UserError(
-            f"the exported model and PyTorch's differ on {count} images ({told}); the file is not "
-            "kept: report this with the checkpoint's settings"
+            f"the exported model and PyTorch's differ on {count} images ({differences}), so no "
+            "file was written; report this with the checkpoint's settings"
         )
     return Agreement(count, matched, **most)
 
 
-def _detections(made: tuple[NDArray[Any], ...]) -> list[Detection]:
+def _detections(outputs: tuple[NDArray[Any], ...]) -> list[Detection]:
     return [
         Detection(int(label), float(score), tuple(box.tolist()), codec.encode(mask))
-        for box, label, score, mask in zip(*made, strict=True)
+        for box, label, score, mask in zip(*outputs, strict=True)
     ]
 
 
@@ -207,11 +207,11 @@ def _difference(one: Detection, others: list[Detection]) -> dict[str, float]:
     same = [other for other in others if other.label == one.label]
     if not same:
         return dict.fromkeys(TOLERANCES, float("inf"))
-    # of several detections with the same mask, the one with the nearest score
-    away = [1 - codec.iou(one.rle, other.rle) for other in same]
-    best = min(range(len(same)), key=lambda k: (round(away[k], 3), abs(same[k].score - one.score)))
+    # Of several detections with the same mask, use the one with the nearest score.
+    masks = [1 - codec.iou(one.rle, other.rle) for other in same]
+    best = min(range(len(same)), key=lambda k: (round(masks[k], 3), abs(same[k].score - one.score)))
     boxes = max(abs(a - b) for a, b in zip(one.box, same[best].box, strict=True))
-    return {"boxes": boxes, "scores": abs(one.score - same[best].score), "masks": away[best]}
+    return {"boxes": boxes, "scores": abs(one.score - same[best].score), "masks": masks[best]}
 
 
 def runtime(name: str) -> Any:
@@ -224,5 +224,5 @@ def runtime(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"{name} is not installed: pip install -e '.[export]', or leave the export out"
+            f"{name} is not installed: pip install -e '.[export]', or skip the export"
         ) from error

@@ -54,7 +54,7 @@ def cell_mask(logits: Tensor, side: tuple[float, float], size: tuple[int, int]) 
         own = inside.any(1 - axis).nonzero()[:, 0]
         first, last = max(0, int(own[0]) - 1), min(logits.shape[axis] - 1, int(own[-1]) + 1)
         places = (torch.arange(size[axis]) + 0.5) / side[axis] - 0.5
-        # the window ends at the next cell with a logit <= 0, or at the border of the image
+        # The window ends at the next cell with a logit <= 0, or at the border of the image.
         low = first if int(own[0]) else -1
         high = last if int(own[-1]) < logits.shape[axis] - 1 else last + 1
         near = ((places > low) & (places < high)).nonzero()[:, 0]

@@ -10,8 +10,8 @@ from typing import Any
 from p2seg.data.coco import InstanceSet
 from p2seg.errors import UserError
 
-LEAST_OBJECTS = 100
-"""Lower bound of the limit of objects per image; the limit of COCO's protocol."""
+MIN_OBJECTS = 100
+"""Lower bound of the limit of objects per image, which is the limit of COCO's protocol."""
 HEADROOM = 1.25
 """Ratio of the limit to the largest number of objects on a training image."""
 
@@ -61,7 +61,7 @@ def max_objects_for(objects: int) -> int:
     Args:
         objects: largest number of objects on a training image.
     """
-    return max(LEAST_OBJECTS, math.ceil(HEADROOM * objects))
+    return max(MIN_OBJECTS, math.ceil(HEADROOM * objects))
 
 
 def check_max_objects(value: Any, key: str) -> None:

@@ -34,7 +34,7 @@ BUILDERS = {
     )
     for name in ("mask_rcnn", "solov2", "mask2former")
 }
-"""The builders that a checkpoint may name; no other code is run."""
+"""The builders that a checkpoint may name. No other code is run."""
 
 Image = str | Path | NDArray[np.uint8]
 """A file, or `[H, W, 3]` uint8 RGB."""
@@ -156,27 +156,27 @@ def predictor_of(
     try:
         categories = [Category(**category) for category in checkpoint["categories"]]
         options = dict(checkpoint["config"]["segmentor"]["model"])
-        maker = options.pop("_target_")
+        builder = options.pop("_target_")
         weights = checkpoint["model"] if not ema else checkpoint["average"] or checkpoint["model"]
     except (KeyError, TypeError, ValueError) as error:
         raise _of_another_version(path, f"it lacks {_in_one_line(error)}") from error
-    if maker not in list(BUILDERS):
-        raise _of_another_version(path, f"it names {shown(maker)} as its model")
-    options |= {"pretrained": False, "weights": None}  # the checkpoint brings its own
+    if builder not in list(BUILDERS):
+        raise _of_another_version(path, f"it names {shown(builder)} as its model")
+    options |= {"pretrained": False, "weights": None}  # the checkpoint has the weights
     if "checkpoint" in options:  # the pretrained model that the training started from
         options["checkpoint"] = None
-    module, function = BUILDERS[maker]
+    module, function = BUILDERS[builder]
     try:
         build: Callable[..., Segmentor] = getattr(import_module(module), function)
         model = build(len(categories), **options)
     except UserError as error:
         raise UserError(f"{path}: {_in_one_line(error, 600)}") from error
     except Exception as error:  # torch and timm raise many types of errors for invalid options
-        raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
+        raise _of_another_version(path, f"{builder}: {_in_one_line(error)}") from error
     try:
         model.load_state_dict(weights)
     except Exception as error:
-        raise _of_another_version(path, f"{maker}: {_in_one_line(error)}") from error
+        raise _of_another_version(path, f"{builder}: {_in_one_line(error)}") from error
     objects = checkpoint.get("objects_per_image")
     if max_objects is None and type(objects) is int:
         max_objects = max_objects_for(objects)
@@ -206,7 +206,7 @@ def _checked(image: Any) -> NDArray[np.uint8]:
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UserError(
-            f"the image is an array {list(array.shape)} of {array.dtype}; give a file, or an array "
-            "[H, W, 3] of uint8, RGB"
+            f"the image is an array {list(array.shape)} of {array.dtype}; give a file, or an RGB "
+            "array [H, W, 3] of uint8"
         )
     return array

@@ -44,7 +44,7 @@ class Instances(NamedTuple):
     masks: Tensor
 
 
-class Asked(NamedTuple):
+class GraphInputs(NamedTuple):
     """The inputs of `Graph.find`; numbers are tensors `[]`.
 
     Attributes:
@@ -75,20 +75,20 @@ class Graph(nn.Module):
         """The instances of an image `[H, W, 3]` uint8 RGB with at least a score `[]` float32."""
         height, width, _ = torch._shape_as_tensor(image).unbind()
         short, long = torch.minimum(height, width), torch.maximum(height, width)
-        # in float64, so that halves are rounded as in Python
+        # float64 rounds halves as Python does.
         scale = torch.minimum(
             self.model.short_side / short.double(), self.model.long_side / long.double()
         )
         h, w = ((side * scale).round().long().clamp(min=1) for side in (height, width))
         pixels = image.permute(2, 0, 1).float() / 255
-        instances = self.find(Asked(pixels, score, (height, width), (h, w)))
+        instances = self.find(GraphInputs(pixels, score, (height, width), (h, w)))
         instances = Instances(*(each[: self.model.max_objects] for each in instances))
         nonempty = instances.masks.flatten(1).any(1)  # a small box may contain no pixel center
         return Instances(*(each[nonempty] for each in instances))
 
     @abstractmethod
-    def find(self, asked: Asked) -> Instances:
-        """The instances of an image."""
+    def find(self, inputs: GraphInputs) -> Instances:
+        """The instances of an image, by descending score."""
 
 
 class MaskRCNNGraph(Graph):
@@ -96,20 +96,20 @@ class MaskRCNNGraph(Graph):
 
     model: MaskRCNN
 
-    def find(self, asked: Asked) -> Instances:
+    def find(self, inputs: GraphInputs) -> Instances:
         """See `Graph.find`."""
-        pixels, score, size, resized_to = asked
+        pixels, score, size, resized_to = inputs
         rows, columns = (
             shrinking(side, to, pixels) for side, to in zip(size, resized_to, strict=True)
         )
         self.model.roi_heads.score_thresh = score  # type: ignore[union-attr]
-        [made] = GeneralizedRCNN.forward(self.model, [resample(pixels, rows, columns)])
-        made = cast("dict[str, Tensor]", made)
+        [outputs] = GeneralizedRCNN.forward(self.model, [resample(pixels, rows, columns)])
+        outputs = cast("dict[str, Tensor]", outputs)
         ratio = [side / to for side, to in zip(size, resized_to, strict=True)]
-        grow = torch.stack([ratio[1], ratio[0], ratio[1], ratio[0]]).to(pixels)
-        boxes = made["boxes"] * grow
-        frames = (made["boxes"] + CROP_SHIFT) * grow
-        masks = made["masks"][:, 0]
+        factors = torch.stack([ratio[1], ratio[0], ratio[1], ratio[0]]).to(pixels)
+        boxes = outputs["boxes"] * factors
+        frames = (outputs["boxes"] + CROP_SHIFT) * factors
+        masks = outputs["masks"][:, 0]
         lines = []
         inside = []
         for axis, side in ((1, size[0]), (0, size[1])):
@@ -121,7 +121,7 @@ class MaskRCNNGraph(Graph):
             inside.append((centers >= boxes[:, axis, None]) & (centers <= boxes[:, axis + 2, None]))
         soft = lines[0] @ masks @ lines[1].transpose(1, 2)
         whole = (soft >= 0.5) & inside[0][:, :, None] & inside[1][:, None, :]
-        return Instances(boxes, made["labels"], made["scores"], whole)
+        return Instances(boxes, outputs["labels"], outputs["scores"], whole)
 
 
 class SOLOv2Graph(Graph):
@@ -129,15 +129,15 @@ class SOLOv2Graph(Graph):
 
     model: SOLOv2
 
-    def find(self, asked: Asked) -> Instances:
+    def find(self, inputs: GraphInputs) -> Instances:
         """See `Graph.find`."""
-        pixels, score, size, resized_to = asked
+        pixels, score, size, resized_to = inputs
         images = padded_input(pixels, size, resized_to)
-        made = self.model.decode(self.model.forward_features(images[None]), 0)
-        kept = made.scores >= score
+        masks, labels, scores = self.model.decode(self.model.forward_features(images[None]), 0)
+        kept = scores >= score
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
-        whole = at_pixels(made.masks[kept, :h, :w], size, resized_to) >= 0
-        return Instances(boxes_of(whole), made.labels[kept], made.scores[kept], whole)
+        whole = at_pixels(masks[kept, :h, :w], size, resized_to) >= 0
+        return Instances(boxes_of(whole), labels[kept], scores[kept], whole)
 
 
 class Mask2FormerGraph(Graph):
@@ -145,9 +145,9 @@ class Mask2FormerGraph(Graph):
 
     model: Mask2Former
 
-    def find(self, asked: Asked) -> Instances:
+    def find(self, inputs: GraphInputs) -> Instances:
         """See `Graph.find`."""
-        pixels, score, size, resized_to = asked
+        pixels, score, size, resized_to = inputs
         images = padded_input(pixels, size, resized_to)
         [classes], [cells] = self.model.layers(images[None])[-1]
         h, w = ((to + STRIDE - 1) // STRIDE for to in resized_to)
@@ -155,8 +155,8 @@ class Mask2FormerGraph(Graph):
         chances = classes.softmax(1)[:, :-1]
         best, index = chances.flatten().topk(min(self.model.max_objects + 1, chances.numel()))
         inside = (cells > 0).to(cells.dtype)
-        sure = (cells.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
-        scores, order = (best * sure[index // chances.shape[1]]).sort(descending=True)
+        maskness = (cells.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+        scores, order = (best * maskness[index // chances.shape[1]]).sort(descending=True)
         kept = scores >= score
         scores, index = scores[kept], index[order][kept]
         queries, labels = index // chances.shape[1], index % chances.shape[1] + 1
@@ -171,15 +171,15 @@ def padded_input(
 ) -> Tensor:
     """Resizes, normalizes and pads an image `[3, H, W]` in 0..1 to multiples of `PADDED_TO`."""
     lines: list[Tensor] = []
-    there: list[Tensor] = []
+    valid: list[Tensor] = []
     for side, to in zip(size, resized_to, strict=True):
         line = shrinking(side, to, pixels)
         padded = (to + PADDED_TO - 1) // PADDED_TO * PADDED_TO
         index = torch.arange(padded)  # type: ignore[call-overload]
-        # padding repeats the last row and is then multiplied by 0
+        # The padding repeats the last row and is then multiplied by 0.
         lines.append(line[index.clamp(max=to - 1)])
-        there.append((index < to).to(pixels.dtype))
-    return normalized(resample(pixels, *lines)) * (there[0][:, None] * there[1])
+        valid.append((index < to).to(pixels.dtype))
+    return normalized(resample(pixels, *lines)) * (valid[0][:, None] * valid[1])
 
 
 def at_pixels(
@@ -215,10 +215,10 @@ GRAPHS: dict[type[Segmentor], type[Graph]] = {
 
 @contextmanager
 def traced() -> Iterator[None]:
-    """Within the block, keeps the map sizes of transformers' Mask2Former traceable.
+    """A context in which the map sizes of transformers' Mask2Former are traceable.
 
-    Its call of `torch.tensor` with a list of sizes would become a constant. It is replaced by
-    `torch.stack`.
+    Its call of `torch.tensor` with a list of sizes would become a constant. `torch.stack` replaces
+    that call.
     """
     try:
         from transformers.models.mask2former import modeling_mask2former as module

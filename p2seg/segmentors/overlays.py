@@ -17,7 +17,7 @@ from p2seg.runtime.files import atomic_path
 from p2seg.segmentors.detection import Detection
 
 SIDES = (512, 1600)
-"""Least and most pixels of the long side of a picture."""
+"""Minimum and maximum pixels of the long side of a picture."""
 
 
 class Overlays:
@@ -47,7 +47,7 @@ class Overlays:
         if frame.rate is not None:
             self._writer_of(frame.source, frame.rate).write(picture)
             return
-        # keeps the extension, because a.jpg and a.png may be in the same folder
+        # The name keeps the suffix, because a.jpg and a.png may be in the same folder.
         with atomic_path(self.folder / f"{frame.record.file_name}.png") as temporary:
             Image.fromarray(picture).save(temporary)
 

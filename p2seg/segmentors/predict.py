@@ -23,7 +23,7 @@ from p2seg.runtime.json_streams import write_json_list
 from p2seg.runtime.resume_log import Kept, Parts
 from p2seg.segmentors.detection import Detection, Detections
 from p2seg.segmentors.overlays import Overlays
-from p2seg.segmentors.prefetch import ahead
+from p2seg.segmentors.prefetch import prefetched
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def predict(
             of the model contain NaN or infinity.
     """
     waiting: list[Frame | str] = []
-    with closing(ahead(frames, batch_size)) as read:
+    with closing(prefetched(frames, batch_size)) as read:
         while True:
             failure = None
             try:
@@ -119,7 +119,7 @@ class Outputs:
     names: Sequence[str]
     options: Options = PLAIN
 
-    def made(self) -> list[Format]:
+    def writers(self) -> list[Format]:
         """New writers of the formats."""
         return [
             FORMATS[name](self.folder / name, self.categories, self.options)
@@ -144,20 +144,20 @@ def keep_predictions(
         parts: the log of results.
     """
     categories, place_of = outputs.categories, places(outputs.names)
-    others = outputs.made()
-    with Overlays(outputs.folder / "overlays", categories) as drawn:
+    writers = outputs.writers()
+    with Overlays(outputs.folder / "overlays", categories) as overlays:
         for each, (number, stamp) in zip(predictions, items, strict=False):  # items may be endless
             if isinstance(each, str):
                 parts.skip(number, stamp, each)
                 continue
             record = each.frame.record
-            shown = [found for found in each.detections if found.score >= outputs.overlay_score]
+            shown = [one for one in each.detections if one.score >= outputs.overlay_score]
             if outputs.overlays is None or number < outputs.overlays:
-                drawn.draw(each.frame, shown)
+                overlays.draw(each.frame, shown)
             stem = str(PurePosixPath(record.file_name).with_suffix(""))
-            for other in others:
-                _write(other, place_of.get(record.file_name, stem), each.frame, shown)
-            results = [_result(record.id, found, categories) for found in each.detections]
+            for writer in writers:
+                _write(writer, place_of.get(record.file_name, stem), each.frame, shown)
+            results = [_result(record.id, one, categories) for one in each.detections]
             parts.add(number, stamp, {"image": vars(record), "results": results, "cut": each.cut})
 
 
@@ -206,14 +206,13 @@ def write_predictions(
             f"{len(lost)} images, such as {name}, have no results and were not skipped: their "
             f"results in {parts.folder} are missing or were changed; run the same command again"
         )
-    left_out = sorted(kept.skipped.keys() - kept.finished.keys())
-    skipped = [kept.skipped[number] for number in left_out]
+    skipped = [kept.skipped[k] for k in sorted(kept.skipped.keys() - kept.finished.keys())]
     if not kept.finished:
         parts.remove()
         raise UserError(f"all {len(skipped)} images were skipped; the first: {skipped[0]}")
 
     if outputs is not None:
-        for each in outputs.made():
+        for each in outputs.writers():
             each.finish(partial(_entries, kept, outputs))
 
     records = []
@@ -222,10 +221,10 @@ def write_predictions(
     def results() -> Iterator[dict[str, Any]]:
         nonlocal cut
         for number in sorted(kept.finished):
-            made = kept.content(number)
-            records.append(made["image"])
-            cut += made.get("cut", False)
-            yield from made["results"]
+            content = kept.content(number)
+            records.append(content["image"])
+            cut += content.get("cut", False)
+            yield from content["results"]
         listed = {
             "info": {**info, "skipped": skipped, "images_cut": cut},
             "images": records,
@@ -243,32 +242,32 @@ def _entries(kept: Kept, outputs: Outputs) -> Iterator[Entry]:
     """Each finished image with its detections of at least `overlay_score`."""
     label_of = {category.id: label for label, category in enumerate(outputs.categories, start=1)}
     for number in sorted(kept.finished):
-        made = kept.content(number)
-        record = ImageRecord(**made["image"])
-        found = []
-        for each in made["results"]:
+        content = kept.content(number)
+        instances = []
+        for each in content["results"]:
             code = each["segmentation"]
             rle = {"size": code["size"], "counts": code["counts"].encode()}
             if each["score"] >= outputs.overlay_score and codec.area(rle):
                 label = label_of[each["category_id"]]
-                found.append(Instance(-1, label, rle, score=each["score"]))
-        yield Entry(record, found)
+                instances.append(Instance(-1, label, rle, score=each["score"]))
+        yield Entry(ImageRecord(**content["image"]), instances)
 
 
-def _write(format: Format, place: str, frame: Frame, found: list[Detection]) -> None:
+def _write(format: Format, place: str, frame: Frame, detections: list[Detection]) -> None:
     """Writes the files of an image, from its path or, for a video frame, from its pixels."""
     format.write(
-        place, frame.record, frame.source.path if frame.rate is None else frame.image, found
+        place, frame.record, frame.source.path if frame.rate is None else frame.image, detections
     )
 
 
-def _result(image_id: int, found: Detection, categories: list[Category]) -> dict[str, Any]:
+def _result(image_id: int, detection: Detection, categories: list[Category]) -> dict[str, Any]:
     """One entry of COCO's results list."""
-    x0, y0, x1, y1 = (round(value, 3) for value in found.box)
+    x0, y0, x1, y1 = (round(value, 3) for value in detection.box)
+    rle = detection.rle
     return {
         "image_id": image_id,
-        "category_id": categories[found.label - 1].id,
-        "segmentation": {"size": found.rle["size"], "counts": found.rle["counts"].decode("ascii")},
+        "category_id": categories[detection.label - 1].id,
+        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
         "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
-        "score": round(found.score, 6),
+        "score": round(detection.score, 6),
     }

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], count: int) -> Generator[T, None, None]:
+def prefetched(items: Iterator[T], count: int) -> Generator[T, None, None]:
     """The same items in the same order, of which up to `count` are computed in advance.
 
     One thread computes them in order. An exception is raised when its item is due.

@@ -21,7 +21,7 @@ class FeaturePyramid(nn.Module):
     """A backbone with a feature pyramid, with the interface of torchvision's detectors.
 
     Args:
-        body: gives feature maps at several strides.
+        body: returns feature maps at several strides.
         channels: channels of each pyramid level.
         levels: number of pyramid levels: that of the body's maps, or one more, which is pooled
             from the last.

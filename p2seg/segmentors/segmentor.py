@@ -12,8 +12,8 @@ from torchvision.transforms.v2 import functional as F
 from p2seg.engine.finite import NotFinite
 from p2seg.segmentors.augment import resized
 from p2seg.segmentors.data import InstanceBatch
-from p2seg.segmentors.detection import Detections, SoftDetection, decided
-from p2seg.segmentors.limits import LEAST_OBJECTS, Room
+from p2seg.segmentors.detection import Detections, SoftDetection, thresholded
+from p2seg.segmentors.limits import MIN_OBJECTS, Room
 
 
 class Segmentor(nn.Module):
@@ -27,7 +27,7 @@ class Segmentor(nn.Module):
 
     short_side: int
     long_side: int
-    max_objects: int = LEAST_OBJECTS
+    max_objects: int = MIN_OBJECTS
 
     def limit_objects(self, most: int) -> None:
         """Sets `max_objects`, and raises the number of candidates per image if necessary."""
@@ -69,7 +69,7 @@ class Segmentor(nn.Module):
         """
         return self.losses(batch())
 
-    def look(
+    def predict_soft(
         self, images: Sequence[Tensor], score: float, *, scale: float = 1.0
     ) -> list[list[SoftDetection]]:
         """Detects instances in images of any sizes, with soft masks.
@@ -134,6 +134,6 @@ class Segmentor(nn.Module):
             NotFinite: see `find`.
         """
         return [
-            decided(found, image.shape[1], image.shape[2], self.max_objects)
-            for image, found in zip(images, self.look(images, score), strict=True)
+            thresholded(soft, image.shape[1], image.shape[2], self.max_objects)
+            for image, soft in zip(images, self.predict_soft(images, score), strict=True)
         ]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from p2seg.errors import UserError
 
-MOST_LAYERS = 1000
+MAX_LAYERS = 1000
 """Maximum number of layers, because an untrusted checkpoint could set any number."""
 
 
 def check_counts(counts: Mapping[str, int | Sequence[int]]) -> None:
-    """Checks that counts, channels and sides are >= 1, and layers at most `MOST_LAYERS`.
+    """Checks that counts, channels and sides are >= 1, and layers at most `MAX_LAYERS`.
 
     Args:
         counts: values by name in `segmentor.model`; a list must have at least one entry.
@@ -22,9 +22,9 @@ def check_counts(counts: Mapping[str, int | Sequence[int]]) -> None:
     for name, value in counts.items():
         several = isinstance(value, Sequence)
         values = value if isinstance(value, Sequence) else [value]
-        if name.endswith(("_layers", "_depth")) and values and max(values) > MOST_LAYERS:
+        if name.endswith(("_layers", "_depth")) and values and max(values) > MAX_LAYERS:
             raise UserError(
-                f"segmentor.model.{name}={value!s:.60}: must be an integer from 1 to {MOST_LAYERS}"
+                f"segmentor.model.{name}={value!s:.60}: must be an integer from 1 to {MAX_LAYERS}"
             )
         if not values or min(values) < 1:
             shown = list(values) if several else value

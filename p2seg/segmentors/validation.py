@@ -15,7 +15,7 @@ from p2seg.evaluation import coco, voc
 from p2seg.runtime.ranks import Ranks
 from p2seg.segmentors.segmentor import Segmentor
 
-LEAST_SCORE = 0.05
+MIN_SCORE = 0.05
 """Minimum score of detections, the default of `predict.score`."""
 
 
@@ -45,7 +45,7 @@ class Validation:
             array = read_image(self.images / record.file_name, (record.height, record.width))
             image = torch.from_numpy(array).permute(2, 0, 1).to(device)
             with naming([record.file_name]):
-                [own] = model.predict([image], LEAST_SCORE)
+                [own] = model.predict([image], MIN_SCORE)
             detections.append([Instance(-1, d.label, d.rle, score=d.score) for d in own])
         pred = replace(self.gt, instances=self.ranks.merged(detections))
         area = voc.voc_scores(voc.overlaps(self.gt, pred, self.ranks))["voc_area"]

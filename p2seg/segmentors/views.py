@@ -17,7 +17,7 @@ from torch import Tensor
 
 from p2seg.data import rle as codec
 from p2seg.errors import check_choice
-from p2seg.segmentors.detection import Box, Detections, SoftDetection, SoftMask, decided
+from p2seg.segmentors.detection import Box, Detections, SoftDetection, SoftMask, thresholded
 from p2seg.segmentors.segmentor import Segmentor
 
 SAME = 0.5
@@ -72,7 +72,7 @@ def predict_views(
     of_views = []
     for view in transforms:
         inputs = [image.flip(-1) if view.flip else image for image in images]
-        outputs = model.look(inputs, floor, scale=view.scale)
+        outputs = model.predict_soft(inputs, floor, scale=view.scale)
         of_views.append(
             [
                 [_mirrored(each, image.shape[2]) for each in output] if view.flip else output
@@ -85,9 +85,9 @@ def predict_views(
         most = model.max_objects
         own = Detections()
         for each in merged(per_view, height, width):  # one by one, because full masks are large
-            own += decided([each], height, width, most) if each.score >= score else []
+            own += thresholded([each], height, width, most) if each.score >= score else []
         own.sort(key=lambda one: -one.score)
-        # a detection below `score` that a view has dropped does not count as cut off
+        # A detection below `score` that a view has dropped does not count as cut off.
         dropped = any(len(one) > most and min(o.score for o in one) >= score for one in per_view)
         results.append(Detections(own[:most], cut=dropped or len(own) > most))
     return results
@@ -118,23 +118,23 @@ def merged(
     Yields:
         The averages, ordered by the best score of any view.
     """
-    every = [(number, each) for number, view in enumerate(views) for each in view]
-    every.sort(key=lambda pair: -pair[1].score)
-    codes = [codec.encode(each.mask.whole(height, width)) for _, each in every]
+    pairs = [(number, each) for number, view in enumerate(views) for each in view]
+    pairs.sort(key=lambda pair: -pair[1].score)
+    codes = [codec.encode(each.mask.whole(height, width)) for _, each in pairs]
     iou = codec.iou_matrix(codes, codes)
-    view = np.array([number for number, _ in every], np.int64)
-    labels = np.array([each.label for _, each in every], np.int64)
-    free = np.ones(len(every), bool)
-    for lead in range(len(every)):
+    view = np.array([number for number, _ in pairs], np.int64)
+    labels = np.array([each.label for _, each in pairs], np.int64)
+    free = np.ones(len(pairs), bool)
+    for lead in range(len(pairs)):
         if not free[lead]:
             continue
         members = [lead]
         for number in set(range(len(views))) - {view[lead]}:
-            fitting = free & (view == number) & (labels == labels[lead]) & (iou[lead] >= SAME)
-            if fitting.any():
-                members.append(int(np.argmax(np.where(fitting, iou[lead], -1.0))))
+            matches = free & (view == number) & (labels == labels[lead]) & (iou[lead] >= SAME)
+            if matches.any():
+                members.append(int(np.argmax(np.where(matches, iou[lead], -1.0))))
         free[members] = False
-        yield _average([every[k][1] for k in members], len(views))
+        yield _average([pairs[k][1] for k in members], len(views))
 
 
 def _average(members: list[SoftDetection], views: int) -> SoftDetection:

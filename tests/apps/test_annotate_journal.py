@@ -200,7 +200,7 @@ def test_a_line_that_says_nothing_is_refused(path):
     good = journal(path).read_text()
     for line in ('{"do": "fly", "name": "a.png"}', "{}", '{"do": "add", "name": "a.png"}'):
         journal(path).write_text(f"{good}\n{line}\n")
-        with pytest.raises(UserError, match="of its journal does not fit the points"):
+        with pytest.raises(UserError, match="of its journal does not match the points"):
             Clicks(path)
 
 
@@ -234,7 +234,7 @@ def photos(tmp_path):
 
 
 def test_the_file_gets_the_journal_in_a_pause_and_at_the_end(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(session_module, "AGAIN", 0.05)
+    monkeypatch.setattr(session_module, "INTERVAL", 0.05)
 
     async def work():
         session = Session(photos(tmp_path), begun(path), None)

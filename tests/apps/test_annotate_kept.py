@@ -290,7 +290,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path, monkeypatch):
         return found
 
     monkeypatch.setattr("p2seg.apps.annotate.store.read_points", read)
-    with pytest.raises(UserError, match="was changed while it was read"):
+    with pytest.raises(UserError, match="was changed during reading"):
         Clicks(path)
 
 

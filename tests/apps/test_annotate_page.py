@@ -169,8 +169,8 @@ def test_a_second_server_on_the_file_is_rejected(tool, home, run_tool):
     code, _, error = run_tool("annotate", *words[:2], f"out={home}/b.json", f"port={tool.port}")
     assert code == 2
     assert (
-        error == f"port={tool.port} is taken by another program; give another one, or port=0 "
-        "for any free port\n"
+        error == f"port={tool.port} is used by another program; give another port, or port=0 "
+        "for any free one\n"
     )
     assert not (home / "b.json").exists()
 

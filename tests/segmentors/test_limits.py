@@ -59,7 +59,7 @@ def test_the_best_are_kept_and_the_cut_is_known(build, views):
 def test_exactly_the_limit_is_no_cut():
     model, image = untrained(build_mask_rcnn, 50)
     with torch.inference_mode():
-        [found] = model.look([image], 0.0)
+        [found] = model.predict_soft([image], 0.0)
     scores = sorted((each.score for each in found), reverse=True)
     model.limit_objects(4)
     for count in (4, 5):

@@ -33,7 +33,7 @@ from p2seg.segmentors.detection import Detections
 from p2seg.segmentors.load import load
 from p2seg.segmentors.mask_rcnn.model import build_mask_rcnn
 from p2seg.segmentors.predict import Prediction, predict
-from p2seg.segmentors.prefetch import ahead
+from p2seg.segmentors.prefetch import prefetched
 
 CHANGES = ["predict.score=0.0", "predict.overlay_score=0.0", "trainer.accelerator=cpu"]
 BUILDER = "p2seg.segmentors.mask_rcnn.model.build_mask_rcnn"
@@ -364,7 +364,7 @@ def test_a_failure_comes_after_what_was_found_before(album):
 
 
 def test_ahead_gives_the_same_and_stops_when_nobody_listens():
-    assert list(ahead(iter(range(9)), 4)) == list(range(9))
+    assert list(prefetched(iter(range(9)), 4)) == list(range(9))
     closed = []
 
     def endless():
@@ -374,7 +374,7 @@ def test_ahead_gives_the_same_and_stops_when_nobody_listens():
         finally:
             closed.append(True)
 
-    ones = ahead(endless(), 3)
+    ones = prefetched(endless(), 3)
     assert next(ones) == 1
     ones.close()
     assert closed == [True]

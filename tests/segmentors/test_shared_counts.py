@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from p2seg.method.losses import hardest_mean, offset_loss
 from p2seg.runtime.ranks import mean_over_ranks
 from p2seg.segmentors.data import InstanceTarget
-from p2seg.segmentors.solov2.heads import Seen
+from p2seg.segmentors.solov2.heads import RawOutputs
 from p2seg.segmentors.solov2.losses import category_loss, mask_loss
 from p2seg.structures import Points
 
@@ -68,7 +68,7 @@ def of_solo(rank):
     owners, targets = half(owners, rank), half(targets, rank)
     return {
         "category": category_loss(categories, owners, targets),
-        "mask": mask_loss(Seen(categories, kernels, features), owners, targets),
+        "mask": mask_loss(RawOutputs(categories, kernels, features), owners, targets),
     }
 
 

@@ -13,7 +13,7 @@ from p2seg.data.rle import decode
 from p2seg.errors import UserError
 from p2seg.segmentors.augment import RandomResize
 from p2seg.segmentors.data import InstanceBatch, InstanceDataset, InstanceTarget
-from p2seg.segmentors.solov2.heads import Seen, with_places
+from p2seg.segmentors.solov2.heads import RawOutputs, with_places
 from p2seg.segmentors.solov2.losses import category_loss, dice_loss, mask_loss, shrunk
 from p2seg.segmentors.solov2.model import build_solov2, peaks
 from p2seg.segmentors.solov2.targets import GridLevel, grid_owners
@@ -111,7 +111,7 @@ def test_the_mask_loss_by_hand():
             p = 1 / (1 + np.exp(-logits))
             dice = 2 * (p * truth[k]).sum() / ((p**2).sum() + truth[k].sum())
             losses.append((1 - dice) * float(own.mask_weights[k]))
-    made = mask_loss(Seen(torch.empty(0), kernels, features), [owner], [own])
+    made = mask_loss(RawOutputs(torch.empty(0), kernels, features), [owner], [own])
     assert float(made) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
@@ -120,7 +120,7 @@ def test_a_mask_too_small_for_the_features_teaches_nothing():
     owner = torch.full((13,), -1)
     owner[2], owner[5] = 0, 1
     random = torch.Generator().manual_seed(0)
-    seen = Seen(
+    seen = RawOutputs(
         torch.empty(0),
         torch.randn(1, 13, 5, generator=random),
         torch.randn(1, 5, 16, 16, generator=random),
@@ -191,7 +191,9 @@ def test_odd_sizes_train_and_are_predicted(tmp_path, size):
 def planted(model, boxes, label=2, h=16, w=24):
     """What the network would see of an image with one certain instance a box, in cells."""
     cells = sum(each.cells**2 for each in model.levels)
-    seen = Seen(torch.full((1, cells, 2), -9.0), torch.zeros(1, cells, 8), torch.zeros(1, 8, h, w))
+    seen = RawOutputs(
+        torch.full((1, cells, 2), -9.0), torch.zeros(1, cells, 8), torch.zeros(1, 8, h, w)
+    )
     for k, (y0, x0, y1, x1) in enumerate(boxes):
         seen.features[0, k] = -1
         seen.features[0, k, y0:y1, x0:x1] = 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 from segmentor_sets import make_set
 
-from p2seg.segmentors.augment import RandomResize, copy_pasted
+from p2seg.segmentors.augment import RandomResize, paste_instances
 from p2seg.segmentors.data import InstanceDataset
 from p2seg.segmentors.weights import InstanceWeights
 
@@ -62,7 +62,7 @@ def test_pasted_instances_cover_what_lies_below(sizes):
         under = (torch.full((3, h, w), 10).byte(), torch.ones(1, h, w).byte())
         theirs = (torch.rand(4, h2, w2, generator=random) < 0.3).byte()
         over = (torch.full((3, h2, w2), 200).byte(), theirs)
-        (image, masks), taken = copy_pasted(under, over, random)
+        (image, masks), taken = paste_instances(under, over, random)
         assert image.shape == (3, h, w)
         assert len(masks) == 1 + len(taken)
         pasted = masks[1:].bool().any(0)

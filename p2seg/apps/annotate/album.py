@@ -60,10 +60,10 @@ class Album:
     Attributes:
         names: the sorted image names.
         left_out: one message per file that is not shown.
-        faults: by image number, why the image cannot be used; filled when the image is read.
+        faults: error message by image number, set when the image is read.
 
     Raises:
-        UserError: the folder does not exist, or it has no image that can be shown.
+        UserError: the folder does not exist, or has no valid image.
     """
 
     def __init__(
@@ -148,13 +148,15 @@ class Album:
         left, top = min(max(part.left, 0), width - 1), min(max(part.top, 0), height - 1)
         cut = image[top : top + max(part.height, 1), left : left + max(part.width, 1)]
         to_height, to_width = (
-            max(1, min(wanted, there, LONGEST_SIDE))
-            for wanted, there in zip((part.to_height, part.to_width), cut.shape[:2], strict=True)
+            max(1, min(requested, actual, LONGEST_SIDE))
+            for requested, actual in zip(
+                (part.to_height, part.to_width), cut.shape[:2], strict=True
+            )
         )
         if (to_height, to_width) != cut.shape[:2]:
             small = cv2.resize(cut, (to_width, to_height), interpolation=cv2.INTER_AREA)
             return _encoded(".jpg", np.asarray(small), [cv2.IMWRITE_JPEG_QUALITY, 90]), "image/jpeg"
-        # at full size the user looks at single pixels, so the encoding must be lossless
+        # At full size the user sees single pixels, so the encoding must be lossless.
         return _encoded(".png", cut, [cv2.IMWRITE_PNG_COMPRESSION, 1]), "image/png"
 
     def close(self) -> None:

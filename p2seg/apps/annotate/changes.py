@@ -1,4 +1,4 @@
-"""The changes of points: noted as they are made, saved, and made again from a journal."""
+"""The changes of points: recorded, saved, and replayed from a journal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from p2seg.errors import UserError
 
 
 class Changes(ABC):
-    """What is changed, and what of it is saved.
+    """Records changes and which of them are saved.
 
     Args:
         store: the file, its journal and its history.
 
     Attributes:
-        version: of the points and marks; each change counts it on.
-        written: the version that the file and its journal hold.
-        folded: the version that the file holds.
-        unsaved: the version in which a point got to be as it is, by its id, where that is not
-            written yet.
+        version: version of the points and marks, increased by each change.
+        written: the version in the file and its journal together.
+        folded: the version in the file.
+        unsaved: the version of the last change of each unsaved point, by point id.
     """
 
     def __init__(self, store: Store) -> None:
@@ -34,29 +33,29 @@ class Changes(ABC):
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
-        """What is to be written."""
+        """The content to write."""
 
     @abstractmethod
     def make(self, do: str, name: str, values: dict[str, Any]) -> object:
-        """Makes a change of the journal again."""
+        """Applies a change of the journal."""
 
     def note(self, do: str, name: str, **values: Any) -> None:
-        """Notes the change that made this version, for the journal.
+        """Records the change that led to this version, for the journal.
 
-        A version without a note is saved by writing the whole file.
+        A version without a record is saved by writing the whole file.
 
         Args:
-            do: what was done.
-            name: of the image.
-            values: that `make` needs to do it again.
+            do: kind of the change.
+            name: image name.
+            values: arguments of the change for `make`.
         """
         self._noted[self.version] = {"do": do, "name": name, **values}
 
     def replay(self) -> None:
-        """Makes the changes of the journal again.
+        """Applies the changes of the journal.
 
         Raises:
-            UserError: a change does not fit the points.
+            UserError: a change is not possible.
         """
         for change in self.store.changes:
             values = dict(change)
@@ -64,26 +63,26 @@ class Changes(ABC):
                 self.make(values.pop("do"), values.pop("name"), values)
             except (UserError, TypeError, ValueError, KeyError) as error:
                 raise UserError(
-                    f"{self.store.path}: the change {change} of its journal does not fit the "
-                    f"points ({error}); move the journal away to go on without its changes"
+                    f"{self.store.path}: the change {change} of its journal does not match the "
+                    f"points ({error}); move the journal away to continue without its changes"
                 ) from error
         self.note_saved(self.version)
 
     def unwritten(self) -> list[Change] | None:
-        """The changes that the journal has to take; None if the file has to be written."""
+        """The changes to append to the journal, or None if the file must be written."""
         versions = range(self.written + 1, self.version + 1)
         if not self.store.takes_changes or any(each not in self._noted for each in versions):
             return None
         return [self._noted[each] for each in versions]
 
     def note_saved(self, version: int) -> None:
-        """Notes that the file and its journal hold this version."""
+        """Records that the file and its journal contain this version."""
         self.written = version
         self._noted = {key: each for key, each in self._noted.items() if key > version}
         self.unsaved = {id: since for id, since in self.unsaved.items() if since > version}
 
     def note_written(self, version: int) -> None:
-        """Notes that the file holds this version."""
+        """Records that the file contains this version."""
         self.folded = version
         self.note_saved(max(version, self.written))
 
@@ -92,27 +91,27 @@ class Changes(ABC):
 
         Raises:
             UserError: another program has changed the file.
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         self.store.begin(snapshot)
         self.store.finish(snapshot)
 
     def rescue(self) -> Path:
-        """Writes all points into a new file next to the points file, and gives its path.
+        """Writes all points to a new file next to the points file and returns its path.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         return self.store.rescue(self.snapshot())
 
 
 def size_of(values: dict[str, Any]) -> tuple[int, int]:
-    """Takes the (height, width) out of the values of a change."""
+    """Removes the (height, width) from the values of a change and returns it."""
     height, width = values.pop("size")
     return int(height), int(width)
 
 
 def action_of(values: dict[str, Any]) -> Action:
-    """The action in the values of a change that undid it."""
+    """The undone action in the values of an `undo` change."""
     [action] = actions_of([values["action"]])
     return action

@@ -31,7 +31,7 @@ class Click:
     """A point.
 
     Attributes:
-        id: of the annotation.
+        id: annotation id.
         label: class, 1..C.
         x, y: position in pixels.
         row: position in the file's order; the row of a removed point stays reserved.
@@ -53,10 +53,10 @@ class Entry:
     Attributes:
         record: id, name and size of the image.
         text: its JSON entry in the file.
-        clicks: by id, in the order of their rows.
-        given: the file listed the image without points, so it stays listed without points.
+        clicks: clicks by id, in the order of their rows.
+        given: the file lists the image without points, so it stays in the file.
         done: the user marked the image as empty.
-        packed: the encoded points, until something changes.
+        packed: the points as tensors, or None after a change.
     """
 
     record: ImageRecord
@@ -68,7 +68,7 @@ class Entry:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the file lists it; other tools treat a listed image without points as empty."""
+        """Whether the file lists the image. Other tools treat one without points as empty."""
         return bool(self.clicks) or self.done or self.given
 
     @property
@@ -146,24 +146,23 @@ def aliases_of(names: Collection[str], known: Collection[str]) -> dict[str, str]
     Some programs store an accented letter as one character (NFC), others as two (NFD). If several
     names differ only in this, each name is mapped to itself only.
     """
-    given = set(names)
-    here = _by_form(name for name in given if name not in known)
-    there = _by_form(name for name in known if name not in given)
-    pairs = ((found, there.get(form, [])) for form, found in here.items())
-    return {ours[0]: theirs[0] for ours, theirs in pairs if len(ours) == len(theirs) == 1}
+    new = _by_form(set(names) - set(known))
+    old = _by_form(set(known) - set(names))
+    pairs = ((same, old.get(form, [])) for form, same in new.items())
+    return {first[0]: second[0] for first, second in pairs if len(first) == len(second) == 1}
 
 
 def _by_form(names: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    forms: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(normalize("NFC", name), []).append(name)
-    return found
+        forms.setdefault(normalize("NFC", name), []).append(name)
+    return forms
 
 
 def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Returns what the page must remember of images beyond the file's lists.
+    """Returns the page's state of images that is not in the file's lists.
 
-    An image that lost its last point is not listed, but keeps its id and its position.
+    An image without its last point is not listed, but keeps its id and position.
     """
     placed = list(enumerate(entries))
     return {
@@ -190,8 +189,8 @@ def first_free(ids: list[int], ours: dict[str, Any], key: str) -> int:
     Raises:
         UserError: too few ids are free.
     """
-    [noted] = ids_of([ours.get(key)]) or [1]
-    first = max([noted, 1, *(id + 1 for id in ids)])
+    [stored] = ids_of([ours.get(key)]) or [1]
+    first = max([stored, 1, *(id + 1 for id in ids)])
     if first > MAX_ID - ROOM:
         raise UserError(f"ids reach {first - 1}, which leaves none for new points; renumber them")
     return first

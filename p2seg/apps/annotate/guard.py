@@ -77,8 +77,8 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
 
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.token.encode())
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode(), self.token.encode())
 
 
 def is_allowed(
@@ -95,16 +95,16 @@ def is_allowed(
         first: the request is for the page itself, which may only be opened as a document.
         changes: the request may change something or opens a websocket, so browsers send an origin.
     """
-    asked = headers.get(b"host", "")
-    if not is_ours(_hostname(asked), names):
+    host = headers.get(b"host", "")
+    if not is_ours(_hostname(host), names):
         return False
     dest = headers.get(b"sec-fetch-dest")
     if first and dest not in (None, "document"):
         return False
     origin = headers.get(b"origin")
     if origin is not None:
-        return origin in (f"http://{asked}", f"https://{asked}")
-    # a request embedded in a foreign page has no origin, but `sec-fetch-site` names its source
+        return origin in (f"http://{host}", f"https://{host}")
+    # A request embedded in a foreign page has no origin, but `sec-fetch-site` names its source.
     site, mode = headers.get(b"sec-fetch-site"), headers.get(b"sec-fetch-mode")
     is_link = mode == "navigate" and dest == "document"
     return not changes and (site in (None, "none", "same-origin") or is_link)
@@ -144,8 +144,8 @@ def _hostname(netloc: str) -> str:
     """Returns the host without its port in lower case, or an empty string if it is invalid."""
     try:
         parts = urlsplit(f"//{netloc}")
-        whole = parts.netloc == netloc and "@" not in netloc and parts.port != 0
-        return (parts.hostname or "") if whole else ""
+        valid = parts.netloc == netloc and "@" not in netloc and parts.port != 0
+        return (parts.hostname or "") if valid else ""
     except ValueError:
         return ""
 
@@ -170,7 +170,7 @@ def _welcome(headers: dict[bytes, str], cookie: str) -> tuple[int, list[Header],
     """Returns the response that stores the token in a cookie and removes it from the address."""
     kept = (b"set-cookie", f"{cookie}; Path=/; HttpOnly; SameSite=Strict".encode())
     if headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
-        # after a link on a foreign page, a redirect would still be cross-site and lack the cookie
+        # After a link on a foreign page, a redirect is still cross-site and lacks the cookie.
         return 200, [kept, (b"refresh", b"0; url=/")], ""
     return 303, [kept, (b"location", b"/")], ""
 

@@ -137,9 +137,9 @@ def renumbered(actions: list[Action], rows: list[int]) -> list[Action]:
 
 
 def found_in(actions: list[Action], wanted: Action) -> int:
-    """The place of the last of some actions that is the wanted one; their number if none is.
+    """The last index of an action in a list; the length of the list if it is missing.
 
-    Rows do not count: they are others after the file is read again.
+    Rows are not compared, because they change when the file is read again.
     """
     places = (k for k in reversed(range(len(actions))) if _rowless(actions[k]) == _rowless(wanted))
     return next(places, len(actions))
@@ -159,15 +159,15 @@ def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
 def places_of(points: PointSet, actions: list[Action]) -> dict[int, list[float] | None]:
     """Returns [x, y] of each point in the actions, or None for a point that does not exist."""
     images = {action.image_id for action in actions}
-    found: dict[int, list[float] | None] = {
+    places: dict[int, list[float] | None] = {
         action.id: None for action in actions if action.id is not None
     }
     for record, own in zip(points.images, points.points, strict=True):
         if record.id in images:
             for id, (y, x) in zip(own.ids.tolist(), own.yx.tolist(), strict=True):
-                if id in found:
-                    found[id] = [x, y]
-    return found
+                if id in places:
+                    places[id] = [x, y]
+    return places
 
 
 def ids_of(content: Any) -> list[int]:

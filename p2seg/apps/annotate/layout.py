@@ -27,7 +27,7 @@ class Layout:
     Attributes:
         frame: the whole text, with empty lists.
         info: the text of the `info` object.
-        encoding: of the file, including the byte order.
+        encoding: encoding of the file, including the byte order.
         mark: the byte order mark at the start of the file, or an empty string.
         images, annotations, categories: the three lists.
     """
@@ -48,7 +48,7 @@ class Layout:
             UserError: a preserved value is nested too deeply to be copied.
         """
         encoding: str = "utf-8" if content is None else json.detect_encoding(content)
-        # Python's "utf-16" and "utf-32" mean the byte order of this machine
+        # Python's "utf-16" and "utf-32" stand for the byte order of this machine.
         if content is not None and encoding in ("utf-16", "utf-32"):
             encoding += "-be" if content[0] in (0x00, 0xFE) else "-le"
         text = NEW if content is None else content.decode(encoding)
@@ -100,12 +100,12 @@ def entry_or(text: Any, own: str, image: ImageRecord) -> str:
         own: the entry that the page would write.
         image: the image of the entry.
     """
-    found, wanted = _loaded(text), json.loads(own)
-    if not isinstance(found, dict):
+    stored, expected = _loaded(text), json.loads(own)
+    if not isinstance(stored, dict):
         return own
-    point = wanted.pop("point", None)
-    fits = point is None or _is_point(found.get("point"), point, image)
-    same = fits and all(whole(found.get(key)) == value for key, value in wanted.items())
+    point = expected.pop("point", None)
+    same = point is None or _is_point(stored.get("point"), point, image)
+    same = same and all(whole(stored.get(key)) == value for key, value in expected.items())
     return str(text) if same else own
 
 
@@ -114,13 +114,13 @@ def is_point(text: Any, x: float, y: float, image: ImageRecord) -> bool:
     return _is_point(_loaded(text), (x, y), image)
 
 
-def _is_point(value: Any, wanted: Sequence[float], image: ImageRecord) -> bool:
+def _is_point(value: Any, xy: Sequence[float], image: ImageRecord) -> bool:
     try:
         y, x = xy_inside(value, 0, image)
     except UserError:
         return False
     return all(
-        math.isclose(*each, rel_tol=1e-6, abs_tol=1e-6) for each in zip((x, y), wanted, strict=True)
+        math.isclose(*each, rel_tol=1e-6, abs_tol=1e-6) for each in zip((x, y), xy, strict=True)
     )
 
 

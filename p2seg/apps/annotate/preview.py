@@ -1,4 +1,4 @@
-"""Makes quick masks of the clicked points, at a limited size and in a thread of its own."""
+"""Makes quick masks of the clicked points, at a limited size and in a separate thread."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Found:
+class PreviewResult:
     """The result of a preview.
 
     Attributes:
-        number: of the image.
+        number: image number.
         points: the requested points.
-        outlines: one per point that has a mask.
-        seconds: how long the preview took.
-        fault: why there are no masks, in one sentence, or None.
+        outlines: one per point with a mask.
+        seconds: duration of the preview.
+        fault: error message if there are no masks, or None.
     """
 
     number: int
@@ -52,7 +52,7 @@ class Found:
 
 
 class Preview:
-    """Makes masks in its own thread; only the latest waiting request is served.
+    """Makes masks in a separate thread. A new request replaces a waiting one.
 
     Args:
         album: the images.
@@ -60,9 +60,11 @@ class Preview:
         tell: called in the preview thread with each result.
     """
 
-    def __init__(self, album: Album, masks: MaskMaker, tell: Callable[[Found], None]) -> None:
+    def __init__(
+        self, album: Album, masks: MaskMaker, tell: Callable[[PreviewResult], None]
+    ) -> None:
         self.album, self.masks, self.tell = album, masks, tell
-        self._wanted: tuple[int, Points] | None = None
+        self._request: tuple[int, Points] | None = None
         self._changed = threading.Condition()
         self._ended = False
         threading.Thread(target=self._run, name="preview", daemon=True).start()
@@ -70,7 +72,7 @@ class Preview:
     def ask(self, number: int, points: Points) -> None:
         """Requests the masks of an image's points and returns at once."""
         with self._changed:
-            self._wanted = number, points
+            self._request = number, points
             self._changed.notify()
 
     def close(self) -> None:
@@ -79,7 +81,7 @@ class Preview:
             self._ended = True
             self._changed.notify()
 
-    def find(self, number: int, points: Points) -> Found:
+    def find(self, number: int, points: Points) -> PreviewResult:
         """Computes the masks of an image's points in the calling thread; prepares it if none."""
         start = time.perf_counter()
         outlines, fault = [], None
@@ -89,19 +91,19 @@ class Preview:
             fault = str(error)
         except Exception as error:  # the page stays usable without masks
             fault = f"no masks: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Found(number, points, outlines, time.perf_counter() - start, fault)
+        return PreviewResult(number, points, outlines, time.perf_counter() - start, fault)
 
     def _run(self) -> None:
         with suppress(Exception):  # loads the compiled loops early; a later request reports errors
             self.masks(np.zeros((32, 32, 3), np.uint8), _MIDDLE)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._wanted is not None or self._ended)
+                self._changed.wait_for(lambda: self._request is not None or self._ended)
                 if self._ended:
                     return
-                wanted, self._wanted = self._wanted, None
-            if wanted is not None:
-                self.tell(self.find(*wanted))
+                request, self._request = self._request, None
+            if request is not None:
+                self.tell(self.find(*request))
 
     def _outlines(self, image: NDArray[np.uint8], points: Points) -> list[Outline]:
         instances = self.masks(image, points)

@@ -26,7 +26,7 @@ from p2seg.apps.annotate.album import Album, Part
 from p2seg.apps.annotate.clicks import Clicks
 from p2seg.apps.annotate.guard import Guard, is_loopback
 from p2seg.apps.annotate.masks import MaskMaker
-from p2seg.apps.annotate.preview import Found, Preview
+from p2seg.apps.annotate.preview import Preview, PreviewResult
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.view import View
 from p2seg.errors import UserError
@@ -51,8 +51,8 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"port={port} is taken by another program; give another one, or port=0 for any "
-                "free port"
+                f"port={port} is used by another program; give another port, or port=0 for any "
+                "free one"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM):
             raise UserError(f"port={port} needs root; give a port from 1024 on") from error
@@ -100,9 +100,9 @@ def serve(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
 
-        def tell(found: Found) -> None:
+        def tell(result: PreviewResult) -> None:
             with suppress(RuntimeError):  # the loop is closed: no tab is open
-                loop.call_soon_threadsafe(session.found, found)
+                loop.call_soon_threadsafe(session.draw, result)
 
         preview = Preview(album, masks, tell) if masks else None
         session = Session(album, clicks, preview)
@@ -129,10 +129,10 @@ def serve(
     web.add_middleware(Guard, host=host, token=token)
     options = {"log_level": "critical", "access_log": False, "server_header": False}
     config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
-    server, asked = uvicorn.Server(config), list[int]()
+    server, signals = uvicorn.Server(config), list[int]()
 
     def stop(number: int, _: FrameType | None) -> None:
-        asked.append(number)
+        signals.append(number)
         server.should_exit = True  # the event loop would swallow an exception
 
     with warnings.catch_warnings():
@@ -141,8 +141,8 @@ def serve(
         try:
             with handled(stop, ASKED):  # uvicorn itself handles only SIGTERM and Ctrl-C
                 server.run(sockets=[listener])
-            if asked:
-                raise Stopped(asked[0])
+            if signals:
+                raise Stopped(signals[0])
         finally:  # also runs after Ctrl-C, which uvicorn raises again
             if failures:
                 raise failures[0]
@@ -156,7 +156,7 @@ def open_browser(address: str, folder: Path) -> Path | None:
 
     Args:
         address: see `address_of`.
-        folder: where the file is written. Some browsers cannot read the folder for temporary files.
+        folder: folder of the file. Some browsers cannot read the folder for temporary files.
 
     Returns:
         The file to remove at the end; None if no browser was opened.
@@ -192,10 +192,10 @@ def _add_page(session: Session, start: str, preview: str) -> None:
 def _add_pictures(web: FastAPI, album: Album) -> None:
     @web.get("/picture/{number}")
     def picture(request: Request, number: str) -> Response:
-        given = request.query_params
+        query = request.query_params
         try:
-            place, fit = _number(number), _number(given.get("fit", "0"))
-            part = Part(**{each.name: _number(given.get(each.name, "0")) for each in fields(Part)})
+            place, fit = _number(number), _number(query.get("fit", "0"))
+            part = Part(**{each.name: _number(query.get(each.name, "0")) for each in fields(Part)})
             content, kind = album.fitted(place, fit) if fit else album.picture(place, part)
         except IndexError:
             return Response("There is no such image.\n", 404, media_type="text/plain")

@@ -9,18 +9,17 @@ from typing import Protocol, TypeVar
 
 from p2seg.apps.annotate.album import Album
 from p2seg.apps.annotate.clicks import Clicks
-from p2seg.apps.annotate.preview import Found, Preview
+from p2seg.apps.annotate.preview import Preview, PreviewResult
 from p2seg.apps.annotate.store import Snapshot
 from p2seg.errors import UserError, refusal
 
 T = TypeVar("T")
 
-AGAIN = 3.0
-"""Seconds after which what could not be saved is tried again, and without a click in which the
-points file gets what is in its journal."""
+INTERVAL = 3.0
+"""Seconds after which a failed save is retried, and without a click until the file is written."""
 
-MANY = 1000
-"""Changes in the journal for which the points file does not wait for a pause."""
+MAX_CHANGES = 1000
+"""With more changes in the journal, the points file is written without a pause of the clicks."""
 
 
 class Tab(Protocol):
@@ -32,7 +31,7 @@ class Tab(Protocol):
         """Shows the current points and counts."""
         ...
 
-    def draw(self, found: Found) -> None:
+    def draw(self, result: PreviewResult) -> None:
         """Shows masks."""
         ...
 
@@ -49,7 +48,7 @@ class Session:
 
     Attributes:
         tabs: the open tabs.
-        fault: why the last changes are not saved, or None.
+        fault: error message if the last changes are not saved, or None.
     """
 
     def __init__(self, album: Album, clicks: Clicks, preview: Preview | None) -> None:
@@ -68,7 +67,7 @@ class Session:
         self.refresh()
 
     async def save(self) -> None:
-        """Saves what is not saved; of several that wait for it the first saves for all."""
+        """Saves all unsaved changes. Of several waiting calls, the first saves for all."""
         async with self._appending:
             if self.clicks.unwritten() is not None:
                 await self._append()
@@ -76,9 +75,9 @@ class Session:
         await self.write()
 
     async def write(self) -> None:
-        """Puts everything into the points file, also what is in its journal.
+        """Writes the points file with all changes, including those in its journal.
 
-        Clicks are saved in the journal meanwhile. What the journal could not take waits.
+        New clicks are saved in the journal meanwhile, if the journal accepts changes.
         """
         async with self._writing:
             async with self._appending:
@@ -94,7 +93,7 @@ class Session:
                 await self._finish(snapshot, version)
 
     async def _append(self) -> None:
-        """Saves in the journal what is not saved, if it can."""
+        """Appends the unsaved changes to the journal, if the journal accepts them."""
         version, changes = self.clicks.version, self.clicks.unwritten()
         if changes and await self._attempt(self.clicks.store.append, changes):
             self.clicks.note_saved(version)
@@ -103,10 +102,10 @@ class Session:
         if await self._attempt(self.clicks.store.finish, snapshot):
             self.clicks.note_written(version)
 
-    async def _attempt(self, work: Callable[[T], None], given: T) -> bool:
-        """Whether work in a thread is done; if not, `fault` says why."""
+    async def _attempt(self, work: Callable[[T], None], argument: T) -> bool:
+        """Runs work in a thread, sets `fault`, and returns whether the work succeeded."""
         try:
-            await asyncio.to_thread(work, given)
+            await asyncio.to_thread(work, argument)
         except UserError as error:
             self.fault = str(error)
         except OSError as error:
@@ -120,11 +119,11 @@ class Session:
         if self.preview is not None:
             self.preview.ask(number, self.clicks.shown_points(self.album.names[number]))
 
-    def found(self, found: Found) -> None:
-        """Shows new masks in every tab."""
+    def draw(self, result: PreviewResult) -> None:
+        """Shows new masks in every tab with the image."""
         for tab in self.tabs:
-            if tab.number == found.number:
-                tab.draw(found)
+            if tab.number == result.number:
+                tab.draw(result)
 
     def refresh(self) -> None:
         """Updates every tab."""
@@ -160,9 +159,9 @@ class Session:
         await asyncio.to_thread(self._look)
         self.refresh()
         while True:
-            version, left = self.clicks.version, self.clicks.folded
-            await asyncio.sleep(AGAIN)
-            is_due = version == self.clicks.version or version - left > MANY
+            version, folded = self.clicks.version, self.clicks.folded
+            await asyncio.sleep(INTERVAL)
+            is_due = version == self.clicks.version or version - folded > MAX_CHANGES
             if self.fault is not None or (is_due and self.clicks.folded < version):
                 await asyncio.shield(self.write())  # close() waits for its end
                 self.refresh()

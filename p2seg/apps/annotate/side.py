@@ -10,7 +10,7 @@ from nicegui.element import Element
 
 from p2seg.apps.annotate.album import Album
 from p2seg.apps.annotate.classes import color_of, key_of
-from p2seg.apps.annotate.preview import Found
+from p2seg.apps.annotate.preview import PreviewResult
 from p2seg.apps.annotate.session import Session
 
 KEYS = (
@@ -41,7 +41,7 @@ class Side:
     """The side panel.
 
     Args:
-        names: of the classes.
+        names: class names.
         command: called with the command name of a pressed button.
         choose: called with the selected class.
         preview: name of the mask source; `none` for no masks.
@@ -98,17 +98,17 @@ class Side:
         text = f"Not saved: {session.fault}" if bad else f"Saved in {clicks.path.name}"
         self.saved.set_text(text if bad or clicks.path.exists() else "Nothing to save yet")
 
-    def tell_masks(self, found: Found) -> None:
+    def show_masks(self, result: PreviewResult) -> None:
         """Shows the number of masks."""
-        if found.fault is not None:
-            self.masks.set_text(found.fault)
-        elif not len(found.points):
+        if result.fault is not None:
+            self.masks.set_text(result.fault)
+        elif not len(result.points):
             self.masks.set_text(self._preview_text())
         else:
-            lacking = len(found.points) - len(found.outlines)
-            more = f", {lacking} without" if lacking else ""
-            made = _number(len(found.outlines), "mask")
-            self.masks.set_text(f"{made}{more} · {self.preview} · {found.seconds:.1f} s")
+            missing = len(result.points) - len(result.outlines)
+            more = f", {missing} without" if missing else ""
+            masks = _number(len(result.outlines), "mask")
+            self.masks.set_text(f"{masks}{more} · {self.preview} · {result.seconds:.1f} s")
 
     def help(self) -> None:
         """Shows the keys."""
@@ -195,7 +195,7 @@ def _button(act: Callable[[], object], text: str, style: str, title: str = "") -
     button = ui.label(text)  # a label, because its text must be changeable
     button.tag = "button"
     button.classes(style).on("click", act, args=[])
-    # the keyboard focus stays on the image
+    # The keyboard focus stays on the image.
     button.on("mousedown", js_handler="(event) => event.preventDefault()")
     if title:
         button.props["title"] = title

@@ -1,4 +1,4 @@
-"""The points file, its journal and its undo history, as one thing to read and write."""
+"""Reads and writes the points file together with its journal and undo history."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Store:
     """The points file at a path, which may not exist yet.
 
     Attributes:
-        path: of the file.
-        known: its content when it was read.
-        layout: its text.
-        ours: what the page keeps in it.
-        history: the actions that led to it.
-        history_fits: whether all of the undo history fits the points; what does not is ignored.
-        changes: that the journal holds and the file does not.
+        path: path of the file.
+        known: content of the file when it was read.
+        layout: text of the file.
+        ours: state of the page in the file.
+        history: the actions that led to the content.
+        history_fits: whether all of the undo history matches the points. The rest is ignored.
+        changes: changes that are in the journal and not in the file.
         has_classes: whether the file has all classes of the page.
 
     Raises:
-        UserError: the file is no points file, or another program writes it just now, or has
-            changed it while the journal held changes.
+        UserError: the file is invalid, or another program changed it during reading or while the
+            journal had changes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,12 +68,12 @@ class Store:
         self.known = read_points(path, journal=True) if path.exists() else PointSet([], [], [])
         content = path.read_bytes() if path.exists() else None
         if _state(path) != self._seen:
-            raise UserError(f"{path} was changed while it was read; start p2seg annotate again")
+            raise UserError(f"{path} was changed during reading; start p2seg annotate again")
         with naming(path):
             self.layout = Layout.of(content)
         ours, state = self.known.info.get(OURS), state_of(self.known)
         self.ours = ours if isinstance(ours, dict) else {}
-        # older versions stored the history in the points file
+        # Older versions stored the history in the points file.
         self.history, self.history_fits = (
             (actions_of(self.ours["undo"]), True)
             if "undo" in self.ours
@@ -114,11 +114,11 @@ class Store:
 
     @property
     def takes_changes(self) -> bool:
-        """Whether the journal can take changes: the file exists, with all classes of the page."""
+        """Whether the journal accepts changes: the file exists and has all classes of the page."""
         return self.path.exists() and self.has_classes and self._journal.is_intact
 
     def append(self, changes: Sequence[Change]) -> None:
-        """Saves changes in the journal; the time does not depend on the size of the file.
+        """Appends changes to the journal, in a time that does not depend on the file's size.
 
         Raises:
             UserError: another program has changed the file.
@@ -129,11 +129,11 @@ class Store:
         self._journal.append(self._content_state, changes)
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Begins to write the file: changes that are appended from now on are not in it.
+        """Begins to write the file. Changes that are appended after this call are not in it.
 
         Raises:
             UserError: another program has changed the file.
-            OSError: the system refuses.
+            OSError: the journal cannot be written.
         """
         self._check_unchanged()
         state = state_of(snapshot.points)
@@ -141,15 +141,15 @@ class Store:
         self._coming = state
 
     def finish(self, snapshot: Snapshot) -> None:
-        """Writes the history and the file, and removes the journal if the file holds all of it.
+        """Writes the history and the file, and removes the journal if the file has all changes.
 
-        A history that cannot be written costs no points: the next start reports that it is lost.
+        If the history cannot be written, the points are still saved. The next start reports it.
 
         Args:
-            snapshot: that `begin` got.
+            snapshot: the argument of `begin`.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the file cannot be written.
         """
         state = self._coming or ""
         try:
@@ -161,7 +161,7 @@ class Store:
             self.has_classes = True
         finally:
             self._coming = None
-        with suppress(OSError):  # its changes are known to be in the file
+        with suppress(OSError):  # the file has the journal's changes
             self._journal.clear()
 
     def _check_unchanged(self) -> None:
@@ -178,8 +178,8 @@ class Store:
             OSError: the file cannot be written.
         """
         endings = chain([".unsaved.json"], (f".unsaved-{k}.json" for k in count(2)))
-        beside = map(self.path.with_suffix, endings)
-        path = next(path for path in beside if not os.path.lexists(path))
+        paths = map(self.path.with_suffix, endings)
+        path = next(path for path in paths if not os.path.lexists(path))
         write_bytes(path, self._content(snapshot))
         with suppress(OSError):
             self._journal.discard()

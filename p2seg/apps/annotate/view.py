@@ -12,14 +12,14 @@ from nicegui import ui
 
 from p2seg.apps.annotate.canvas import Canvas, checked
 from p2seg.apps.annotate.classes import color_of
-from p2seg.apps.annotate.preview import Found
+from p2seg.apps.annotate.preview import PreviewResult
 from p2seg.apps.annotate.proposals import Proposal
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.side import Side
 from p2seg.errors import UserError
 
 HELD = 0.15
-"""Seconds between two images below which a key is being held down."""
+"""A shorter time in seconds between two images means that a key is held down."""
 
 
 class View:
@@ -31,7 +31,7 @@ class View:
         preview: name of the mask source; `none` for no masks.
 
     Attributes:
-        number: of the current image; -1 before the first one.
+        number: number of the current image; -1 before the first one.
     """
 
     def __init__(self, session: Session, start: str, preview: str) -> None:
@@ -88,7 +88,7 @@ class View:
         """Adds a point on a pixel."""
         self.seen = count
         if number != self.number:
-            self.note("Another image was shown already; click again.")
+            self.note("The page showed another image; click again.")
             self.refresh()
             return
         clicks, name, label = self.session.clicks, self.session.album.names[number], self.label
@@ -191,18 +191,18 @@ class View:
             return
         session, name = self.session, self.session.album.names[self.number]
         clicks = session.clicks.clicks(name)
-        # ids are sent as text because JavaScript numbers have only 53 bits
+        # Ids are sent as text because JavaScript numbers have only 53 bits.
         points = [[str(each.id), each.label, each.x, each.y] for each in clicks]
         unsaved = [str(each.id) for each in clicks if each.id in session.clicks.unsaved]
         proposed = [[str(each.id), *each[1:]] for each in session.clicks.pending(name)]
         self.canvas.run_method("points", self.number, points, unsaved, self.seen, proposed)
         self.side.refresh(session, self.number)
 
-    def draw(self, found: Found) -> None:
+    def draw(self, result: PreviewResult) -> None:
         """Shows masks."""
-        outlines = [[str(each.id), each.path, color_of(each.id)] for each in found.outlines]
-        self.canvas.run_method("outlines", found.number, outlines)
-        self.side.tell_masks(found)
+        outlines = [[str(each.id), each.path, color_of(each.id)] for each in result.outlines]
+        self.canvas.run_method("outlines", result.number, outlines)
+        self.side.show_masks(result)
 
     def note(self, text: str) -> None:
         """Shows a message below the image for some seconds."""
@@ -245,11 +245,11 @@ class View:
         await self._next()
 
     async def _undo(self) -> None:
-        told = self.session.clicks.undo(self.session.album.names[self.number], self._size)
-        if told is None:
+        undone = self.session.clicks.undo(self.session.album.names[self.number], self._size)
+        if undone is None:
             self.note("There is nothing to undo on this image.")
             return
-        self.note(f"Undone: {told}.")
+        self.note(f"Undone: {undone}.")
         await self.session.changed(self.number)
 
     def _pending(self, id: int | None = None) -> list[Proposal]:
@@ -270,8 +270,8 @@ class View:
     def _faults(self) -> list[str]:
         album = self.session.album
         strangers = self.session.clicks.strangers(album.names)
-        gone = [f"{name} is in the points file but not in the folder" for name in strangers]
-        return [album.faults[number] for number in sorted(album.faults)] + album.left_out + gone
+        missing = [f"{name} is in the points file but not in the folder" for name in strangers]
+        return [album.faults[number] for number in sorted(album.faults)] + album.left_out + missing
 
 
 def _sentence(error: UserError) -> str:

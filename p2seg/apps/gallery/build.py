@@ -59,7 +59,7 @@ def content_of(text: str) -> Any:
 
 @dataclass
 class Maker:
-    """Writes the files of one image after the other.
+    """Writes the files of each image.
 
     Attributes:
         out: folder of the gallery.
@@ -84,8 +84,8 @@ class Maker:
         """
         check_choice("data.on_error", on_error, ("raise", "skip"))
         stages = self.material.stages
-        lean = stages is not None and stages.labeler is not None  # a network uses all cores
-        workers = 2 if lean else min(THREADS, max(2, os.cpu_count() or 1))
+        has_network = stages is not None and stages.labeler is not None  # it uses all cores
+        workers = 2 if has_network else min(THREADS, max(2, os.cpu_count() or 1))
         count = len(self.material.pred.images)
         waiting: deque[Future[None]] = deque()
         todo = iter(range(count))
@@ -117,8 +117,8 @@ class Maker:
         head, _, rest = path.read_text().partition("\n") if path.is_file() else ("", "", "")
         if head != f"// {key}":
             return None
-        made: dict[str, Any] = content_of(rest)["card"]
-        return made
+        card: dict[str, Any] = content_of(rest)["card"]
+        return card
 
     def _one(self, place: int) -> None:
         key, path = self._key(place), self.path(place)
@@ -160,20 +160,20 @@ class Maker:
                 "id": str(each.id),  # JavaScript numbers hold only 53 of the 64 bits
                 "label": each.label,
                 "score": round(each.score, 4),
-                "area": found.area,
+                "area": measures.area,
                 "default": int(each.default_box),
                 "review": each.review,
                 "point": None if each.point is None else [each.point[1], each.point[0]],
                 "crop": [crop[1], crop[0], crop[2]],
                 "path": outline(tight, crop),
-                "touches": found.touches,
-                "contact": round(found.contact, 4),
-                "parts": round(found.parts, 4),
-                "holes": round(found.holes, 4),
-                "click": None if found.click is None else round(found.click, 4),
+                "touches": measures.touches,
+                "contact": round(measures.contact, 4),
+                "parts": round(measures.parts, 4),
+                "holes": round(measures.holes, 4),
+                "click": None if measures.click is None else round(measures.click, 4),
                 "iou": None if iou is None else round(iou, 4),
             }
-            for each, tight, crop, found, iou in zip(
+            for each, tight, crop, measures, iou in zip(
                 instances, tights, crops, measures_of(instances, tights), ious, strict=True
             )
         ]
@@ -196,7 +196,7 @@ class Maker:
         record = self.material.pred.images[place]
         position = {each.id: k for k, each in enumerate(self.material.pred.instances[place])}
         pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
-        made = []
+        result = []
         for stage in stages.of(record, pixels):
             labels = stage.labels.numpy()
             if stage.ids is None:
@@ -207,10 +207,10 @@ class Maker:
                 of = [position.get(id, -1) for id in stage.ids]
             codes = codes_at(labels, values, (size[0], size[1]))
             kind = "classes" if stage.ids is None else "masks"
-            made.append(
+            result.append(
                 {"name": stage.name, "kind": kind, "size": list(size), "of": of, "codes": codes}
             )
-        return made
+        return result
 
     def _truth(self, place: int) -> list[dict[str, Any]]:
         """Returns the true masks as one more stage, each linked to the mask it is compared with."""
@@ -239,8 +239,8 @@ class Maker:
             [
                 FORM,
                 vars(record),
-                [_said(each) for each in pred.instances[place]],
-                None if truths is None else [_said(each) for each in truths],
+                [_texts(each) for each in pred.instances[place]],
+                None if truths is None else [_texts(each) for each in truths],
                 material.truth is not None and material.truth.by_id,
                 stamp_of(material.images / record.file_name),
                 stages,
@@ -262,7 +262,7 @@ def tidy(maker: Maker) -> None:
             path.unlink()
 
 
-def _said(instance: Instance) -> list[Any]:
+def _texts(instance: Instance) -> list[Any]:
     """Returns all values of an instance as text, for the fingerprint."""
     own = vars(instance)
     return [str(own[key]) for key in sorted(own)]

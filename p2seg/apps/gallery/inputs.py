@@ -14,7 +14,7 @@ from p2seg.errors import UserError
 from p2seg.evaluation.voc import iou_matrix
 
 CLICKED = 0.9
-"""Share of clicks inside the true boxes of equal ids from which ids count as equal objects."""
+"""Minimum share of clicks inside the true box of their id, if ids are to match objects."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Truth:
         ious: list[float | None] = []
         owners = [-1] * len(truths)
         for k, mask in enumerate(masks):
-            fitting = [
+            candidates = [
                 t
                 for t, truth in enumerate(truths)
                 if truth.label == mask.label and (truth.id == mask.id or not self.by_id)
             ]
-            best = max(fitting, key=lambda t: table[k, t], default=None)
+            best = max(candidates, key=lambda t: table[k, t], default=None)
             ious.append(0.0 if best is None else float(table[k, best]))
             if best is not None and (table[k, best] > 0 or self.by_id):
                 other = owners[best]
@@ -99,12 +99,12 @@ def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
     """
     label_of = _labels(gt.categories, pred.categories)
     place_of = _places(gt.images, pred.images)
-    found: list[Sequence[Instance] | None] = []
+    matched: list[Sequence[Instance] | None] = []
     by_id, inside, count = clicked, 0, 0
     for image, masks in zip(pred.images, pred.instances, strict=True):
         place = place_of(image)
         if place is None:
-            found.append(None)
+            matched.append(None)
             continue
         _check_same(gt.images[place], image)
         truths = [
@@ -112,7 +112,7 @@ def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
             for each in gt.instances[place]
             if not each.crowd and each.label in label_of
         ]
-        found.append(truths)
+        matched.append(truths)
         known = {truth.id: truth for truth in truths}
         by_id = by_id and all(
             mask.id in known and known[mask.id].label == mask.label for mask in masks
@@ -120,18 +120,18 @@ def truth_of(gt: InstanceSet, pred: InstanceSet, clicked: bool) -> Truth:
         if by_id:
             inside += sum(_is_clicked(known[mask.id], mask) for mask in masks)
             count += len(masks)
-    if all(each is None for each in found):
+    if all(each is None for each in matched):
         raise UserError("gt has none of the images of the masks; give their ground truth")
-    return Truth(found, by_id and inside >= CLICKED * count)
+    return Truth(matched, by_id and inside >= CLICKED * count)
 
 
 def _places(
-    theirs: Sequence[ImageRecord], ours: Sequence[ImageRecord]
+    true: Sequence[ImageRecord], predicted: Sequence[ImageRecord]
 ) -> Callable[[ImageRecord], int | None]:
-    """Maps each of our images to its index among theirs: by file name, else by id."""
-    names = {image.file_name: k for k, image in enumerate(theirs)}
-    ids = {image.id: k for k, image in enumerate(theirs)}
-    if any(image.file_name in names for image in ours):
+    """Maps each predicted image to its index in the ground truth: by file name, else by id."""
+    names = {image.file_name: k for k, image in enumerate(true)}
+    ids = {image.id: k for k, image in enumerate(true)}
+    if any(image.file_name in names for image in predicted):
         return lambda image: names.get(image.file_name)
     return lambda image: ids.get(image.id)
 
@@ -144,22 +144,22 @@ def _is_clicked(truth: Instance, mask: Instance) -> bool:
     return y <= mask.point[0] <= y + height and x <= mask.point[1] <= x + width
 
 
-def _labels(theirs: Sequence[Category], ours: Sequence[Category]) -> dict[int, int]:
-    """Maps their class numbers to ours, for the classes that both have."""
-    names = {category.name: label for label, category in enumerate(theirs, start=1)}
-    missing = [category.name for category in ours if category.name not in names]
+def _labels(true: Sequence[Category], predicted: Sequence[Category]) -> dict[int, int]:
+    """Maps class numbers of the ground truth to those of the masks, for common classes."""
+    names = {category.name: label for label, category in enumerate(true, start=1)}
+    missing = [category.name for category in predicted if category.name not in names]
     if missing:
         raise UserError(
             f"category {missing[0]} of the masks is missing in gt, which has "
             f"{', '.join(list(names)[:5])}; give ground truth with the classes of the masks"
         )
-    return {names[category.name]: label for label, category in enumerate(ours, start=1)}
+    return {names[category.name]: label for label, category in enumerate(predicted, start=1)}
 
 
-def _check_same(theirs: ImageRecord, ours: ImageRecord) -> None:
-    if (theirs.width, theirs.height) != (ours.width, ours.height):
+def _check_same(true: ImageRecord, predicted: ImageRecord) -> None:
+    if (true.width, true.height) != (predicted.width, predicted.height):
         raise UserError(
-            f"image {ours.id} is {ours.file_name} of {ours.width}x{ours.height} in the masks, but "
-            f"{theirs.file_name} of {theirs.width}x{theirs.height} in gt; give the ground truth of "
-            "these images"
+            f"image {predicted.id} is {predicted.file_name} of {predicted.width}x"
+            f"{predicted.height} in the masks, but {true.file_name} of {true.width}x{true.height} "
+            "in gt; give the ground truth of these images"
         )

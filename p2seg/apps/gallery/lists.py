@@ -22,23 +22,23 @@ from p2seg.data.images import read_image
 from p2seg.runtime.files import write_bytes, write_text
 
 SHEET_IMAGES, SIDE = 24, 320
-"""Photographs of a contact sheet, and pixels of their long side."""
+"""Largest number of photographs on a contact sheet, and the length of their long side in pixels."""
 CAPTION = 18
-"""Pixels below a photograph for its name."""
+"""Height in pixels of the name below a photograph."""
 UNSURE = 0.5
-"""Suspicion from which on a mask should be checked first."""
+"""Masks of at least this suspicion should be checked first."""
 
 
 def write_lists(masks: InstanceSet, photos: Path, out: Path) -> int:
     """Writes `contact_sheet.png`, `counts.csv` and `check_first.csv`.
 
     Args:
-        masks: of the photographs.
-        photos: their folder.
-        out: folder of the three files.
+        masks: masks of the photographs.
+        photos: folder of the photographs.
+        out: folder for the three files.
 
     Returns:
-        How many masks should be checked first.
+        The number of masks to check first.
     """
     kept = [[each for each in own if not each.crowd] for own in masks.instances]
     masks = replace(masks, instances=kept)  # without rejected masks
@@ -68,7 +68,7 @@ def _write_counts(masks: InstanceSet, path: Path) -> None:
 
 
 def _suspicious(masks: InstanceSet) -> list[list[str]]:
-    """Rows of all masks, the most suspicious first."""
+    """The rows of `check_first.csv`, sorted by suspicion, highest first."""
     areas: dict[int, list[int]] = {}
     for own in masks.instances:
         for each in own:
@@ -82,9 +82,9 @@ def _suspicious(masks: InstanceSet) -> list[list[str]]:
         for each, found in zip(own, measures, strict=True):
             total, reasons = suspicion(found, each.score, each.default_box, sizes.get(each.label))
             y, x = each.point or (math.nan, math.nan)
-            told = "; ".join(sorted(reasons, key=lambda name: -reasons[name]))
+            text = "; ".join(sorted(reasons, key=lambda name: -reasons[name]))
             name = masks.categories[each.label - 1].name
-            rows.append((total, [record.file_name, name, str(each.id), f"{x:g}", f"{y:g}", told]))
+            rows.append((total, [record.file_name, name, str(each.id), f"{x:g}", f"{y:g}", text]))
     rows.sort(key=lambda row: -row[0])
     return [[f"{total:.3f}", *rest] for total, rest in rows]
 
@@ -96,7 +96,7 @@ def _with_name(cell: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 
 
 def _write_sheet(masks: InstanceSet, photos: Path, path: Path) -> None:
-    """A sheet of the photographs with the most masks, spread evenly over the set."""
+    """Writes a sheet of photographs with masks, spread evenly over the set."""
     filled = [k for k, own in enumerate(masks.instances) if len(own)]
     step = max(1, math.ceil(len(filled) / SHEET_IMAGES))
     cells = []

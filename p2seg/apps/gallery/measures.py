@@ -16,8 +16,8 @@ from p2seg.data.coco import Instance, decode
 Mask = NDArray[np.bool_]
 SQUARE = np.ones((3, 3), np.uint8)
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
-CLASS_LEAST = 5
-"""Fewest masks of a class for which its median size is used."""
+MIN_MASKS = 5
+"""Minimum number of masks of a class for its median size."""
 
 REASONS: dict[str, tuple[float, str]] = {
     "default box": (0.9, "no pixel was assigned to the click, so a box replaces the mask"),
@@ -37,11 +37,11 @@ REASONS: dict[str, tuple[float, str]] = {
 
 @dataclass(frozen=True)
 class Tight:
-    """A mask cropped to its box; an empty mask has no pixel.
+    """A mask cropped to its bounding box; an empty mask has no pixel.
 
     Attributes:
-        top: of the box in pixels.
-        left: of the box in pixels.
+        top: top of the box in pixels.
+        left: left of the box in pixels.
         mask: `[h, w]`.
     """
 
@@ -61,14 +61,14 @@ class Tight:
 
     def window(self, top: int, left: int, height: int, width: int) -> Mask:
         """Returns the mask in a window `[height, width]`, which may extend beyond the image."""
-        found = np.zeros((height, width), dtype=bool)
+        window = np.zeros((height, width), dtype=bool)
         y0, x0 = max(top, self.top), max(left, self.left)
         y1 = min(top + height, self.top + self.mask.shape[0])
         x1 = min(left + width, self.left + self.mask.shape[1])
         if y1 > y0 and x1 > x0:
             part = self.mask[y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
-            found[y0 - top : y1 - top, x0 - left : x1 - left] = part
-        return found
+            window[y0 - top : y1 - top, x0 - left : x1 - left] = part
+        return window
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def suspicion(
     is `1 - (1 - a)(1 - b)...`, so one strong reason suffices and several weak ones add up.
 
     Args:
-        measures: of the mask.
+        measures: measures of the mask.
         score: 0..1.
         default_box: whether the mask is a box for a click to which no pixel was assigned.
         median: median area of its class in pixels; None if the class has too few masks.
@@ -172,7 +172,7 @@ def suspicion(
         strength["click outside"] = float(measures.click < 0)
         strength["click at the border"] = max(0.0, 1 - measures.click / 0.4) * (measures.click >= 0)
     if median and measures.area and not default_box:
-        # strength 0 up to a factor of 2, strength 1 from a factor of 16
+        # The strength is 0 up to a factor of 2, and 1 from a factor of 16.
         strength["odd size"] = (abs(math.log2(measures.area / median)) - 1) / 3
     strength["in parts"] = 4 * measures.parts
     strength["holes"] = 4 * measures.holes
@@ -180,17 +180,17 @@ def suspicion(
     reasons = {
         name: REASONS[name][0] * min(1.0, max(0.0, value)) for name, value in strength.items()
     }
-    together = 1 - math.prod(1 - value for value in reasons.values())
-    return together, {name: value for name, value in reasons.items() if value > 0}
+    total = 1 - math.prod(1 - value for value in reasons.values())
+    return total, {name: value for name, value in reasons.items() if value > 0}
 
 
 def medians(areas: Mapping[int, Sequence[int]]) -> dict[int, float]:
     """Returns the median area of each class that has enough masks.
 
     Args:
-        areas: by class, the areas in pixels of all masks except default boxes.
+        areas: areas in pixels of all masks except default boxes, by class.
     """
-    return {label: float(np.median(own)) for label, own in areas.items() if len(own) >= CLASS_LEAST}
+    return {label: float(np.median(own)) for label, own in areas.items() if len(own) >= MIN_MASKS}
 
 
 def _boxes_touch(a: Tight, b: Tight) -> bool:
@@ -205,10 +205,10 @@ def _boxes_touch(a: Tight, b: Tight) -> bool:
 def _reached(own: Tight, other: Tight) -> Mask:
     """Returns the pixels of `own` that lie on or next to `other`, in the box of `own`."""
     height, width = own.mask.shape
-    theirs = other.window(own.top - 1, own.left - 1, height + 2, width + 2)
-    grown = np.asarray(cv2.dilate(theirs.astype(np.uint8), SQUARE))
-    found: Mask = own.mask & (grown[1:-1, 1:-1] > 0)
-    return found
+    window = other.window(own.top - 1, own.left - 1, height + 2, width + 2)
+    dilated = np.asarray(cv2.dilate(window.astype(np.uint8), SQUARE))
+    reached: Mask = own.mask & (dilated[1:-1, 1:-1] > 0)
+    return reached
 
 
 def _border(mask: Mask) -> Mask:
@@ -216,8 +216,8 @@ def _border(mask: Mask) -> Mask:
     if not mask.size:
         return mask
     inner = cv2.erode(np.pad(mask, 1).astype(np.uint8), CROSS)
-    found: Mask = mask & (np.asarray(inner)[1:-1, 1:-1] == 0)
-    return found
+    border: Mask = mask & (np.asarray(inner)[1:-1, 1:-1] == 0)
+    return border
 
 
 def _parts(mask: Mask) -> float:

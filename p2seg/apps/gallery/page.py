@@ -20,12 +20,12 @@ from p2seg.runtime.files import write_bytes, write_text
 PART = 500
 """Images per data script."""
 COLORS = 48
-"""Mask colors in one image before they repeat."""
+"""Number of mask colors in one image before they repeat."""
 
 
 @dataclass(frozen=True)
 class Title:
-    """What identifies a gallery.
+    """Identification of a gallery.
 
     Attributes:
         name: name of the mask file.
@@ -42,8 +42,8 @@ def write_page(maker: Maker, title: Title, review: Review | None) -> int:
     """Writes all files other than the images' own files, which must exist.
 
     Args:
-        maker: its images are written.
-        title: what identifies the gallery.
+        maker: the writer of the images, which has finished.
+        title: identification of the gallery.
         review: decisions to start with.
 
     Returns:
@@ -103,10 +103,10 @@ def _numbered(maker: Maker, place: int, sizes: dict[int, float]) -> dict[str, An
             touches=mask["touches"],
             contact=mask.pop("contact"),
         )
-        found, reasons = suspicion(
+        total, reasons = suspicion(
             measures, mask["score"], bool(mask["default"]), sizes.get(mask["label"])
         )
-        mask["suspicion"] = round(found, 4)
+        mask["suspicion"] = round(total, 4)
         mask["reasons"] = {name: round(value, 3) for name, value in reasons.items()}
     return {"place": place, **card}
 
@@ -115,13 +115,13 @@ def _decisions(review: Review | None) -> list[dict[str, Any]]:
     """Returns the decisions of a review file with ids as text and known keys only."""
     if review is None:
         return []
-    made = []
+    decisions = []
     for each in review.decisions.values():
         keys = ("segmentation", "point") if each.decision == "accept" else ("point",)
         own = {key: each.content[key] for key in keys if key in each.content}
         plain = {"id": str(each.id), "image_id": str(each.image_id), "decision": each.decision}
-        made.append({**plain, **own})
-    return made
+        decisions.append({**plain, **own})
+    return decisions
 
 
 def _about(maker: Maker, title: Title, parts: int, sizes: dict[int, float]) -> dict[str, Any]:

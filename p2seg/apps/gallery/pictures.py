@@ -22,7 +22,7 @@ CELL = 192
 """Side of a stored crop in pixels."""
 AROUND = 1.5
 """Side of a crop relative to the longest side of the mask's box."""
-LEAST = 40
+MIN_SIDE = 40
 """Smallest side of a crop in image pixels."""
 SHEET = 16
 """Most crops per sheet; a sheet is four crops wide."""
@@ -65,16 +65,13 @@ def crop_of(tight: Tight, point: tuple[float, float] | None, size: tuple[int, in
         if not tight.mask.size:
             top, left, bottom, right = y, x, y + 1, x + 1
         top, left, bottom, right = min(top, y), min(left, x), max(bottom, y + 1), max(right, x + 1)
-    side = max(LEAST, math.ceil(AROUND * max(bottom - top, right - left)))
+    side = max(MIN_SIDE, math.ceil(AROUND * max(bottom - top, right - left)))
     side = min(side, max(bottom - top, right - left, *size))
-    return _moved((top + bottom - side) // 2, side, size[0]), *_placed(left, right, side, size[1])
+    y, x = _shifted((top + bottom - side) // 2, side, size[0]), (left + right - side) // 2
+    return y, _shifted(x, side, size[1]), side
 
 
-def _placed(left: int, right: int, side: int, width: int) -> tuple[int, int]:
-    return _moved((left + right - side) // 2, side, width), side
-
-
-def _moved(start: int, side: int, length: int) -> int:
+def _shifted(start: int, side: int, length: int) -> int:
     """Shifts an interval into 0..length; an interval that is too long is centered."""
     if side >= length:
         return (length - side) // 2
@@ -92,14 +89,14 @@ def sheets(image: Picture, crops: Sequence[Crop]) -> list[Picture]:
         Sheets of `SHEET` crops; the last sheet has the rest. A sheet is at most four crops wide.
     """
     cells = [_cell(image, crop) for crop in crops]
-    made = []
+    result = []
     for start in range(0, len(cells), SHEET):
         own = cells[start : start + SHEET]
         columns = min(4, len(own))
         own += [np.zeros_like(own[0])] * (-len(own) % columns)
         rows = [np.concatenate(own[k : k + columns], 1) for k in range(0, len(own), columns)]
-        made.append(np.concatenate(rows))
-    return made
+        result.append(np.concatenate(rows))
+    return result
 
 
 def _cell(image: Picture, crop: Crop) -> Picture:
@@ -133,7 +130,7 @@ def outline(tight: Tight, crop: Crop) -> str:
 def _ring(points: NDArray[Any]) -> str:
     steps = np.diff(points, axis=0).reshape(-1).tolist()
     x, y = points[0].tolist()
-    # a minus sign separates two numbers, so it needs no space
+    # A minus sign separates two numbers, so it needs no space.
     moves = "".join(f"{'' if n < 0 or k == 0 else ' '}{n}" for k, n in enumerate(steps))
     return f"M{x} {y}" + (f"l{moves}" if moves else "h1") + "z"
 

@@ -16,14 +16,14 @@ from p2seg.pseudo.review import read_review
 from p2seg.runtime.files import atomic_path
 from p2seg.runtime.preemption import ASKED, Stopped, handled
 
-MOST_BYTES = 2**30
-"""Of a review."""
+MAX_BYTES = 2**30
+"""Maximum size of a review."""
 
 
 def application(page: Path, review: Path) -> FastAPI:
-    """A web application with the files of a page, and its review.
+    """A web application that serves the files of a page and saves its review.
 
-    `PUT /review.json` writes the review, after a check that it is one.
+    `PUT /review.json` writes the review if it is valid.
 
     Args:
         page: folder of `p2seg gallery`.
@@ -34,7 +34,7 @@ def application(page: Path, review: Path) -> FastAPI:
     @web.put("/review.json")
     async def save(request: Request) -> Response:
         content = await request.body()
-        if len(content) > MOST_BYTES:
+        if len(content) > MAX_BYTES:
             return Response("The review is too large.\n", 413, media_type="text/plain")
         try:
             with atomic_path(review) as temporary:
@@ -52,8 +52,8 @@ def serve(listener: socket.socket, token: str, page: Path, review: Path) -> None
     """Serves the page until the process is asked to stop.
 
     Args:
-        listener: of `p2seg.apps.annotate.server.listening`.
-        token: the secret of its address.
+        listener: see `p2seg.apps.annotate.server.listening`.
+        token: the secret of the address.
         page: folder of the page.
         review: the file of decisions.
 
@@ -64,13 +64,13 @@ def serve(listener: socket.socket, token: str, page: Path, review: Path) -> None
     web.add_middleware(Guard, host=listener.getsockname()[0], token=token)
     options = {"log_level": "critical", "access_log": False, "server_header": False}
     config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
-    server, asked = uvicorn.Server(config), list[int]()
+    server, signals = uvicorn.Server(config), list[int]()
 
     def stop(number: int, _: FrameType | None) -> None:
-        asked.append(number)
+        signals.append(number)
         server.should_exit = True
 
     with handled(stop, ASKED):
         server.run(sockets=[listener])
-    if asked:
-        raise Stopped(asked[0])
+    if signals:
+        raise Stopped(signals[0])

@@ -78,11 +78,11 @@ class Stages:
     @property
     def names(self) -> list[str]:
         """The names of the stages in their order."""
-        made = ["semantic", "seed"]
+        names = ["semantic", "seed"]
         if self.labeler is not None:
             rounds = 0 if self.labeler.mdm is None else self.labeler.rounds
-            made += ["network", *(f"round {t}" for t in range(1, rounds + 1))]
-        return made
+            names += ["network", *(f"round {t}" for t in range(1, rounds + 1))]
+        return names
 
     def points_of(self, record: ImageRecord) -> Points:
         """Returns the points of an image."""
@@ -97,22 +97,22 @@ class Stages:
             image: `[3, H, W]` uint8.
 
         Raises:
-            UserError: the initial semantic map cannot be read.
+            UserError: the initial semantic map is unreadable.
         """
         points = self.points_of(record)
-        first = self.reader.map(record, points)
-        made = [Stage("semantic", first, None)]
+        initial_map = self.reader.map(record, points)
+        stages = [Stage("semantic", initial_map, None)]
         if not len(points):
-            return made
+            return stages
         ids = points.ids.tolist()
-        seed = self.seeder(first[None], [points], image[None]).instances[0]
-        made.append(Stage("seed", seed, ids))
+        seed = self.seeder(initial_map[None], [points], image[None]).instances[0]
+        stages.append(Stage("seed", seed, ids))
         if self.labeler is None:
-            return made
-        there, given = image.to(self.labeler.device), first.to(self.labeler.device)
-        outputs = self.labeler.outputs(there, points)
-        maps = self.labeler.maps(outputs, points, given)
+            return stages
+        image, initial_map = image.to(self.labeler.device), initial_map.to(self.labeler.device)
+        outputs = self.labeler.outputs(image, points)
+        maps = self.labeler.maps(outputs, points, initial_map)
         for name, semantic in zip(self.names[2:], maps, strict=True):
-            found = self.labeler.labeled(semantic, outputs, there, points, given)
-            made.append(Stage(name, found.instances, ids))
-        return made
+            labeled = self.labeler.labeled(semantic, outputs, image, points, initial_map)
+            stages.append(Stage(name, labeled.instances, ids))
+        return stages

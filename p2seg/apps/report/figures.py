@@ -47,7 +47,7 @@ class Scene:
     Attributes:
         name: file name.
         image: `[3, H, W]` uint8 RGB.
-        points: of the image.
+        points: points of the image.
         first: `[H, W]` int64, the initial semantic map.
         truth: the true masks of the points, or None.
     """
@@ -96,7 +96,7 @@ def progress_figure(
 
     Args:
         scenes: the images.
-        runs: by name of the training and by step: instances `[H, W]` int64 of every scene.
+        runs: instances `[H, W]` int64 of every scene, by name of the training and by step.
         cell: side of a picture in pixels.
     """
     steps = sorted({step for run in runs.values() for step in run})
@@ -106,8 +106,9 @@ def progress_figure(
         for name, run in runs.items():
             row = [scene.clicked, *truth]
             for step in steps:
-                found = run[step][place].numpy() if step in run else None
-                row.append(scene.large if found is None else draw_instances(scene.large, found))
+                instances = run[step][place].numpy() if step in run else None
+                drawn = None if instances is None else draw_instances(scene.large, instances)
+                row.append(scene.large if drawn is None else drawn)
             rows.append(row)
             names.append(name)
     head = ["clicks", *["ground truth"] * (scenes[0].truth is not None)]
@@ -140,9 +141,9 @@ def rounds_figure(scene: Scene, labeler: NetworkLabeler, seeder: Seeder, cell: i
         k = _middle(points)
         shown["affinity to one click"] = _with_affinity(scene, labeler.input, outputs, k, 1)
     for t, semantic in enumerate(labeler.maps(outputs, points, first)):
-        made = labeler.labeled(semantic, outputs, image, points, first)
+        labeled = labeler.labeled(semantic, outputs, image, points, first)
         shown[f"classes, {_round(t)}"] = draw_semantic(large, semantic[0].argmax(0).cpu().numpy())
-        shown[f"instances, {_round(t)}"] = draw_instances(large, made.instances.numpy())
+        shown[f"instances, {_round(t)}"] = draw_instances(large, labeled.instances.numpy())
     if scene.truth is not None:
         shown["ground truth"] = draw_instances(large, scene.truth)
     return panels(shown, 5, cell)
@@ -164,21 +165,21 @@ def offset_figure(
     for scene in scenes:
         image, first = scene.image.to(labeler.device), scene.first.to(labeler.device)
         outputs = labeler.outputs(image, scene.points)
-        seen = labeler.input.size_of(*scene.size)
-        ratio = torch.tensor([own / side for own, side in zip(scene.size, seen, strict=True)])
+        input_size = labeler.input.size_of(*scene.size)
+        ratio = torch.tensor([own / side for own, side in zip(scene.size, input_size, strict=True)])
         offset = outputs.offset[0].float().cpu() * ratio[:, None, None]  # pixels of the image
-        wanted = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
-        lengths = wanted.norm(dim=0)
+        targets = offset_targets(_seeds(scene, seeder)[None], [scene.points])[0]
+        lengths = targets.norm(dim=0)
         longest = float(lengths[lengths > 0].quantile(0.99)) if lengths.any() else None
         last = labeler.maps(outputs, scene.points, first)[-1]
-        made = labeler.labeled(last, outputs, image, scene.points, first)
+        labeled = labeler.labeled(last, outputs, image, scene.points, first)
         rows.append(
             [
                 scene.clicked,
-                draw_offset(wanted.numpy(), longest),
+                draw_offset(targets.numpy(), longest),
                 draw_offset(offset.numpy(), longest),
-                _votes(scene, offset, ratio.tolist(), made.instances),
-                draw_instances(scene.large, made.instances.numpy()),
+                _votes(scene, offset, ratio.tolist(), labeled.instances),
+                draw_instances(scene.large, labeled.instances.numpy()),
             ]
         )
     titles = ["clicks", "target offsets", "predicted offsets", "predicted centers", "instances"]
@@ -209,8 +210,7 @@ def affinity_figure(
                 "this network has no affinity output; draw another figure, or train with mdm=paper"
             )
         for k in range(min(clicks, len(scene.points))):
-            seen = labeler.input
-            drawn = [_with_affinity(scene, seen, outputs, k, power) for power in (1, beta)]
+            drawn = [_with_affinity(scene, labeler.input, outputs, k, p) for p in (1, beta)]
             click = draw_points(scene.large, _only(scene.points, k), scene.scale)
             rows.append([click, *drawn])
     return grid(rows, ["click", "affinity", f"to the power {beta:g}"], cell)
@@ -235,9 +235,9 @@ def _only(points: Points, k: int) -> Points:
 
 
 def _with_affinity(
-    scene: Scene, seen: NetworkInput, outputs: Outputs, k: int, beta: float
+    scene: Scene, network_input: NetworkInput, outputs: Outputs, k: int, beta: float
 ) -> Picture:
-    points = moved_points(scene.points, scene.size, seen.size_of(*scene.size))
+    points = moved_points(scene.points, scene.size, network_input.size_of(*scene.size))
     cell = cells_of(points, outputs)[k : k + 1]
     heat = affinities_of(outputs, cell)[0, 0].float().pow(beta)
     heat /= heat.max().clamp(min=1e-12)  # I2S divides each row by its sum

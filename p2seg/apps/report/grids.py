@@ -20,7 +20,7 @@ def grid(
     """Arranges pictures in rows and columns on white, each scaled into a square of `cell` pixels.
 
     Args:
-        rows: of pictures of any size; the height of a row is that of its tallest picture.
+        rows: pictures of any size. A row is as high as its tallest picture.
         titles: one per column.
         cell: side of the square in pixels.
         gap: pixels between and around the pictures.

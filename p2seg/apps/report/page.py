@@ -41,7 +41,7 @@ class ReportRow:
     """The pictures of one image in a table.
 
     Attributes:
-        name: of the image.
+        name: name of the image.
         images: by column title, `[H, W, 3]` uint8 RGB; a missing column stays empty in this row.
     """
 

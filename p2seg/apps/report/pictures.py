@@ -123,7 +123,7 @@ def draw_points(image: Picture, points: Points, scale: float = 1.0) -> Picture:
 
     Args:
         image: `[H, W, 3]`.
-        points: of the image; points outside are not drawn.
+        points: points of the image. Points outside are not drawn.
         scale: pixels of `image` per pixel of the points' own image.
     """
     drawn = np.ascontiguousarray(image).copy()

@@ -29,7 +29,7 @@ class MaskColumn:
     """A column of pictures: masks of a stage, of a segmentation model, or the ground truth.
 
     Attributes:
-        title: of the column.
+        title: title of the column.
         instances: the masks, by image.
         score: lowest score of masks to draw.
     """
@@ -58,7 +58,7 @@ def crowded(
     )
     if len(chosen) < 2 * count:
         return sorted(chosen[:count])
-    # every second image of the 2 * count hardest, because the hardest alone would all be crowds
+    # Every second of the 2 * count hardest images, because the hardest alone are all crowds.
     return sorted(chosen[: 2 * count])[::2]
 
 
@@ -71,7 +71,7 @@ def report_rows(
         points: the images and their points.
         reader: reads images and initial semantic maps.
         columns: the columns after image and map.
-        indices: of the images.
+        indices: indices of the images.
     """
     return [_row(points, index, reader, columns) for index in indices]
 
@@ -86,9 +86,9 @@ def unseen_rows(
 
     Args:
         images: the validation images.
-        folder: of their files.
+        folder: folder of the images.
         columns: masks to draw next to the image.
-        indices: of the images.
+        indices: indices of the images.
     """
     rows = []
     for record in (images[index] for index in indices):
@@ -129,12 +129,12 @@ def _columns(
         place = {each.id: i for i, each in enumerate(column.instances.images)}
         if record.id not in place:
             continue
-        found = [
+        masks = [
             each
             for each in column.instances.instances[place[record.id]]
             if each.score >= column.score and not each.crowd
         ]
-        pictures[column.title] = _drawn(large, found, order)
+        pictures[column.title] = _drawn(large, masks, order)
     return pictures
 
 

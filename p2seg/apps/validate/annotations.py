@@ -118,7 +118,7 @@ def read_clicks(path: Path, findings: Findings) -> Clicks:
 
 
 def _check_strictly(path: Path, findings: Findings) -> None:
-    """Checks that the reader used by training accepts the file, too."""
+    """Checks that the reader of training also accepts the file."""
     try:
         read_points(path)
     except UserError as error:
@@ -218,7 +218,7 @@ def _clicks(
         missing = [f"image {image_id}"] * (image_id not in place_of)
         missing += [f"category {category_id}"] * (category_id not in label_of)
         if missing:
-            findings.add("file.reference", f"annotation {id} is of {' and '.join(missing)}")
+            findings.add("file.reference", f"annotation {id} refers to {' and '.join(missing)}")
             continue
         point, name = item.get("point"), images[place_of[image_id]].file_name
         if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):

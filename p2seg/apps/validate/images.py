@@ -21,9 +21,9 @@ from p2seg.errors import UserError
 from p2seg.runtime.files import sha256
 
 TINY = 64
-"""Longest side in pixels below which an image is tiny."""
+"""An image with a shorter long side in pixels is tiny."""
 HUGE = 12e6
-"""Pixels above which an image is huge."""
+"""An image with more pixels is huge."""
 GRAY = ("1", "L", "LA")
 
 
@@ -38,8 +38,8 @@ class ImageFile:
         mode: Pillow's mode.
         deep: whether it has more than 8 bits per value.
         pages: number of pages; only the first is read.
-        error: why the file cannot be read, or None.
-        seconds: how long reading took.
+        error: reason why the file is unreadable, or None.
+        seconds: duration of reading.
     """
 
     bytes: int = 0
@@ -71,7 +71,7 @@ def read_file(path: Path) -> ImageFile:
         with opened_image(path) as image:
             size, mode, turn = (image.height, image.width), image.mode, _turn(image)
             deep, pages = is_deep(image), pages_of(image)
-            # one eighth of the size: a JPEG is still read to its end, but three times as fast
+            # At one eighth of the size, a JPEG is still read completely, but three times as fast.
             image.draft(image.mode, (image.width // 8, image.height // 8))
             image.load()
     except Exception as error:  # Pillow's decoders raise many types of errors
@@ -97,7 +97,7 @@ def check_images(
     """Checks all images of a folder.
 
     Args:
-        folder: of the images.
+        folder: folder of the images.
         records: the listed images.
         findings: receives the problems.
         progress: wraps the iteration over the images.
@@ -139,8 +139,8 @@ def _names(folder: Path) -> list[str]:
 def _read_files(folder: Path, records: Iterable[ImageRecord]) -> Iterator[ImageFile]:
     waiting = (folder / each.file_name for each in records)
     with ThreadPoolExecutor(READERS) as pool:
-        while some := list(islice(waiting, AT_ONCE)):
-            yield from pool.map(read_file, some)
+        while batch := list(islice(waiting, AT_ONCE)):
+            yield from pool.map(read_file, batch)
 
 
 def _key(name: str) -> str:

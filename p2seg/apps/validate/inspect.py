@@ -20,13 +20,13 @@ from p2seg.apps.validate.points import check_points
 from p2seg.errors import UserError
 from p2seg.semantic.check import MapCheck
 
-LITTLE = 2e9
-"""Free bytes below which a disk counts as nearly full."""
+MIN_FREE = 2e9
+"""A disk with fewer free bytes is reported as nearly full."""
 GRABCUT = 0.06
-"""Approximate seconds that GrabCut takes per point on one core."""
+"""Approximate seconds of GrabCut per point on one core."""
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Wraps an iteration: items, what they are, how many."""
+"""Wraps an iteration, given the items, a noun for them, and their number."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def inspect(inputs: Inputs, out: Path, progress: Progress) -> Inspection:
         facts["validation"] = f"{len(held)} image{'' if len(held) == 1 else 's'}"
     free = shutil.disk_usage(_existing(out)).free
     facts["free disk"] = f"{free / 1e9:.0f} GB"
-    if free < LITTLE:
+    if free < MIN_FREE:
         findings.add("disk.low", f"{free / 1e9:.1f} GB")
     return Inspection(inputs, clicks, files, findings, facts, maps)
 
@@ -156,18 +156,18 @@ def _facts(clicks: Clicks, files: list[ImageFile]) -> dict[str, str]:
         facts["points per image"] = (
             f"mean {counts.mean():.1f}, median {int(np.median(counts))}, maximum {counts.max()}"
         )
-    read = [each for each in files if each.bytes and each.error is None]
-    if read:
-        pixels = np.array([each.size[0] * each.size[1] for each in read], np.float64)
-        widths, heights = ([each.size[axis] for each in read] for axis in (1, 0))
+    readable = [each for each in files if each.bytes and each.error is None]
+    if readable:
+        pixels = np.array([each.size[0] * each.size[1] for each in readable], np.float64)
+        widths, heights = ([each.size[axis] for each in readable] for axis in (1, 0))
         facts["sizes"] = (
             f"{min(widths)}x{min(heights)} to {max(widths)}x{max(heights)}, "
             f"median {np.median(pixels) / 1e6:.2f} megapixels"
         )
-        facts["bytes"] = f"{sum(each.bytes for each in read) / 1e6:,.1f} MB"
-        spent = sum(each.seconds for each in read) / len(read)
-        facts["reading"] = f"{1000 * spent:.1f} ms per image and thread"
-        minutes = (GRABCUT * len(clicks.ids) + sum(each.seconds for each in read)) / 60
+        facts["bytes"] = f"{sum(each.bytes for each in readable) / 1e6:,.1f} MB"
+        seconds = sum(each.seconds for each in readable)
+        facts["reading"] = f"{1000 * seconds / len(readable):.1f} ms per image and thread"
+        minutes = (GRABCUT * len(clicks.ids) + seconds) / 60
         facts["time for GrabCut maps"] = f"about {max(1, round(minutes))} min on one core"
     return facts
 

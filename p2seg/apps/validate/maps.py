@@ -34,7 +34,7 @@ def check_semantic(
     """Checks the maps of all images that have points.
 
     Args:
-        folder: of the maps.
+        folder: folder of the maps.
         images: folder of the images.
         points: the points file.
         clicks: the content of the points file.
@@ -55,7 +55,7 @@ def check_semantic(
     names = tuple(category.name for category in clicks.categories)
     try:
         return check_maps(read, progress(tasks), names, SNAP, seen)
-    except UserError:  # no map can be read, which `_read` has recorded
+    except UserError:  # no map is readable, which `_read` has recorded
         return None
 
 
@@ -69,8 +69,8 @@ def _check_manifest(folder: Path, points: Path, clicks: Clicks, findings: Findin
         return
     names = [category.name for category in clicks.categories]
     if manifest.classes != names:
-        theirs, ours = (", ".join(each[:5]) for each in (manifest.classes, names))
-        findings.add("map.classes", f"the maps have {theirs}; the points file has {ours}")
+        in_maps, in_points = (", ".join(each[:5]) for each in (manifest.classes, names))
+        findings.add("map.classes", f"the maps have {in_maps}; the points file has {in_points}")
     elif _fingerprint(points) not in (manifest.points_sha256, None):
         findings.add("map.other_points", f"{folder / MANIFEST} names another file")
 

@@ -13,8 +13,8 @@ from p2seg.data import rle as codec
 from p2seg.data.coco import Instance, InstanceSet, decode, read_instances
 from p2seg.errors import UserError
 
-MOST = 5000
-"""Most images whose masks are decoded; with more images, every n-th."""
+MAX_IMAGES = 5000
+"""The masks of at most this many images are decoded; with more images, of every n-th."""
 
 
 def check_pseudo(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet | None:
@@ -24,8 +24,8 @@ def check_pseudo(path: Path, clicks: Clicks, findings: Findings) -> InstanceSet 
         return None
     names = [category.name for category in masks.categories]
     place_of = {image.file_name: place for place, image in enumerate(masks.images)}
-    ours = {image.file_name for image in clicks.images}
-    for name in place_of.keys() - ours:
+    listed = {image.file_name for image in clicks.images}
+    for name in place_of.keys() - listed:
         findings.add("pseudo.images", f"{name} is not in the points file")
     sample = _sample(len(clicks.images))
     for place, record in enumerate(clicks.images):
@@ -84,7 +84,7 @@ def _read(path: Path, what: str, findings: Findings) -> InstanceSet | None:
 
 
 def _sample(count: int) -> set[int]:
-    return set(range(0, count, max(1, -(-count // MOST))))
+    return set(range(0, count, max(1, -(-count // MAX_IMAGES))))
 
 
 def _covers(each: Instance, clicks: Clicks, k: int) -> bool:

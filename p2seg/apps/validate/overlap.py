@@ -44,10 +44,10 @@ def check_split(
         held: the result of `held_images`.
         findings: receives the problems.
     """
-    ours = {(images / each.file_name).resolve(): each.file_name for each in records}
+    names = {(images / each.file_name).resolve(): each.file_name for each in records}
     others = []
     for path in held:
-        name = ours.get(path.resolve())
+        name = names.get(path.resolve())
         if name is not None:
             findings.add("split.same_file", name, name)
         elif path.is_file():

@@ -19,7 +19,7 @@ from p2seg.apps.validate.pictures import Example
 from p2seg.runtime.files import write_json, write_text
 
 CLASSES = 30
-"""Most classes with a bar; with more classes, those with most points."""
+"""Maximum number of classes with a bar; with more classes, those with most points."""
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 86]
 
 
@@ -74,13 +74,13 @@ def summary(inspection: Inspection) -> dict[str, Any]:
 
 def verdict(inspection: Inspection) -> tuple[str, str]:
     """Returns the severity of the worst finding, or `good`, and its meaning."""
-    found = inspection.findings.worst_first
+    findings = inspection.findings.worst_first
     stopping = len(inspection.findings.stopping)
     if stopping:
         kinds = "1 kind of problem" if stopping == 1 else f"{stopping} kinds of problems"
         return "stops", f"Not usable yet: {kinds} would stop training"
-    if found and found[0].severity == "warning":
-        count = sum(each.severity == "warning" for each in found)
+    if findings and findings[0].severity == "warning":
+        count = sum(each.severity == "warning" for each in findings)
         kinds = "1 warning" if count == 1 else f"{count} warnings"
         return "warning", f"Usable, with {kinds} to check before training"
     return "good", "Usable; no problem found"
@@ -100,9 +100,9 @@ def _head(inspection: Inspection) -> str:
 
 
 def _sections(inspection: Inspection, examples: Sequence[Example]) -> Iterable[str]:
-    found = inspection.findings.worst_first
-    if found:
-        yield _section("Findings", "".join(map(_finding, found)))
+    findings = inspection.findings.worst_first
+    if findings:
+        yield _section("Findings", "".join(map(_finding, findings)))
     charts = _classes(inspection) + _histogram(inspection)
     yield _section("Points", f'<div class="charts">{charts}</div>')
     if examples:

@@ -31,8 +31,8 @@ class Example:
     """An image with its points.
 
     Attributes:
-        name: of the image.
-        why: the reason why the image was selected.
+        name: name of the image.
+        why: reason for the selection.
         points: the number of its points.
         picture: `[H, W, 3]` uint8 RGB.
     """
@@ -92,24 +92,25 @@ def _varied(inspection: Inspection, readable: set[int]) -> Iterator[tuple[int, s
     """Yields images that differ: most points, one per class, smallest, largest, and others."""
     clicks = inspection.clicks
     counts = np.bincount(clicks.places, minlength=len(clicks.images))
-    some = sorted(place for place in readable if counts[place])
-    if not some:
+    clicked = sorted(place for place in readable if counts[place])
+    if not clicked:
         return
-    yield max(some, key=lambda place: (counts[place], -place)), "the most points"
+    yield max(clicked, key=lambda place: (counts[place], -place)), "the most points"
     fewest = np.bincount(clicks.labels, minlength=len(clicks.categories) + 1)[1:].argsort()
     for label in (fewest + 1).tolist()[: COUNT // 2]:
         for place in clicks.places[clicks.labels == label].tolist()[:1]:
             if place in readable:
                 yield place, f"with {clicks.categories[label - 1].name}"
     area = {
-        place: inspection.files[place].size[0] * inspection.files[place].size[1] for place in some
+        place: inspection.files[place].size[0] * inspection.files[place].size[1]
+        for place in clicked
     }
     if len(set(area.values())) > 1:
-        yield min(some, key=lambda place: (area[place], place)), "the smallest"
-        yield max(some, key=lambda place: (area[place], -place)), "the largest"
-    for k in np.linspace(0, len(some) - 1, 2 * COUNT).round().astype(int).tolist():
-        yield some[k], ""
-    yield from ((place, "") for place in some[: 2 * COUNT])
+        yield min(clicked, key=lambda place: (area[place], place)), "the smallest"
+        yield max(clicked, key=lambda place: (area[place], -place)), "the largest"
+    for k in np.linspace(0, len(clicked) - 1, 2 * COUNT).round().astype(int).tolist():
+        yield clicked[k], ""
+    yield from ((place, "") for place in clicked[: 2 * COUNT])
 
 
 def _draw_points(inspection: Inspection, place: int, image: NDArray[np.uint8]) -> Picture:

@@ -11,12 +11,12 @@ from p2seg.apps.validate.findings import Findings
 from p2seg.structures import STRIDE
 
 RARE = 10
-"""Points below which a class is rare."""
+"""A class with fewer points is rare."""
 SPOT = 1.5
-"""Distance in pixels up to which points of different classes lie on one spot."""
+"""Points of different classes within this distance in pixels lie on one spot."""
 UNLIKELY = -6.0
 """Base-10 logarithm of a probability that is considered impossible."""
-TURNED = 0.9
+SWAPPED = 0.9
 """Share of the outside points that must lie inside after swapping x and y."""
 
 
@@ -75,10 +75,10 @@ def _kind_of(clicks: Clicks, outside: NDArray[np.int64]) -> str:
     """Returns the probable reason why points lie outside."""
     if not len(outside):
         return "points.outside"
-    turned = (clicks.xy[:, ::-1] >= 0) & (clicks.xy[:, ::-1] < clicks.sides)
-    inside_turned = np.asarray(turned.all(1))
-    enough = len(outside) >= 3 and inside_turned[outside].mean() >= TURNED
-    if enough and inside_turned.mean() > clicks.inside.mean():
+    valid = (clicks.xy[:, ::-1] >= 0) & (clicks.xy[:, ::-1] < clicks.sides)
+    inside_swapped = np.asarray(valid.all(1))
+    enough = len(outside) >= 3 and inside_swapped[outside].mean() >= SWAPPED
+    if enough and inside_swapped.mean() > clicks.inside.mean():
         return "points.swapped"
     beyond = clicks.xy[outside] - clicks.sides[outside]
     if (beyond <= 0).all() and clicks.xy.min() >= 1:  # exactly on the width or height
@@ -103,9 +103,9 @@ def _check_neighbors(clicks: Clicks, findings: Findings) -> None:
 
 def _relation(clicks: Clicks, first: int, second: int) -> str | None:
     """Returns the kind of problem of two points that are close to each other, or None."""
-    apart = float(np.linalg.norm(clicks.xy[first] - clicks.xy[second]))
+    distance = float(np.linalg.norm(clicks.xy[first] - clicks.xy[second]))
     if clicks.labels[first] != clicks.labels[second]:
-        return "points.two_classes" if apart < SPOT else None
+        return "points.two_classes" if distance < SPOT else None
     if (abs(np.floor(clicks.xy[first]) - np.floor(clicks.xy[second])) <= 1).all():
         return "points.double"
-    return "points.near" if apart < STRIDE else None
+    return "points.near" if distance < STRIDE else None

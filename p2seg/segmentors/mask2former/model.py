@@ -44,7 +44,7 @@ class Mask2Former(Segmentor):
     """Mask2Former: each query predicts the class and the mask of one instance.
 
     Args:
-        backbone: gives four feature maps at strides 4 to 32, finest first.
+        backbone: returns four feature maps at strides 4 to 32, finest first.
         heads: pixel decoder, transformer decoder and prediction heads.
         loss: the loss of the predictions.
         max_objects: maximum number of objects per image.
@@ -118,8 +118,8 @@ class Mask2Former(Segmentor):
         queries = index // chances.shape[1]
         inside = cells > 0
         counts = inside.sum((1, 2))
-        sure = (cells.sigmoid() * inside).sum((1, 2)) / counts.clamp(min=1)
-        scores = best * sure[queries]
+        maskness = (cells.sigmoid() * inside).sum((1, 2)) / counts.clamp(min=1)
+        scores = best * maskness[queries]
         kept = (scores >= score) & (counts[queries] > 0)
         queries, labels, scores = (
             each[kept].cpu() for each in (queries, index % chances.shape[1] + 1, scores)
@@ -228,10 +228,12 @@ def build_mask2former(
         )
     factors["train_num_points"] = points
     if checkpoint is not None or architecture is not None:
-        theirs, made = whole.load_whole(num_classes, checkpoint, architecture, factors)
-        set_norms(theirs, norm)
-        freeze(theirs.body, frozen, "the checkpoint's backbone")
-        body: nn.Module = theirs
+        pretrained_body, own_heads = whole.load_whole(
+            num_classes, checkpoint, architecture, factors
+        )
+        set_norms(pretrained_body, norm)
+        freeze(pretrained_body.body, frozen, "the checkpoint's backbone")
+        body: nn.Module = pretrained_body
     else:
         own = build_body(
             backbone,
@@ -259,8 +261,8 @@ def build_mask2former(
             dim_feedforward=decoder_channels,
             **factors,
         )
-        body, made = own, Heads(config, own.channels)
-    model = Mask2Former(body, made, WeightedLoss(made.config), detections)
+        body, own_heads = own, Heads(config, own.channels)
+    model = Mask2Former(body, own_heads, WeightedLoss(own_heads.config), detections)
     model.short_side, model.long_side = short_side, long_side
     return model.train()
 

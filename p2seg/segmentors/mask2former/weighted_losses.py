@@ -115,7 +115,7 @@ class WeightedLoss(Mask2FormerLoss):
         Returns:
             `loss_class`, `loss_mask` and `loss_dice`, each `[]`.
         """
-        # the same order as transformers, for the same random points
+        # The order is that of transformers, for the same random points.
         each = torch.stack([self._layer(one, targets) for one in (layers[-1], *layers[:-1])])
         return {
             name: factor * loss
@@ -183,9 +183,9 @@ class WeightedLoss(Mask2FormerLoss):
                     for target, index, part in zip(targets, owners, parts, strict=True)
                 ]
             )
-        seen = _at(predicted, points)
-        entropy = F.binary_cross_entropy_with_logits(seen, truth, reduction="none").mean(1)
-        chance = seen.sigmoid()
+        sampled = _at(predicted, points)
+        entropy = F.binary_cross_entropy_with_logits(sampled, truth, reduction="none").mean(1)
+        chance = sampled.sigmoid()
         dice = 1 - (2 * (chance * truth).sum(1) + 1) / (chance.sum(1) + truth.sum(1) + 1)
         count = shared_count(torch.stack([(t.mask_weights > 0).sum() for t in targets]).sum())
         return (entropy * weight).sum() / count, (dice * weight).sum() / count

@@ -64,7 +64,7 @@ class NormalizeAndPad(GeneralizedRCNNTransform):
     """torchvision's input transform without resizing of images and results.
 
     Training images are resized by the data set with its own random seed, and all others by
-    `Segmentor.look`, which also supports images that torchvision would shrink to zero pixels.
+    `Segmentor.predict_soft`. That also supports images that torchvision would shrink to 0 pixels.
     """
 
     def resize(
@@ -121,7 +121,7 @@ class MaskRCNN(Segmentor, GeneralizedRCNN):
         """Detects instances in resized images of one size; see `Segmentor.find`."""
         heads = cast(RoIHeads, self.roi_heads)
         heads.score_thresh = score
-        # torchvision silently drops proposals, boxes and scores that are NaN
+        # torchvision silently drops proposals, boxes and scores that are NaN.
         with checked_outputs(self.rpn.head, heads.box_predictor, heads.mask_predictor):
             outputs = GeneralizedRCNN.forward(self, list(images))
         h, w = images.shape[2:]
@@ -134,7 +134,7 @@ class MaskRCNN(Segmentor, GeneralizedRCNN):
     ) -> list[SoftDetection]:
         """Converts detections from a resized image to pixels of the image."""
         boxes = resize_boxes(output["boxes"], list(resized_to), list(size)).cpu()
-        # torchvision crops training masks with `aligned=False`, half a pixel down and right
+        # torchvision crops training masks with `aligned=False`, half a pixel down and right.
         frames = resize_boxes(output["boxes"] + CROP_SHIFT, list(resized_to), list(size)).cpu()
         masks, labels, scores = (output[key].cpu() for key in ("masks", "labels", "scores"))
         detections = []

@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 Target = dict[str, Tensor]
 """An `InstanceTarget` as a dictionary for torchvision, with float boxes."""
 
-Made = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
+Results = tuple[list[dict[str, Tensor]], dict[str, Tensor]]
 """Detections of every image, and losses by name; one of the two is empty."""
 
 
@@ -57,14 +57,16 @@ class RoIHeads(roi_heads.RoIHeads):
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
-    ) -> Made:
+    ) -> Results:
         """Detections of each image, or in training the three losses by name."""
         if not self.training or targets is None:
-            return cast(Made, super().forward(features, proposals, image_shapes, targets))
-        # torchvision's sampler ignores proposals with label -1
+            return cast(Results, super().forward(features, proposals, image_shapes, targets))
+        # torchvision's sampler ignores proposals with label -1.
         ignoring = [{**t, "labels": t["labels"].where(t["weights"] > 0, -1)} for t in targets]
         proposals, matched, labels, deltas = self.select_training_samples(proposals, ignoring)
-        weights = [_taken(t["weights"], index) for t, index in zip(targets, matched, strict=True)]
+        weights = [
+            _weights_of(t["weights"], index) for t, index in zip(targets, matched, strict=True)
+        ]
         crops = self.box_roi_pool(features, proposals, image_shapes)
         logits, regressed = self.box_predictor(self.box_head(crops))
         losses = box_losses(
@@ -87,7 +89,7 @@ class RoIHeads(roi_heads.RoIHeads):
         """The mask loss over the proposals matched to instances with mask weight > 0."""
         boxes, owners, classes, weights = [], [], [], []
         for own, index, label, target in zip(proposals, matched, labels, targets, strict=True):
-            weight = _taken(target["mask_weights"], index)
+            weight = _weights_of(target["mask_weights"], index)
             kept = (label > 0) & (weight > 0)
             boxes.append(own[kept])
             owners.append(index[kept])
@@ -125,11 +127,11 @@ def box_losses(
     weights = weights.where(labels > 0, 1.0)
     each = F.cross_entropy(logits, labels, reduction="none")
     own = regressed.unflatten(1, (-1, 4))[objects, labels[objects]]
-    away = F.smooth_l1_loss(own, deltas[objects], beta=1 / 9, reduction="none").sum(1)
+    box_loss = F.smooth_l1_loss(own, deltas[objects], beta=1 / 9, reduction="none").sum(1)
     count = max(1, len(labels))
     return {
         "loss_classifier": (each * weights).sum() / count,
-        "loss_box_reg": (away * weights[objects]).sum() / count,
+        "loss_box_reg": (box_loss * weights[objects]).sum() / count,
     }
 
 
@@ -152,6 +154,6 @@ def mask_loss(logits: Tensor, labels: Tensor, truth: Tensor, weights: Tensor) ->
     return (each.flatten(1).mean(1) * weights).mean()
 
 
-def _taken(weights: Tensor, index: Tensor) -> Tensor:
+def _weights_of(weights: Tensor, index: Tensor) -> Tensor:
     """The weights of matched instances; 1 if the image has no instance."""
     return weights[index] if len(weights) else torch.ones_like(index, dtype=torch.float32)

@@ -19,7 +19,7 @@ PRIOR = 0.01
 """Initial probability of each class in each cell."""
 
 
-class Seen(NamedTuple):
+class RawOutputs(NamedTuple):
     """The raw outputs of the network, with G cells of all grids and E channels.
 
     Attributes:

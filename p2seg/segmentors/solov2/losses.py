@@ -15,7 +15,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from p2seg.runtime.ranks import shared_count
 from p2seg.segmentors.data import InstanceTarget
-from p2seg.segmentors.solov2.heads import Seen
+from p2seg.segmentors.solov2.heads import RawOutputs
 from p2seg.structures import STRIDE
 
 FOCAL = {"alpha": 0.25, "gamma": 2.0}
@@ -38,34 +38,36 @@ def category_loss(
     """
     total, count = logits.new_zeros(()), torch.zeros((), device=logits.device)
     for own, owner, target in zip(logits.float(), owners, targets, strict=True):
-        with_one = owner >= 0
+        has_instance = owner >= 0
         weights, labels = torch.ones_like(owner, dtype=own.dtype), torch.zeros_like(owner)
-        weights[with_one] = target.weights[owner[with_one]]
-        labels[with_one] = target.labels[owner[with_one]]
+        weights[has_instance] = target.weights[owner[has_instance]]
+        labels[has_instance] = target.labels[owner[has_instance]]
         truth = F.one_hot(labels, own.shape[1] + 1)[:, 1:].to(own.dtype)
         each = sigmoid_focal_loss(own, truth, **FOCAL).sum(1)
         total = total + (each * weights).sum()
-        count = count + (with_one & (weights > 0)).sum()
+        count = count + (has_instance & (weights > 0)).sum()
     return total / shared_count(count, extra=1)
 
 
-def mask_loss(seen: Seen, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]) -> Tensor:
+def mask_loss(
+    outputs: RawOutputs, owners: Sequence[Tensor], targets: Sequence[InstanceTarget]
+) -> Tensor:
     """Mean dice loss over all cells with an instance; 0 without any.
 
     An instance that covers less than half of every feature cell is ignored.
 
     Args:
-        seen: raw outputs for the batch.
+        outputs: raw outputs for the batch.
         owners: B tensors `[G]`, returned by `grid_owners`.
         targets: B targets; a cell has the mask weight of its instance.
 
     Returns:
         `[]`.
     """
-    losses = [seen.features.sum() * 0 + seen.kernels.sum() * 0]
-    count = seen.features.new_zeros((), dtype=torch.float)
+    losses = [outputs.features.sum() * 0 + outputs.kernels.sum() * 0]
+    count = outputs.features.new_zeros((), dtype=torch.float)
     for kernels, features, owner, target in zip(
-        seen.kernels, seen.features, owners, targets, strict=True
+        outputs.kernels, outputs.features, owners, targets, strict=True
     ):
         truth = shrunk(target.masks, features.shape[1], features.shape[2]).flatten(1)
         weights = target.mask_weights * truth.any(1)

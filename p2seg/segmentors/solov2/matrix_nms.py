@@ -18,7 +18,7 @@ SIGMA = 2.0
 
 
 def matrix_nms(masks: Tensor, labels: Tensor, scores: Tensor, sigma: float = SIGMA) -> Tensor:
-    """Scores after the decay.
+    """The decayed scores.
 
     The score of mask j is multiplied by `min_i f(iou(i, j)) / f(iou(i))` over the better masks i of
     its class, where `f(x) = exp(-sigma x^2)` and `iou(i)` is the largest IoU of mask i with a
@@ -31,23 +31,23 @@ def matrix_nms(masks: Tensor, labels: Tensor, scores: Tensor, sigma: float = SIG
         sigma: parameter of the decay.
 
     Returns:
-        `[N]` float, in the same order; no longer falling.
+        `[N]` float, in the order of the masks; not necessarily descending.
     """
     flat = masks.to(scores.dtype)
     inside = flat @ flat.T
     areas = flat.sum(1)
     union = areas[:, None] + areas - inside
     better = torch.ones_like(inside).triu(diagonal=1)
-    # [i, j]: how much a better mask i of the same class covers j
+    # [i, j]: IoU of mask j with a better mask i of its class.
     iou = inside / union.clamp(min=1) * better * (labels[:, None] == labels)
-    none = torch.zeros_like(scores)[None]  # of no mask at all there is a greatest one, too
+    none = torch.zeros_like(scores)[None]  # makes the maximum defined for N = 0
     covered = torch.cat([none, iou]).amax(0)
     decay = torch.exp(-sigma * (iou**2 - covered[:, None] ** 2))
     return scores * torch.cat([none + 1, decay.where(better > 0, 1.0)]).amin(0)
 
 
 def peaks(scores: Tensor, levels: Sequence[GridLevel]) -> Tensor:
-    """Point NMS: sets a score of `[G, C]` to 0 if the cell above, left or above left has more."""
+    """Point NMS: zeroes scores `[G, C]` below that of the cell above, left or above left."""
     kept, start = [], 0
     for level in levels:
         cells = level.cells

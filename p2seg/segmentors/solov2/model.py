@@ -26,7 +26,7 @@ from p2seg.segmentors.limits import Room
 from p2seg.segmentors.pyramid import FeaturePyramid, build_body
 from p2seg.segmentors.segmentor import Segmentor
 from p2seg.segmentors.sizes import check_solov2
-from p2seg.segmentors.solov2.heads import GridHead, MaskFeature, Seen, at_grid_strides
+from p2seg.segmentors.solov2.heads import GridHead, MaskFeature, RawOutputs, at_grid_strides
 from p2seg.segmentors.solov2.losses import category_loss, mask_loss
 from p2seg.segmentors.solov2.matrix_nms import matrix_nms, peaks
 from p2seg.segmentors.solov2.targets import GridLevel, grid_owners
@@ -106,38 +106,38 @@ class SOLOv2(Segmentor):
 
         return Room(cells[0] ** 2, what, finer)
 
-    def forward_features(self, images: Tensor) -> Seen:
+    def forward_features(self, images: Tensor) -> RawOutputs:
         """The raw outputs for `[B, 3, H, W]` normalized and padded images."""
         pyramid = list(self.backbone(images).values())
         own = pyramid[: len(self.mask_feature.paths)]
         grids = [each.cells for each in self.levels]
         categories, kernels = self.head(at_grid_strides(pyramid, len(own)), grids)
-        return Seen(categories, kernels, self.mask_feature(own))
+        return RawOutputs(categories, kernels, self.mask_feature(own))
 
     def losses(self, batch: InstanceBatch) -> dict[str, Tensor]:
         """Focal loss of the cells' classes and dice loss of their masks; see `Segmentor.losses`."""
         images = prepared([image.float() / 255 for image in batch.images])
-        seen = self.forward_features(images)
+        outputs = self.forward_features(images)
         height, width = images.shape[2:]
         owners = [
             grid_owners(target, self.levels, self.center, height, width) for target in batch.targets
         ]
         return {
-            "loss_category": category_loss(seen.categories, owners, batch.targets),
-            "loss_mask": self.mask_weight * mask_loss(seen, owners, batch.targets),
+            "loss_category": category_loss(outputs.categories, owners, batch.targets),
+            "loss_mask": self.mask_weight * mask_loss(outputs, owners, batch.targets),
         }
 
-    def decode(self, seen: Seen, index: int) -> Candidates:
+    def decode(self, outputs: RawOutputs, index: int) -> Candidates:
         """The instances of one image of a batch, computed on the device.
 
         The paper keeps the best 500 by class score times maskness. Here masks are computed only for
         the best `candidates` by class score.
         """
-        scores = peaks(seen.categories[index].float().sigmoid(), self.levels)
+        scores = peaks(outputs.categories[index].float().sigmoid(), self.levels)
         best, place = scores.flatten().topk(min(self.candidates, scores.numel()))
         place = place[best > self.candidate_score]
         cells, labels = place // scores.shape[1], place % scores.shape[1] + 1
-        kernels, features = seen.kernels[index][cells].float(), seen.features[index].float()
+        kernels, features = outputs.kernels[index][cells].float(), outputs.features[index].float()
         masks = kernels @ features.flatten(1)
         inside = masks > 0
         areas = inside.sum(1)
@@ -157,12 +157,12 @@ class SOLOv2(Segmentor):
         self, images: Tensor, sizes: Sequence[tuple[int, int]], score: float
     ) -> list[list[SoftDetection]]:
         """Detects instances in resized images of one size; see `Segmentor.find`."""
-        seen = self.forward_features(prepared(list(images)))
-        check_outputs(seen)
+        outputs = self.forward_features(prepared(list(images)))
+        check_outputs(outputs)
         h, w = images.shape[2:]
         detections = []
         for index, size in enumerate(sizes):
-            candidates = self.decode(seen, index)
+            candidates = self.decode(outputs, index)
             masks, labels, scores = (each[candidates.scores >= score].cpu() for each in candidates)
             masks = masks[:, : -(-h // STRIDE), : -(-w // STRIDE)]
             sides = (STRIDE * size[0] / h, STRIDE * size[1] / w)

@@ -39,7 +39,7 @@ def test_discs_of_the_radius_given_by_the_distance_are_reported() -> None:
 
 
 def test_a_mask_of_the_whole_image_is_reported() -> None:
-    assert [prior.alike for prior in prior_decided(masks_of(np.ones(SIZE, bool)))] == [1]
+    assert [prior.similar for prior in prior_decided(masks_of(np.ones(SIZE, bool)))] == [1]
 
 
 def test_masks_of_another_size_are_not_reported() -> None:

@@ -94,7 +94,7 @@ def test_a_set_without_points(made):
 
 
 def test_a_full_disk_is_reported(made, monkeypatch):
-    monkeypatch.setattr(inspection, "LITTLE", 1e30)
+    monkeypatch.setattr(inspection, "MIN_FREE", 1e30)
     assert set(found(made.inputs)) == {"disk.low"}
 
 
