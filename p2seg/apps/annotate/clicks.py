@@ -18,7 +18,7 @@ from p2seg.apps.annotate.entries import (
     first_free,
     remembered,
 )
-from p2seg.apps.annotate.history import KEPT, OURS, Action, found_in
+from p2seg.apps.annotate.history import KEPT, STATE_KEY, Action, found_in
 from p2seg.apps.annotate.layout import entry_of, entry_or, is_point, json_of
 from p2seg.apps.annotate.store import Snapshot, Store
 from p2seg.data.json_text import replace_values, value_of
@@ -50,18 +50,18 @@ class Clicks(Contents, Changes):
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
         Changes.__init__(self, Store(path))
         self.path = path
-        known, ours = self.store.known, self.store.ours
+        known, page_state = self.store.known, self.store.page_state
         self.history_fits, self._history = self.store.history_fits, self.store.history
         removed = {each.row for each in self._history if each.row is not None}
-        entries = entries_of(known, self.store.layout, ours, removed)
+        entries = entries_of(known, self.store.layout, page_state, removed)
         Contents.__init__(self, entries, with_new(known.categories, classes, path))
         self.store.has_classes = self.categories == known.categories
         rows = len(self.store.layout.annotations.items)
         self._next_row = rows + max(removed, default=0) + 1
         ids = [id for each in entries.values() for id in each.clicks]
-        self._next = first_free(ids, ours, "next_id")
+        self._next = first_free(ids, page_state, "next_id")
         image_ids = [each.record.id for each in entries.values()]
-        self._next_image = first_free(image_ids, ours, "next_image_id")
+        self._next_image = first_free(image_ids, page_state, "next_image_id")
         self.replay()
 
     def add(self, name: str, size: tuple[int, int], label: int, x: int, y: int) -> Click:
@@ -165,12 +165,15 @@ class Clicks(Contents, Changes):
     def snapshot(self) -> Snapshot:
         """Returns the content to write: images that have points, are done, or were in the file."""
         listed = [entry for entry in self._entries.values() if entry.is_listed]
-        ours = {"next_id": self._next, "next_image_id": self._next_image}
+        page_state = {"next_id": self._next, "next_image_id": self._next_image}
         points = PointSet(
             images=[entry.record for entry in listed],
             categories=self.categories,
             points=[entry.points for entry in listed],
-            info={**self.store.known.info, OURS: ours | remembered(self._entries.values())},
+            info={
+                **self.store.known.info,
+                STATE_KEY: page_state | remembered(self._entries.values()),
+            },
         )
         return self.store.snapshot(points, listed, self.categories, self._history)
 
