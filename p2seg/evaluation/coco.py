@@ -83,7 +83,6 @@ def class_aps(
 
 
 def _of_classes(instances: InstanceSet, labels: Sequence[int]) -> InstanceSet:
-    """The instances of some classes."""
     if len(labels) == len(instances.categories):
         return instances
     selected = frozenset(labels)

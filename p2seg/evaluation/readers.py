@@ -196,6 +196,5 @@ def is_results_list(path: Path) -> bool:
 
 
 def _is_list(path: Path) -> bool:
-    """Whether the outermost value of a JSON is a list."""
     with path.open("rb") as stream:
         return stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")

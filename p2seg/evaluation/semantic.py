@@ -123,7 +123,6 @@ def masks_miou(gt: InstanceSet, masks: InstanceSet, ranks: Ranks | None = None) 
 
 
 def _counts(gt: InstanceSet, maps: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
-    """The sum of `confusion` over all images."""
     classes = len(gt.categories)
     counts = np.zeros((classes + 1, classes + 2), np.int64)
     for image, own, predicted in zip(gt.images, gt.instances, maps, strict=True):

@@ -35,7 +35,6 @@ def without_void(pred: InstanceSet, root: Path, ranks: Ranks | None = None) -> I
 
 
 def _valid(root: Path, image: ImageRecord) -> dict[str, Any]:
-    """The run-length code of the pixels that are not void."""
     path = root / "SegmentationObject" / PurePosixPath(image.file_name).with_suffix(".png")
     size = image.height, image.width
     return rle.encode(read_labels(path, "mask of objects", size) != IGNORED)

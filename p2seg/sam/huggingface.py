@@ -162,7 +162,6 @@ def _model(folder: str, kind: str, device: torch.device) -> tuple[Any, Any]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """The supported settings of config.json."""
     path = folder / "config.json"
     settings = read_json(path, "config.json of a transformers model")
     return rebuilt(TYPES[_kind(folder)], settings, path)
@@ -191,7 +190,6 @@ def _image_settings(folder: Path) -> dict[str, Any]:
 
 
 def _kind(folder: Path) -> str:
-    """The `model_type` of the folder's config.json."""
     config = read_json(folder / "config.json", "config.json of a transformers model")
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(kind, str) or kind not in TYPES:

@@ -239,6 +239,5 @@ def _sam_of(path: Path, model: str) -> Sam:
 
 
 def _count(state: State, prefix: str) -> int:
-    """The number of layers whose names begin with `prefix`."""
     numbers = {int(key[len(prefix) :].split(".")[0]) for key in state if key.startswith(prefix)}
     return max(numbers) + 1

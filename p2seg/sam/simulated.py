@@ -1,7 +1,7 @@
 """A promptable model simulated from ground truth, for experiments without SAM.
 
-It returns part, object and group of each click, which are the usual meanings of SAM's three masks,
-with faults and scores like those in SAM's papers. It serves to compare choices of masks and their
+It returns part, object and group of each click, as SAM's three masks usually do. Faults and scores
+are like those in SAM's papers. It serves to compare choices of masks and their
 effect on the method. Its masks are not a result of the method.
 """
 
@@ -44,8 +44,8 @@ LEAK = 0.25
 class Faults:
     """Faults of the simulated masks.
 
-    With the defaults, the mask with the highest score is the whole object for about half of the
-    clicks, and masks of objects have an IoU of 0.8 to 0.9.
+    With the defaults, the best mask is the whole object for about half of the clicks. Masks of
+    objects have an IoU of 0.8 to 0.9.
 
     Attributes:
         noise: displacement of borders in pixels, for an object with a side of 100 pixels.

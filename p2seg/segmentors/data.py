@@ -157,7 +157,6 @@ class InstanceDataset(Dataset[tuple[str, Tensor, InstanceTarget]]):
     def _augmented(
         self, index: int, instances: Sequence[Instance], random: torch.Generator
     ) -> ImageAndMasks:
-        """An image of the set, and some of its instances, augmented."""
         record = self.images[index]
         array = read_image(self.folder / record.file_name, (record.height, record.width))
         return self.augment(torch.from_numpy(array).permute(2, 0, 1), instances, random)
@@ -189,6 +188,5 @@ def usable(
 
 
 def _check(images: Path, record: ImageRecord) -> FileCheck:
-    """The check that an image can be read."""
     path, size = images / record.file_name, (record.height, record.width)
     return FileCheck((path,), (record.file_name, *size), lambda: read_image(path, size))

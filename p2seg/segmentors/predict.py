@@ -261,7 +261,6 @@ def _write(format: Format, place: str, frame: Frame, detections: list[Detection]
 
 
 def _result(image_id: int, detection: Detection, categories: list[Category]) -> dict[str, Any]:
-    """One entry of COCO's results list."""
     x0, y0, x1, y1 = (round(value, 3) for value in detection.box)
     rle = detection.rle
     return {

@@ -94,7 +94,6 @@ def predict_views(
 
 
 def _mirrored(detection: SoftDetection, width: int) -> SoftDetection:
-    """The detection mirrored horizontally in an image of `width` pixels."""
     box = detection.box
     if box is not None:
         box = (width - box[2], box[1], width - box[0], box[3])

@@ -125,7 +125,6 @@ def mask_scores(image: NDArray[np.uint8], semantic: SemanticMap, task: MapTask) 
 
 
 def _score(colors: NDArray[Any], mask: NDArray[np.bool_]) -> float:
-    """The score of one mask `[H, W]`."""
     y, x = np.nonzero(mask)
     if len(y) < MIN_PIXELS:
         return 0.0

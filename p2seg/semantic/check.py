@@ -152,7 +152,6 @@ def _count_points(
     task: MapTask,
     radius: float,
 ) -> None:
-    """Adds the points of an image to the counts of their classes."""
     for (y, x), label in zip(task.yx.tolist(), task.labels.tolist(), strict=True):
         counts["points"][label] += 1
         under = int(semantic[y, x])

@@ -168,7 +168,6 @@ def generate(
 def _share(
     source: Source[T], jobs: Sequence[Job[T]], workers: int, on_error: str, progress: Progress
 ) -> list[Outcome]:
-    """The outcomes of a rank's jobs."""
     share = []
     outcomes = progress(_outcomes(source, jobs, workers))
     try:
@@ -214,7 +213,6 @@ def make_one(source: Source[T], job: Job[T]) -> Outcome:
 
 
 def _outcomes(source: Source[T], jobs: Sequence[Job[T]], workers: int) -> Iterator[Outcome]:
-    """Yields the outcomes in the order of the jobs."""
     workers = min(workers, os.cpu_count() or 1, len(jobs) // MAPS_PER_WORKER)
     if workers <= 1:
         yield from (make_one(source, job) for job in jobs)

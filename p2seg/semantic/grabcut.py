@@ -64,8 +64,8 @@ METHOD = 3
 class GrabCut(ImageSource):
     """GrabCut in a crop around each point, at the scale with the best mask.
 
-    The reach of a point is a geometric mean of the distance to the nearest other point and of
-    `lone`, with weight `trust`, because small objects are often clicked next to large ones. Each
+    The reach of a point is the geometric mean of the distance to the nearest other point and of
+    `lone`, with weight `trust`. Small objects are often clicked next to large ones. Each
     object is cut at the scale of the reach, at a half, at a quarter and so on. The scale with the
     highest score is chosen, by contrast along the border and by area. At every scale, a small disc
     is certain foreground, a larger disc probable foreground, the rest probable background, and

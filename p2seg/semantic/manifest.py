@@ -82,6 +82,5 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _texts(content: dict[str, Any] | list[Any]) -> bool:
-    """Whether all values are strings."""
     values = content.values() if isinstance(content, dict) else content
     return all(isinstance(value, str) for value in values)

@@ -85,7 +85,6 @@ class PngMaps:
         return Path(self.maps).expanduser()
 
     def _paths(self, task: MapTask) -> list[Path]:
-        """The possible paths of the map."""
         path = map_path(self._folder, task.record.file_name)
         return [path.with_suffix(ending) for ending in ENDINGS]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,7 +142,14 @@ def test_suspicion_combines_its_reasons():
         assert found == pytest.approx(value)
     assert strengths.keys() | {"default box", "low score"} == REASONS.keys()
     assert suspicion(strengths["odd size"][0], 1.0, False, None) == (0, {})
-    assert medians({1: [1, 2, 3, 4, 50], 2: [1, 2]}) == {1: 3}
+
+
+def test_medians_need_enough_masks_that_are_not_default_boxes():
+    areas = [(1, 1), (1, 2), (1, 3), (1, 4), (1, 50), (2, 1), (2, 2)]
+    group = [instance(np.arange(60)[None] < area, label=label) for label, area in areas]
+    group += [replace(instance(np.ones((1, 60), bool)), default_box=True)] * 3
+    masks = InstanceSet([ImageRecord(1, "a.png", 1, 60)], [], [group], {})
+    assert medians(masks) == {1: 3}
 
 
 @pytest.mark.parametrize("by_id", [True, False])

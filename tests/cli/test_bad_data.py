@@ -157,7 +157,7 @@ def test_maps_of_other_classes(made, tools, tool):
     """Maps have class numbers, so only the manifest shows another order of the classes."""
     manifest = made.semantic / "manifest.json"
     manifest.write_text(json.dumps({"source": "png", "classes": ["blue", "red"]}))
-    refused(tools(tool), "are of the classes blue, red but", "points.json has red, blue")
+    refused(tools(tool), "have the classes blue, red, but", "points.json has red, blue")
     contents = ['{"source": "png"}', "[]", '{"classes": ["red", "blue"]}']
     for content in contents[:1] if tool == "train" else contents[1:]:
         manifest.write_text(content)

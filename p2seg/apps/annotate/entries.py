@@ -106,20 +106,20 @@ def points_of(clicks: Sequence[Click | Proposal]) -> Points:
 
 
 def entries_of(
-    known: PointSet, layout: Layout, ours: dict[str, Any], taken: Collection[int]
+    known: PointSet, layout: Layout, page_state: dict[str, Any], taken: Collection[int]
 ) -> dict[str, Entry]:
     """Returns the images of a points file and those that the page remembers, by name.
 
     Args:
         known: the content of the file.
         layout: the text of the file.
-        ours: see `remembered`; invalid values are ignored because other programs can edit them.
+        page_state: see `remembered`. Invalid values, which other programs can write, are ignored.
         taken: rows that are reserved for removed points.
     """
     texts = layout.annotations.items
     free = (row for row in count() if row not in taken)
     rows = dict(zip(texts, free, strict=False))
-    done, given = set(ids_of(ours.get("done"))), set(ids_of(ours.get("given")))
+    done, given = set(ids_of(page_state.get("done"))), set(ids_of(page_state.get("given")))
     entries = []
     for record, points in zip(known.images, known.points, strict=True):
         places = zip(points.ids.tolist(), points.labels.tolist(), points.yx.tolist(), strict=True)
@@ -130,7 +130,7 @@ def entries_of(
         entries.append(Entry(record, text, clicks, listed, empty, points))
     ids = {entry.record.id for entry in entries}
     names = {_name(entry) for entry in entries}
-    emptied = ours.get("emptied")
+    emptied = page_state.get("emptied")
     for item in emptied if isinstance(emptied, list) else []:
         entry = _emptied(item)
         if entry is not None and entry.record.id not in ids and _name(entry) not in names:
@@ -178,18 +178,18 @@ def remembered(entries: Iterable[Entry]) -> dict[str, Any]:
     }
 
 
-def first_free(ids: list[int], ours: dict[str, Any], key: str) -> int:
+def first_free(ids: list[int], page_state: dict[str, Any], key: str) -> int:
     """Returns the first id that was never used.
 
     Args:
         ids: the used ids.
-        ours: the page's state in the file.
+        page_state: the page's state in the file.
         key: the key of the state that stores the next id.
 
     Raises:
         UserError: too few ids are free.
     """
-    [stored] = ids_of([ours.get(key)]) or [1]
+    [stored] = ids_of([page_state.get(key)]) or [1]
     first = max([stored, 1, *(id + 1 for id in ids)])
     if first > MAX_ID - ROOM:
         raise UserError(f"ids reach {first - 1}, which leaves none for new points; renumber them")

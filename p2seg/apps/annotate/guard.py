@@ -156,7 +156,6 @@ def _cookie(host: str) -> str:
 
 
 def _values(headers: dict[bytes, str], name: str) -> list[str]:
-    """Returns the values of all cookies with this name."""
     pairs = (each.strip().partition("=") for each in headers.get(b"cookie", "").split(";"))
     return [value for key, _, value in pairs if key == name]
 

@@ -18,7 +18,7 @@ from p2seg.data.schema import MAX_ID, is_number, is_whole, storable
 from p2seg.errors import UserError
 from p2seg.runtime.files import fingerprint, read_json, write_json
 
-OURS = "annotate"
+STATE_KEY = "annotate"
 """The key of `info` under which the page stores its own state."""
 
 KEPT = 200
@@ -78,7 +78,7 @@ def history_path(points: Path) -> Path:
 
 def state_of(points: PointSet) -> str:
     """Returns a fingerprint of the points and marks that a history belongs to."""
-    return fingerprint([points_fingerprint(points), points.info.get(OURS)])
+    return fingerprint([points_fingerprint(points), points.info.get(STATE_KEY)])
 
 
 def read_history(path: Path, points: PointSet, state: str) -> tuple[list[Action], bool]:
@@ -107,7 +107,7 @@ def read_history(path: Path, points: PointSet, state: str) -> tuple[list[Action]
     actions = actions_of(written.get("actions"))
     if known:
         return actions, True
-    if written.get("marks") != fingerprint(points.info.get(OURS)):
+    if written.get("marks") != fingerprint(points.info.get(STATE_KEY)):
         return [], False
     then, now = written["places"], places_of(points, actions)
     kept = [each for each in actions if each.id is None or then.get(str(each.id)) == now[each.id]]
@@ -152,7 +152,7 @@ def _rowless(action: Action) -> Action:
 def written_of(points: PointSet, actions: list[Action]) -> dict[str, Any]:
     """Returns the history file's entry for one state of the points."""
     places = {str(id): place for id, place in places_of(points, actions).items()}
-    marks = fingerprint(points.info.get(OURS))
+    marks = fingerprint(points.info.get(STATE_KEY))
     return {"actions": [action.content for action in actions], "places": places, "marks": marks}
 
 

@@ -18,7 +18,7 @@ from p2seg.apps.annotate.entries import (
     points_of,
     remembered,
 )
-from p2seg.apps.annotate.history import OURS, ids_of
+from p2seg.apps.annotate.history import STATE_KEY, ids_of
 from p2seg.apps.annotate.layout import json_of
 from p2seg.apps.annotate.proposals import Proposal, Proposals
 from p2seg.apps.annotate.store import Snapshot, Store
@@ -50,7 +50,7 @@ class PointsFile(Changes):
     def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
         super().__init__(Store(path))
         self.path = path
-        known, ours = self.store.known, self.store.ours
+        known, ours = self.store.known, self.store.page_state
         self.history_fits, self._history = self.store.history_fits, self.store.history
         self.categories = with_new(known.categories, classes, path)
         self.store.has_classes = self.categories == known.categories
@@ -132,7 +132,7 @@ class PointsFile(Changes):
             images=[entry.record for entry in listed],
             categories=self.categories,
             points=[entry.points for entry in listed],
-            info={**self.store.known.info, OURS: ours | remembered(self._entries.values())},
+            info={**self.store.known.info, STATE_KEY: ours | remembered(self._entries.values())},
         )
         return self.store.snapshot(points, listed, self.categories, self._history)
 

@@ -16,21 +16,19 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from tempfile import mkstemp
-from types import FrameType
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from nicegui import Client, ui
 
 from p2seg.apps.annotate.album import Album, Part
 from p2seg.apps.annotate.clicks import Clicks
-from p2seg.apps.annotate.guard import Guard, is_loopback
+from p2seg.apps.annotate.guard import is_loopback
 from p2seg.apps.annotate.masks import MaskMaker
 from p2seg.apps.annotate.preview import Preview, PreviewResult
 from p2seg.apps.annotate.session import Session
 from p2seg.apps.annotate.view import View
+from p2seg.apps.serving import run_until_stopped
 from p2seg.errors import UserError
-from p2seg.runtime.preemption import ASKED, Stopped, handled
 
 STYLE = Path(__file__).parent / "browser" / "style.css"
 
@@ -92,7 +90,7 @@ def serve(
         UserError: the last clicks could not be saved.
         Stopped: the process was asked to stop.
     """
-    start, host = secrets.token_urlsafe(8), listener.getsockname()[0]
+    start = secrets.token_urlsafe(8)
     web = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     failures: list[BaseException] = []
 
@@ -126,23 +124,11 @@ def serve(
         show_welcome_message=False,
         reconnect_timeout=10,
     )
-    web.add_middleware(Guard, host=host, token=token)
-    options = {"log_level": "critical", "access_log": False, "server_header": False}
-    config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
-    server, signals = uvicorn.Server(config), list[int]()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signals.append(number)
-        server.should_exit = True  # the event loop would swallow an exception
-
     with warnings.catch_warnings():
         # NiceGUI searches all objects for its server, and torch warns about one of them
         warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
         try:
-            with handled(stop, ASKED):  # uvicorn itself handles only SIGTERM and Ctrl-C
-                server.run(sockets=[listener])
-            if signals:
-                raise Stopped(signals[0])
+            run_until_stopped(web, listener, token)
         finally:  # also runs after Ctrl-C, which uvicorn raises again
             if failures:
                 raise failures[0]

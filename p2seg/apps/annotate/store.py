@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from p2seg.apps.annotate.entries import Click, Entry
 from p2seg.apps.annotate.history import (
-    OURS,
+    STATE_KEY,
     Action,
     actions_of,
     read_history,
@@ -52,7 +52,7 @@ class Store:
         path: path of the file.
         known: content of the file when it was read.
         layout: text of the file.
-        ours: state of the page in the file.
+        page_state: state of the page in the file.
         history: the actions that led to the content.
         history_fits: whether all of the undo history matches the points. The rest is ignored.
         changes: changes that are in the journal and not in the file.
@@ -71,12 +71,12 @@ class Store:
             raise UserError(f"{path} was changed during reading; start p2seg annotate again")
         with naming(path):
             self.layout = Layout.of(content)
-        ours, state = self.known.info.get(OURS), state_of(self.known)
-        self.ours = ours if isinstance(ours, dict) else {}
+        page_state, state = self.known.info.get(STATE_KEY), state_of(self.known)
+        self.page_state = page_state if isinstance(page_state, dict) else {}
         # Older versions stored the history in the points file.
         self.history, self.history_fits = (
-            (actions_of(self.ours["undo"]), True)
-            if "undo" in self.ours
+            (actions_of(self.page_state["undo"]), True)
+            if "undo" in self.page_state
             else read_history(path, self.known, state)
         )
         self._written = {state: written_of(self.known, self.history)}
@@ -187,7 +187,7 @@ class Store:
 
     def _content(self, snapshot: Snapshot) -> bytes:
         return self.layout.filled(
-            {OURS: snapshot.points.info[OURS]},
+            {STATE_KEY: snapshot.points.info[STATE_KEY]},
             images=snapshot.images,
             annotations=snapshot.annotations,
             categories=snapshot.categories,

@@ -258,12 +258,10 @@ class View:
         return own if id is None else [each for each in own if each.id == id]
 
     async def _measured(self, number: int) -> tuple[int, int]:
-        """Returns the height and width of an image, which is read if necessary."""
         image = await asyncio.to_thread(self.session.album.image, number)
         return image.shape[0], image.shape[1]
 
     def _ahead(self) -> int | None:
-        """Returns the image that will probably be shown next."""
         number = self.number + 1
         return number if number < len(self.session.album) else None
 

@@ -189,7 +189,6 @@ class Maker:
         return card, {f"-{k}": sheet for k, sheet in enumerate(sheets(image, crops))}
 
     def _stages(self, place: int, image: Picture, size: tuple[int, ...]) -> list[dict[str, Any]]:
-        """Returns the stages of an image in the page's format."""
         stages = self.material.stages
         if stages is None:
             return []
@@ -263,7 +262,6 @@ def tidy(maker: Maker) -> None:
 
 
 def _texts(instance: Instance) -> list[Any]:
-    """Returns all values of an instance as text, for the fingerprint."""
     own = vars(instance)
     return [str(own[key]) for key in sorted(own)]
 

@@ -137,7 +137,6 @@ def _places(
 
 
 def _is_clicked(truth: Instance, mask: Instance) -> bool:
-    """Returns whether a mask's click lies in the box of a true mask."""
     if mask.point is None:
         return False
     x, y, width, height = codec.box(truth.rle)

@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 
 from p2seg.apps.gallery.measures import Tight, measures_of, medians, suspicion
 from p2seg.apps.report.pictures import brighten, draw_instances, fit
-from p2seg.data import rle
 from p2seg.data.coco import InstanceSet, decode
 from p2seg.data.images import read_image
 from p2seg.runtime.files import write_bytes, write_text
@@ -69,12 +68,7 @@ def _write_counts(masks: InstanceSet, path: Path) -> None:
 
 def _suspicious(masks: InstanceSet) -> list[list[str]]:
     """The rows of `check_first.csv`, sorted by suspicion, highest first."""
-    areas: dict[int, list[int]] = {}
-    for own in masks.instances:
-        for each in own:
-            if not each.default_box:
-                areas.setdefault(each.label, []).append(rle.area(each.rle))
-    sizes = medians(areas)
+    sizes = medians(masks)
     rows = []
     for record, group in zip(masks.images, masks.instances, strict=True):
         own = list(group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2seg.data.coco import Instance, decode
+from p2seg.data.coco import Instance, InstanceSet, decode
+from p2seg.data.rle import area
 
 Mask = NDArray[np.bool_]
 SQUARE = np.ones((3, 3), np.uint8)
@@ -184,12 +185,13 @@ def suspicion(
     return total, {name: value for name, value in reasons.items() if value > 0}
 
 
-def medians(areas: Mapping[int, Sequence[int]]) -> dict[int, float]:
-    """Returns the median area of each class that has enough masks.
-
-    Args:
-        areas: areas in pixels of all masks except default boxes, by class.
-    """
+def medians(masks: InstanceSet) -> dict[int, float]:
+    """Returns the median area in pixels of each class with enough masks besides default boxes."""
+    areas: dict[int, list[int]] = {}
+    for own in masks.instances:
+        for each in own:
+            if not each.default_box:
+                areas.setdefault(each.label, []).append(area(each.rle))
     return {label: float(np.median(own)) for label, own in areas.items() if len(own) >= MIN_MASKS}
 
 

@@ -12,8 +12,6 @@ from p2seg.apps.gallery.build import Maker, script
 from p2seg.apps.gallery.measures import REASONS, Measures, medians, suspicion
 from p2seg.apps.gallery.pictures import CELL, SHEET
 from p2seg.apps.report.pictures import palette
-from p2seg.data import rle as codec
-from p2seg.data.coco import InstanceSet
 from p2seg.pseudo.review import Review
 from p2seg.runtime.files import write_bytes, write_text
 
@@ -50,7 +48,7 @@ def write_page(maker: Maker, title: Title, review: Review | None) -> int:
         The number of images on the page.
     """
     data, count, parts = maker.out / "data", 0, 0
-    sizes = medians(_areas(maker.material.pred))
+    sizes = medians(maker.material.pred)
     for part in _parts(maker, sizes):
         write_text(data / f"part-{parts:04d}.js", script("part", part))
         count, parts = count + len(part["images"]), parts + 1
@@ -69,16 +67,6 @@ def write_page(maker: Maker, title: Title, review: Review | None) -> int:
 def weight(folder: Path) -> int:
     """Returns the size of all files of a gallery in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _areas(pred: InstanceSet) -> dict[int, list[int]]:
-    """Returns the areas of all masks except default boxes, by class."""
-    areas: dict[int, list[int]] = {}
-    for group in pred.instances:
-        for each in group:
-            if not each.default_box:
-                areas.setdefault(each.label, []).append(codec.area(each.rle))
-    return areas
 
 
 def _parts(maker: Maker, sizes: dict[int, float]) -> Iterator[dict[str, Any]]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from types import FrameType
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from p2seg.apps.annotate.guard import Guard
+from p2seg.apps.serving import run_until_stopped
 from p2seg.errors import UserError
 from p2seg.pseudo.review import read_review
 from p2seg.runtime.files import atomic_path
-from p2seg.runtime.preemption import ASKED, Stopped, handled
 
 MAX_BYTES = 2**30
 """Maximum size of a review."""
@@ -60,17 +57,4 @@ def serve(listener: socket.socket, token: str, page: Path, review: Path) -> None
     Raises:
         Stopped: the process was asked to stop.
     """
-    web = application(page, review)
-    web.add_middleware(Guard, host=listener.getsockname()[0], token=token)
-    options = {"log_level": "critical", "access_log": False, "server_header": False}
-    config = uvicorn.Config(web, timeout_graceful_shutdown=1, **options)  # type: ignore[arg-type]
-    server, signals = uvicorn.Server(config), list[int]()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signals.append(number)
-        server.should_exit = True
-
-    with handled(stop, ASKED):
-        server.run(sockets=[listener])
-    if signals:
-        raise Stopped(signals[0])
+    run_until_stopped(application(page, review), listener, token)

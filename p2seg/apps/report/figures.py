@@ -217,7 +217,6 @@ def affinity_figure(
 
 
 def _seeds(scene: Scene, seeder: Seeder) -> Tensor:
-    """Returns the seed instances `[H, W]`."""
     return seeder(scene.first[None], [scene.points], scene.image[None]).instances[0]
 
 
@@ -226,7 +225,6 @@ def _round(t: int) -> str:
 
 
 def _middle(points: Points) -> int:
-    """Returns the index of the point nearest to the mean of all points."""
     return int((points.yx - points.yx.mean(0)).norm(dim=1).argmin())
 
 

@@ -220,7 +220,6 @@ def _dimmed(image: Picture) -> Picture:
 
 
 def _line(image: Picture) -> int:
-    """Returns the width in pixels of a thin line in an image of this size."""
     long_side: int = max(image.shape[:2])
     return max(1, long_side // 500)
 

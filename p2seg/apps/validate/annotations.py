@@ -164,7 +164,6 @@ def _categories(items: list[Any], findings: Findings) -> list[Category]:
 
 
 def _images(items: list[Any], findings: Findings) -> tuple[list[ImageRecord], dict[int, int]]:
-    """Returns the images, and the index of each id."""
     records: list[ImageRecord] = []
     place_of: dict[int, int] = {}
     names: dict[str, int] = {}

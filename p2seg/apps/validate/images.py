@@ -129,7 +129,6 @@ def check_images(
 
 
 def _names(folder: Path) -> list[str]:
-    """Returns the names of the images below a folder."""
     try:
         return [source.name for source in sources_at(folder)]
     except UserError:  # no image, or a name that no points file can hold

@@ -145,7 +145,6 @@ def _masks(inputs: Inputs, clicks: Clicks, findings: Findings, facts: dict[str, 
 
 
 def _facts(clicks: Clicks, files: list[ImageFile]) -> dict[str, str]:
-    """Returns figures of the data set as text."""
     facts = {
         "images": f"{len(clicks.images):,}",
         "points": f"{len(clicks.ids):,}",
@@ -173,6 +172,5 @@ def _facts(clicks: Clicks, files: list[ImageFile]) -> dict[str, str]:
 
 
 def _existing(path: Path) -> Path:
-    """Returns the nearest existing parent folder."""
     path = path.absolute()
     return next(each for each in (path, *path.parents) if each.is_dir())

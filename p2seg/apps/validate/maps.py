@@ -95,7 +95,6 @@ def _tasks(clicks: Clicks, images: Path) -> Iterable[MapTask]:
 
 
 def _read(folder: Path, findings: Findings, task: MapTask) -> SemanticMap:
-    """Reads a map with the reader that training uses."""
     name = task.record.file_name
     try:
         return read_map(map_path(folder, name), task.size, len(task.classes))

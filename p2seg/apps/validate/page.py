@@ -138,7 +138,6 @@ def _class_counts(inspection: Inspection) -> list[tuple[str, int]]:
 
 
 def _classes(inspection: Inspection) -> str:
-    """Returns a chart with one bar per class."""
     colors = _colors(inspection)
     rows = [(name, count, colors[k]) for k, (name, count) in enumerate(_class_counts(inspection))]
     rows.sort(key=lambda row: -row[1])
@@ -148,7 +147,6 @@ def _classes(inspection: Inspection) -> str:
 
 
 def _histogram(inspection: Inspection) -> str:
-    """Returns a histogram of the number of points per image."""
     clicks = inspection.clicks
     counts = np.bincount(clicks.places, minlength=len(clicks.images))
     most = int(counts.max(initial=0))

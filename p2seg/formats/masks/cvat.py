@@ -106,7 +106,6 @@ def _corners(ring: Ring) -> str:
 
 
 def _write_labels(sheet: _Sheet, names: Sequence[str], colors: Sequence[str]) -> None:
-    """Writes the labels of the task."""
     with sheet.tag("meta"), sheet.tag("task"), sheet.tag("labels"):
         for name, color in zip(names, colors, strict=True):
             with sheet.tag("label"):

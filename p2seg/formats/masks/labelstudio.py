@@ -88,7 +88,6 @@ def _region(id: str, kind: str, value: dict[str, Any], common: dict[str, Any]) -
 
 
 def _percent(ring: Ring, record: ImageRecord) -> list[list[float]]:
-    """Corners in percent of the image's width and height."""
     return (100 * ring / (record.width, record.height)).tolist()  # type: ignore[no-any-return]
 
 

@@ -133,7 +133,6 @@ def _text_of_xml(file: Path) -> str:
 
 
 def _seems(file: Path) -> str:
-    """A phrase that describes a file of an unknown format."""
     ending = file.suffix.lower()
     if ending == ".json":
         return json_seems(json_of(file, "file of clicks"))

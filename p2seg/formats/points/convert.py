@@ -86,13 +86,11 @@ def gather(found: Found, images: Images, rules: Rules) -> tuple[PointSet, Report
 
 
 def _reasons(report: Report) -> str:
-    """The main reasons for skipped entries, in parentheses."""
     reasons = [f"{n} {kind}" for kind, n in report.left_out.most_common()] + report.problems
     return f" (skipped: {'; '.join(reasons[:3])})" if reasons else ""
 
 
 def _classes(found: Found, rules: Rules, report: Report) -> list[str]:
-    """The class names in order."""
     used = {mark.label for picture in found.pictures for mark in picture.marks}
     if "" in used:
         used.remove("")
@@ -161,7 +159,6 @@ def _matched(found: Found, images: Images, rules: Rules, report: Report) -> dict
 def _points(
     picture: Picture, record: ImageRecord, label_of: dict[str, int], rules: Rules, report: Report
 ) -> list[Placed]:
-    """The points of an image, in the file's order."""
     size = record.height, record.width
     marks = [_resolved(mark, size, rules) for mark in picture.marks]
     largest, broken = _largest_parts(marks, size)
@@ -255,7 +252,6 @@ def _inside(
 def _derived(
     mark: Mark, region: Region, record: ImageRecord, rules: Rules, number: int
 ) -> tuple[float, float]:
-    """The click of a region."""
     size = record.height, record.width
     rng = np.random.default_rng([rules.seed, record.id, number])
     try:

@@ -118,7 +118,6 @@ def _marks(each: Any, names: list[str], image: str, where: str, found: Found) ->
 
 
 def _label(value: Any, names: list[str], whole: str) -> str:
-    """The class of an annotation, or an empty string."""
     if value is None:
         return ""
     number = id_from(value)

@@ -156,7 +156,6 @@ def _decoded(png: bytes) -> NDArray[np.bool_]:
 
 
 def _circle(corners: Corners) -> Region:
-    """A circle from its center and a point on its rim."""
     (x, y), rim = corners[:2]
     radius = math.dist((x, y), rim)
     return ellipse(x, y, radius, radius, kind="circle")

@@ -118,7 +118,6 @@ def _read(file: Path, pictures: dict[str, Picture], found: Found) -> None:
 def _add(
     row: list[str], columns: dict[str, int], count: int, whole: str, pictures: dict[str, Picture]
 ) -> None:
-    """Adds the click of a line to its image."""
     if len(row) < count:
         raise UserError(f"{whole} has {len(row)} fields, but the header {count}; fill in the rest")
     fields = {name: row[place].strip() for name, place in columns.items()}

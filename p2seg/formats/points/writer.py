@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from p2seg.data.points import PointSet
 from p2seg.data.records import ImageRecord
 from p2seg.errors import UserError, shown
 from p2seg.formats.masks.base import on_edges
-
-_NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+from p2seg.formats.masks.cvat import NO_XML
 
 
 def check_xml(names: Iterable[str]) -> None:
     """Raises a `UserError` for names with characters that XML cannot represent."""
     for name in names:
-        if _NO_XML.search(name):
+        if NO_XML.search(name):
             raise UserError(f"{shown(name)} has a character that XML cannot represent; rename it")
 
 
