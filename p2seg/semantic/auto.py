@@ -74,7 +74,9 @@ class Auto:
             raise UserError(f"semantic.source.images={self.images}: must be an integer >= 1")
 
     def choose(self, tasks: Sequence[MapTask]) -> Choice:
-        """The source with the highest mean `mask_scores` over the clicks of the sample.
+        """The source with the highest mean of log(1 + score) over the clicks of the sample.
+
+        The score of a click is that of `mask_scores`.
 
         Args:
             tasks: the images of a set.
@@ -96,7 +98,10 @@ class Auto:
                 scores[source.name] += mask_scores(image, source(task), task)
         if not readable:
             raise UserError(f"semantic=auto can read none of the sampled images: {problem}")
-        means = {name: float(np.mean(each or [0.0])) for name, each in scores.items()}
+        # The logarithm, so that a few masks with a bright border do not outweigh many poor ones.
+        means = {
+            name: float(np.expm1(np.mean(np.log1p(each or [0.0])))) for name, each in scores.items()
+        }
         best = max(self.sources, key=lambda source: means[source.name])
         return Choice(best, means, readable)
 
