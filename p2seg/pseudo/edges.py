@@ -33,7 +33,9 @@ def to_edges(probabilities: Tensor, image: Tensor, radius: int) -> Tensor:
     return filtered / filtered.sum(0)
 
 
-def mended(first: Tensor, image: Tensor, points: Points, foreground: float, edges: int) -> Tensor:
+def aligned_map(
+    first: Tensor, image: Tensor, points: Points, foreground: float, edges: int
+) -> Tensor:
     """The initial semantic map with its borders aligned to nearby image edges.
 
     Improves maps whose borders are coarse or too far inside, and damages accurate maps

@@ -25,7 +25,7 @@ from p2seg.method.i2s import at_full_size, class_probabilities
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.s2i import Decode, Orphans, semantic_to_instances
 from p2seg.method.split import EUCLIDEAN, Split
-from p2seg.pseudo.edges import mended, to_edges
+from p2seg.pseudo.edges import aligned_map, to_edges
 from p2seg.pseudo.labeler import Labeled, check_odds
 from p2seg.semantic.missed import regions_of_missed
 from p2seg.structures import IGNORED, STRIDE, Outputs, Points, class_set
@@ -53,7 +53,7 @@ class NetworkLabeler:
         foreground: factor on the odds of classes against background before the rounds. A network
             that has learned from maps with missing parts predicts objects too small.
         edges: radius in pixels of the guided filter that aligns probabilities to image edges; 0: no
-            filter. `p2seg.pseudo.edges.mended` filters the initial semantic map.
+            filter. `p2seg.pseudo.edges.aligned_map` filters the initial semantic map.
         flip: whether to average over the mirrored image.
         scales: scales of the input; probabilities and offsets are averaged, affinities are those of
             scale 1.
@@ -151,7 +151,7 @@ class NetworkLabeler:
         full_size = at_full_size(semantic, outputs, [points], size, classes[None])
         probabilities = to_edges(_resized(full_size, own)[0], image, self.edges)
         if self.silhouette == "S0":
-            first = mended(first, image, points, self.foreground, self.edges)
+            first = aligned_map(first, image, points, self.foreground, self.edges)
         split = self.silhouette_of(probabilities, classes, first)
         if self.silhouette != "S0":
             split = self._with_missed(split, probabilities, classes, points)

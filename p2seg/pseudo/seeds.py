@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from p2seg.method.s2i import Orphans, semantic_to_instances
 from p2seg.method.seed import Seeder
-from p2seg.pseudo.edges import mended
+from p2seg.pseudo.edges import aligned_map
 from p2seg.pseudo.labeler import DEFAULT_SCORE, Labeled, Labeler, check_odds
 from p2seg.structures import IGNORED, Points
 
@@ -44,7 +44,7 @@ class SeedLabeler:
     def __call__(self, image: Tensor | None, points: Points, first: Tensor) -> Labeled:
         """The seed labels of an image; all scores are 1."""
         if image is not None:
-            first = mended(first, image, points, self.foreground, self.edges)
+            first = aligned_map(first, image, points, self.foreground, self.edges)
         images = None if image is None else image[None]
         instances = self.seeder(first[None], [points], images).instances[0]
         if self.orphans == "nearest" and self.seeder.conflict == "points_first":

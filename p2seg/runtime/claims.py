@@ -73,7 +73,7 @@ def _held(path: Path, out: Path) -> Iterator[None]:
         _acquire(lock, path, out)
         _sign(path)
         mark = _inode(path)
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter: Python has no file locks here
         # without access to a lock file of another user, its state is unknown
         foreign = isinstance(error, PermissionError) and path.exists()
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS and not foreign:

@@ -17,7 +17,7 @@ def write_link(path: Path, target: Path) -> None:
         return  # a file must not be replaced by a link to itself
     try:
         write_symlink(path, target)
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # the latter: Python has no links here
         _put(path, lambda temporary: shutil.copyfile(target, temporary))
 
 

@@ -253,10 +253,8 @@ class _State:
     def _changed(self) -> Path | None:
         """The first file of a group that users edit which is not as the command wrote it."""
         known = set(self.list.read_bytes().splitlines()) if self.list.is_file() else set()
-        files = self._edited().items()
-        return next(
-            (file for file, content in files if self._line(file, content) not in known), None
-        )
+        lines = ((file, self._line(file, content)) for file, content in self._edited().items())
+        return next((file for file, line in lines if line not in known), None)
 
     def _edited(self) -> dict[Path, str | None]:
         """The files that users edit, with the SHA-256 of each."""

@@ -9,7 +9,7 @@ from strategies import points_of
 
 from p2seg.method.rounds import MutualDistillation
 from p2seg.method.seed import Seeder
-from p2seg.pseudo.edges import EDGE_NOISE, mended, to_edges
+from p2seg.pseudo.edges import EDGE_NOISE, aligned_map, to_edges
 from p2seg.pseudo.network import NetworkLabeler
 from p2seg.pseudo.seeds import SeedLabeler
 
@@ -60,7 +60,7 @@ def test_edges_are_the_images():
         assert part.isfinite().all()
 
 
-def test_a_mended_map_has_the_images_borders_and_stays_open_where_it_was():
+def test_an_aligned_map_has_the_borders_of_the_image_and_keeps_unknown_pixels():
     image = torch.full((3, 24, 32), 60, dtype=torch.uint8)
     image[:, 6:18, 10:22] = 200
     points = points_of([(12, 16)], [3])
@@ -68,13 +68,13 @@ def test_a_mended_map_has_the_images_borders_and_stays_open_where_it_was():
     eroded[8:16, 12:20] = 3
     eroded[:2, :2] = 255
     right = image[0] == 200
-    whole = mended(eroded, image, points, 3.0, 8)
+    whole = aligned_map(eroded, image, points, 3.0, 8)
     assert ((whole == 3) != right).sum() < 12 < ((eroded == 3) != right).sum() / 5
     assert torch.equal(whole == 255, eroded == 255)
     assert set(whole.unique().tolist()) == {0, 3, 255}
-    assert torch.equal(mended(eroded, image, points, 3.0, 0), eroded)
-    assert torch.equal(mended(eroded, image, points_of([], []), 3.0, 8) > 0, eroded == 255)
-    more, less = (mended(eroded, image, points, odds, 8) == 3 for odds in (3.0, 1.0))
+    assert torch.equal(aligned_map(eroded, image, points, 3.0, 0), eroded)
+    assert torch.equal(aligned_map(eroded, image, points_of([], []), 3.0, 8) > 0, eroded == 255)
+    more, less = (aligned_map(eroded, image, points, odds, 8) == 3 for odds in (3.0, 1.0))
     assert (less & ~more).sum() == 0
     # both labelers take it, with the first map's silhouette
     seeds = SeedLabeler(Seeder(), foreground=3.0, edges=8)

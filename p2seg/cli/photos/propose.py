@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 from argparse import Namespace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
+from p2seg.apps.annotate.entries import first_free
+from p2seg.apps.annotate.history import STATE_KEY, ids_of
 from p2seg.cli.photos.commands import model_at
 from p2seg.data.coco import Instance, InstanceSet
 from p2seg.data.image_sources import sources_at
@@ -37,11 +40,13 @@ def propose_(options: Namespace) -> int:
     is_new = not file.is_file()
     known = PointSet([], predictor.categories, []) if is_new else read_points(file)
     labels = _labels(predictor, known, file)
-    finished = _finished(known)
+    page_state = known.info.get(STATE_KEY)
+    state = page_state if isinstance(page_state, dict) else {}
+    finished = _finished(known, state)
     names = [each.name for each in sources_at(photos) if not each.is_video]
     rest = [name for name in names if name not in finished]
     found: dict[str, tuple[float, ImageRecord, list[Instance]]] = {}
-    next_id = _next_id(file, known)
+    next_id = _next_id(file, known, state)
     for number, name in enumerate(track(rest, "proposals", len(rest)), 1):
         image = read_image(photos / name)
         record = ImageRecord(number, name, image.shape[0], image.shape[1])
@@ -64,7 +69,10 @@ def propose_(options: Namespace) -> int:
         write_points(file, known)
     write_points(proposals_path(file), proposals)
     count = sum(map(len, proposals.points))
-    if rest and not count:
+    if not rest:
+        console.print(f"no photograph of {photos} is without points", markup=False)
+        return 0
+    if not count:
         console.print(
             f"no objects with a score of {options.conf} or more in {len(rest):,} photographs "
             "without clicks; a lower --conf proposes more",
@@ -72,37 +80,27 @@ def propose_(options: Namespace) -> int:
         )
         return 0
     console.print(
-        f"{count:,} objects proposed in {len(rest):,} photographs "
-        f"without clicks; accept or correct them with p2seg annotate {photos}, which shows the "
-        "photographs first that the model is least sure of",
+        f"{count:,} objects proposed in {len(rest):,} photographs without clicks; accept or "
+        f"correct them, the least sure photographs first: p2seg annotate {quote(str(photos))}",
         markup=False,
     )
     return 0
 
 
-def _finished(known: PointSet) -> set[str]:
+def _finished(known: PointSet, state: dict[str, Any]) -> set[str]:
     """Names of the images that have points or are marked as empty."""
-    empty = _state(known).get("done")
-    empty_ids = empty if isinstance(empty, list) else []
+    empty = ids_of(state.get("done"))
     pairs = zip(known.images, known.points, strict=True)
-    return {each.file_name for each, own in pairs if len(own) or each.id in empty_ids}
+    return {each.file_name for each, own in pairs if len(own) or each.id in empty}
 
 
-def _state(known: PointSet) -> dict[str, Any]:
-    """What `p2seg annotate` keeps in a points file."""
-    state = known.info.get("annotate")
-    return state if isinstance(state, dict) else {}
-
-
-def _next_id(file: Path, known: PointSet) -> int:
+def _next_id(file: Path, known: PointSet, state: dict[str, Any]) -> int:
     """The first id that no point or proposal ever had."""
     sets = [known]
     if proposals_path(file).is_file():
         sets.append(read_points(proposals_path(file)))
-    noted = _state(known).get("next_id")
-    last = [int(own.ids.max()) for each in sets for own in each.points if len(own)]
-    first = noted if isinstance(noted, int) else 1
-    return max([first, *(1 + id for id in last)])
+    ids = [id for each in sets for own in each.points for id in own.ids.tolist()]
+    return first_free(ids, state, "next_id")
 
 
 def _labels(predictor: Predictor, known: PointSet, file: Path) -> dict[int, int]:
