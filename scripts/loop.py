@@ -75,7 +75,7 @@ def parser() -> Parser:
     words.add_argument("--rounds", type=int, default=2)
     words.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0, 1, 2])
     words.add_argument("--steps", type=int, default=400, help="training steps per round")
-    words.add_argument("--conf", type=float, default=0.5, help="smallest score of a proposal")
+    words.add_argument("--conf", type=float, default=0.3, help="smallest score of a proposal")
     words.add_argument("--network", choices=("auto", "yes", "no"), default="no")
     words.add_argument("--out", type=path, default=Path("outputs/loop"), metavar="DIR")
     return words

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 from photo_sets import PHOTOS
 from photo_sets import masks as masks
 from photo_sets import p2seg as p2seg
 from photo_sets import start as start
 
 from p2seg.apps.annotate.clicks import Clicks
-from p2seg.data.coco import read_instances
+from p2seg.data.coco import Category, read_instances
 from p2seg.data.points import read_points
+from p2seg.data.rle import encode
+from p2seg.segmentors.load import Instance as Detection
 
 
 def test_accepted_proposals_are_points_with_a_source(masks, p2seg, tmp_path):
@@ -41,6 +44,34 @@ def test_accepted_proposals_are_points_with_a_source(masks, p2seg, tmp_path):
     assert f"30 clicked, {len(places)} proposed, 1 corrected" in text
     assert p2seg("propose", f"{PHOTOS}_model", PHOTOS)[0] == 0
     assert not read_points(photos / "points.proposed.json").images, "all photographs have points"
+
+
+def test_one_object_is_proposed_once(masks, p2seg, tmp_path, monkeypatch):
+    def mask(left, right):
+        own = np.zeros((64, 96), bool)
+        own[10:30, left:right] = True
+        return encode(own)
+
+    class Model:
+        categories = (Category(1, "cell"),)
+
+        def __call__(self, _image, score):
+            found = ((0.9, (10, 40)), (0.8, (12, 44)), (0.7, (41, 70)), (0.1, (75, 90)))
+            return [
+                Detection("cell", 1, own, (0, 0, 1, 1), mask(*place))
+                for own, place in found
+                if own >= score
+            ]
+
+    monkeypatch.setattr("p2seg.cli.photos.propose.load", lambda _: Model())
+    (tmp_path / "model.pt").write_bytes(b"")
+    shutil.copy(tmp_path / PHOTOS / "0.png", tmp_path / PHOTOS / "new.png")
+    code, text = p2seg("propose", "model.pt", PHOTOS)
+    assert code == 0, text
+    [points] = read_points(tmp_path / PHOTOS / "points.proposed.json").points
+    assert len(points) == 2
+    (_, first), (_, second) = points.yx.tolist()
+    assert 10 <= first < 40 < second < 70
 
 
 def test_unreadable_photographs_are_skipped_by_a_setting(masks, p2seg, tmp_path):

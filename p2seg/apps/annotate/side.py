@@ -153,10 +153,10 @@ class Side:
             self.proposed = ui.label().classes("faint")
             with ui.element("div").classes("row").style("margin-top: 8px") as self.answers:
                 with _button(partial(command, "accept"), "", "wide"):
-                    ui.label("Accept all")
+                    ui.label("Accept")
                     _key("y")
                 with _button(partial(command, "reject"), "", "wide"):
-                    ui.label("Remove all")
+                    ui.label("Remove")
                     _key("x")
             with ui.element("div").classes("row").style("margin-top: 8px"):
                 with _button(partial(command, "undo"), "", "wide"):

@@ -170,7 +170,7 @@ COMMANDS = {
         (
             _path("model", "folder that `p2seg train` wrote, or its last.pt"),
             PHOTOS,
-            Option("--conf", "smallest score of an object", {"type": float, "default": 0.5}),
+            Option("--conf", "smallest score of an object", {"type": float, "default": 0.3}),
         ),
         "PHOTOS_model/last.pt, PHOTOS",
         "PHOTOS/points.proposed.json",

@@ -13,7 +13,7 @@ import numpy as np
 from p2seg.apps.annotate.entries import first_free
 from p2seg.apps.annotate.history import STATE_KEY, ids_of
 from p2seg.cli.photos.commands import model_at
-from p2seg.data.coco import Instance, InstanceSet
+from p2seg.data.coco import Category, Instance, InstanceSet
 from p2seg.data.image_sources import sources_at
 from p2seg.data.images import read_image
 from p2seg.data.points import PointSet, make_points, read_points, write_points
@@ -23,6 +23,7 @@ from p2seg.errors import UserError
 from p2seg.runtime.progress import console, track
 from p2seg.segmentors.load import Instance as Detection
 from p2seg.segmentors.load import Predictor, load
+from p2seg.structures import Points
 
 LEAST_SCORE = 0.05
 """Of the detections that say how sure the model is of a photograph."""
@@ -45,7 +46,7 @@ def propose_(options: Namespace) -> int:
     finished = _finished(known, state)
     names = [each.name for each in sources_at(photos) if not each.is_video]
     rest = [name for name in names if name not in finished]
-    found: dict[str, tuple[float, ImageRecord, list[Instance]]] = {}
+    found: list[tuple[float, ImageRecord, Points]] = []
     next_id = _next_id(file, known, state)
     for number, name in enumerate(track(rest, "proposals", len(rest)), 1):
         image = read_image(photos / name)
@@ -58,13 +59,10 @@ def propose_(options: Namespace) -> int:
             Instance(next_id + k, labels[each.label], each.rle) for k, each in enumerate(kept)
         ]
         next_id += len(kept)
-        found[name] = _doubt(own), record, instances
-    order = sorted(found.values(), key=lambda each: (-each[0], each[1].file_name))
-    proposals = make_points(
-        InstanceSet([each[1] for each in order], known.categories, [each[2] for each in order]),
-        "inner",
-        0,
-    )
+        found.append((_doubt(own), record, _distinct_points(record, known.categories, instances)))
+    found.sort(key=lambda each: (-each[0], each[1].file_name))
+    images, points = [each[1] for each in found], [each[2] for each in found]
+    proposals = PointSet(images, known.categories, points)
     if is_new:
         write_points(file, known)
     write_points(proposals_path(file), proposals)
@@ -85,6 +83,32 @@ def propose_(options: Namespace) -> int:
         markup=False,
     )
     return 0
+
+
+def _distinct_points(
+    record: ImageRecord, categories: list[Category], instances: list[Instance]
+) -> Points:
+    """One point per detected object of an image.
+
+    A point in the mask of a better detection is omitted: most often it is on the same object
+    (docs/developers/experiments.md, "The loop of clicks and proposals").
+
+    Args:
+        record: the image.
+        categories: of the points file.
+        instances: detections, the best first.
+    """
+    points = make_points(InstanceSet([record], categories, [instances]), "inner", 0).points[0]
+    masks = {each.id: each.mask for each in instances}
+    covered = np.zeros((record.height, record.width), bool)
+    distinct = []
+    for place, (id, (y, x)) in enumerate(
+        zip(points.ids.tolist(), points.pixels.tolist(), strict=True)
+    ):
+        if not covered[y, x]:
+            distinct.append(place)
+            covered |= masks[id]
+    return Points(points.yx[distinct], points.labels[distinct], points.ids[distinct])
 
 
 def _finished(known: PointSet, state: dict[str, Any]) -> set[str]:
